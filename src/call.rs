@@ -1,0 +1,22 @@
+//! The vocabulary of calls: what a caller asks for, once it is decoded. No parsing, no I/O, no policy.
+//!
+//! `wire` makes these values from bytes; `policy` decides on them; `proxy` carries them.
+
+mod http_call;
+mod mcp;
+mod value;
+
+pub use http_call::HttpHead;
+pub use mcp::{Knowable, McpCall, McpObject, Phase, ResourceUri};
+pub use value::{Number, Object, Value};
+
+/// A decoded call: exactly what will be decided on and, if permitted, forwarded.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Call {
+    /// A Model Context Protocol message.
+    Mcp(McpCall),
+    /// A plain HTTP request (its head is in the facts beside it).
+    Http,
+    /// An opaque byte stream.
+    Tcp,
+}

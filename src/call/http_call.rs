@@ -1,0 +1,14 @@
+/// The head of an HTTP request as policy sees it: the normalised values that are also what is forwarded.
+#[derive(Debug, Clone)]
+pub struct HttpHead {
+    /// `GET`, exact case.
+    pub method: http::Method,
+    /// Path without query, percent-decoded once and re-encoded canonically; no dot or empty segments.
+    pub path: String,
+    /// Query without `?`, as sent.
+    pub query: Option<String>,
+    /// `Host` or `:authority`, lower case, with the port if one was sent.
+    pub host: String,
+    /// All other fields, after removal of hop-by-hop fields and of what only the mesh may say.
+    pub headers: http::HeaderMap,
+}

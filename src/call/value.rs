@@ -1,0 +1,135 @@
+/// A JSON value that keeps what matters for forwarding: key order and the text of numbers.
+///
+/// Made by `wire::json`, which refuses duplicate keys, lone surrogates and everything else that two parsers might read
+/// in two ways.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number, as its text.
+    Number(Number),
+    /// A string, decoded.
+    String(Box<str>),
+    /// An array.
+    Array(Vec<Value>),
+    /// An object, in the order it was sent.
+    Object(Object),
+}
+
+/// The text of a JSON number (RFC 8259 section 6), finite as an IEEE double.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Number(Box<str>);
+
+impl Number {
+    /// For `wire::json` and tests: `text` is a valid, finite JSON number.
+    pub(crate) fn from_valid(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text as it was sent.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The value as a signed integer, where the text is an integer in range (`1`, not `1.0`).
+    pub fn as_i64(&self) -> Option<i64> {
+        self.0.parse().ok()
+    }
+
+    /// The value as a double.
+    pub fn as_f64(&self) -> Option<f64> {
+        self.0.parse().ok().filter(|v: &f64| v.is_finite())
+    }
+}
+
+/// A JSON object: unique keys in the order they were sent.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Object(Vec<(Box<str>, Value)>);
+
+impl Object {
+    /// An empty object.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The value under exactly `key`.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.iter().find(|(k, _)| &**k == key).map(|(_, v)| v)
+    }
+
+    /// The value under exactly `key`, to change in place.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        self.0.iter_mut().find(|(k, _)| &**k == key).map(|(_, v)| v)
+    }
+
+    /// Sets `key`, in its old place if it is there, else at the end.
+    pub fn set(&mut self, key: &str, value: Value) {
+        match self.get_mut(key) {
+            Some(slot) => *slot = value,
+            None => self.0.push((key.into(), value)),
+        }
+    }
+
+    /// Takes `key` out.
+    pub fn remove(&mut self, key: &str) -> Option<Value> {
+        let at = self.0.iter().position(|(k, _)| &**k == key)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// Pairs in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(k, v)| (&**k, v))
+    }
+
+    /// How many keys.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// For `wire::json`, which has already refused duplicates.
+    pub(crate) fn from_unique(pairs: Vec<(Box<str>, Value)>) -> Self {
+        Self(pairs)
+    }
+}
+
+impl Value {
+    /// The string, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::String(s) = self { Some(s) } else { None }
+    }
+
+    /// The object, if it is one.
+    pub fn as_object(&self) -> Option<&Object> {
+        if let Self::Object(o) = self { Some(o) } else { None }
+    }
+
+    /// The array, if it is one.
+    pub fn as_array(&self) -> Option<&[Self]> {
+        if let Self::Array(a) = self { Some(a) } else { None }
+    }
+
+    /// What kind of value it is, in JSON's words.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "boolean",
+            Self::Number(_) => "number",
+            Self::String(_) => "string",
+            Self::Array(_) => "array",
+            Self::Object(_) => "object",
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.into())
+    }
+}

@@ -1,0 +1,125 @@
+//! Every limit of the data path, in one table: name, value, unit, and what it bounds.
+//!
+//! The reference page and the exported gauges are held against [`TABLE`] by tests; add a limit here and nowhere else.
+
+use std::time::Duration;
+
+/// TLS handshake, from accept to verified peer.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// HTTP/2 receive window per stream, bytes. Never equal to the connection's: equal windows deadlock when a client reads
+/// stream B before stream A.
+pub const STREAM_WINDOW: u32 = 1 << 20;
+/// HTTP/2 receive window per connection, bytes.
+pub const CONNECTION_WINDOW: u32 = 4 << 20;
+/// HTTP/2 frame size that we accept, bytes.
+pub const MAX_FRAME: u32 = 64 << 10;
+/// Bytes that we queue per HTTP/2 stream towards a peer.
+pub const SEND_BUFFER: usize = 256 << 10;
+/// Concurrent CONNECT streams per peer connection.
+pub const MAX_STREAMS: u32 = 200;
+/// Header list of one HTTP/2 message, bytes.
+pub const MAX_HEADER_LIST: u32 = 64 << 10;
+/// Interval of HTTP/2 keepalive pings.
+pub const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// A ping unanswered for this long ends the connection.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Downstream connections at once; more are closed at accept and counted.
+pub const MAX_CONNECTIONS: usize = 16_384;
+/// TLS handshakes at once.
+pub const MAX_HANDSHAKES: usize = 1_024;
+/// Age at which a downstream connection is asked to reconnect (GOAWAY), before jitter of up to a quarter.
+pub const CONNECTION_MAX_AGE: Duration = Duration::from_secs(3_600);
+/// How long before a peer's certificate ends its connection gets GOAWAY.
+pub const EXPIRY_GOAWAY_LEAD: Duration = Duration::from_secs(60);
+/// How long streams may go on after SIGTERM.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(50);
+/// HTTP/1.1 request or response head, bytes (431 beyond).
+pub const MAX_HEAD: usize = 64 << 10;
+/// Fields in one head.
+pub const MAX_FIELDS: usize = 100;
+/// Time to read one request head once its first byte came.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time an idle inner HTTP connection is kept.
+pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// Time to read a request body that is held for decoding.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Request body that is held for decoding, bytes (413 beyond).
+pub const MAX_BODY: usize = 4 << 20;
+/// A list result that is held for filtering, bytes.
+pub const MAX_LIST: usize = 16 << 20;
+/// One SSE event, bytes.
+pub const MAX_EVENT: usize = 1 << 20;
+/// Nesting depth of JSON.
+pub const MAX_DEPTH: usize = 64;
+/// Values (nodes) in one JSON text.
+pub const MAX_NODES: usize = 262_144;
+/// Bytes held for decoding over all calls of the process.
+pub const DECODE_BUDGET: usize = 256 << 20;
+/// Share of [`DECODE_BUDGET`] that one principal may hold.
+pub const DECODE_BUDGET_PER_PRINCIPAL: usize = 64 << 20;
+/// Silence after which an undeclared port is taken for TCP.
+pub const SNIFF_TIMEOUT: Duration = Duration::from_secs(1);
+/// TCP or HBONE connect to an upstream, with TLS.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time an unused upstream HBONE or HTTP connection is kept.
+pub const POOL_IDLE: Duration = Duration::from_secs(90);
+/// Idle upstream HTTP connections kept per endpoint.
+pub const POOL_IDLE_PER_ENDPOINT: usize = 64;
+/// Streams per upstream HBONE connection before another is opened.
+pub const UPSTREAM_STREAMS: usize = 100;
+/// MCP sessions bound to a caller and an endpoint; the oldest idle one is forgotten beyond.
+pub const MAX_SESSIONS: usize = 65_536;
+/// Time an unused MCP session stays bound.
+pub const SESSION_IDLE: Duration = Duration::from_secs(3_600);
+/// Access log lines waiting to be written; more are dropped and counted.
+pub const ACCESS_LOG_QUEUE: usize = 8_192;
+/// Source text of one CEL expression, bytes.
+pub const MAX_CEL_SOURCE: usize = 4_096;
+/// Nesting of one CEL expression.
+pub const MAX_CEL_DEPTH: u16 = 32;
+/// Steps that the evaluation of all rules for one call may take; beyond, a rule counts as failed.
+pub const CEL_BUDGET: u64 = 1_000_000;
+/// Time a file that does not parse keeps its last documents in force.
+pub const FILE_GRACE: Duration = Duration::from_secs(5);
+
+/// Names, values and units of every limit, for gauges and the reference.
+pub const TABLE: &[(&str, u64, &str)] = &[
+    ("handshake_timeout", HANDSHAKE_TIMEOUT.as_secs(), "seconds"),
+    ("stream_window", STREAM_WINDOW as u64, "bytes"),
+    ("connection_window", CONNECTION_WINDOW as u64, "bytes"),
+    ("max_frame", MAX_FRAME as u64, "bytes"),
+    ("send_buffer", SEND_BUFFER as u64, "bytes"),
+    ("max_streams", MAX_STREAMS as u64, "streams"),
+    ("max_header_list", MAX_HEADER_LIST as u64, "bytes"),
+    ("ping_interval", PING_INTERVAL.as_secs(), "seconds"),
+    ("ping_timeout", PING_TIMEOUT.as_secs(), "seconds"),
+    ("max_connections", MAX_CONNECTIONS as u64, "connections"),
+    ("max_handshakes", MAX_HANDSHAKES as u64, "connections"),
+    ("connection_max_age", CONNECTION_MAX_AGE.as_secs(), "seconds"),
+    ("expiry_goaway_lead", EXPIRY_GOAWAY_LEAD.as_secs(), "seconds"),
+    ("drain_deadline", DRAIN_DEADLINE.as_secs(), "seconds"),
+    ("max_head", MAX_HEAD as u64, "bytes"),
+    ("max_fields", MAX_FIELDS as u64, "fields"),
+    ("head_timeout", HEAD_TIMEOUT.as_secs(), "seconds"),
+    ("http_idle_timeout", HTTP_IDLE_TIMEOUT.as_secs(), "seconds"),
+    ("body_timeout", BODY_TIMEOUT.as_secs(), "seconds"),
+    ("max_body", MAX_BODY as u64, "bytes"),
+    ("max_list", MAX_LIST as u64, "bytes"),
+    ("max_event", MAX_EVENT as u64, "bytes"),
+    ("max_depth", MAX_DEPTH as u64, "levels"),
+    ("max_nodes", MAX_NODES as u64, "values"),
+    ("decode_budget", DECODE_BUDGET as u64, "bytes"),
+    ("decode_budget_per_principal", DECODE_BUDGET_PER_PRINCIPAL as u64, "bytes"),
+    ("sniff_timeout", SNIFF_TIMEOUT.as_secs(), "seconds"),
+    ("dial_timeout", DIAL_TIMEOUT.as_secs(), "seconds"),
+    ("pool_idle", POOL_IDLE.as_secs(), "seconds"),
+    ("pool_idle_per_endpoint", POOL_IDLE_PER_ENDPOINT as u64, "connections"),
+    ("upstream_streams", UPSTREAM_STREAMS as u64, "streams"),
+    ("max_sessions", MAX_SESSIONS as u64, "sessions"),
+    ("session_idle", SESSION_IDLE.as_secs(), "seconds"),
+    ("access_log_queue", ACCESS_LOG_QUEUE as u64, "lines"),
+    ("max_cel_source", MAX_CEL_SOURCE as u64, "bytes"),
+    ("max_cel_depth", MAX_CEL_DEPTH as u64, "levels"),
+    ("cel_budget", CEL_BUDGET, "steps"),
+    ("file_grace", FILE_GRACE.as_secs(), "seconds"),
+];

@@ -1,0 +1,201 @@
+//! `agent-waypoint.dev/v1alpha1` `AgentPolicy`: who may call which tool, with which arguments.
+//!
+//! Only the shape stands here; what the fields mean is compiled in `policy`.
+
+use serde::Deserialize;
+
+/// `spec` of an `AgentPolicy`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentPolicySpec {
+    /// What the policy protects; required, in its own namespace.
+    pub target_refs: Vec<TargetRef>,
+    /// Declares the protocol of the targeted ports.
+    pub protocol: Option<Protocol>,
+    /// Whether the policy takes part in decisions.
+    #[serde(default)]
+    pub mode: Mode,
+    /// How refusals are worded.
+    #[serde(default)]
+    pub denial: DenialForm,
+    /// A match refuses, whatever else allows.
+    #[serde(default)]
+    pub deny: Vec<Rule>,
+    /// For the calls that `from` and `to` are about, `that` must hold.
+    #[serde(default)]
+    pub require: Vec<Requirement>,
+    /// A match permits, unless denied or short of a requirement.
+    #[serde(default)]
+    pub allow: Vec<Rule>,
+}
+
+/// One entry of `targetRefs`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TargetRef {
+    /// API group; empty (core) for Service and Namespace.
+    #[serde(default)]
+    pub group: String,
+    /// `Service`, `ServiceEntry`, `Gateway` or `Namespace`.
+    pub kind: TargetKind,
+    /// Name of the target.
+    pub name: String,
+    /// Port name (or number as text) of a Service or ServiceEntry; all ports where absent.
+    pub section_name: Option<String>,
+}
+
+/// Kinds that a policy can target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+pub enum TargetKind {
+    /// core/v1 Service
+    Service,
+    /// networking.istio.io ServiceEntry
+    ServiceEntry,
+    /// gateway.networking.k8s.io Gateway
+    Gateway,
+    /// The policy's own namespace
+    Namespace,
+}
+
+/// Protocols that a port can be declared to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+pub enum Protocol {
+    /// Model Context Protocol
+    #[serde(rename = "MCP")]
+    Mcp,
+    /// Agent2Agent
+    #[serde(rename = "A2A")]
+    A2a,
+}
+
+/// Whether a policy decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum Mode {
+    /// Decides.
+    #[default]
+    Enforce,
+    /// Takes no part in the decision; what it would have decided is recorded.
+    DryRun,
+}
+
+/// How a refusal is worded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+pub enum DenialForm {
+    /// Hidden for what the caller cannot see in lists, disclosed for a visible tool refused by argument.
+    #[default]
+    Auto,
+    /// The server's own unknown-name error.
+    Hidden,
+    /// Own error code with rule and request id.
+    Disclosed,
+    /// A tool result with `isError: true`, for models to read.
+    ToolError,
+}
+
+/// An entry of `allow` or `deny`: `from`, `to` and `when` must all hold.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rule {
+    /// For logs and denials; `allow[0]` where absent.
+    pub name: Option<String>,
+    /// Entries OR. Absent: every caller. An empty list is an error.
+    pub from: Option<Vec<From>>,
+    /// Entries OR. Absent: every call (deny), every call known to the protocol (allow).
+    pub to: Option<Vec<To>>,
+    /// CEL
+    pub when: Option<String>,
+}
+
+/// An entry of `require`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Requirement {
+    /// For logs and denials; `require[0]` where absent.
+    pub name: Option<String>,
+    /// Entries OR. Absent: every caller.
+    pub from: Option<Vec<From>>,
+    /// Entries OR. Absent: every call whatever.
+    pub to: Option<Vec<To>>,
+    /// CEL that must hold.
+    pub that: String,
+}
+
+/// Who calls: fields AND, values of a field OR, `not` fields: none may match. Patterns: exact, `pre*`, `*suf`, `*`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct From {
+    /// Identity without `spiffe://`.
+    pub principals: Vec<String>,
+    /// None of these.
+    pub not_principals: Vec<String>,
+    /// `namespace/name`, or `name` in the policy's own namespace.
+    pub service_accounts: Vec<String>,
+    /// None of these.
+    pub not_service_accounts: Vec<String>,
+    /// Namespace of the identity.
+    pub namespaces: Vec<String>,
+    /// None of these.
+    pub not_namespaces: Vec<String>,
+    /// Trust domain of the identity.
+    pub trust_domains: Vec<String>,
+    /// None of these.
+    pub not_trust_domains: Vec<String>,
+    /// `iss/sub` of a verified token.
+    pub request_principals: Vec<String>,
+    /// None of these.
+    pub not_request_principals: Vec<String>,
+    /// Address or CIDR of the TLS peer.
+    pub ip_blocks: Vec<String>,
+    /// None of these.
+    pub not_ip_blocks: Vec<String>,
+}
+
+/// What is called: fields of one kind of call AND, values OR. Two kinds in one entry can never match: refused.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct To {
+    /// Tool names.
+    pub tools: Vec<String>,
+    /// None of these tool names.
+    pub not_tools: Vec<String>,
+    /// Prompt names.
+    pub prompts: Vec<String>,
+    /// None of these prompt names.
+    pub not_prompts: Vec<String>,
+    /// Normalised resource URIs.
+    pub resources: Vec<String>,
+    /// None of these.
+    pub not_resources: Vec<String>,
+    /// MCP method names.
+    pub methods: Vec<String>,
+    /// None of these.
+    pub not_methods: Vec<String>,
+    /// A2A operations.
+    pub operations: Vec<String>,
+    /// None of these.
+    pub not_operations: Vec<String>,
+    /// A2A skills.
+    pub skills: Vec<String>,
+    /// None of these.
+    pub not_skills: Vec<String>,
+    /// Plain HTTP requests.
+    pub http: Option<HttpMatch>,
+}
+
+/// A plain HTTP request: fields AND, values OR.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct HttpMatch {
+    /// Methods.
+    pub methods: Vec<String>,
+    /// None of these.
+    pub not_methods: Vec<String>,
+    /// Paths, normalised.
+    pub paths: Vec<String>,
+    /// None of these.
+    pub not_paths: Vec<String>,
+    /// Hosts, case-insensitive, with or without port.
+    pub hosts: Vec<String>,
+    /// None of these.
+    pub not_hosts: Vec<String>,
+}
