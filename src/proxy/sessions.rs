@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::call::Phase;
 use crate::id::WorkloadId;
+use crate::mesh::TargetKey;
+use crate::wire::mcp::{UnknownName, Version};
 
 /// What a session is known by: the upstream's id is unique only within the target that issued it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionKey {
-    /// `namespace/service:port` of the target.
-    pub target: Arc<str>,
+    /// The target.
+    pub target: TargetKey,
     /// The value of `Mcp-Session-Id`.
     pub id: Arc<str>,
 }
@@ -28,10 +29,10 @@ pub struct Session {
     pub subject: Option<Arc<str>>,
     /// The endpoint that issued the id; every request of the session goes there.
     pub endpoint: Arc<str>,
-    /// The version that the server chose.
-    pub version: Arc<str>,
-    /// `serverInfo.name`, which tells the wording of its unknown-name error.
-    pub server: Arc<str>,
+    /// The version that the server chose, where it is one that we know.
+    pub version: Option<Version>,
+    /// How a server that calls itself so answers an unknown name.
+    pub wording: Option<UnknownName>,
     asked: Mutex<Asked>,
 }
 
@@ -51,8 +52,8 @@ pub struct Ticket(u64);
 
 impl Session {
     /// A session just answered by its server.
-    pub fn new(owner: WorkloadId, subject: Option<Arc<str>>, endpoint: Arc<str>, version: Arc<str>, server: Arc<str>) -> Self {
-        Self { owner, subject, endpoint, version, server, asked: Mutex::default() }
+    pub fn new(owner: WorkloadId, subject: Option<Arc<str>>, endpoint: Arc<str>) -> Self {
+        Self { owner, subject, endpoint, version: None, wording: None, asked: Mutex::default() }
     }
 
     /// Remembers that request `id` asked for `method`, so that an answer on any stream of the session is known for what
@@ -166,17 +167,17 @@ impl Table {
     }
 }
 
-/// Whether `method` asks for a list whose entries are filtered.
-pub fn is_list(method: &str) -> Option<Phase> {
-    matches!(method, "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list").then_some(Phase::List)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mesh::TargetKind;
 
     fn key(id: &str) -> SessionKey {
-        SessionKey { target: "tools/repo:80".into(), id: id.into() }
+        SessionKey { target: target("repo"), id: id.into() }
+    }
+
+    fn target(name: &str) -> TargetKey {
+        TargetKey { kind: TargetKind::Service, namespace: "tools".into(), name: name.into(), port: 80 }
     }
 
     fn who(name: &str) -> WorkloadId {
@@ -184,7 +185,7 @@ mod tests {
     }
 
     fn session(owner: &str) -> Arc<Session> {
-        Arc::new(Session::new(who(owner), None, "e1".into(), "2025-06-18".into(), "srv".into()))
+        Arc::new(Session::new(who(owner), None, "e1".into()))
     }
 
     #[tokio::test]
@@ -195,7 +196,7 @@ mod tests {
         assert!(sessions.find(&key("s"), &who("b"), None).is_none());
         assert!(sessions.find(&key("s"), &who("a"), Some("iss/alice")).is_none());
         assert!(sessions.find(&key("t"), &who("a"), None).is_none());
-        let elsewhere = SessionKey { target: "tools/other:80".into(), id: "s".into() };
+        let elsewhere = SessionKey { target: target("other"), id: "s".into() };
         assert!(sessions.find(&elsewhere, &who("a"), None).is_none());
     }
 
