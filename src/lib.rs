@@ -7,3 +7,5 @@ pub mod call;
 pub mod fault;
 pub mod config;
 pub mod document;
+pub mod wire;
+pub mod policy;
