@@ -5,6 +5,7 @@
 
 pub mod agent_policy;
 pub mod authorization_policy;
+pub mod request_authentication;
 mod problem;
 
 pub use problem::{FieldProblem, Meta, Place, Problem, Severity};

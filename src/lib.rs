@@ -9,3 +9,4 @@ pub mod config;
 pub mod document;
 pub mod wire;
 pub mod policy;
+pub mod mesh;
