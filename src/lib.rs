@@ -6,4 +6,5 @@ pub mod id;
 pub mod call;
 pub mod fault;
 pub mod config;
+pub mod wire;
 pub mod document;

@@ -1,0 +1,3 @@
+//! Sans-I/O parsers of everything that comes over the wire.
+
+pub mod authority;
