@@ -7,4 +7,8 @@ pub mod call;
 pub mod fault;
 pub mod config;
 pub mod document;
+pub mod wire;
+pub mod policy;
+pub mod mesh;
 pub mod telemetry;
+pub mod upstream;
