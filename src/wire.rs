@@ -1,2 +1,4 @@
-//! Sans-I/O parsers.
+//! Sans-I/O parsers and writers for every wire format that we speak. Bytes in, values out; no I/O, no policy, no clock.
 pub mod authority;
+pub mod path;
+pub mod http1;
