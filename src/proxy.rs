@@ -13,6 +13,8 @@ mod sessions;
 mod stages;
 mod tcp;
 mod tunnel;
+mod watched;
+mod wordings;
 
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ use crate::upstream::Upstreams;
 
 use budget::Budget;
 use sessions::Sessions;
+use wordings::Wordings;
 
 /// The data path. A clone is one pointer.
 #[derive(Debug, Clone)]
@@ -40,16 +43,32 @@ struct Shared {
     upstreams: Upstreams,
     telemetry: Telemetry,
     sessions: Sessions,
+    wordings: Wordings,
     budget: Arc<Budget>,
     drain: CancellationToken,
 }
 
 impl Proxy {
     /// A data path over what is published. `drain` asks it to finish what is in flight.
-    pub fn new(published: Arc<Published>, upstreams: Upstreams, telemetry: Telemetry, drain: CancellationToken) -> Self {
+    pub fn new(
+        published: Arc<Published>,
+        upstreams: Upstreams,
+        telemetry: Telemetry,
+        drain: CancellationToken,
+    ) -> Self {
         let sessions = Sessions::new(limits::MAX_SESSIONS, limits::SESSION_IDLE);
         let budget = Budget::new(limits::DECODE_BUDGET, limits::DECODE_BUDGET_PER_PRINCIPAL);
-        Self { shared: Arc::new(Shared { published, upstreams, telemetry, sessions, budget, drain }) }
+        Self {
+            shared: Arc::new(Shared {
+                published,
+                upstreams,
+                telemetry,
+                sessions,
+                wordings: Wordings::default(),
+                budget,
+                drain,
+            }),
+        }
     }
 
     /// Serves one CONNECT stream to its end.

@@ -41,12 +41,24 @@ pub(super) enum ProxyFault {
     /// The upstream's answer cannot be read, or is not the answer to what was asked.
     #[error("the upstream's answer cannot be passed on")]
     BadAnswer,
+    /// A server's answer to nothing that was asked.
+    #[error("an answer to no request")]
+    UnaskedAnswer,
+    /// TLS in a tunnel to an HTTP port.
+    #[error("TLS inside the tunnel to an HTTP port")]
+    TlsInTunnel,
+    /// Neither HTTP/1.1 nor HTTP/2 in a tunnel to an HTTP port.
+    #[error("not HTTP on an HTTP port")]
+    NotHttp,
     /// The server offers no stream.
     #[error("no stream is offered here")]
     NoStream,
     /// Declared, and not built: refused rather than passed undecoded.
     #[error("this protocol is not decoded yet")]
     NotDecoded,
+    /// Path or host cannot be written on the way out.
+    #[error("the request cannot be forwarded as it was decided on")]
+    Unsendable,
     /// The answer streamed until its call was no longer permitted.
     #[error("no longer permitted")]
     Revoked,
@@ -56,10 +68,10 @@ impl ProxyFault {
     fn status(self) -> StatusCode {
         match self {
             Self::TargetGone | Self::SessionUnknown => StatusCode::NOT_FOUND,
-            Self::VersionChanged => StatusCode::BAD_REQUEST,
+            Self::VersionChanged | Self::Unsendable | Self::TlsInTunnel | Self::NotHttp => StatusCode::BAD_REQUEST,
             Self::UnexpectedResponse => StatusCode::ACCEPTED,
             Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BadAnswer => StatusCode::BAD_GATEWAY,
+            Self::BadAnswer | Self::UnaskedAnswer => StatusCode::BAD_GATEWAY,
             Self::NoStream => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotDecoded => StatusCode::NOT_IMPLEMENTED,
             Self::Revoked => StatusCode::FORBIDDEN,
@@ -70,8 +82,13 @@ impl ProxyFault {
 impl Faulty for ProxyFault {
     fn blame(&self) -> Blame {
         match self {
-            Self::SessionUnknown | Self::VersionChanged | Self::UnexpectedResponse => Blame::Caller,
-            Self::BadAnswer | Self::NoStream => Blame::Upstream,
+            Self::SessionUnknown
+            | Self::VersionChanged
+            | Self::UnexpectedResponse
+            | Self::Unsendable
+            | Self::TlsInTunnel
+            | Self::NotHttp => Blame::Caller,
+            Self::BadAnswer | Self::UnaskedAnswer | Self::NoStream => Blame::Upstream,
             Self::TargetGone | Self::Revoked => Blame::Policy,
             Self::OverBudget | Self::NotDecoded => Blame::Waypoint,
         }
@@ -83,8 +100,9 @@ impl Faulty for ProxyFault {
 
     fn stage(&self) -> Stage {
         match self {
-            Self::TargetGone => Stage::Route,
-            Self::BadAnswer | Self::NoStream | Self::Revoked => Stage::Forward,
+            Self::TargetGone | Self::Unsendable => Stage::Route,
+            Self::BadAnswer | Self::UnaskedAnswer | Self::NoStream | Self::Revoked => Stage::Forward,
+            Self::TlsInTunnel | Self::NotHttp => Stage::Read,
             Self::SessionUnknown
             | Self::VersionChanged
             | Self::UnexpectedResponse
@@ -101,8 +119,12 @@ impl Faulty for ProxyFault {
             Self::UnexpectedResponse => "unexpected_response",
             Self::OverBudget => "over_budget",
             Self::BadAnswer => "bad_answer",
+            Self::UnaskedAnswer => "unasked_answer",
+            Self::TlsInTunnel => "tls_in_tunnel",
+            Self::NotHttp => "not_http",
             Self::NoStream => "no_stream",
             Self::NotDecoded => "not_decoded",
+            Self::Unsendable => "unsendable",
             Self::Revoked => "revoked",
         }
     }

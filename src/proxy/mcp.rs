@@ -11,8 +11,8 @@ mod reply;
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use http::Method;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 
 use super::http::{Calls, plain};
 use crate::call::HttpHead;
@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn whatever_a_server_could_run_as_mcp_is_mcp() {
-        for json in ["application/json", "APPLICATION/JSON", "application/json, text/plain", "text/plain; application/json"] {
+        for json in
+            ["application/json", "APPLICATION/JSON", "application/json, text/plain", "text/plain; application/json"]
+        {
             assert_eq!(Shape::of(&head(Method::POST, &[("content-type", json)])), Shape::Post, "{json}");
         }
         assert_eq!(Shape::of(&head(Method::POST, &[])), Shape::Post);

@@ -13,26 +13,26 @@ use crate::wire::mcp::{UnknownName, Version};
 
 /// What a session is known by: the upstream's id is unique only within the target that issued it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionKey {
+pub(super) struct SessionKey {
     /// The target.
-    pub target: TargetKey,
+    pub(super) target: TargetKey,
     /// The value of `Mcp-Session-Id`.
-    pub id: Arc<str>,
+    pub(super) id: Arc<str>,
 }
 
 /// One MCP session, as its `initialize` left it.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     /// Who began it; nobody else may use it.
-    pub owner: WorkloadId,
+    pub(super) owner: WorkloadId,
     /// `iss/sub` of the token that it was begun with, where there was one.
-    pub subject: Option<Arc<str>>,
+    pub(super) subject: Option<Arc<str>>,
     /// The endpoint that issued the id; every request of the session goes there.
-    pub endpoint: Arc<str>,
+    pub(super) endpoint: Arc<str>,
     /// The version that the server chose, where it is one that we know.
-    pub version: Option<Version>,
+    pub(super) version: Option<Version>,
     /// How a server that calls itself so answers an unknown name.
-    pub wording: Option<UnknownName>,
+    pub(super) wording: Option<UnknownName>,
     asked: Mutex<Asked>,
 }
 
@@ -46,19 +46,15 @@ struct Asked {
 /// Requests of one session whose method is remembered for an answer that comes by another stream.
 const MAX_ASKED: usize = 256;
 
-/// A request in flight on a session; forgets itself once answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket(u64);
-
 impl Session {
     /// A session just answered by its server.
-    pub fn new(owner: WorkloadId, subject: Option<Arc<str>>, endpoint: Arc<str>) -> Self {
+    pub(super) fn new(owner: WorkloadId, subject: Option<Arc<str>>, endpoint: Arc<str>) -> Self {
         Self { owner, subject, endpoint, version: None, wording: None, asked: Mutex::default() }
     }
 
     /// Remembers that request `id` asked for `method`, so that an answer on any stream of the session is known for what
     /// it is. The oldest is forgotten beyond [`MAX_ASKED`]; its late answer is then dropped as unknown.
-    pub fn ask(&self, id: &str, method: &Arc<str>) -> Ticket {
+    pub(super) fn ask(&self, id: &str, method: &Arc<str>) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let ticket = asked.next;
         asked.next += 1;
@@ -66,25 +62,19 @@ impl Session {
         while asked.methods.len() > MAX_ASKED {
             asked.methods.pop_first();
         }
-        Ticket(ticket)
     }
 
     /// The answer to `id` came by another stream: what it answers.
-    pub fn answered(&self, id: &str) -> Option<Arc<str>> {
+    pub(super) fn answered(&self, id: &str) -> Option<Arc<str>> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let ticket = asked.methods.iter().find(|(_, (asked_id, _))| &**asked_id == id).map(|(ticket, _)| *ticket)?;
         asked.methods.remove(&ticket).map(|(_, method)| method)
-    }
-
-    /// The answer came on the request's own exchange.
-    pub fn settle(&self, ticket: Ticket) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).methods.remove(&ticket.0);
     }
 }
 
 /// The table. Cheap to share; the lock is held for a look-up only.
 #[derive(Debug)]
-pub struct Sessions {
+pub(super) struct Sessions {
     table: Mutex<Table>,
     capacity: usize,
     idle: Duration,
@@ -99,12 +89,12 @@ struct Table {
 
 impl Sessions {
     /// At most `capacity` sessions, each forgotten when unused for `idle`.
-    pub fn new(capacity: usize, idle: Duration) -> Self {
+    pub(super) fn new(capacity: usize, idle: Duration) -> Self {
         Self { table: Mutex::default(), capacity, idle }
     }
 
     /// Binds a new session; the one unused for longest is forgotten when the table is full.
-    pub fn bind(&self, key: SessionKey, session: Arc<Session>) {
+    pub(super) fn bind(&self, key: SessionKey, session: Arc<Session>) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.forget_idle(self.idle);
         table.insert(key, session);
@@ -115,7 +105,7 @@ impl Sessions {
     }
 
     /// The session, if `caller` owns it with the same token subject.
-    pub fn find(&self, key: &SessionKey, caller: &WorkloadId, subject: Option<&str>) -> Option<Arc<Session>> {
+    pub(super) fn find(&self, key: &SessionKey, caller: &WorkloadId, subject: Option<&str>) -> Option<Arc<Session>> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.forget_idle(self.idle);
         let (_, _, session) = table.sessions.get(key)?;
@@ -126,7 +116,7 @@ impl Sessions {
     }
 
     /// Forgets a session that its server ended.
-    pub fn forget(&self, key: &SessionKey) {
+    pub(super) fn forget(&self, key: &SessionKey) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((used, _, _)) = table.sessions.remove(key) {
             table.by_use.remove(&used);
@@ -134,13 +124,8 @@ impl Sessions {
     }
 
     /// How many sessions are bound.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.table.lock().unwrap_or_else(PoisonError::into_inner).sessions.len()
-    }
-
-    /// Whether none is bound.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

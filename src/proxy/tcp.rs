@@ -12,8 +12,9 @@ use crate::fault::Faulty;
 use crate::hbone::{Refusal, Tunnel};
 use crate::id::Peer;
 use crate::mesh::Target;
-use crate::net::{BoxedIo, copy};
+use crate::net::copy;
 use crate::telemetry::{Protocol, RecordGuard};
+use crate::upstream::BoxedIo;
 
 /// A TCP port: the CONNECT is answered once the call is permitted and its endpoint reached.
 pub(super) async fn serve_tunnel(shared: &Arc<Shared>, tunnel: Tunnel, target: Arc<Target>) {
@@ -44,7 +45,12 @@ where
     }
 }
 
-fn permit(shared: &Shared, peer: &Arc<Peer>, target: Arc<Target>, record: &mut RecordGuard) -> Result<Routed<()>, Refusal> {
+fn permit(
+    shared: &Shared,
+    peer: &Arc<Peer>,
+    target: Arc<Target>,
+    record: &mut RecordGuard,
+) -> Result<Routed<()>, Refusal> {
     record.site(&note::site(&target));
     let permitted = Asked::tcp(Arc::clone(peer), target).decoded(Call::Tcp, ()).authorize().map_err(|refused| {
         let Refused { denial, asked, .. } = *refused;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::answer::ProxyFault;
 use super::http::Calls;
 use super::{Shared, tcp};
+use crate::config::limits;
 use crate::hbone::{self, Refusal, Tunnel};
-use crate::intake::{self, Sniffed};
+use crate::intake::{self, Sniffed, Spoken};
 use crate::mesh::{PortProtocol, Target};
 
 /// Serves one tunnel to its end.
@@ -27,26 +29,29 @@ pub(super) async fn serve(shared: &Arc<Shared>, tunnel: Tunnel) {
     }
 }
 
-/// Serves the bytes of an accepted tunnel. Only an undeclared port may fall back to TCP, under TCP rules.
+/// Serves the bytes of an accepted tunnel. Only an undeclared port may fall back to TCP, under TCP rules; a declared one
+/// is read only to tell HTTP/1.1 from HTTP/2.
 async fn serve_stream(shared: &Arc<Shared>, calls: Calls, stream: hbone::Stream, target: &Arc<Target>) {
     let undeclared = target.protocol == PortProtocol::Undeclared;
-    let (sniffed, stream) = if undeclared { intake::sniff(stream).await } else { intake::sniff_http(stream).await };
-    match sniffed {
-        Sniffed::Http1 => end(target, intake::serve_http1(stream, calls, shared.drain.clone()).await),
-        Sniffed::H2 => end(target, intake::serve_h2c(stream, calls, shared.drain.clone()).await),
-        Sniffed::Tls | Sniffed::Other | Sniffed::Silent if undeclared => {
-            tcp::serve_accepted(shared, calls.peer(), Arc::clone(target), stream).await;
+    let wait = if undeclared { limits::SNIFF_TIMEOUT } else { limits::HTTP_IDLE_TIMEOUT };
+    let Ok(Sniffed { spoken, io }) = intake::sniff_within(stream, wait).await else { return };
+    match spoken {
+        Spoken::Http1 => end(target, intake::serve_http1(io, calls, shared.drain.clone()).await),
+        Spoken::H2 => end(target, intake::serve_h2c(io, calls, shared.drain.clone()).await),
+        Spoken::Tls | Spoken::Other | Spoken::Silent if undeclared => {
+            tcp::serve_accepted(shared, calls.peer(), Arc::clone(target), io).await;
         }
-        Sniffed::Tls => {
-            shared.telemetry.metrics().fault(crate::fault::Stage::Read, "tls_in_tunnel");
+        Spoken::Tls => {
+            shared.telemetry.metrics().fault(&ProxyFault::TlsInTunnel);
             tracing::warn!(
                 peer = %calls.peer().id(), target = %target.key,
-                "TLS inside the tunnel to a port that is declared {}: let the client speak plain HTTP (the mesh encrypts), or declare the port tls",
+                "TLS inside the tunnel to a port of protocol {}: let the client speak plain HTTP (the mesh encrypts), or declare the port tls",
                 target.protocol.as_str(),
             );
         }
-        Sniffed::Other | Sniffed::Silent | Sniffed::Closed => {
-            shared.telemetry.metrics().fault(crate::fault::Stage::Read, "not_http");
+        Spoken::Silent => {}
+        Spoken::Other => {
+            shared.telemetry.metrics().fault(&ProxyFault::NotHttp);
             tracing::debug!(peer = %calls.peer().id(), target = %target.key, "not HTTP on an HTTP port");
         }
     }

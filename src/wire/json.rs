@@ -11,7 +11,7 @@ mod write;
 mod tests;
 
 pub use parse::parse;
-pub use write::{write, write_string};
+pub use write::{write, write_object, write_string};
 
 /// Why a text is not JSON that may pass, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -9,6 +9,7 @@ use super::super::budget::Hold;
 use super::super::http::Calls;
 use super::super::sessions::{Session, SessionKey};
 use super::super::{Shared, note};
+use crate::call::HttpHead;
 use crate::config::limits;
 use crate::fault::Faulty;
 use crate::id::Peer;
@@ -17,7 +18,6 @@ use crate::mesh::Target;
 use crate::policy::Claims;
 use crate::telemetry::{Protocol, RecordGuard};
 use crate::wire::mcp::McpHead;
-use crate::call::HttpHead;
 
 /// One MCP request and what is known of it before its body: who, to what, with which token, in which session.
 pub(super) struct Exchange {
@@ -58,7 +58,8 @@ impl Exchange {
         if let Some(claims) = &claims {
             record.subject(shared.telemetry.keyed().subject(claims.issuer(), claims.subject().unwrap_or_default()));
         }
-        let mut exchange = Self { shared, peer: Arc::clone(calls.peer()), target, head, mcp, claims, session: None, record };
+        let mut exchange =
+            Self { shared, peer: Arc::clone(calls.peer()), target, head, mcp, claims, session: None, record };
         match exchange.find_session() {
             Ok(session) => {
                 exchange.session = session;

@@ -25,7 +25,9 @@ pub(super) async fn stream(calls: &Calls, target: Arc<Target>, request: Request)
     let (reply, response) = match ask(calls, target, request).await {
         Ok(sent) => sent,
         Err(Unsent::Answered(answer)) => return answer,
-        Err(Unsent::Refused(record)) => return answer::text(record, StatusCode::METHOD_NOT_ALLOWED, "no stream is offered here"),
+        Err(Unsent::Refused(record)) => {
+            return answer::text(record, StatusCode::METHOD_NOT_ALLOWED, "no stream is offered here");
+        }
         Err(Unsent::Failed(record, _)) => return answer::mcp_proxy_fault(record, None, ProxyFault::NoStream),
     };
     let (parts, body) = response.into_parts();
@@ -48,7 +50,9 @@ pub(super) async fn end(calls: &Calls, target: Arc<Target>, request: Request) ->
     let (mut reply, response) = match ask(calls, target, request).await {
         Ok(sent) => sent,
         Err(Unsent::Answered(answer)) => return answer,
-        Err(Unsent::Refused(record)) => return answer::text(record, StatusCode::METHOD_NOT_ALLOWED, "sessions do not end here"),
+        Err(Unsent::Refused(record)) => {
+            return answer::text(record, StatusCode::METHOD_NOT_ALLOWED, "sessions do not end here");
+        }
         Err(Unsent::Failed(record, fault)) => return answer::mcp_fault(record, None, &*fault),
     };
     let status = response.status();
@@ -107,7 +111,10 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     };
     let (headers, endpoint, standing): (_, _, Standing) = routed.depart();
     record.upstream(&endpoint.id, None);
-    let request = outgoing(standing.asked(), headers, Bytes::new());
+    let request = match outgoing(standing.asked(), headers, Bytes::new()) {
+        Ok(request) => request,
+        Err(fault) => return Err(Unsent::Answered(answer::mcp_proxy_fault(record, None, fault))),
+    };
     match shared.upstreams.send(&endpoint, upstream_version(standing.asked().target()), request).await {
         Ok(response) => Ok((Reply { shared, session, record, awaited, endpoint, standing }, response)),
         Err(fault) => {

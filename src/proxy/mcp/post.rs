@@ -134,12 +134,16 @@ impl Passage {
         if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
             bound.session.ask(id.as_json(), &self.awaited.call.method);
         }
-        let request = outgoing(standing.asked(), message.headers, message.bytes);
+        let request = match outgoing(standing.asked(), message.headers, message.bytes) {
+            Ok(request) => request,
+            Err(fault) => return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault),
+        };
         let version = super::super::http::upstream_version(standing.asked().target());
         match self.shared.upstreams.send(&endpoint, version, request).await {
             Ok(response) => {
                 let Self { shared, session, record, awaited } = self;
-                Box::pin(reply::pass(reply::Reply { shared, session, record, awaited, endpoint, standing }, response)).await
+                Box::pin(reply::pass(reply::Reply { shared, session, record, awaited, endpoint, standing }, response))
+                    .await
             }
             Err(fault) => {
                 tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "upstream failed");

@@ -156,7 +156,7 @@ impl Pump {
         match asked {
             Some(method) => Some(McpCall { method, object: crate::call::McpObject::Other, ..awaited.call.clone() }),
             None => {
-                self.reply.shared.telemetry.metrics().fault(crate::fault::Stage::Forward, "unasked_answer");
+                self.reply.shared.telemetry.metrics().fault(&ProxyFault::UnaskedAnswer);
                 None
             }
         }
@@ -177,7 +177,7 @@ impl Pump {
         {
             headers.insert("mcp-session-id", session.clone());
         }
-        let mut request = outgoing(asked, headers, body.into());
+        let Ok(mut request) = outgoing(asked, headers, body.into()) else { return };
         *request.method_mut() = http::Method::POST;
         let sending = self.reply.shared.upstreams.send(&self.reply.endpoint, upstream_version(asked.target()), request);
         if tokio::time::timeout(ANSWER_TIMEOUT, sending).await.is_err() {

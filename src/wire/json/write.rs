@@ -1,6 +1,6 @@
 //! [`Value`] to bytes, in the one canonical form.
 
-use crate::call::Value;
+use crate::call::{Object, Value};
 
 /// Appends `value`: keys in their order, numbers as their text, no white space.
 pub fn write(value: &Value, out: &mut Vec<u8>) {
@@ -22,21 +22,24 @@ pub fn write(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Value::Object(object) => {
-            let mut before = b'{';
-            for (key, item) in object.iter() {
-                out.push(before);
-                write_string(key, out);
-                out.push(b':');
-                write(item, out);
-                before = b',';
-            }
-            if object.is_empty() {
-                out.push(b'{');
-            }
-            out.push(b'}');
-        }
+        Value::Object(object) => write_object(object, out),
     }
+}
+
+/// Appends `object`, in the same form.
+pub fn write_object(object: &Object, out: &mut Vec<u8>) {
+    let mut before = b'{';
+    for (key, item) in object.iter() {
+        out.push(before);
+        write_string(key, out);
+        out.push(b':');
+        write(item, out);
+        before = b',';
+    }
+    if object.is_empty() {
+        out.push(b'{');
+    }
+    out.push(b'}');
 }
 
 /// Appends `text` as a JSON string: only quote, backslash and U+0000 to U+001F are escaped.

@@ -90,6 +90,11 @@ pub fn method_not_found(id: &Id) -> Vec<u8> {
     error(Some(id), METHOD_NOT_FOUND, "Method not found", None)
 }
 
+/// The empty result by which a `ping` is answered.
+pub fn empty_result(id: &Id) -> Vec<u8> {
+    message(Some(id), "result", Object::new().into())
+}
+
 /// A JSON-RPC error; `id` is null where the request's was not readable.
 pub fn error(id: Option<&Id>, code: i64, text: &str, data: Option<Value>) -> Vec<u8> {
     let mut error: Object = [("code", Value::from(code)), ("message", Value::from(text))].into_iter().collect();
