@@ -33,14 +33,12 @@ impl Disclosure<'_> {
 
 /// As the server itself answers a name that it does not have: in the words learnt from it, else in common ones.
 pub fn hidden(id: &Id, call: &McpCall, learnt: Option<&UnknownName>) -> Vec<u8> {
-    if let (Some(learnt), Some(name)) = (learnt, call.name()) {
+    if let (Some(learnt), Some(name)) = (learnt.filter(|learnt| learnt.fits(call)), call.name()) {
         return learnt.answer(id, name);
     }
     let modern = is_modern(call);
     match (&call.object, call.name()) {
-        (McpObject::Tool { .. }, Some(name)) => {
-            error(Some(id), INVALID_PARAMS, &format!("Unknown tool: {name}"), None)
-        }
+        (McpObject::Tool { .. }, Some(name)) => error(Some(id), INVALID_PARAMS, &format!("Unknown tool: {name}"), None),
         (McpObject::Prompt { .. }, Some(name)) => {
             error(Some(id), INVALID_PARAMS, &format!("Unknown prompt: {name}"), None)
         }

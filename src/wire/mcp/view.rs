@@ -61,9 +61,7 @@ fn arguments(params: Option<&Object>) -> Result<Knowable<Arc<Object>>, MessageFa
         None | Some(Value::Null) => Ok(Knowable::Known(Arc::default())),
         // Shares the pairs with the tree that is forwarded.
         Some(Value::Object(arguments)) => Ok(Knowable::Known(Arc::new(arguments.clone()))),
-        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
-            Err(MessageFault::BadArguments)
-        }
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => Err(MessageFault::BadArguments),
     }
 }
 
