@@ -18,3 +18,8 @@ pub mod intake;
 pub mod upstream;
 pub mod control;
 pub mod proxy;
+pub mod admin;
+pub mod cli;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod app;

@@ -23,14 +23,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use body::{BodyBroken, InBody, OutBody, Stopped};
-pub use dial::{BoxedIo, Duplex};
 pub use exchange::UpstreamHttp;
 pub use fault::{DialFault, SendFault};
 pub use pick::NoEndpoint;
 pub use upgrade::Upgraded;
 
 use crate::config::limits::{DIAL_TIMEOUT, POOL_IDLE};
+use crate::hbone;
 use crate::mesh::Endpoint;
+use crate::net::BoxedIo;
 use dial::Dialer;
 use dns::Dns;
 use pick::Health;
@@ -52,9 +53,9 @@ struct Inner {
 
 impl Upstreams {
     /// Starts with empty pools, and a task that closes what stays idle. Must be called within a tokio runtime.
-    pub fn new(dns: Dns) -> Self {
+    pub fn new(tunnels: hbone::Pool, dns: Dns) -> Self {
         let inner = Inner {
-            dialer: Dialer::new(dns),
+            dialer: Dialer::new(tunnels, dns),
             pool: Pool::default(),
             health: Health::default(),
             tasks: TaskTracker::new(),

@@ -1,70 +1,68 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::DialFault;
-use super::dns::{Answers, Dns};
+use super::dns::{Answers, Dns, DnsFault};
 use super::external::External;
+use crate::config::limits::DIAL_TIMEOUT;
+use crate::hbone;
 use crate::mesh::{At, Endpoint, Via};
-
-/// A byte stream both ways.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
-
-/// Any byte stream both ways.
-pub type BoxedIo = Box<dyn Duplex>;
+use crate::net::{BoxedIo, dial_tcp};
 
 /// Addresses of one name that are tried, one after the other.
 const TRIES: usize = 3;
 
 /// Makes connections by whatever way an endpoint is reached.
 pub(super) struct Dialer {
+    tunnels: hbone::Pool,
     dns: Dns,
     external: External,
 }
 
 impl Dialer {
-    pub(super) fn new(dns: Dns) -> Self {
-        Self { dns, external: External::default() }
+    pub(super) fn new(tunnels: hbone::Pool, dns: Dns) -> Self {
+        Self { tunnels, dns, external: External::default() }
     }
 
-    /// A connection to the application; no timeout of its own beyond those of its parts.
+    /// A connection to the application. The caller bounds the whole; each part has the same bound.
     pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<BoxedIo, DialFault> {
         match &endpoint.via {
             Via::Plain => Ok(Box::new(self.tcp(&endpoint.at).await?)),
             Via::Tls { server_name, roots } => {
                 let client = self.external.client(server_name, roots).await?;
                 let tcp = self.tcp(&endpoint.at).await?;
-                Ok(Box::new(External::handshake(&client, tcp).await?))
+                Ok(Box::new(client.connect(tcp).await.map_err(DialFault::Tls)?))
             }
-            Via::Hbone { .. } => Err(DialFault::Tunnel("not built yet")),
+            Via::Hbone { expect } => {
+                let (addresses, port) = self.addresses(&endpoint.at, Answers::Mesh).await?;
+                let address = *addresses.first().ok_or(DnsFault::NoAddress)?;
+                let tunnel = SocketAddr::new(address, endpoint.tunnel_port);
+                let application = SocketAddr::new(address, port).to_string();
+                Ok(Box::new(self.tunnels.connect(tunnel, expect, &application).await?))
+            }
         }
     }
 
     async fn tcp(&self, at: &At) -> Result<TcpStream, DialFault> {
-        let (addresses, port) = match at {
-            At::Addr(addr) => (vec![addr.ip()], addr.port()),
-            At::Dns { host, port } => (self.dns.lookup(host, Answers::OutsideMesh).await?, *port),
-        };
-        first_that_connects(&addresses, port).await
-    }
-}
-
-async fn first_that_connects(addresses: &[IpAddr], port: u16) -> Result<TcpStream, DialFault> {
-    let mut last = DialFault::Tcp(std::io::ErrorKind::AddrNotAvailable);
-    for address in addresses.iter().take(TRIES) {
-        match TcpStream::connect(SocketAddr::new(*address, port)).await {
-            Ok(stream) => {
-                // Small writes are whole messages here; only latency is lost where the option is refused.
-                let _only_latency = stream.set_nodelay(true);
-                return Ok(stream);
+        let (addresses, port) = self.addresses(at, Answers::OutsideMesh).await?;
+        let mut last = DialFault::Dns(DnsFault::NoAddress);
+        for address in addresses.into_iter().take(TRIES) {
+            match dial_tcp(SocketAddr::new(address, port), DIAL_TIMEOUT).await {
+                Ok(stream) => return Ok(stream),
+                Err(fault) => last = fault.into(),
             }
-            Err(error) => last = DialFault::Tcp(error.kind()),
+        }
+        Err(last)
+    }
+
+    async fn addresses(&self, at: &At, answers: Answers) -> Result<(Vec<IpAddr>, u16), DialFault> {
+        match at {
+            At::Addr(addr) => Ok((vec![addr.ip()], addr.port())),
+            At::Dns { host, port } => Ok((self.dns.lookup(host, answers).await?, *port)),
         }
     }
-    Err(last)
 }
 
 impl fmt::Debug for Dialer {

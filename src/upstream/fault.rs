@@ -1,11 +1,12 @@
-use std::io;
-
 use super::dns::DnsFault;
 use super::pick::NoEndpoint;
 use crate::fault::{Blame, Faulty, Retry, Stage};
+use crate::hbone;
+use crate::net::ConnectFault;
+use crate::tls::{ExternalFault, HandshakeFault};
 
 /// Why there is no connection to an endpoint. Nothing of a call was sent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum DialFault {
     /// The endpoint's name has no address that may be used.
     #[error("name not resolved: {0}")]
@@ -14,18 +15,18 @@ pub enum DialFault {
     #[error("no connection in time")]
     Timeout,
     /// TCP failed.
-    #[error("TCP connection failed: {0}")]
-    Tcp(io::ErrorKind),
+    #[error(transparent)]
+    Connect(#[from] ConnectFault),
     /// The endpoint's ztunnel could not be reached, proved another identity, or refused the tunnel.
-    #[error("tunnel failed: {0}")]
-    Tunnel(&'static str),
+    #[error(transparent)]
+    Tunnel(#[from] hbone::DialFault),
     /// TLS to an external server failed; its name or chain did not verify, most likely.
-    #[error("TLS failed: {0}")]
-    Tls(&'static str),
+    #[error("external TLS: {0}")]
+    Tls(HandshakeFault),
     /// What a document says about the endpoint's TLS cannot be used.
-    #[error("TLS settings cannot be used: {0}")]
-    Settings(&'static str),
-    /// HTTP/2 was not agreed on.
+    #[error("external TLS: {0}")]
+    Settings(#[from] ExternalFault),
+    /// The connection ended in its HTTP preface.
     #[error("HTTP handshake failed")]
     Handshake,
 }
@@ -34,9 +35,8 @@ impl Faulty for DialFault {
     fn blame(&self) -> Blame {
         match self {
             Self::Settings(_) => Blame::Policy,
-            Self::Dns(_) | Self::Timeout | Self::Tcp(_) | Self::Tunnel(_) | Self::Tls(_) | Self::Handshake => {
-                Blame::Upstream
-            }
+            Self::Tunnel(fault) => fault.blame(),
+            Self::Dns(_) | Self::Timeout | Self::Connect(_) | Self::Tls(_) | Self::Handshake => Blame::Upstream,
         }
     }
 
@@ -52,17 +52,17 @@ impl Faulty for DialFault {
         match self {
             Self::Dns(fault) => fault.reason(),
             Self::Timeout => "dial_timeout",
-            Self::Tcp(_) => "tcp",
-            Self::Tunnel(_) => "tunnel",
-            Self::Tls(_) => "upstream_tls",
-            Self::Settings(_) => "upstream_tls_settings",
+            Self::Connect(fault) => fault.reason(),
+            Self::Tunnel(fault) => fault.reason(),
+            Self::Tls(_) => "external_tls",
+            Self::Settings(_) => "external_tls_settings",
             Self::Handshake => "http_handshake",
         }
     }
 }
 
 /// Why a request got no response.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum SendFault {
     /// Nothing to send to.
     #[error(transparent)]

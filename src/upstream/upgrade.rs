@@ -3,11 +3,11 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use super::body::{InBody, OutBody};
-use super::dial::BoxedIo;
 use super::exchange::{accept, http1_builder, http1_request, judge};
 use super::fields::strip_hop_by_hop;
 use super::{DialFault, SendFault, Upstreams};
 use crate::mesh::Endpoint;
+use crate::net::BoxedIo;
 
 /// How a server answered a request to switch protocols.
 pub enum Upgraded {
