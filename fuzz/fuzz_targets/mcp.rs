@@ -6,7 +6,7 @@ use agent_waypoint::wire::mcp::{Context, McpHead, ServerMessage, decode};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = ServerMessage::parse(bytes);
+    drop(ServerMessage::parse(bytes));
     let head = McpHead::default();
     let context = Context { head: &head, session: None, session_version: None };
     let decoded = match decode(bytes, &context) {

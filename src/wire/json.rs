@@ -5,6 +5,8 @@
 //! as they came, no white space, only the escapes that RFC 8259 section 7 demands.
 
 mod parse;
+mod scan;
+mod text;
 mod write;
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! [`Value`] to bytes, in the one canonical form.
 
+use super::scan::plain_run;
 use crate::call::{Object, Value};
 
 /// Appends `value`: keys in their order, numbers as their text, no white space.
@@ -47,8 +48,8 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {
-        let (plain, special) = rest.split_at(at);
+    loop {
+        let (plain, special) = rest.split_at_checked(plain_run(rest)).unwrap_or((rest, &[]));
         out.extend_from_slice(plain);
         let Some((&byte, after)) = special.split_first() else { break };
         rest = after;
@@ -65,6 +66,5 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
             }
         }
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
 }

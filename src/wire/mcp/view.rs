@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::MessageFault;
-use super::method::{Subject, fold};
+use super::method::{Subject, alike};
 use crate::call::{Knowable, McpObject, Object, Value};
 use crate::config::limits::{MAX_NAME, MAX_URI};
 use crate::wire::uri;
@@ -74,8 +74,7 @@ fn check_keys(params: Option<&Object>, known: &[&str]) -> Result<(), MessageFaul
             }
             continue;
         }
-        let folded = fold(key);
-        if folded == "__proto__" || known.iter().any(|k| fold(k) == folded) {
+        if alike(key, "__proto__") || known.iter().any(|k| alike(k, key)) {
             return Err(MessageFault::Lookalike);
         }
     }

@@ -272,6 +272,14 @@ fn methods_and_what_they_name() {
 }
 
 #[test]
+fn methods_that_look_alike() {
+    for method in ["Ping", "tool\u{17f}/call", "tas\u{212a}s/get", "NOTIFICATIONS/x", "notification\u{17f}/x"] {
+        let fault = legacy(format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#)).expect_err(method);
+        assert_eq!(fault.reason(), "mcp_method_lookalike", "{method}");
+    }
+}
+
+#[test]
 fn resources_need_a_uri() {
     for params in ["{}", r#"{"uri":""}"#, r#"{"uri":1}"#, r#"{"uri":"a\u0000b"}"#] {
         let fault = legacy(call(params).replace("tools/call", "resources/read")).expect_err(params);
