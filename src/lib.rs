@@ -17,3 +17,4 @@ pub mod hbone;
 pub mod intake;
 pub mod upstream;
 pub mod control;
+pub mod admin;
