@@ -17,7 +17,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use settings::{AccessLogTo, IdentityFrom, Settings, StartFault};
+pub use identity::dev_identity;
+pub use settings::{AccessLogTo, IdentitySource, Settings, StartFault};
 
 use crate::admin::{self, Condition, Readiness};
 use crate::config::limits;
@@ -75,8 +76,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartFault> {
     let addresses = listeners.addresses()?;
     let (stop, drain, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
     let readiness = Readiness::new();
-    let telemetry = telemetry(&settings)?;
-    let identity = identity::open(&settings.identity, &tasks, &stop).await?;
+    let telemetry = telemetry(settings.access_log, settings.otlp_endpoint.as_deref())?;
+    let identity = identity::open(&settings.identity, &settings.trust_domain, &tasks, &stop).await?;
     readiness.met(Condition::Identity);
     let published = Arc::new(Published::new());
     let documents =
@@ -150,10 +151,10 @@ impl Running {
 impl Listeners {
     fn bind(settings: &Settings) -> Result<Self, StartFault> {
         Ok(Self {
-            hbone: net::listen(settings.hbone)?,
-            stats: net::listen(settings.stats)?,
-            ready: net::listen(settings.ready)?,
-            admin: net::listen(settings.admin)?,
+            hbone: net::listen(settings.hbone_addr)?,
+            stats: net::listen(settings.stats_addr)?,
+            ready: net::listen(settings.ready_addr)?,
+            admin: net::listen(settings.admin_addr)?,
         })
     }
 
@@ -167,13 +168,13 @@ impl Listeners {
     }
 }
 
-fn telemetry(settings: &Settings) -> Result<Telemetry, StartFault> {
-    let log = match &settings.access_log {
+fn telemetry(access_log: AccessLogTo, otlp_endpoint: Option<&str>) -> Result<Telemetry, StartFault> {
+    let log = match access_log {
         AccessLogTo::Stdout => AccessLog::start(std::io::stdout(), limits::ACCESS_LOG_QUEUE)?,
         AccessLogTo::Nowhere => AccessLog::discard(),
-        AccessLogTo::Writer(open) => AccessLog::start(open(), limits::ACCESS_LOG_QUEUE)?,
+        AccessLogTo::Writer(out) => AccessLog::start(out, limits::ACCESS_LOG_QUEUE)?,
     };
-    let tracing = settings.otlp_endpoint.as_deref().map(Tracing::start).transpose()?;
+    let tracing = otlp_endpoint.map(Tracing::start).transpose()?;
     Ok(Telemetry::new(Arc::new(Metrics::new()), log, tracing, Keyed::random()))
 }
 
