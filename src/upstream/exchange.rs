@@ -155,7 +155,7 @@ impl Upstreams {
 
     async fn open_http1(&self, endpoint: &Endpoint) -> Result<http1::SendRequest<OutBody>, DialFault> {
         let io = TokioIo::new(self.connect_tcp(endpoint).await?);
-        let (sender, connection) = http1_builder().handshake(io).await.map_err(|_| DialFault::Handshake)?;
+        let (sender, connection) = http1_builder().handshake(io).await.map_err(no_http)?;
         self.drive(connection);
         Ok(sender)
     }
@@ -191,7 +191,7 @@ impl Upstreams {
         }
         let io = TokioIo::new(self.connect_tcp(endpoint).await?);
         let tracked = Tracked(self.inner.tasks.clone());
-        let (sender, connection) = http2_builder(tracked).handshake(io).await.map_err(|_| DialFault::Handshake)?;
+        let (sender, connection) = http2_builder(tracked).handshake(io).await.map_err(no_http)?;
         self.drive(connection);
         let lease = self.inner.pool.share(key, &sender);
         Ok((sender, lease))
@@ -213,6 +213,11 @@ async fn over_http2(
 ) -> Result<Response<InBody>, Failed> {
     let response = sender.try_send_request(request).await.map_err(judge)?;
     Ok(accept(response, lease)?)
+}
+
+pub(super) fn no_http(error: hyper::Error) -> DialFault {
+    tracing::debug!(%error, "HTTP not set up");
+    DialFault::Handshake
 }
 
 /// Runs what hyper starts for an HTTP/2 connection under our tracker.
@@ -266,9 +271,9 @@ fn http2_request(mut request: Request<OutBody>) -> Result<Request<OutBody>, Send
     let host = host(&request)?;
     let path = path(&request)?;
     request.headers_mut().remove(HOST);
-    let authority = Authority::try_from(host.as_bytes()).map_err(|_| SendFault::NotSendable)?;
+    let authority = Authority::try_from(host.as_bytes()).map_err(|_invalid| SendFault::NotSendable)?;
     let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path);
-    *request.uri_mut() = uri.build().map_err(|_| SendFault::NotSendable)?;
+    *request.uri_mut() = uri.build().map_err(|_invalid| SendFault::NotSendable)?;
     *request.version_mut() = http::Version::HTTP_2;
     Ok(request)
 }
@@ -277,7 +282,9 @@ fn host(request: &Request<OutBody>) -> Result<HeaderValue, SendFault> {
     let mut named = request.headers().get_all(HOST).iter();
     match (named.next(), named.next(), request.uri().authority()) {
         (Some(host), None, _) => Ok(host.clone()),
-        (None, None, Some(authority)) => HeaderValue::from_str(authority.as_str()).map_err(|_| SendFault::NotSendable),
+        (None, None, Some(authority)) => {
+            HeaderValue::from_str(authority.as_str()).map_err(|_invalid| SendFault::NotSendable)
+        }
         _ => Err(SendFault::NotSendable),
     }
 }
