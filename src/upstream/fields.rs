@@ -1,5 +1,5 @@
 use http::HeaderMap;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 
 /// Fields that are about one connection (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 4] = [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
@@ -24,10 +24,11 @@ pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
     }
 }
 
-/// Leaves the framing of a request to the body that really goes out.
+/// Leaves the framing of a request to the body that really goes out. `Expect` was answered to the caller by us.
 pub(super) fn strip_framing(fields: &mut HeaderMap) {
     strip_hop_by_hop(fields);
     fields.remove(CONTENT_LENGTH);
+    fields.remove(EXPECT);
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ async fn what_was_permitted_goes_out_and_what_came_back_is_passed_on() {
         ("connection", "close, x-nominated"),
         ("x-nominated", "1"),
         ("te", "trailers"),
+        ("expect", "100-continue"),
         ("transfer-encoding", "chunked"),
         ("content-length", "999"),
         ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),

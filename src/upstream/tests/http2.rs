@@ -12,12 +12,13 @@ type Echoed = Response<http_body_util::Full<Bytes>>;
 async fn echo(request: Request<hyper::body::Incoming>) -> Result<Echoed, hyper::Error> {
     let uri = request.uri();
     let head = format!(
-        "{} {} {} {} {:?} ",
+        "{} {} {} {} {:?} {:?} ",
         request.method(),
         uri.scheme_str().unwrap_or("-"),
         uri.authority().map_or("-", |authority| authority.as_str()),
         uri.path_and_query().unwrap(),
         request.headers().get("host"),
+        request.headers().get("te"),
     );
     let body = request.into_body().collect().await?.to_bytes();
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -35,8 +36,32 @@ async fn echoing() -> Server {
 #[tokio::test]
 async fn the_host_becomes_the_authority() {
     let server = echoing().await;
-    let response = upstreams().send(&server.plain(), UpstreamHttp::Http2, post("/a?b=c", "{}")).await.unwrap();
-    assert_eq!(text(response).await, "POST http repo.tools.svc /a?b=c None {}");
+    let mut request = post("/a?b=c", "{}");
+    for (name, value) in
+        [("te", "trailers"), ("connection", "te"), ("keep-alive", "1"), ("transfer-encoding", "chunked")]
+    {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let response = upstreams().send(&server.plain(), UpstreamHttp::Http2, request).await.unwrap();
+    assert_eq!(text(response).await, r#"POST http repo.tools.svc /a?b=c None Some("trailers") {}"#);
+}
+
+#[tokio::test]
+async fn after_goaway_requests_go_over_a_fresh_connection() {
+    let server = Server::start(|_, tcp| async move {
+        let mut connection = h2::server::handshake(tcp).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            respond.send_response(Response::new(()), true).unwrap();
+            connection.graceful_shutdown();
+        }
+    })
+    .await;
+    let (upstreams, endpoint) = (upstreams(), server.plain());
+    for _ in 0..3 {
+        text(upstreams.send(&endpoint, UpstreamHttp::Http2, post("/", "")).await.unwrap()).await;
+        settle().await;
+    }
+    assert_eq!(server.accepted(), 3);
 }
 
 #[tokio::test]
