@@ -17,4 +17,5 @@ pub mod hbone;
 pub mod intake;
 pub mod upstream;
 pub mod control;
+pub mod proxy;
 pub mod admin;
