@@ -11,8 +11,8 @@ use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::UnixTime;
 use tokio::sync::watch;
 
-use super::verify::{Clients, Servers, Trust, nobody};
 use super::fault::peer_fault;
+use super::verify::{Clients, Servers, Trust, nobody};
 use super::{BundleFault, Bundles, Expect, PeerChain, PeerFault, Svid, provider};
 use crate::id::{TrustDomain, WorkloadId};
 
@@ -148,9 +148,9 @@ impl Identity {
 
     fn trusts(&self, chain: &PeerChain) -> bool {
         let material = self.shared.current.load();
-        let verdict = chain.parts().map(|(leaf, rest)| {
-            Clients(Arc::clone(&material.trust)).verify_client_cert(leaf, rest, UnixTime::now())
-        });
+        let verdict = chain
+            .parts()
+            .map(|(leaf, rest)| Clients(Arc::clone(&material.trust)).verify_client_cert(leaf, rest, UnixTime::now()));
         match verdict {
             Some(Ok(_)) => true,
             // Its end has a timer of its own.
