@@ -8,7 +8,4 @@ pub mod fault;
 pub mod config;
 pub mod wire;
 pub mod document;
-pub mod tls;
-pub mod net;
-pub mod hbone;
-pub mod control;
+pub mod intake;

@@ -1,3 +1,4 @@
-//! Sans-I/O parsers of everything that comes over the wire.
-
+//! Sans-I/O parsers and writers for every wire format that we speak. Bytes in, values out; no I/O, no policy, no clock.
 pub mod authority;
+pub mod path;
+pub mod http1;
