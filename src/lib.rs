@@ -8,4 +8,8 @@ pub mod fault;
 pub mod config;
 pub mod wire;
 pub mod document;
+pub mod tls;
+pub mod net;
+pub mod hbone;
 pub mod intake;
+pub mod control;

@@ -65,9 +65,9 @@ pub enum IdentityFault {
     #[error("new certificate is for {new}, but this process runs as {old}")]
     OtherIdentity {
         /// The identity in force.
-        old: WorkloadId,
+        old: Box<WorkloadId>,
         /// The identity that was offered.
-        new: WorkloadId,
+        new: Box<WorkloadId>,
     },
     /// rustls would not take it.
     #[error("certificate cannot be used: {0}")]
@@ -93,7 +93,8 @@ impl Identity {
             return Ok(());
         }
         if old.svid.id() != svid.id() {
-            return Err(IdentityFault::OtherIdentity { old: old.svid.id().clone(), new: svid.id().clone() });
+            let (old, new) = (Box::new(old.svid.id().clone()), Box::new(svid.id().clone()));
+            return Err(IdentityFault::OtherIdentity { old, new });
         }
         let edition = Edition {
             certificate: old.edition.certificate + 1,
