@@ -19,3 +19,7 @@ pub mod upstream;
 pub mod control;
 pub mod proxy;
 pub mod admin;
+pub mod cli;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod app;

@@ -17,6 +17,12 @@ pub const MAX_FRAME: u32 = 64 << 10;
 pub const SEND_BUFFER: usize = 256 << 10;
 /// Concurrent CONNECT streams per peer connection.
 pub const MAX_STREAMS: u32 = 200;
+/// Streams that a peer may open and reset before we took them (rapid reset, CVE-2023-44487); beyond, its connection ends.
+pub const MAX_RESET_BEFORE_ACCEPT: usize = 20;
+/// Streams that we had to reset for a peer's errors (CVE-2025-8671); beyond, its connection ends.
+pub const MAX_RESET_BY_ERROR: usize = 256;
+/// Buffer of one direction of a byte tunnel once it is busy, bytes; it begins with a sixteenth.
+pub const COPY_BUFFER: usize = 64 << 10;
 /// Header list of one HTTP/2 message, bytes.
 pub const MAX_HEADER_LIST: u32 = 64 << 10;
 /// Interval of HTTP/2 keepalive pings.
@@ -144,6 +150,9 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_frame", MAX_FRAME as u64, "bytes"),
     ("send_buffer", SEND_BUFFER as u64, "bytes"),
     ("max_streams", MAX_STREAMS as u64, "streams"),
+    ("max_reset_before_accept", MAX_RESET_BEFORE_ACCEPT as u64, "streams"),
+    ("max_reset_by_error", MAX_RESET_BY_ERROR as u64, "streams"),
+    ("copy_buffer", COPY_BUFFER as u64, "bytes"),
     ("max_header_list", MAX_HEADER_LIST as u64, "bytes"),
     ("ping_interval", PING_INTERVAL.as_secs(), "seconds"),
     ("ping_timeout", PING_TIMEOUT.as_secs(), "seconds"),
