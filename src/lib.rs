@@ -7,3 +7,4 @@ pub mod call;
 pub mod fault;
 pub mod config;
 pub mod document;
+pub mod policy;

@@ -1,0 +1,21 @@
+//! Whether a call may go on: compiles documents to rules, and decides on facts.
+//!
+//! Input: `AgentPolicy` and `AuthorizationPolicy` specs that `mesh` selected for one port, and the [`Facts`] of one call.
+//! Output: a [`Decision`]. Pure and synchronous: no I/O, no clock (`token` is handed one), nothing kept between calls.
+//! Order: deny, require, allow, then the default. What cannot be decided is refused.
+
+pub mod names;
+pub mod token;
+
+mod decision;
+mod explain;
+mod facts;
+mod revision;
+mod rules;
+
+pub use decision::{Decision, Denial, Permit, Reason, RuleName, Shadow};
+pub use explain::{Explanation, Finding, Outcome};
+pub use facts::{Destination, Facts};
+pub use revision::Revision;
+pub use rules::{RuleSet, Rules, check_agent_policy, check_authorization_policy, compile, on_compile_thread};
+pub use token::{Claims, JwtRule, KeyFault, TokenFault, Verifier};
