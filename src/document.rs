@@ -5,6 +5,11 @@
 
 pub mod agent_policy;
 pub mod authorization_policy;
+pub mod request_authentication;
+mod decode;
+mod kind;
+mod nearest;
 mod problem;
+mod tree;
 
 pub use problem::{FieldProblem, Meta, Place, Problem, Severity};

@@ -81,6 +81,20 @@ pub const MAX_CEL_DEPTH: u16 = 32;
 pub const CEL_BUDGET: u64 = 1_000_000;
 /// Time a file that does not parse keeps its last documents in force.
 pub const FILE_GRACE: Duration = Duration::from_secs(5);
+/// One file of documents, bytes.
+pub const MAX_DOCUMENT_FILE: u64 = 64 << 20;
+/// Files of documents that are read, over all that the command line names.
+pub const MAX_DOCUMENT_FILES: usize = 16_384;
+/// Documents in one file.
+pub const MAX_DOCUMENTS: usize = 65_536;
+/// Nesting of one document. (Custom resource definitions, which are skipped, nest some 40 deep.)
+pub const MAX_DOCUMENT_DEPTH: usize = 128;
+/// YAML values in one file.
+pub const MAX_DOCUMENT_NODES: usize = 8_388_608;
+/// YAML anchors, and aliases of them, in one file.
+pub const MAX_ANCHORS: usize = 4_096;
+/// YAML events that aliases may repeat in one file.
+pub const MAX_ALIAS_EVENTS: usize = 65_536;
 
 /// Names, values and units of every limit, for gauges and the reference.
 pub const TABLE: &[(&str, u64, &str)] = &[
@@ -122,4 +136,11 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_cel_depth", MAX_CEL_DEPTH as u64, "levels"),
     ("cel_budget", CEL_BUDGET, "steps"),
     ("file_grace", FILE_GRACE.as_secs(), "seconds"),
+    ("max_document_file", MAX_DOCUMENT_FILE, "bytes"),
+    ("max_document_files", MAX_DOCUMENT_FILES as u64, "files"),
+    ("max_documents", MAX_DOCUMENTS as u64, "documents"),
+    ("max_document_depth", MAX_DOCUMENT_DEPTH as u64, "levels"),
+    ("max_document_nodes", MAX_DOCUMENT_NODES as u64, "values"),
+    ("max_anchors", MAX_ANCHORS as u64, "anchors"),
+    ("max_alias_events", MAX_ALIAS_EVENTS as u64, "events"),
 ];

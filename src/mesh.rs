@@ -1,0 +1,14 @@
+//! Who and where: one immutable [`Snapshot`] of every port that this waypoint fronts, with its rules and endpoints.
+//!
+//! Input: [`crate::document::Documents`]. Output: [`Snapshot`]s, published through [`Published`]. Building is pure: the
+//! same documents give the same snapshot, whatever was in force before. No I/O, no clock, and no decision is made here.
+
+mod endpoint;
+mod published;
+mod snapshot;
+mod target;
+
+pub use endpoint::{At, Endpoint, HBONE_PORT, Roots, Via};
+pub use published::Published;
+pub use snapshot::{Counts, Snapshot};
+pub use target::{PortProtocol, Target, TargetKey, TargetKind, TargetRevision};

@@ -1,0 +1,2 @@
+//! Sans-I/O parsers.
+pub mod authority;
