@@ -1,0 +1,12 @@
+//! The commands of the binary: what the command line says, and a few calls each into the rooms below.
+//!
+//! Nothing here decides, and nothing prints on its own: every command writes to the handle that it is given and says by
+//! [`Ended`] how it ended.
+
+pub mod args;
+pub mod check;
+pub mod connect;
+pub mod explain;
+mod out;
+
+pub use out::{Ended, Out};
