@@ -10,3 +10,8 @@ pub mod wire;
 pub mod document;
 pub mod policy;
 pub mod mesh;
+pub mod telemetry;
+pub mod tls;
+pub mod net;
+pub mod hbone;
+pub mod control;

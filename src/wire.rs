@@ -1,2 +1,3 @@
-//! Sans-I/O parsers.
+//! Sans-I/O parsers of everything that comes over the wire.
+
 pub mod authority;
