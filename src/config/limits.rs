@@ -67,12 +67,34 @@ pub const POOL_IDLE: Duration = Duration::from_secs(90);
 pub const POOL_IDLE_PER_ENDPOINT: usize = 64;
 /// Streams per upstream HBONE connection before another is opened.
 pub const UPSTREAM_STREAMS: usize = 100;
+/// Dial failures in a row after which an endpoint is left alone for [`EJECTION_TIME`].
+pub const EJECTION_FAILURES: u32 = 3;
+/// Time an endpoint that could not be reached is left alone while others can be.
+pub const EJECTION_TIME: Duration = Duration::from_secs(10);
+/// Endpoints whose dial failures are remembered.
+pub const EJECTION_TABLE: usize = 4_096;
+/// A DNS answer is kept at least this long, whatever its TTL.
+pub const DNS_MIN_TTL: Duration = Duration::from_secs(5);
+/// A DNS answer is kept at most this long, whatever its TTL.
+pub const DNS_MAX_TTL: Duration = Duration::from_secs(300);
+/// Time a DNS lookup may take.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Names whose DNS answers are kept.
+pub const DNS_NAMES: usize = 4_096;
 /// MCP sessions bound to a caller and an endpoint; the oldest idle one is forgotten beyond.
 pub const MAX_SESSIONS: usize = 65_536;
 /// Time an unused MCP session stays bound.
 pub const SESSION_IDLE: Duration = Duration::from_secs(3_600);
 /// Access log lines waiting to be written; more are dropped and counted.
 pub const ACCESS_LOG_QUEUE: usize = 8_192;
+/// One string of a decision record, bytes; longer ones are cut.
+pub const RECORD_STRING: usize = 256;
+/// Label sets of one family of call metrics; beyond, the caller's labels become `other`.
+pub const METRIC_LABEL_SETS: usize = 1_024;
+/// Connections to one admin server at once.
+pub const ADMIN_CONNECTIONS: usize = 64;
+/// Time one admin request may take, from its first byte to the end of its answer.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Source text of one CEL expression, bytes.
 pub const MAX_CEL_SOURCE: usize = 4_096;
 /// Nesting of one CEL expression.
@@ -129,9 +151,20 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("pool_idle", POOL_IDLE.as_secs(), "seconds"),
     ("pool_idle_per_endpoint", POOL_IDLE_PER_ENDPOINT as u64, "connections"),
     ("upstream_streams", UPSTREAM_STREAMS as u64, "streams"),
+    ("ejection_failures", EJECTION_FAILURES as u64, "failures"),
+    ("ejection_time", EJECTION_TIME.as_secs(), "seconds"),
+    ("ejection_table", EJECTION_TABLE as u64, "endpoints"),
+    ("dns_min_ttl", DNS_MIN_TTL.as_secs(), "seconds"),
+    ("dns_max_ttl", DNS_MAX_TTL.as_secs(), "seconds"),
+    ("dns_timeout", DNS_TIMEOUT.as_secs(), "seconds"),
+    ("dns_names", DNS_NAMES as u64, "names"),
     ("max_sessions", MAX_SESSIONS as u64, "sessions"),
     ("session_idle", SESSION_IDLE.as_secs(), "seconds"),
     ("access_log_queue", ACCESS_LOG_QUEUE as u64, "lines"),
+    ("record_string", RECORD_STRING as u64, "bytes"),
+    ("metric_label_sets", METRIC_LABEL_SETS as u64, "sets"),
+    ("admin_connections", ADMIN_CONNECTIONS as u64, "connections"),
+    ("admin_timeout", ADMIN_TIMEOUT.as_secs(), "seconds"),
     ("max_cel_source", MAX_CEL_SOURCE as u64, "bytes"),
     ("max_cel_depth", MAX_CEL_DEPTH as u64, "levels"),
     ("cel_budget", CEL_BUDGET, "steps"),
