@@ -14,4 +14,5 @@ pub mod telemetry;
 pub mod tls;
 pub mod net;
 pub mod hbone;
+pub mod intake;
 pub mod control;

@@ -37,6 +37,18 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(50);
 pub const MAX_HEAD: usize = 64 << 10;
 /// Fields in one head.
 pub const MAX_FIELDS: usize = 100;
+/// Path, or query, of one request, bytes (414 beyond).
+pub const MAX_TARGET: usize = 16 << 10;
+/// Framing bytes (chunk extensions and trailers) of one chunked body beyond its data, bytes.
+pub const MAX_CHUNK_OVERHEAD: usize = 16 << 10;
+/// Bytes read from an inner connection at once.
+pub const READ_CHUNK: usize = 16 << 10;
+/// Rest of a request body that is read and dropped to keep a connection for the next request, bytes.
+pub const MAX_DISCARD: usize = 64 << 10;
+/// Time to read and drop what a caller still sends.
+pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Silence of an answer after its caller closed its sending side, until the caller is taken for gone.
+pub const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(60);
 /// Time to read one request head once its first byte came.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time an idle inner HTTP connection is kept.
@@ -136,6 +148,12 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("drain_deadline", DRAIN_DEADLINE.as_secs(), "seconds"),
     ("max_head", MAX_HEAD as u64, "bytes"),
     ("max_fields", MAX_FIELDS as u64, "fields"),
+    ("max_target", MAX_TARGET as u64, "bytes"),
+    ("max_chunk_overhead", MAX_CHUNK_OVERHEAD as u64, "bytes"),
+    ("read_chunk", READ_CHUNK as u64, "bytes"),
+    ("max_discard", MAX_DISCARD as u64, "bytes"),
+    ("discard_timeout", DISCARD_TIMEOUT.as_secs(), "seconds"),
+    ("half_closed_silence", HALF_CLOSED_SILENCE.as_secs(), "seconds"),
     ("head_timeout", HEAD_TIMEOUT.as_secs(), "seconds"),
     ("http_idle_timeout", HTTP_IDLE_TIMEOUT.as_secs(), "seconds"),
     ("body_timeout", BODY_TIMEOUT.as_secs(), "seconds"),
