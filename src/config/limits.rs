@@ -65,6 +65,10 @@ pub const MAX_EVENT: usize = 1 << 20;
 pub const MAX_DEPTH: usize = 64;
 /// Values (nodes) in one JSON text.
 pub const MAX_NODES: usize = 262_144;
+/// Name of a method, tool or prompt, bytes.
+pub const MAX_NAME: usize = 256;
+/// URI of a resource, bytes.
+pub const MAX_URI: usize = 8 << 10;
 /// Bytes held for decoding over all calls of the process.
 pub const DECODE_BUDGET: usize = 256 << 20;
 /// Share of [`DECODE_BUDGET`] that one principal may hold.
@@ -162,6 +166,8 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_event", MAX_EVENT as u64, "bytes"),
     ("max_depth", MAX_DEPTH as u64, "levels"),
     ("max_nodes", MAX_NODES as u64, "values"),
+    ("max_name", MAX_NAME as u64, "bytes"),
+    ("max_uri", MAX_URI as u64, "bytes"),
     ("decode_budget", DECODE_BUDGET as u64, "bytes"),
     ("decode_budget_per_principal", DECODE_BUDGET_PER_PRINCIPAL as u64, "bytes"),
     ("sniff_timeout", SNIFF_TIMEOUT.as_secs(), "seconds"),

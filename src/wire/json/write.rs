@@ -1,0 +1,67 @@
+//! [`Value`] to bytes, in the one canonical form.
+
+use crate::call::Value;
+
+/// Appends `value`: keys in their order, numbers as their text, no white space.
+pub fn write(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Number(number) => out.extend_from_slice(number.as_str().as_bytes()),
+        Value::String(text) => write_string(text, out),
+        Value::Array(items) => {
+            let mut before = b'[';
+            for item in items {
+                out.push(before);
+                write(item, out);
+                before = b',';
+            }
+            if items.is_empty() {
+                out.push(b'[');
+            }
+            out.push(b']');
+        }
+        Value::Object(object) => {
+            let mut before = b'{';
+            for (key, item) in object.iter() {
+                out.push(before);
+                write_string(key, out);
+                out.push(b':');
+                write(item, out);
+                before = b',';
+            }
+            if object.is_empty() {
+                out.push(b'{');
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+/// Appends `text` as a JSON string: only quote, backslash and U+0000 to U+001F are escaped.
+pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {
+        let (plain, special) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let Some((&byte, after)) = special.split_first() else { break };
+        rest = after;
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0x8 => out.extend_from_slice(b"\\b"),
+            0xc => out.extend_from_slice(b"\\f"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                let low = HEX.get(usize::from(byte & 0xf)).copied().unwrap_or(b'0');
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), low]);
+            }
+        }
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
