@@ -18,13 +18,13 @@ pub struct RequestAuthenticationSpec {
     /// Whose calls' tokens are verified.
     pub target_refs: Vec<TargetRef>,
     /// Tokens that are accepted.
-    pub jwt_rules: Vec<JwtRule>,
+    pub jwt_rules: Vec<JwtRuleSpec>,
 }
 
 /// One entry of `jwtRules`. Tokens are read from `Authorization: Bearer` alone.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct JwtRule {
+pub struct JwtRuleSpec {
     /// `iss` that the token must have.
     pub issuer: String,
     /// One of these must be in `aud`; any where empty.

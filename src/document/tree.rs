@@ -159,9 +159,27 @@ impl Node {
         if let Value::List(items) = &self.value { Some(items) } else { None }
     }
 
+    /// Takes the list at `key` out of a mapping.
+    pub(super) fn take_items(&mut self, key: &str) -> Option<Vec<Self>> {
+        let Value::Map(fields) = &mut self.value else { return None };
+        let field = fields.iter_mut().find(|field| field.key == key)?;
+        let Value::List(items) = &mut field.node.value else { return None };
+        Some(std::mem::take(items))
+    }
+
     /// The text, `None` for anything else.
     pub(super) fn text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value { Some(text) } else { None }
+    }
+
+    /// Text or whole number as text, as in names that some write without quotes.
+    pub(super) fn word(&self) -> Option<String> {
+        match &self.value {
+            Value::Text(text) => Some(text.clone()),
+            Value::Unsigned(number) => Some(number.to_string()),
+            Value::Signed(number) => Some(number.to_string()),
+            Value::Null | Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Map(_) => None,
+        }
     }
 
     /// Line of the field at `path` (`spec.allow[0].when`), or of the nearest field above it that exists.
