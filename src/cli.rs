@@ -7,6 +7,7 @@ pub mod args;
 pub mod check;
 pub mod connect;
 pub mod explain;
+mod load;
 mod out;
 
 pub use out::{Ended, Out};

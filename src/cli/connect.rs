@@ -78,7 +78,8 @@ impl Caller {
 
     async fn carry(&self, tcp: TcpStream, stop: &CancellationToken) {
         net::tune(&tcp);
-        let dial = self.pool.connect_with(self.waypoint, self.expect.clone(), &self.authority, &HeaderMap::new());
+        let plain = HeaderMap::new();
+        let dial = self.pool.connect_with(self.waypoint, self.expect.clone(), &self.authority, &plain);
         let opened = tokio::select! {
             biased;
             () = stop.cancelled() => return,

@@ -1,5 +1,6 @@
 //! An issuer of tokens: an ES256 key that is made at start, its JWK set, and tokens signed with it.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -47,6 +48,12 @@ impl Issuer {
             "iss": ISSUER, "sub": subject, "iat": now.as_secs(), "exp": (now + LIFE).as_secs(),
         });
         jsonwebtoken::encode(&header, &claims, &self.key).context("cannot sign a token")
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").field("jwks", &self.jwks).finish_non_exhaustive()
     }
 }
 

@@ -12,13 +12,13 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::{AlertDescription, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::hbone::{DialFault, Pool};
-use crate::tls::{Expect, HandshakeFault, Identity};
+use crate::tls::{self, Expect, HandshakeFault, Identity};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const REQUEST: &[u8] = b"POST /mcp HTTP/1.1\r\nHost: notes\r\nContent-Length: 0\r\n\r\n";
@@ -42,8 +42,8 @@ impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::In => f.write_str("it got through"),
-            Self::Alert(alert) => write!(f, "TLS alert {alert:?}"),
-            Self::Status(status) => write!(f, "CONNECT: {status}"),
+            Self::Alert(alert) => write!(f, "{alert:?}"),
+            Self::Status(status) => write!(f, "CONNECT {status}"),
             Self::Reset => f.write_str("TCP reset"),
             Self::Otherwise(what) => f.write_str(what),
         }
@@ -62,20 +62,42 @@ pub(super) async fn without_certificate(waypoint: SocketAddr) -> anyhow::Result<
     config.alpn_protocols = vec![b"h2".to_vec()];
     let tcp = TcpStream::connect(waypoint).await.context("the waypoint does not listen")?;
     let name = ServerName::IpAddress(waypoint.ip().into());
-    let attempt = async {
-        // In TLS 1.3 the client is done before the server has looked at its certificate: the answer comes on reading.
-        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+    Ok(match timeout(PATIENCE, handshake).await {
+        Ok(Ok(stream)) => greet(stream).await,
+        Ok(Err(error)) => of_io(&error),
+        Err(_) => Attempt::Otherwise("no answer in time".to_owned()),
+    })
+}
+
+/// Opens TLS to the waypoint with the certificate of `identity`.
+pub(super) async fn with_certificate(
+    identity: &Identity,
+    waypoint: SocketAddr,
+    expect: Expect,
+) -> anyhow::Result<Attempt> {
+    let tcp = TcpStream::connect(waypoint).await.context("the waypoint does not listen")?;
+    Ok(match Box::pin(tls::connect(identity, tcp, expect)).await {
+        Ok(connected) => greet(connected.stream).await,
+        Err(HandshakeFault::Alert(alert)) => Attempt::Alert(alert),
+        Err(fault) => Attempt::Otherwise(fault.to_string()),
+    })
+}
+
+/// Speaks HTTP/2 and waits for an answer: in TLS 1.3 a client is done before the server has looked at its certificate,
+/// so that a refusal comes on reading. A server that let us in would send its SETTINGS.
+async fn greet(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Attempt {
+    let mut first = [0; 1];
+    let exchange = async {
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
-        // A server that let us in would send its SETTINGS.
-        let mut first = [0; 1];
         stream.read(&mut first).await
     };
-    Ok(match timeout(PATIENCE, attempt).await {
+    match timeout(PATIENCE, exchange).await {
         Ok(Ok(0)) => Attempt::Otherwise("closed without an alert".to_owned()),
         Ok(Ok(_)) => Attempt::In,
         Ok(Err(error)) => of_io(&error),
         Err(_) => Attempt::Otherwise("no answer in time".to_owned()),
-    })
+    }
 }
 
 /// Opens a tunnel to `authority` through whatever takes HBONE at `addr`, as `identity`.
@@ -85,11 +107,6 @@ pub(super) async fn tunnel(identity: Identity, addr: SocketAddr, expect: Expect,
     let attempt = match opened {
         Ok(_stream) => Attempt::In,
         Err(DialFault::Refused(status)) => Attempt::Status(status.as_u16()),
-        Err(DialFault::Handshake(HandshakeFault::Alert(alert))) => Attempt::Alert(alert),
-        Err(DialFault::Http2(error)) => match error.into_io() {
-            Some(error) => of_io(&error),
-            None => Attempt::Otherwise("HTTP/2 error".to_owned()),
-        },
         Err(fault) => Attempt::Otherwise(fault.to_string()),
     };
     pool.close().await;

@@ -29,12 +29,9 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// The rule with its policy, where a rule decided.
-    pub(super) fn rule(&self) -> Option<String> {
-        let rule = self.rule.as_deref()?;
-        // "AgentPolicy tools/notes": the kind says nothing here, there is only one.
-        let policy = self.policy.as_deref().and_then(|policy| policy.rsplit(' ').next()).unwrap_or_default();
-        Some(format!("{policy} {rule}"))
+    /// `namespace/name` of the policy, which the access log writes with its kind.
+    pub(super) fn policy(&self) -> Option<String> {
+        self.policy.as_deref()?.rsplit(' ').next().map(str::to_owned)
     }
 }
 
@@ -135,7 +132,7 @@ mod tests {
         sink.write_all(b"\nrubbish\n").unwrap();
         assert_eq!((records.mark(), records.unreadable()), (2, 1));
         let found = records.find(1, |record| record.tool.as_deref() == Some("t")).await.unwrap();
-        assert_eq!(found.rule().as_deref(), Some("tools/notes no-delete"));
+        assert_eq!(found.policy().as_deref(), Some("tools/notes"));
         assert_eq!(records.find(2, |_| true).await, None);
     }
 }

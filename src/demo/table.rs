@@ -58,7 +58,10 @@ pub(super) struct Line {
     pub(super) decision: Decision,
     /// Why, in a fixed word of the waypoint's or in words of the stage that refused.
     pub(super) reason: String,
+    /// The rule that decided; none where none did.
     pub(super) rule: Option<String>,
+    /// `namespace/name` of the rule's policy.
+    pub(super) policy: Option<String>,
     pub(super) server_saw: Saw,
     /// What the caller got.
     pub(super) answer: String,
@@ -79,7 +82,7 @@ pub(super) enum Style {
     Json,
 }
 
-const WIDTHS: [usize; 5] = [29, 40, 28, 34, 16];
+const WIDTHS: [usize; 5] = [26, 38, 27, 18, 14];
 
 impl Style {
     pub(super) fn head(self, out: &mut dyn Write) -> io::Result<()> {
@@ -150,7 +153,8 @@ mod tests {
             what: "delete_note id=n1".to_owned(),
             decision: Decision::Deny,
             reason: "denied_by_rule".to_owned(),
-            rule: Some("tools/notes nobody-deletes".to_owned()),
+            rule: Some("nobody-deletes".to_owned()),
+            policy: Some("tools/notes".to_owned()),
             server_saw: Saw::default(),
             answer: "error -32602".to_owned(),
             ok: true,
@@ -170,7 +174,7 @@ mod tests {
     fn columns_stand_under_their_heads() {
         let text = written(Style::Plain, &line());
         let lines: Vec<&str> = text.lines().collect();
-        for (head, cell) in [("who", "agents/"), ("what", "delete_note"), ("rule", "tools/notes"), ("server", "nothing")] {
+        for (head, cell) in [("who", "agents/"), ("what", "delete_note"), ("rule", "nobody-"), ("server", "nothing")] {
             assert_eq!(lines[0].find(head), lines[1].find(cell), "{text}");
         }
         assert!(!text.contains('\x1b'));
