@@ -15,4 +15,11 @@ pub mod tls;
 pub mod net;
 pub mod hbone;
 pub mod intake;
+pub mod upstream;
 pub mod control;
+pub mod proxy;
+pub mod admin;
+pub mod cli;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod app;

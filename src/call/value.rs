@@ -15,7 +15,7 @@ pub enum Value {
     /// A string, decoded.
     String(Box<str>),
     /// An array.
-    Array(Vec<Value>),
+    Array(Vec<Self>),
     /// An object, in the order it was sent.
     Object(Object),
 }

@@ -97,6 +97,8 @@ pub const DNS_MAX_TTL: Duration = Duration::from_secs(300);
 pub const DNS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Names whose DNS answers are kept.
 pub const DNS_NAMES: usize = 4_096;
+/// TLS settings for external servers that are kept ready.
+pub const EXTERNAL_TLS_CLIENTS: usize = 1_024;
 /// MCP sessions bound to a caller and an endpoint; the oldest idle one is forgotten beyond.
 pub const MAX_SESSIONS: usize = 65_536;
 /// Time an unused MCP session stays bound.
@@ -182,6 +184,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("dns_max_ttl", DNS_MAX_TTL.as_secs(), "seconds"),
     ("dns_timeout", DNS_TIMEOUT.as_secs(), "seconds"),
     ("dns_names", DNS_NAMES as u64, "names"),
+    ("external_tls_clients", EXTERNAL_TLS_CLIENTS as u64, "clients"),
     ("max_sessions", MAX_SESSIONS as u64, "sessions"),
     ("session_idle", SESSION_IDLE.as_secs(), "seconds"),
     ("access_log_queue", ACCESS_LOG_QUEUE as u64, "lines"),

@@ -6,7 +6,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     let folded = fold(word);
     let near = |candidate: &&str| distance(&folded, &fold(candidate));
     let best = candidates.into_iter().min_by_key(near)?;
-    let reach = if best.chars().count() <= 4 { 1 } else { (best.chars().count() / 3).min(4) };
+    let reach = if best.chars().count() <= 4 { 1 } else { best.chars().count().div_ceil(3).min(4) };
     (near(&best) <= reach).then_some(best)
 }
 

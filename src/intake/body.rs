@@ -40,6 +40,9 @@ pub enum BodyFault {
     /// For bodies of answers: the upstream failed in the middle.
     #[error("the upstream failed")]
     Upstream,
+    /// For bodies of answers: it has another length than it said.
+    #[error("the answer has another length than it said")]
+    Length,
     /// For bodies of answers: it was decided to end it.
     #[error("the answer was ended")]
     Ended,
@@ -48,7 +51,7 @@ pub enum BodyFault {
 impl Faulty for BodyFault {
     fn blame(&self) -> Blame {
         match self {
-            Self::Upstream => Blame::Upstream,
+            Self::Upstream | Self::Length => Blame::Upstream,
             Self::Over => Blame::Waypoint,
             Self::Ended => Blame::Policy,
             Self::Malformed(_)
@@ -65,7 +68,7 @@ impl Faulty for BodyFault {
     }
 
     fn stage(&self) -> Stage {
-        if matches!(self, Self::Upstream | Self::Ended) { Stage::Forward } else { Stage::Read }
+        if matches!(self, Self::Upstream | Self::Length | Self::Ended) { Stage::Forward } else { Stage::Read }
     }
 
     fn reason(&self) -> &'static str {
@@ -78,6 +81,7 @@ impl Faulty for BodyFault {
             Self::TooLarge => "body_too_large",
             Self::Timeout => "body_timeout",
             Self::Upstream => "upstream_body",
+            Self::Length => "answer_length",
             Self::Ended => "answer_ended",
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::body::BodyFault;
 use crate::fault::{Blame, Faulty, Retry, Stage};
 use crate::wire::http1::HeadFault;
 
@@ -16,12 +17,18 @@ pub enum IntakeFault {
     Http2(#[source] h2::Error),
     /// The connection failed, or the caller went away before its answer was out.
     #[error("the connection failed: {0}")]
-    Connection(#[source] io::Error),
+    Connection(#[from] io::Error),
+    /// The body of an answer broke off; the caller was shown that it is not whole.
+    #[error("the answer broke off: {0}")]
+    Answer(#[source] BodyFault),
 }
 
 impl Faulty for IntakeFault {
     fn blame(&self) -> Blame {
-        Blame::Caller
+        match self {
+            Self::Head(_) | Self::Http2(_) | Self::Connection(_) => Blame::Caller,
+            Self::Answer(fault) => fault.blame(),
+        }
     }
 
     fn retry(&self) -> Retry {
@@ -29,7 +36,10 @@ impl Faulty for IntakeFault {
     }
 
     fn stage(&self) -> Stage {
-        Stage::Read
+        match self {
+            Self::Head(_) | Self::Http2(_) | Self::Connection(_) => Stage::Read,
+            Self::Answer(fault) => fault.stage(),
+        }
     }
 
     fn reason(&self) -> &'static str {
@@ -37,6 +47,7 @@ impl Faulty for IntakeFault {
             Self::Head(fault) => fault.reason(),
             Self::Http2(_) => "http2",
             Self::Connection(_) => "connection",
+            Self::Answer(fault) => fault.reason(),
         }
     }
 }

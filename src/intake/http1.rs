@@ -41,16 +41,17 @@ where
     loop {
         let head = match connection.next_head().await {
             Ok(Some(head)) => head,
-            Ok(None) => return connection.close().await.map_err(IntakeFault::Connection),
+            Ok(None) => return Ok(connection.close().await?),
             Err(IntakeFault::Head(fault)) => {
-                connection.refuse(handler.fault(&fault)).await.map_err(IntakeFault::Connection)?;
+                // Whether the caller could be told changes nothing of what it did.
+                let _told = connection.refuse(handler.fault(&fault)).await;
                 return Err(fault.into());
             }
             Err(fault) => return Err(fault),
         };
-        match connection.exchange(head, &handler).await.map_err(IntakeFault::Connection)? {
+        match connection.exchange(head, &handler).await? {
             Then::Next => {}
-            Then::Close => return connection.close().await.map_err(IntakeFault::Connection),
+            Then::Close => return Ok(connection.close().await?),
             Then::Drop => return Ok(()),
         }
     }
@@ -60,6 +61,13 @@ struct Connection<Io> {
     reader: Shared<ReadHalf<Io>>,
     writer: Writer<WriteHalf<Io>>,
     drain: CancellationToken,
+}
+
+impl<Io> Drop for Connection<Io> {
+    /// A body that a handler gave to something that lives on ends here too, and the stream with it.
+    fn drop(&mut self) {
+        lock(&self.reader).end();
+    }
 }
 
 /// What follows an answer.
@@ -123,7 +131,7 @@ where
     }
 
     /// One request and its answer.
-    async fn exchange<H: Handler>(&mut self, head: RequestHead, handler: &H) -> io::Result<Then> {
+    async fn exchange<H: Handler>(&mut self, head: RequestHead, handler: &H) -> Result<Then, IntakeFault> {
         let exchange = lock(&self.reader).begin(&head);
         let body = match head.framing {
             Framing::None => Body::empty(),
@@ -138,7 +146,7 @@ where
         match self.answer(handler.handle(request)).await? {
             Answer::Response(response) if response.status().is_informational() => Ok(Then::Drop),
             Answer::Response(response) => self.respond(response, &asked).await,
-            Answer::Switch { head, io } if asked.upgrade.is_some() => self.switch(head, io).await,
+            Answer::Switch { head, io } if asked.upgrade.is_some() => Ok(self.switch(head, io).await?),
             Answer::Switch { .. } | Answer::Reset => Ok(Then::Drop),
         }
     }
@@ -163,7 +171,7 @@ where
         }
     }
 
-    async fn respond(&mut self, response: Response<ResponseBody>, asked: &Asked) -> io::Result<Then> {
+    async fn respond(&mut self, response: Response<ResponseBody>, asked: &Asked) -> Result<Then, IntakeFault> {
         let (mut parts, body) = response.into_parts();
         let wished = asked.keep_alive == KeepAlive::Yes && !fields::connection_has(&parts.headers, "close");
         let delimit = http1::delimit(&asked.method, asked.version, parts.status, body.size_hint().exact());
@@ -190,10 +198,10 @@ where
     }
 
     /// Answers what is no request.
-    async fn refuse(&mut self, response: Response<ResponseBody>) -> io::Result<()> {
+    async fn refuse(&mut self, response: Response<ResponseBody>) -> Result<(), IntakeFault> {
         let asked = Asked { method: Method::GET, version: Version::HTTP_11, keep_alive: KeepAlive::No, upgrade: None };
         self.respond(response, &asked).await?;
-        self.close().await
+        Ok(self.close().await?)
     }
 
     async fn switch(&mut self, head: Response<()>, mut io: BoxedIo) -> io::Result<Then> {
@@ -217,6 +225,7 @@ where
     /// throw a written answer away when they close over unread bytes.
     async fn close(&mut self) -> io::Result<()> {
         self.writer.shutdown().await?;
+        lock(&self.reader).take_over();
         if lock(&self.reader).is_clear() {
             return Ok(());
         }

@@ -59,6 +59,12 @@ impl Snapshot {
         self.by_key.values()
     }
 
+    /// Closed targets and why, for logs, `check` and the admin pages.
+    pub fn closed(&self) -> BTreeMap<String, String> {
+        let closed = self.targets().filter_map(|target| Some((target.key.to_string(), target.closed()?.to_owned())));
+        closed.collect()
+    }
+
     /// Document counts.
     pub fn counts(&self) -> Counts {
         self.counts

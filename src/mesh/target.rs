@@ -35,6 +35,12 @@ impl Target {
         self.closed.as_deref()
     }
 
+    /// Whether `other`, of the same key, says the same: rules and tokens by revision, everything else by value.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        let what = |target: &Self| (target.protocol, target.upstream_h2, target.revision, target.tokens.is_some());
+        what(self) == what(other) && self.closed == other.closed && self.endpoints == other.endpoints
+    }
+
     /// Changes exactly when a decision about this target could come out differently (rules or token verification);
     /// endpoints do not count.
     pub fn revision(&self) -> TargetRevision {

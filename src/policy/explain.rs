@@ -3,7 +3,13 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Revision;
+use super::cel::Meter;
 use super::decision::{Reason, RuleName};
+use super::judge::{Bench, Court, Question};
+use super::rule::{Effect, Force, Rule, Test};
+use super::scope::Scope;
+use super::truth::Truth;
+use crate::config::limits::CEL_BUDGET;
 
 /// A decision taken apart: the verdict, then every rule in the order in which it was looked at.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,6 +55,54 @@ pub enum Outcome {
     Failed,
     /// It depends on what is not known in this phase.
     Unknown,
+}
+
+impl Explanation {
+    pub(super) fn closed(reason: Reason, revision: Revision) -> Self {
+        Self { allowed: false, reason: Some(reason), rule: None, revision, findings: Vec::new() }
+    }
+}
+
+/// Decides, and says of every rule what it said.
+pub(super) fn explain(court: &Court, question: &Question<'_>, revision: Revision) -> Explanation {
+    let verdict = court.judge(question, Bench::Enforced, &mut Meter::new(CEL_BUDGET));
+    let of = |effect: Effect| {
+        let agent = court.agent.iter().filter(move |rule| rule.effect == effect);
+        let istio = court.istio.iter().filter(move |rule| rule.effect == effect);
+        agent.chain(istio)
+    };
+    let rules = of(Effect::Deny).chain(of(Effect::Require)).chain(of(Effect::Allow));
+    Explanation {
+        allowed: verdict.refused.is_none(),
+        reason: verdict.refused,
+        rule: verdict.rule.map(|rule| rule.name.clone()),
+        revision,
+        findings: rules.map(|rule| finding(rule, question)).collect(),
+    }
+}
+
+fn finding(rule: &Rule, question: &Question<'_>) -> Finding {
+    let scope = light(rule, question);
+    let mut meter = Meter::new(CEL_BUDGET);
+    let outcome = rule.outcome(rule.says(&scope, &mut meter));
+    let because = rule.because(&scope, &mut Meter::new(CEL_BUDGET));
+    let dry_run = rule.force == Force::DryRun;
+    Finding { rule: rule.name.clone(), effect: rule.effect.as_str(), dry_run, outcome, because }
+}
+
+/// The light in which the rule says most: one that refuses where it refuses, one that permits where it permits.
+fn light<'a>(rule: &Rule, question: &Question<'a>) -> Scope<'a> {
+    if matches!(rule.test, Test::Istio(_)) {
+        return question.istio;
+    }
+    let scopes = if rule.effect == Effect::Allow { &question.permit } else { &question.refuse };
+    let telling = |scope: &&Scope<'a>| {
+        let says = rule.says(scope, &mut Meter::new(CEL_BUDGET));
+        let holds = says.holds == Truth::True || rule.effect != Effect::Require;
+        says.about != Truth::False && (rule.effect != Effect::Require || !holds)
+    };
+    let found = scopes.iter().flatten().find(telling).or_else(|| scopes.iter().flatten().next());
+    found.copied().unwrap_or(question.istio)
 }
 
 impl fmt::Display for Explanation {

@@ -8,7 +8,7 @@ use crate::id::WorkloadId;
 
 /// The budget. Cheap to share.
 #[derive(Debug)]
-pub struct Budget {
+pub(super) struct Budget {
     held: Mutex<Held>,
     total: usize,
     share: usize,
@@ -22,7 +22,7 @@ struct Held {
 
 /// Bytes held; given back when dropped.
 #[derive(Debug)]
-pub struct Hold {
+pub(super) struct Hold {
     budget: Arc<Budget>,
     principal: WorkloadId,
     bytes: usize,
@@ -30,7 +30,7 @@ pub struct Hold {
 
 /// Why no more bytes may be held now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum OverBudget {
+pub(super) enum OverBudget {
     /// This caller holds its whole share.
     #[error("the caller's share of decoding memory is in use")]
     Principal,
@@ -41,24 +41,24 @@ pub enum OverBudget {
 
 impl Budget {
     /// `total` bytes over all principals, `share` bytes for each.
-    pub fn new(total: usize, share: usize) -> Arc<Self> {
+    pub(super) fn new(total: usize, share: usize) -> Arc<Self> {
         Arc::new(Self { held: Mutex::default(), total, share })
     }
 
     /// An empty hold for one call of `principal`, to grow as bytes come.
-    pub fn hold(self: &Arc<Self>, principal: &WorkloadId) -> Hold {
+    pub(super) fn hold(self: &Arc<Self>, principal: &WorkloadId) -> Hold {
         Hold { budget: Arc::clone(self), principal: principal.clone(), bytes: 0 }
     }
 
     /// Bytes held now.
-    pub fn used(&self) -> usize {
+    pub(super) fn used(&self) -> usize {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).total
     }
 }
 
 impl Hold {
     /// Takes `bytes` more.
-    pub fn grow(&mut self, bytes: usize) -> Result<(), OverBudget> {
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), OverBudget> {
         let mut held = self.budget.held.lock().unwrap_or_else(PoisonError::into_inner);
         let theirs = held.by_principal.get(&self.principal).copied().unwrap_or(0);
         if theirs.saturating_add(bytes) > self.budget.share {
@@ -74,7 +74,7 @@ impl Hold {
     }
 
     /// Gives everything back.
-    pub fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         let mut held = self.budget.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.total -= self.bytes;
         if let Some(theirs) = held.by_principal.get_mut(&self.principal) {

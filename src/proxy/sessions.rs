@@ -7,31 +7,32 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::call::Phase;
 use crate::id::WorkloadId;
+use crate::mesh::TargetKey;
+use crate::wire::mcp::{UnknownName, Version};
 
 /// What a session is known by: the upstream's id is unique only within the target that issued it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionKey {
-    /// `namespace/service:port` of the target.
-    pub target: Arc<str>,
+pub(super) struct SessionKey {
+    /// The target.
+    pub(super) target: TargetKey,
     /// The value of `Mcp-Session-Id`.
-    pub id: Arc<str>,
+    pub(super) id: Arc<str>,
 }
 
 /// One MCP session, as its `initialize` left it.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     /// Who began it; nobody else may use it.
-    pub owner: WorkloadId,
+    pub(super) owner: WorkloadId,
     /// `iss/sub` of the token that it was begun with, where there was one.
-    pub subject: Option<Arc<str>>,
+    pub(super) subject: Option<Arc<str>>,
     /// The endpoint that issued the id; every request of the session goes there.
-    pub endpoint: Arc<str>,
-    /// The version that the server chose.
-    pub version: Arc<str>,
-    /// `serverInfo.name`, which tells the wording of its unknown-name error.
-    pub server: Arc<str>,
+    pub(super) endpoint: Arc<str>,
+    /// The version that the server chose, where it is one that we know.
+    pub(super) version: Option<Version>,
+    /// How a server that calls itself so answers an unknown name.
+    pub(super) wording: Option<UnknownName>,
     asked: Mutex<Asked>,
 }
 
@@ -45,19 +46,15 @@ struct Asked {
 /// Requests of one session whose method is remembered for an answer that comes by another stream.
 const MAX_ASKED: usize = 256;
 
-/// A request in flight on a session; forgets itself once answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket(u64);
-
 impl Session {
     /// A session just answered by its server.
-    pub fn new(owner: WorkloadId, subject: Option<Arc<str>>, endpoint: Arc<str>, version: Arc<str>, server: Arc<str>) -> Self {
-        Self { owner, subject, endpoint, version, server, asked: Mutex::default() }
+    pub(super) fn new(owner: WorkloadId, subject: Option<Arc<str>>, endpoint: Arc<str>) -> Self {
+        Self { owner, subject, endpoint, version: None, wording: None, asked: Mutex::default() }
     }
 
     /// Remembers that request `id` asked for `method`, so that an answer on any stream of the session is known for what
     /// it is. The oldest is forgotten beyond [`MAX_ASKED`]; its late answer is then dropped as unknown.
-    pub fn ask(&self, id: &str, method: &Arc<str>) -> Ticket {
+    pub(super) fn ask(&self, id: &str, method: &Arc<str>) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let ticket = asked.next;
         asked.next += 1;
@@ -65,25 +62,19 @@ impl Session {
         while asked.methods.len() > MAX_ASKED {
             asked.methods.pop_first();
         }
-        Ticket(ticket)
     }
 
     /// The answer to `id` came by another stream: what it answers.
-    pub fn answered(&self, id: &str) -> Option<Arc<str>> {
+    pub(super) fn answered(&self, id: &str) -> Option<Arc<str>> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let ticket = asked.methods.iter().find(|(_, (asked_id, _))| &**asked_id == id).map(|(ticket, _)| *ticket)?;
         asked.methods.remove(&ticket).map(|(_, method)| method)
-    }
-
-    /// The answer came on the request's own exchange.
-    pub fn settle(&self, ticket: Ticket) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).methods.remove(&ticket.0);
     }
 }
 
 /// The table. Cheap to share; the lock is held for a look-up only.
 #[derive(Debug)]
-pub struct Sessions {
+pub(super) struct Sessions {
     table: Mutex<Table>,
     capacity: usize,
     idle: Duration,
@@ -98,12 +89,12 @@ struct Table {
 
 impl Sessions {
     /// At most `capacity` sessions, each forgotten when unused for `idle`.
-    pub fn new(capacity: usize, idle: Duration) -> Self {
+    pub(super) fn new(capacity: usize, idle: Duration) -> Self {
         Self { table: Mutex::default(), capacity, idle }
     }
 
     /// Binds a new session; the one unused for longest is forgotten when the table is full.
-    pub fn bind(&self, key: SessionKey, session: Arc<Session>) {
+    pub(super) fn bind(&self, key: SessionKey, session: Arc<Session>) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.forget_idle(self.idle);
         table.insert(key, session);
@@ -114,7 +105,7 @@ impl Sessions {
     }
 
     /// The session, if `caller` owns it with the same token subject.
-    pub fn find(&self, key: &SessionKey, caller: &WorkloadId, subject: Option<&str>) -> Option<Arc<Session>> {
+    pub(super) fn find(&self, key: &SessionKey, caller: &WorkloadId, subject: Option<&str>) -> Option<Arc<Session>> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.forget_idle(self.idle);
         let (_, _, session) = table.sessions.get(key)?;
@@ -125,7 +116,7 @@ impl Sessions {
     }
 
     /// Forgets a session that its server ended.
-    pub fn forget(&self, key: &SessionKey) {
+    pub(super) fn forget(&self, key: &SessionKey) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((used, _, _)) = table.sessions.remove(key) {
             table.by_use.remove(&used);
@@ -133,13 +124,8 @@ impl Sessions {
     }
 
     /// How many sessions are bound.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.table.lock().unwrap_or_else(PoisonError::into_inner).sessions.len()
-    }
-
-    /// Whether none is bound.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -166,17 +152,17 @@ impl Table {
     }
 }
 
-/// Whether `method` asks for a list whose entries are filtered.
-pub fn is_list(method: &str) -> Option<Phase> {
-    matches!(method, "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list").then_some(Phase::List)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mesh::TargetKind;
 
     fn key(id: &str) -> SessionKey {
-        SessionKey { target: "tools/repo:80".into(), id: id.into() }
+        SessionKey { target: target("repo"), id: id.into() }
+    }
+
+    fn target(name: &str) -> TargetKey {
+        TargetKey { kind: TargetKind::Service, namespace: "tools".into(), name: name.into(), port: 80 }
     }
 
     fn who(name: &str) -> WorkloadId {
@@ -184,7 +170,7 @@ mod tests {
     }
 
     fn session(owner: &str) -> Arc<Session> {
-        Arc::new(Session::new(who(owner), None, "e1".into(), "2025-06-18".into(), "srv".into()))
+        Arc::new(Session::new(who(owner), None, "e1".into()))
     }
 
     #[tokio::test]
@@ -195,7 +181,7 @@ mod tests {
         assert!(sessions.find(&key("s"), &who("b"), None).is_none());
         assert!(sessions.find(&key("s"), &who("a"), Some("iss/alice")).is_none());
         assert!(sessions.find(&key("t"), &who("a"), None).is_none());
-        let elsewhere = SessionKey { target: "tools/other:80".into(), id: "s".into() };
+        let elsewhere = SessionKey { target: target("other"), id: "s".into() };
         assert!(sessions.find(&elsewhere, &who("a"), None).is_none());
     }
 

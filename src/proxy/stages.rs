@@ -13,7 +13,7 @@ use crate::upstream::{NoEndpoint, Upstreams};
 
 /// Who asks, for what target, with which head and verified token: everything a decision needs but the call.
 #[derive(Debug)]
-pub struct Asked {
+pub(super) struct Asked {
     peer: Arc<Peer>,
     target: Arc<Target>,
     head: Option<HttpHead>,
@@ -22,37 +22,37 @@ pub struct Asked {
 
 impl Asked {
     /// An HTTP request whose token, if any, was verified.
-    pub fn http(peer: Arc<Peer>, target: Arc<Target>, head: HttpHead, claims: Option<Claims>) -> Self {
+    pub(super) fn http(peer: Arc<Peer>, target: Arc<Target>, head: HttpHead, claims: Option<Claims>) -> Self {
         Self { peer, target, head: Some(head), claims }
     }
 
     /// A byte stream.
-    pub fn tcp(peer: Arc<Peer>, target: Arc<Target>) -> Self {
+    pub(super) fn tcp(peer: Arc<Peer>, target: Arc<Target>) -> Self {
         Self { peer, target, head: None, claims: None }
     }
 
     /// The caller.
-    pub fn peer(&self) -> &Arc<Peer> {
+    pub(super) fn peer(&self) -> &Arc<Peer> {
         &self.peer
     }
 
     /// What it is addressed to.
-    pub fn target(&self) -> &Arc<Target> {
+    pub(super) fn target(&self) -> &Arc<Target> {
         &self.target
     }
 
     /// The request's head, for HTTP.
-    pub fn head(&self) -> Option<&HttpHead> {
+    pub(super) fn head(&self) -> Option<&HttpHead> {
         self.head.as_ref()
     }
 
     /// The verified token.
-    pub fn claims(&self) -> Option<&Claims> {
+    pub(super) fn claims(&self) -> Option<&Claims> {
         self.claims.as_ref()
     }
 
     /// What policy decides on, for `call`.
-    pub fn facts<'a>(&'a self, call: &'a Call) -> Facts<'a> {
+    pub(super) fn facts<'a>(&'a self, call: &'a Call) -> Facts<'a> {
         Facts {
             peer: &self.peer,
             destination: &self.target.destination,
@@ -63,14 +63,14 @@ impl Asked {
     }
 
     /// Stage 5: the call that was decoded, with what will be sent if it is permitted.
-    pub fn decoded<M>(self, call: Call, message: M) -> Decoded<M> {
+    pub(super) fn decoded<M>(self, call: Call, message: M) -> Decoded<M> {
         Decoded { asked: self, call, message }
     }
 }
 
 /// A call and the message that says it.
 #[derive(Debug)]
-pub struct Decoded<M> {
+pub(super) struct Decoded<M> {
     asked: Asked,
     call: Call,
     message: M,
@@ -78,23 +78,18 @@ pub struct Decoded<M> {
 
 /// A decoded call that policy refused.
 #[derive(Debug)]
-pub struct Refused {
+pub(super) struct Refused {
     /// Why.
-    pub denial: Denial,
+    pub(super) denial: Denial,
     /// Who asked.
-    pub asked: Asked,
+    pub(super) asked: Asked,
     /// For what.
-    pub call: Call,
+    pub(super) call: Call,
 }
 
 impl<M> Decoded<M> {
-    /// The call.
-    pub fn call(&self) -> &Call {
-        &self.call
-    }
-
     /// Stage 6. The message is gone with a refusal: there is no way to send it after all.
-    pub fn authorize(self) -> Result<Permitted<M>, Box<Refused>> {
+    pub(super) fn authorize(self) -> Result<Permitted<M>, Box<Refused>> {
         let decision = self.asked.target.rules.decide(&self.asked.facts(&self.call));
         match decision {
             Decision::Allow(permit) => Ok(Permitted { decoded: self, permit }),
@@ -105,24 +100,19 @@ impl<M> Decoded<M> {
 
 /// A call with its permit.
 #[derive(Debug)]
-pub struct Permitted<M> {
+pub(super) struct Permitted<M> {
     decoded: Decoded<M>,
     permit: Permit,
 }
 
 impl<M> Permitted<M> {
     /// The permit, for the record.
-    pub fn permit(&self) -> &Permit {
+    pub(super) fn permit(&self) -> &Permit {
         &self.permit
     }
 
-    /// Who asked.
-    pub fn asked(&self) -> &Asked {
-        &self.decoded.asked
-    }
-
     /// Stage 7: an endpoint of the target; exactly `stick` where a session is bound to one.
-    pub fn route(self, upstreams: &Upstreams, stick: Option<&str>) -> Result<Routed<M>, NoEndpoint> {
+    pub(super) fn route(self, upstreams: &Upstreams, stick: Option<&str>) -> Result<Routed<M>, NoEndpoint> {
         let endpoint = upstreams.pick(&self.decoded.asked.target.endpoints, stick)?;
         Ok(Routed { permitted: self, endpoint })
     }
@@ -130,19 +120,14 @@ impl<M> Permitted<M> {
 
 /// A permitted call with its endpoint: the only thing that can be sent.
 #[derive(Debug)]
-pub struct Routed<M> {
+pub(super) struct Routed<M> {
     permitted: Permitted<M>,
     endpoint: Arc<Endpoint>,
 }
 
 impl<M> Routed<M> {
-    /// Where it goes.
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
-    }
-
     /// Takes the message out to send it, and leaves what must hold for as long as the answer streams.
-    pub fn depart(self) -> (M, Arc<Endpoint>, Standing) {
+    pub(super) fn depart(self) -> (M, Arc<Endpoint>, Standing) {
         let Permitted { decoded, permit } = self.permitted;
         (decoded.message, self.endpoint, Standing { asked: decoded.asked, call: decoded.call, _permit: permit })
     }
@@ -150,7 +135,7 @@ impl<M> Routed<M> {
 
 /// A permit in use: what was asked and decided, to be decided again when its target's rules change.
 #[derive(Debug)]
-pub struct Standing {
+pub(super) struct Standing {
     asked: Asked,
     call: Call,
     _permit: Permit,
@@ -158,19 +143,14 @@ pub struct Standing {
 
 impl Standing {
     /// Who asked.
-    pub fn asked(&self) -> &Asked {
+    pub(super) fn asked(&self) -> &Asked {
         &self.asked
-    }
-
-    /// For what.
-    pub fn call(&self) -> &Call {
-        &self.call
     }
 
     /// Waits until the call is no longer permitted: its target is gone, or its rules changed and now refuse.
     ///
     /// A snapshot in which this target's revision did not change costs one look-up.
-    pub async fn revoked(&mut self, published: &Published) -> Option<Denial> {
+    pub(super) async fn revoked(&mut self, published: &Published) -> Option<Denial> {
         let mut editions = published.changed();
         loop {
             let Some(target) = published.current().get(&self.asked.target.key).map(Arc::clone) else {

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prometheus_client::registry::Registry;
 
 pub use istio::TcpCounters;
-pub use own::{Direction, DocumentCounts};
+pub use own::{Direction, DocumentCounts, Open};
 
 use super::record::{Protocol, Record};
 use crate::fault::Faulty;
@@ -90,14 +90,19 @@ impl Metrics {
         self.own.fault(fault.stage().as_str(), fault.reason());
     }
 
-    /// One TLS connection was opened (+1) or ended (-1).
-    pub fn connections(&self, direction: Direction, change: i64) {
-        self.own.connections(direction, change);
+    /// One TLS connection is open as long as the value lives.
+    pub fn connection(&self, direction: Direction) -> Open {
+        self.own.connection(direction)
     }
 
-    /// One CONNECT tunnel was opened (+1) or ended (-1).
-    pub fn tunnels(&self, direction: Direction, change: i64) {
-        self.own.tunnels(direction, change);
+    /// One CONNECT tunnel is open as long as the value lives.
+    pub fn tunnel(&self, direction: Direction) -> Open {
+        self.own.tunnel(direction)
+    }
+
+    /// One TLS connection was opened (+1) or ended (-1), for who cannot hold an [`Open`].
+    pub fn connections(&self, direction: Direction, change: i64) {
+        self.own.connections(direction, change);
     }
 
     /// How the last reading of the documents went.

@@ -15,6 +15,7 @@ pub use guard::{Meter, RecordGuard};
 use super::text::bounded;
 use crate::call::{Call, HttpHead, McpObject};
 use crate::fault::{Blame, Stage};
+use crate::policy::{Denial, Permit, Reason, Revision, RuleName, Shadow};
 
 /// What was spoken in the tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,28 +117,6 @@ impl Operation {
     }
 }
 
-/// A rule in a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleRef {
-    /// `AgentPolicy` or `AuthorizationPolicy`.
-    pub kind: &'static str,
-    /// `namespace/name`
-    pub policy: Arc<str>,
-    /// The rule's name within it.
-    pub rule: Arc<str>,
-    /// `metadata.generation`
-    pub generation: i64,
-}
-
-/// What would have been decided were the DryRun policies in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shadow {
-    /// The other decision.
-    pub outcome: Outcome,
-    /// The rule that would have made it.
-    pub rule: Option<RuleRef>,
-}
-
 /// Why a call was permitted or refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ruling {
@@ -146,11 +125,36 @@ pub struct Ruling {
     /// More, for people.
     pub detail: Option<Arc<str>>,
     /// The rule that decided, where it was one.
-    pub rule: Option<RuleRef>,
-    /// Hash of the documents that decided.
-    pub revision: Option<u64>,
+    pub rule: Option<RuleName>,
+    /// The documents that decided.
+    pub revision: Option<Revision>,
     /// The decision of the DryRun set.
     pub shadow: Option<Shadow>,
+}
+
+impl Ruling {
+    /// For a call that was let through.
+    pub fn permitted(permit: &Permit) -> Self {
+        Self {
+            reason: "allowed",
+            detail: None,
+            rule: permit.rule().cloned(),
+            revision: Some(permit.revision()),
+            shadow: permit.shadow().cloned(),
+        }
+    }
+
+    /// For a call that was refused by the documents of `revision`.
+    pub fn refused(denial: &Denial, revision: Revision) -> Self {
+        let detail = if let Reason::Closed(cause) = &denial.reason { Some(bounded(cause)) } else { None };
+        Self {
+            reason: denial.reason.as_str(),
+            detail,
+            rule: denial.rule.clone(),
+            revision: Some(revision),
+            shadow: denial.shadow.clone(),
+        }
+    }
 }
 
 /// One finished record. Made by [`RecordGuard`] alone.

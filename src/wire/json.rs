@@ -5,13 +5,15 @@
 //! as they came, no white space, only the escapes that RFC 8259 section 7 demands.
 
 mod parse;
+mod scan;
+mod text;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
 pub use parse::parse;
-pub use write::{write, write_string};
+pub use write::{write, write_object, write_string};
 
 /// Why a text is not JSON that may pass, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

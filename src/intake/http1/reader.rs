@@ -20,7 +20,7 @@ use crate::wire::http1::{BodyDecoder, Framing, Piece, RequestHead};
 /// The reading side.
 #[derive(Debug)]
 pub(super) struct Reader<R> {
-    io: R,
+    io: Option<R>,
     pub(super) buffer: BytesMut,
     decoder: BodyDecoder,
     body: State,
@@ -28,6 +28,7 @@ pub(super) struct Reader<R> {
     exchange: u64,
     eof: bool,
     driver: Option<Waker>,
+    asker: Option<Waker>,
 }
 
 /// What became of the body of the request at hand.
@@ -76,7 +77,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     pub(super) fn new(io: R) -> Self {
         let decoder = BodyDecoder::new(Framing::None);
         Self {
-            io,
+            io: Some(io),
             buffer: BytesMut::new(),
             decoder,
             body: State::Done,
@@ -84,6 +85,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             exchange: 0,
             eof: false,
             driver: None,
+            asker: None,
         }
     }
 
@@ -92,8 +94,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if self.eof {
             return Poll::Ready(Ok(0));
         }
+        let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         self.buffer.reserve(READ_CHUNK);
-        let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer))?;
+        let read = ready!(poll_read_buf(Pin::new(io), cx, &mut self.buffer))?;
         self.eof = read == 0;
         Poll::Ready(Ok(read))
     }
@@ -163,6 +166,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     pub(super) fn take_over(&mut self) {
         if self.body == State::Alive {
             self.body = State::Dropped;
+            self.wake_asker();
         }
     }
 
@@ -247,6 +251,19 @@ impl<R> Reader<R> {
     fn settle(&mut self, state: State) {
         self.body = state;
         self.wake_driver();
+    }
+
+    /// The connection is over: the stream is let go, and whoever still reads the body learns it.
+    pub(super) fn end(&mut self) {
+        self.io = None;
+        self.exchange += 1;
+        self.wake_asker();
+    }
+
+    fn wake_asker(&mut self) {
+        if let Some(asker) = self.asker.take() {
+            asker.wake();
+        }
     }
 
     fn wake_driver(&mut self) {

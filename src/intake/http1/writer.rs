@@ -10,6 +10,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::config::limits::READ_CHUNK;
 use crate::intake::answer::ResponseBody;
+use crate::intake::body::BodyFault;
+use crate::intake::fault::IntakeFault;
 use crate::wire::http1::{Delimit, frame_chunk, last_chunk};
 
 /// The writing side, with what is not written yet.
@@ -46,7 +48,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         mut body: ResponseBody,
         delimit: Delimit,
         abandoned: impl Fn() -> F,
-    ) -> io::Result<()> {
+    ) -> Result<(), IntakeFault> {
         let mut left = if let Delimit::Length(length) = delimit { Some(length) } else { None };
         loop {
             let frame = match body.frame().now_or_never() {
@@ -56,28 +58,28 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                     tokio::select! {
                         biased;
                         frame = body.frame() => frame,
-                        error = abandoned() => return Err(error),
+                        error = abandoned() => return Err(error.into()),
                     }
                 }
             };
             let data = match frame {
                 None => break,
-                Some(Err(fault)) => return Err(io::Error::other(fault)),
+                Some(Err(fault)) => return Err(IntakeFault::Answer(fault)),
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
             if let Some(left) = &mut left {
-                *left = left.checked_sub(data.len() as u64).ok_or_else(wrong_length)?;
+                *left = left.checked_sub(data.len() as u64).ok_or(IntakeFault::Answer(BodyFault::Length))?;
             }
             if !data.is_empty() {
                 self.data(data, delimit).await?;
             }
         }
         match (delimit, left) {
-            (_, Some(1..)) => return Err(wrong_length()),
+            (_, Some(1..)) => return Err(IntakeFault::Answer(BodyFault::Length)),
             (Delimit::Chunked, _) => last_chunk(&mut self.out),
             _ => {}
         }
-        self.send().await
+        Ok(self.send().await?)
     }
 
     async fn data(&mut self, data: Bytes, delimit: Delimit) -> io::Result<()> {
@@ -101,8 +103,4 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
         Ok(())
     }
-}
-
-fn wrong_length() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the body of the answer has another length than was said")
 }

@@ -5,7 +5,8 @@ use serde_json::ser::{CompactFormatter, Formatter};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::super::record::{Record, RuleRef, blame_word};
+use super::super::record::{Record, blame_word};
+use crate::policy::{Reason, RuleName};
 
 /// `record` as one line of JSON, without its end.
 pub(super) fn json(record: &Record) -> Vec<u8> {
@@ -84,6 +85,8 @@ struct Rule<'a> {
 #[derive(Serialize)]
 struct ShadowLine<'a> {
     decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
     #[serde(flatten)]
     rule: Option<Rule<'a>>,
 }
@@ -113,9 +116,10 @@ impl<'a> Line<'a> {
             reason: ruling.reason,
             detail: ruling.detail.as_deref(),
             rule: ruling.rule.as_ref().map(Rule::of),
-            revision: ruling.revision.map(|revision| format!("{revision:016x}")),
+            revision: ruling.revision.map(|revision| revision.to_string()),
             shadow: ruling.shadow.as_ref().map(|shadow| ShadowLine {
-                decision: shadow.outcome.as_str(),
+                decision: if shadow.refused.is_some() { "deny" } else { "allow" },
+                reason: shadow.refused.as_ref().map(Reason::as_str),
                 rule: shadow.rule.as_ref().map(Rule::of),
             }),
             subject: record.subject.as_deref(),
@@ -151,7 +155,7 @@ impl<'a> Named<'a> {
 }
 
 impl<'a> Rule<'a> {
-    fn of(rule: &'a RuleRef) -> Self {
+    fn of(rule: &'a RuleName) -> Self {
         Self { rule: &rule.rule, policy: format!("{}/{}", rule.kind, rule.policy), generation: rule.generation }
     }
 }

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::super::*;
 use crate::id::{Peer, WorkloadId};
+use crate::policy::{Reason, RuleName, Rules, Shadow};
 
 fn peer() -> Peer {
     let id = WorkloadId::parse("spiffe://cluster.local/ns/agents/sa/researcher").unwrap();
@@ -67,13 +68,14 @@ async fn a_call_is_one_line_with_its_rule_and_no_arguments() {
             kind: Some("tool"),
             path: Some("/mcp".into()),
         });
-        let rule = RuleRef { kind: "AgentPolicy", policy: "tools/repo".into(), rule: "read".into(), generation: 3 };
-        let shadow = Shadow { outcome: Outcome::Deny, rule: Some(RuleRef { rule: "later".into(), ..rule.clone() }) };
+        let rule = RuleName { kind: "AgentPolicy", policy: "tools/repo".into(), rule: "read".into(), generation: 3 };
+        let shadow =
+            Shadow { refused: Some(Reason::NotAllowed), rule: Some(RuleName { rule: "later".into(), ..rule.clone() }) };
         guard.arguments(Keyed::from_key(&[1; 32]).arguments(b"{\"token\":\"hunter2\"}"));
         guard.allowed(Ruling {
             reason: "allowed",
             rule: Some(rule),
-            revision: Some(7),
+            revision: Some(Rules::no_documents().revision()),
             shadow: Some(shadow),
             detail: None,
         });
@@ -97,8 +99,9 @@ async fn a_call_is_one_line_with_its_rule_and_no_arguments() {
         ("/reason", "allowed"),
         ("/rule", "read"),
         ("/policy", "AgentPolicy/tools/repo"),
-        ("/revision", "0000000000000007"),
+        ("/revision", &Rules::no_documents().revision().to_string()),
         ("/shadow/decision", "deny"),
+        ("/shadow/reason", "not_allowed"),
         ("/shadow/rule", "later"),
         ("/upstream", "10.1.1.1:8080"),
     ];

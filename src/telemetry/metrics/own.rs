@@ -20,6 +20,24 @@ pub enum Direction {
     Outbound,
 }
 
+/// Something that counts as open until it is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it says that the thing is closed"]
+pub struct Open(Gauge);
+
+impl Open {
+    fn count(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// How one reading of all documents went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DocumentCounts {
@@ -146,8 +164,12 @@ impl Own {
         self.connections.get_or_create(&[("direction", word(direction))]).inc_by(change);
     }
 
-    pub(super) fn tunnels(&self, direction: Direction, change: i64) {
-        self.tunnels.get_or_create(&[("direction", word(direction))]).inc_by(change);
+    pub(super) fn connection(&self, direction: Direction) -> Open {
+        Open::count(self.connections.get_or_create_owned(&[("direction", word(direction))]))
+    }
+
+    pub(super) fn tunnel(&self, direction: Direction) -> Open {
+        Open::count(self.tunnels.get_or_create_owned(&[("direction", word(direction))]))
     }
 
     pub(super) fn documents(&self, counts: DocumentCounts) {

@@ -59,8 +59,8 @@ fn everything() -> Telemetry {
     let metrics = telemetry.metrics();
     metrics.handshake_failed("expired");
     metrics.connect_refused(http::StatusCode::NOT_FOUND);
-    metrics.connections(Direction::Inbound, 1);
-    metrics.tunnels(Direction::Outbound, 1);
+    drop(metrics.connection(Direction::Inbound));
+    drop(metrics.tunnel(Direction::Outbound));
     metrics.documents(DocumentCounts { accepted: 3, refused: 1, skipped: 2 });
     metrics.targets_closed(1);
     metrics.list_entries_hidden(4);
@@ -154,6 +154,15 @@ fn a_tunnel_is_counted_while_it_runs() {
     guard.finish();
     assert_eq!(value("istio_tcp_connections_closed_total"), "1");
     assert_eq!(value("istio_tcp_sent_bytes_total"), "5", "bytes are not counted twice at the end");
+}
+
+#[test]
+fn what_is_open_is_counted_until_it_is_dropped() {
+    let metrics = Metrics::new();
+    let open = metrics.tunnel(Direction::Inbound);
+    assert!(metrics.encode().contains("agent_waypoint_tunnels{direction=\"inbound\"} 1\n"));
+    drop(open);
+    assert!(metrics.encode().contains("agent_waypoint_tunnels{direction=\"inbound\"} 0\n"));
 }
 
 #[test]

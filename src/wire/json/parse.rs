@@ -32,28 +32,29 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonFault> {
     Ok(value)
 }
 
-struct Parser<'a> {
+/// Where the reading stands.
+pub(super) struct Parser<'a> {
     text: &'a str,
-    at: usize,
+    pub(super) at: usize,
     depth: usize,
     nodes: usize,
 }
 
 impl<'a> Parser<'a> {
-    fn fault(&self, kind: Kind) -> JsonFault {
+    pub(super) fn fault(&self, kind: Kind) -> JsonFault {
         JsonFault { kind, at: self.at }
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn rest(&self) -> &'a [u8] {
+    pub(super) fn rest(&self) -> &'a [u8] {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 
     /// The text from `start` to here; both stand beside ASCII, so on character boundaries.
-    fn since(&self, start: usize) -> &'a str {
+    pub(super) fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
@@ -63,7 +64,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn take(&mut self, byte: u8) -> Result<(), JsonFault> {
+    pub(super) fn take(&mut self, byte: u8) -> Result<(), JsonFault> {
         if self.peek() != Some(byte) {
             return Err(self.fault(Kind::Syntax));
         }
@@ -162,83 +163,6 @@ impl<'a> Parser<'a> {
         Ok(Value::Object(Object::from_unique(pairs)))
     }
 
-    fn string(&mut self) -> Result<Box<str>, JsonFault> {
-        self.take(b'"')?;
-        let start = self.at;
-        self.at += plain_run(self.rest());
-        if self.peek() == Some(b'"') {
-            let plain = self.since(start);
-            self.at += 1;
-            return Ok(plain.into());
-        }
-        let mut out = String::from(self.since(start));
-        loop {
-            match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => out.push(self.escape()?),
-                Some(0..0x20) => return Err(self.fault(Kind::Control)),
-                Some(_) => {
-                    let run = self.at;
-                    self.at += plain_run(self.rest());
-                    out.push_str(self.since(run));
-                }
-                None => return Err(self.fault(Kind::Syntax)),
-            }
-        }
-        self.at += 1;
-        Ok(out.into())
-    }
-
-    /// One escape sequence, `\` included; a surrogate pair is one.
-    fn escape(&mut self) -> Result<char, JsonFault> {
-        self.take(b'\\')?;
-        let plain = match self.peek() {
-            Some(c @ (b'"' | b'\\' | b'/')) => char::from(c),
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => return self.unicode(),
-            _ => return Err(self.fault(Kind::Syntax)),
-        };
-        self.at += 1;
-        Ok(plain)
-    }
-
-    fn unicode(&mut self) -> Result<char, JsonFault> {
-        let start = self.at;
-        let lone = JsonFault { kind: Kind::LoneSurrogate, at: start };
-        let first = self.hex4()?;
-        let code = match first {
-            0xd800..0xdc00 => {
-                if !self.rest().starts_with(b"\\u") {
-                    return Err(lone);
-                }
-                self.at += 1;
-                let second = self.hex4()?;
-                if !(0xdc00..0xe000).contains(&second) {
-                    return Err(lone);
-                }
-                0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)
-            }
-            _ => first,
-        };
-        char::from_u32(code).ok_or(lone)
-    }
-
-    /// `u` and exactly four hex digits.
-    fn hex4(&mut self) -> Result<u32, JsonFault> {
-        self.take(b'u')?;
-        let mut code = 0;
-        for _ in 0..4 {
-            let digit = self.peek().and_then(|b| char::from(b).to_digit(16));
-            code = code * 16 + digit.ok_or_else(|| self.fault(Kind::Syntax))?;
-            self.at += 1;
-        }
-        Ok(code)
-    }
-
     fn number(&mut self) -> Result<Value, JsonFault> {
         let start = self.at;
         if self.peek() == Some(b'-') {
@@ -279,29 +203,6 @@ impl<'a> Parser<'a> {
         self.at += run;
         Ok(())
     }
-}
-
-/// Bytes before the first quote, backslash or control character, eight at a time.
-fn plain_run(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES << 7;
-    /// The high bit of the lowest byte that is zero; bytes above it may be marked wrongly, never below.
-    fn zero(word: u64) -> u64 {
-        word.wrapping_sub(ONES) & !word & HIGHS
-    }
-    let (words, _) = bytes.as_chunks::<8>();
-    let mut at = 0;
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let special = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control;
-        if special != 0 {
-            return at + (special.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    let tail = bytes.get(at..).unwrap_or_default();
-    at + tail.iter().take_while(|b| !matches!(b, b'"' | b'\\' | 0..0x20)).count()
 }
 
 fn all_unique(pairs: &[(Box<str>, Value)]) -> bool {

@@ -1,6 +1,7 @@
 //! [`Value`] to bytes, in the one canonical form.
 
-use crate::call::Value;
+use super::scan::plain_run;
+use crate::call::{Object, Value};
 
 /// Appends `value`: keys in their order, numbers as their text, no white space.
 pub fn write(value: &Value, out: &mut Vec<u8>) {
@@ -22,21 +23,24 @@ pub fn write(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Value::Object(object) => {
-            let mut before = b'{';
-            for (key, item) in object.iter() {
-                out.push(before);
-                write_string(key, out);
-                out.push(b':');
-                write(item, out);
-                before = b',';
-            }
-            if object.is_empty() {
-                out.push(b'{');
-            }
-            out.push(b'}');
-        }
+        Value::Object(object) => write_object(object, out),
     }
+}
+
+/// Appends `object`, in the same form.
+pub fn write_object(object: &Object, out: &mut Vec<u8>) {
+    let mut before = b'{';
+    for (key, item) in object.iter() {
+        out.push(before);
+        write_string(key, out);
+        out.push(b':');
+        write(item, out);
+        before = b',';
+    }
+    if object.is_empty() {
+        out.push(b'{');
+    }
+    out.push(b'}');
 }
 
 /// Appends `text` as a JSON string: only quote, backslash and U+0000 to U+001F are escaped.
@@ -44,8 +48,8 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {
-        let (plain, special) = rest.split_at(at);
+    loop {
+        let (plain, special) = rest.split_at_checked(plain_run(rest)).unwrap_or((rest, &[]));
         out.extend_from_slice(plain);
         let Some((&byte, after)) = special.split_first() else { break };
         rest = after;
@@ -62,6 +66,5 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
             }
         }
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
 }

@@ -117,8 +117,7 @@ impl<'a> Fields<'a> {
             None => None,
             Some(value) => Some(value.as_object().ok_or(EnvelopeFault::ParamsNotObject)?),
         };
-        let body =
-            if id.is_some() { Body::Request { method, params } } else { Body::Notification { method, params } };
+        let body = if id.is_some() { Body::Request { method, params } } else { Body::Notification { method, params } };
         Ok(Message { id, body })
     }
 }

@@ -33,14 +33,12 @@ impl Disclosure<'_> {
 
 /// As the server itself answers a name that it does not have: in the words learnt from it, else in common ones.
 pub fn hidden(id: &Id, call: &McpCall, learnt: Option<&UnknownName>) -> Vec<u8> {
-    if let (Some(learnt), Some(name)) = (learnt, call.name()) {
+    if let (Some(learnt), Some(name)) = (learnt.filter(|learnt| learnt.fits(call)), call.name()) {
         return learnt.answer(id, name);
     }
     let modern = is_modern(call);
     match (&call.object, call.name()) {
-        (McpObject::Tool { .. }, Some(name)) => {
-            error(Some(id), INVALID_PARAMS, &format!("Unknown tool: {name}"), None)
-        }
+        (McpObject::Tool { .. }, Some(name)) => error(Some(id), INVALID_PARAMS, &format!("Unknown tool: {name}"), None),
         (McpObject::Prompt { .. }, Some(name)) => {
             error(Some(id), INVALID_PARAMS, &format!("Unknown prompt: {name}"), None)
         }
@@ -88,6 +86,11 @@ pub fn tool_error(id: &Id, call: &McpCall, text: &str) -> Vec<u8> {
 /// The answer to a server's request that is not passed on.
 pub fn method_not_found(id: &Id) -> Vec<u8> {
     error(Some(id), METHOD_NOT_FOUND, "Method not found", None)
+}
+
+/// The empty result by which a `ping` is answered.
+pub fn empty_result(id: &Id) -> Vec<u8> {
+    message(Some(id), "result", Object::new().into())
 }
 
 /// A JSON-RPC error; `id` is null where the request's was not readable.

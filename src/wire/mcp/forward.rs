@@ -4,7 +4,8 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
 };
 
-use super::head::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, encode_mirror};
+use super::head::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID};
+use super::mirror::encode_mirror;
 use super::{Decoded, McpHead, Version};
 
 /// Fields by which some servers let a request say another method than its own.

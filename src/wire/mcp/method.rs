@@ -59,8 +59,8 @@ pub(super) fn known(method: &str) -> Known {
     if method.starts_with(NOTIFICATIONS) {
         return Known::Notification;
     }
-    let folded = fold(method);
-    if folded.starts_with(NOTIFICATIONS) || REQUESTS.iter().any(|(name, _)| fold(name) == folded) {
+    let like_event = method.split_once('/').is_some_and(|(start, _)| alike(start, "notifications"));
+    if like_event || REQUESTS.iter().any(|(name, _)| alike(name, method)) {
         return Known::Lookalike;
     }
     Known::No
@@ -76,13 +76,15 @@ pub(super) fn mirrored(method: &str) -> Option<&'static str> {
     }
 }
 
-/// Lower case, as the most lenient JSON readers compare keys: long s and the Kelvin sign count as s and k.
-pub(super) fn fold(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
+/// Whether the most lenient JSON readers take one for the other: they ignore case, and count the long s and the Kelvin
+/// sign as s and k.
+pub(super) fn alike(one: &str, other: &str) -> bool {
+    fn fold(c: char) -> char {
+        match c {
             '\u{17f}' => 's',
             '\u{212a}' => 'k',
             c => c.to_ascii_lowercase(),
-        })
-        .collect()
+        }
+    }
+    one.chars().map(fold).eq(other.chars().map(fold))
 }

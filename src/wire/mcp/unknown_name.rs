@@ -1,7 +1,9 @@
 //! How one server answers a name that it does not have, so that a refusal can look the same.
 
+use std::mem::{Discriminant, discriminant};
+
 use super::{ServerKind, ServerMessage};
-use crate::call::{McpCall, McpObject, Object, Value};
+use crate::call::{Knowable, McpCall, McpObject, Object, Value};
 use crate::wire::json;
 use crate::wire::jsonrpc::{INVALID_PARAMS, Id, METHOD_NOT_FOUND};
 
@@ -19,6 +21,8 @@ const RESULT_TEXTS: [&str; 3] = ["Unknown tool: \0", "MCP error -32602: Tool \0 
 /// A server's own answer to an unknown name, with holes for id and name; bytes and key order are the server's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnknownName {
+    /// Of tools, of prompts or of resources.
+    about: Discriminant<McpObject>,
     message: Object,
 }
 
@@ -34,7 +38,7 @@ impl UnknownName {
             }
             ServerKind::Result | ServerKind::Request(_) | ServerKind::Notification(_) => return None,
         }
-        Some(Self { message })
+        Some(Self { about: discriminant(&call.object), message })
     }
 
     /// What is known of servers that call themselves by the name of their SDK (`serverInfo` of their answer to
@@ -48,9 +52,17 @@ impl UnknownName {
             _ => return None,
         };
         match json::parse(text) {
-            Ok(Value::Object(message)) => Some(Self { message }),
+            Ok(Value::Object(message)) => {
+                let tool = McpObject::Tool { name: Knowable::Unknown, arguments: Knowable::Unknown };
+                Some(Self { about: discriminant(&tool), message })
+            }
             Ok(_) | Err(_) => None,
         }
+    }
+
+    /// Whether `call` is about the same kind of thing as what was learnt.
+    pub fn fits(&self, call: &McpCall) -> bool {
+        self.about == discriminant(&call.object)
     }
 
     /// The answer for `name` under `id`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::MessageFault;
-use super::method::{Subject, fold};
+use super::method::{Subject, alike};
 use crate::call::{Knowable, McpObject, Object, Value};
 use crate::config::limits::{MAX_NAME, MAX_URI};
 use crate::wire::uri;
@@ -61,9 +61,7 @@ fn arguments(params: Option<&Object>) -> Result<Knowable<Arc<Object>>, MessageFa
         None | Some(Value::Null) => Ok(Knowable::Known(Arc::default())),
         // Shares the pairs with the tree that is forwarded.
         Some(Value::Object(arguments)) => Ok(Knowable::Known(Arc::new(arguments.clone()))),
-        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
-            Err(MessageFault::BadArguments)
-        }
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => Err(MessageFault::BadArguments),
     }
 }
 
@@ -76,8 +74,7 @@ fn check_keys(params: Option<&Object>, known: &[&str]) -> Result<(), MessageFaul
             }
             continue;
         }
-        let folded = fold(key);
-        if folded == "__proto__" || known.iter().any(|k| fold(k) == folded) {
+        if alike(key, "__proto__") || known.iter().any(|k| alike(k, key)) {
             return Err(MessageFault::Lookalike);
         }
     }

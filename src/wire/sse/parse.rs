@@ -11,7 +11,7 @@ pub struct Parser {
     limit: usize,
     /// The line that has begun.
     line: Vec<u8>,
-    /// Bytes of the block so far, without `line`.
+    /// Bytes of the block so far, without `line` and line ends.
     held: usize,
     block: Event,
     data: Option<String>,
@@ -75,7 +75,7 @@ impl Parser {
             out.push(Frame::Comment);
             return Ok(());
         }
-        self.held += line.len() + 1;
+        self.held += line.len();
         let line = std::str::from_utf8(line).map_err(|_invalid| SseFault::NotUtf8)?;
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         self.field(field, value.strip_prefix(' ').unwrap_or(value));

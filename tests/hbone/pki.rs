@@ -1,7 +1,5 @@
 //! Certificates for tests, good and hostile.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,42 +12,42 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 
-pub const WAYPOINT: &str = "spiffe://cluster.local/ns/infra/sa/waypoint";
-pub const ALICE: &str = "spiffe://cluster.local/ns/agents/sa/alice";
-pub const SERVER: &str = "spiffe://cluster.local/ns/tools/sa/server";
+pub(crate) const WAYPOINT: &str = "spiffe://cluster.local/ns/infra/sa/waypoint";
+pub(crate) const ALICE: &str = "spiffe://cluster.local/ns/agents/sa/alice";
+pub(crate) const SERVER: &str = "spiffe://cluster.local/ns/tools/sa/server";
 
 /// A CA whose certificates can be anything.
-pub struct Ca {
+pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
-    pub root: CertificateDer<'static>,
+    pub(crate) root: CertificateDer<'static>,
 }
 
 /// A chain, leaf first, and its key, PKCS#8.
 #[derive(Clone)]
-pub struct Pair {
-    pub chain: Vec<CertificateDer<'static>>,
-    pub key: Vec<u8>,
+pub(crate) struct Pair {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: Vec<u8>,
 }
 
 impl Pair {
-    pub fn key(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.clone()).into()
     }
 
-    pub fn svid(&self) -> Svid {
+    pub(crate) fn svid(&self) -> Svid {
         Svid::from_der(self.chain.clone(), self.key()).unwrap()
     }
 
-    pub fn chain_pem(&self) -> String {
+    pub(crate) fn chain_pem(&self) -> String {
         self.chain.iter().map(|der| pem("CERTIFICATE", der)).collect()
     }
 
-    pub fn key_pem(&self) -> String {
+    pub(crate) fn key_pem(&self) -> String {
         pem("PRIVATE KEY", &self.key)
     }
 }
 
-pub fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine as _;
     let body = base64::engine::general_purpose::STANDARD.encode(der);
     let lines: Vec<_> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
@@ -57,7 +55,7 @@ pub fn pem(label: &str, der: &[u8]) -> String {
 }
 
 impl Ca {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let params = ca_params();
         let root = params.self_signed(&key).unwrap();
@@ -65,31 +63,31 @@ impl Ca {
     }
 
     /// A CA below this one.
-    pub fn intermediate(&self) -> Self {
+    pub(crate) fn intermediate(&self) -> Self {
         let key = KeyPair::generate().unwrap();
         let params = ca_params();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Self { root: certificate.der().clone(), issuer: Issuer::new(params, key) }
     }
 
-    /// Another name and certificate for the same key: what a CA has that serves two trust domains' paperwork.
-    pub fn issue(&self, params: &CertificateParams) -> Pair {
+    /// Whatever was asked for, signed.
+    pub(crate) fn issue(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair { chain: vec![certificate.der().clone()], key: key.serialize_der() }
     }
 
-    pub fn good(&self, uri: &str) -> Pair {
+    pub(crate) fn good(&self, uri: &str) -> Pair {
         self.issue(&leaf(&[uri]))
     }
 
-    pub fn bundles(&self, trust_domain: &str) -> Bundles {
+    pub(crate) fn bundles(&self, trust_domain: &str) -> Bundles {
         let mut bundles = Bundles::default();
         bundles.add_der(td(trust_domain), vec![self.root.clone()]).unwrap();
         bundles
     }
 
-    pub fn identity(&self, uri: &str) -> Identity {
+    pub(crate) fn identity(&self, uri: &str) -> Identity {
         let svid = self.good(uri).svid();
         let bundles = self.bundles(svid.id().trust_domain().as_str());
         Identity::new(svid, bundles).unwrap()
@@ -112,7 +110,7 @@ fn rand() -> u64 {
 }
 
 /// A leaf as a mesh CA makes them, valid for an hour, with these URI SANs.
-pub fn leaf(uris: &[&str]) -> CertificateParams {
+pub(crate) fn leaf(uris: &[&str]) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.not_before = OffsetDateTime::now_utc() - Duration::from_secs(60);
@@ -123,14 +121,14 @@ pub fn leaf(uris: &[&str]) -> CertificateParams {
     params
 }
 
-pub fn td(text: &str) -> TrustDomain {
+pub(crate) fn td(text: &str) -> TrustDomain {
     TrustDomain::parse(text).unwrap()
 }
 
-pub fn id(uri: &str) -> WorkloadId {
+pub(crate) fn id(uri: &str) -> WorkloadId {
     WorkloadId::parse(uri).unwrap()
 }
 
-pub fn ids(uris: &[&str]) -> Arc<[WorkloadId]> {
+pub(crate) fn ids(uris: &[&str]) -> Arc<[WorkloadId]> {
     uris.iter().map(|uri| id(uri)).collect()
 }

@@ -15,9 +15,7 @@ use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-#[path = "support/pki.rs"]
-mod pki;
-use pki::{ALICE, Ca, Pair, SERVER, WAYPOINT, id, ids, leaf, td};
+use crate::pki::{self, ALICE, Ca, Pair, SERVER, WAYPOINT, id, ids, leaf, td};
 
 /// What a hostile or broken certificate looks like, and the reason it must be refused by.
 fn hostile(ca: &Ca, stranger: &Ca) -> Vec<(&'static str, Pair, &'static str)> {

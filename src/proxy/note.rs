@@ -1,0 +1,30 @@
+//! Targets and decisions in the words of the record.
+
+use std::sync::Arc;
+
+use crate::mesh::Target;
+use crate::policy::{Denial, Permit};
+use crate::telemetry::{Ruling, Site};
+
+/// A permit, as the record says it.
+pub(super) fn permit(permit: &Permit) -> Ruling {
+    Ruling::permitted(permit)
+}
+
+/// A denial, as the record says it: with the smallest policy that would allow, where nobody wrote one yet.
+pub(super) fn denial(denial: &Denial, target: &Target) -> Ruling {
+    let ruling = Ruling::refused(denial, target.rules.revision());
+    let hint = denial.hint.as_deref().map(Arc::from);
+    Ruling { detail: ruling.detail.or(hint), ..ruling }
+}
+
+/// The target, as the record says it.
+pub(super) fn site(target: &Target) -> Arc<Site> {
+    let key = &target.key;
+    Arc::new(Site {
+        host: format!("{}.{}.svc.cluster.local", key.name, key.namespace).into(),
+        name: Arc::clone(&key.name),
+        namespace: Arc::clone(&key.namespace),
+        port: key.port,
+    })
+}
