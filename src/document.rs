@@ -5,6 +5,23 @@
 
 pub mod agent_policy;
 pub mod authorization_policy;
+pub mod backend_tls_policy;
+pub mod request_authentication;
+pub mod service;
+pub mod service_entry;
+mod closure;
+mod decode;
+mod documents;
+mod kind;
+mod metadata;
+mod nearest;
 mod problem;
+mod reading;
+mod target_refs;
+mod tree;
 
+pub use closure::{ClosedRef, Closes, Closure};
+pub use documents::{Documents, Input, Source, load};
 pub use problem::{FieldProblem, Meta, Place, Problem, Severity};
+pub use reading::{Document, Origin, Reading, read};
+pub(crate) use closure::SERVICE_NAME;

@@ -88,6 +88,16 @@ impl Phase {
 }
 
 impl McpCall {
+    /// A call of a base method, or with an empty `method` the GET stream or DELETE of a session.
+    pub fn base(method: &str, version: Option<Arc<str>>, session: Option<Arc<str>>) -> Self {
+        Self { method: method.into(), object: McpObject::Base, version, session }
+    }
+
+    /// One entry of the list that `self` asks for: the same call, about `object`.
+    pub fn entry(&self, object: McpObject) -> Self {
+        Self { method: Arc::clone(&self.method), object, version: self.version.clone(), session: self.session.clone() }
+    }
+
     /// `list` where part of what the call names is not known yet, else `call`.
     pub fn phase(&self) -> Phase {
         let unknown = match &self.object {

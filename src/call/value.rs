@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 /// A JSON value that keeps what matters for forwarding: key order and the text of numbers.
 ///
 /// Made by `wire::json`, which refuses duplicate keys, lone surrogates and everything else that two parsers might read
@@ -13,7 +15,7 @@ pub enum Value {
     /// A string, decoded.
     String(Box<str>),
     /// An array.
-    Array(Vec<Value>),
+    Array(Vec<Self>),
     /// An object, in the order it was sent.
     Object(Object),
 }
@@ -45,8 +47,11 @@ impl Number {
 }
 
 /// A JSON object: unique keys in the order they were sent.
+///
+/// A clone shares the pairs until one of the two is changed, so that what policy decides on and what is forwarded can
+/// be the same memory.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Object(Vec<(Box<str>, Value)>);
+pub struct Object(Arc<Vec<(Box<str>, Value)>>);
 
 impl Object {
     /// An empty object.
@@ -61,21 +66,21 @@ impl Object {
 
     /// The value under exactly `key`, to change in place.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        self.0.iter_mut().find(|(k, _)| &**k == key).map(|(_, v)| v)
+        Arc::make_mut(&mut self.0).iter_mut().find(|(k, _)| &**k == key).map(|(_, v)| v)
     }
 
     /// Sets `key`, in its old place if it is there, else at the end.
     pub fn set(&mut self, key: &str, value: Value) {
         match self.get_mut(key) {
             Some(slot) => *slot = value,
-            None => self.0.push((key.into(), value)),
+            None => Arc::make_mut(&mut self.0).push((key.into(), value)),
         }
     }
 
     /// Takes `key` out.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let at = self.0.iter().position(|(k, _)| &**k == key)?;
-        Some(self.0.remove(at).1)
+        Some(Arc::make_mut(&mut self.0).remove(at).1)
     }
 
     /// Pairs in order.
@@ -95,7 +100,7 @@ impl Object {
 
     /// For `wire::json`, which has already refused duplicates.
     pub(crate) fn from_unique(pairs: Vec<(Box<str>, Value)>) -> Self {
-        Self(pairs)
+        Self(Arc::new(pairs))
     }
 }
 
@@ -108,6 +113,26 @@ impl Value {
     /// The object, if it is one.
     pub fn as_object(&self) -> Option<&Object> {
         if let Self::Object(o) = self { Some(o) } else { None }
+    }
+
+    /// The object, if it is one, to change in place.
+    pub fn as_object_mut(&mut self) -> Option<&mut Object> {
+        if let Self::Object(o) = self { Some(o) } else { None }
+    }
+
+    /// The number, if it is one.
+    pub fn as_number(&self) -> Option<&Number> {
+        if let Self::Number(n) = self { Some(n) } else { None }
+    }
+
+    /// The truth value, if it is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Self::Bool(b) = self { Some(*b) } else { None }
+    }
+
+    /// The value under exactly `key`, if this is an object that has it.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.as_object()?.get(key)
     }
 
     /// The array, if it is one.
@@ -131,5 +156,34 @@ impl Value {
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::String(text.into())
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Number(Number::from(number))
+    }
+}
+
+impl From<i64> for Number {
+    fn from(number: i64) -> Self {
+        Self(number.to_string().into())
+    }
+}
+
+impl From<Object> for Value {
+    fn from(object: Object) -> Self {
+        Self::Object(object)
+    }
+}
+
+/// Pairs in order; of a key that comes twice the last value is kept, in the first one's place.
+impl<K: AsRef<str>> FromIterator<(K, Value)> for Object {
+    fn from_iter<I: IntoIterator<Item = (K, Value)>>(pairs: I) -> Self {
+        let mut object = Self::new();
+        for (key, value) in pairs {
+            object.set(key.as_ref(), value);
+        }
+        object
     }
 }

@@ -37,6 +37,18 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(50);
 pub const MAX_HEAD: usize = 64 << 10;
 /// Fields in one head.
 pub const MAX_FIELDS: usize = 100;
+/// Path, or query, of one request, bytes (414 beyond).
+pub const MAX_TARGET: usize = 16 << 10;
+/// Framing bytes (chunk extensions and trailers) of one chunked body beyond its data, bytes.
+pub const MAX_CHUNK_OVERHEAD: usize = 16 << 10;
+/// Bytes read from an inner connection at once.
+pub const READ_CHUNK: usize = 16 << 10;
+/// Rest of a request body that is read and dropped to keep a connection for the next request, bytes.
+pub const MAX_DISCARD: usize = 64 << 10;
+/// Time to read and drop what a caller still sends.
+pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Silence of an answer after its caller closed its sending side, until the caller is taken for gone.
+pub const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(60);
 /// Time to read one request head once its first byte came.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time an idle inner HTTP connection is kept.
@@ -53,6 +65,10 @@ pub const MAX_EVENT: usize = 1 << 20;
 pub const MAX_DEPTH: usize = 64;
 /// Values (nodes) in one JSON text.
 pub const MAX_NODES: usize = 262_144;
+/// Name of a method, tool or prompt, bytes.
+pub const MAX_NAME: usize = 256;
+/// URI of a resource, bytes.
+pub const MAX_URI: usize = 8 << 10;
 /// Bytes held for decoding over all calls of the process.
 pub const DECODE_BUDGET: usize = 256 << 20;
 /// Share of [`DECODE_BUDGET`] that one principal may hold.
@@ -67,12 +83,36 @@ pub const POOL_IDLE: Duration = Duration::from_secs(90);
 pub const POOL_IDLE_PER_ENDPOINT: usize = 64;
 /// Streams per upstream HBONE connection before another is opened.
 pub const UPSTREAM_STREAMS: usize = 100;
+/// Dial failures in a row after which an endpoint is left alone for [`EJECTION_TIME`].
+pub const EJECTION_FAILURES: u32 = 3;
+/// Time an endpoint that could not be reached is left alone while others can be.
+pub const EJECTION_TIME: Duration = Duration::from_secs(10);
+/// Endpoints whose dial failures are remembered.
+pub const EJECTION_TABLE: usize = 4_096;
+/// A DNS answer is kept at least this long, whatever its TTL.
+pub const DNS_MIN_TTL: Duration = Duration::from_secs(5);
+/// A DNS answer is kept at most this long, whatever its TTL.
+pub const DNS_MAX_TTL: Duration = Duration::from_secs(300);
+/// Time a DNS lookup may take.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Names whose DNS answers are kept.
+pub const DNS_NAMES: usize = 4_096;
+/// TLS settings for external servers that are kept ready.
+pub const EXTERNAL_TLS_CLIENTS: usize = 1_024;
 /// MCP sessions bound to a caller and an endpoint; the oldest idle one is forgotten beyond.
 pub const MAX_SESSIONS: usize = 65_536;
 /// Time an unused MCP session stays bound.
 pub const SESSION_IDLE: Duration = Duration::from_secs(3_600);
 /// Access log lines waiting to be written; more are dropped and counted.
 pub const ACCESS_LOG_QUEUE: usize = 8_192;
+/// One string of a decision record, bytes; longer ones are cut.
+pub const RECORD_STRING: usize = 256;
+/// Label sets of one family of call metrics; beyond, the caller's labels become `other`.
+pub const METRIC_LABEL_SETS: usize = 1_024;
+/// Connections to one admin server at once.
+pub const ADMIN_CONNECTIONS: usize = 64;
+/// Time one admin request may take, from its first byte to the end of its answer.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Source text of one CEL expression, bytes.
 pub const MAX_CEL_SOURCE: usize = 4_096;
 /// Nesting of one CEL expression.
@@ -81,6 +121,20 @@ pub const MAX_CEL_DEPTH: u16 = 32;
 pub const CEL_BUDGET: u64 = 1_000_000;
 /// Time a file that does not parse keeps its last documents in force.
 pub const FILE_GRACE: Duration = Duration::from_secs(5);
+/// One file of documents, bytes.
+pub const MAX_DOCUMENT_FILE: u64 = 64 << 20;
+/// Files of documents that are read, over all that the command line names.
+pub const MAX_DOCUMENT_FILES: usize = 16_384;
+/// Documents in one file.
+pub const MAX_DOCUMENTS: usize = 65_536;
+/// Nesting of one document. (Custom resource definitions, which are skipped, nest some 40 deep.)
+pub const MAX_DOCUMENT_DEPTH: usize = 128;
+/// YAML values in one file.
+pub const MAX_DOCUMENT_NODES: usize = 8_388_608;
+/// YAML anchors, and aliases of them, in one file.
+pub const MAX_ANCHORS: usize = 4_096;
+/// YAML events that aliases may repeat in one file.
+pub const MAX_ALIAS_EVENTS: usize = 65_536;
 
 /// Names, values and units of every limit, for gauges and the reference.
 pub const TABLE: &[(&str, u64, &str)] = &[
@@ -100,6 +154,12 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("drain_deadline", DRAIN_DEADLINE.as_secs(), "seconds"),
     ("max_head", MAX_HEAD as u64, "bytes"),
     ("max_fields", MAX_FIELDS as u64, "fields"),
+    ("max_target", MAX_TARGET as u64, "bytes"),
+    ("max_chunk_overhead", MAX_CHUNK_OVERHEAD as u64, "bytes"),
+    ("read_chunk", READ_CHUNK as u64, "bytes"),
+    ("max_discard", MAX_DISCARD as u64, "bytes"),
+    ("discard_timeout", DISCARD_TIMEOUT.as_secs(), "seconds"),
+    ("half_closed_silence", HALF_CLOSED_SILENCE.as_secs(), "seconds"),
     ("head_timeout", HEAD_TIMEOUT.as_secs(), "seconds"),
     ("http_idle_timeout", HTTP_IDLE_TIMEOUT.as_secs(), "seconds"),
     ("body_timeout", BODY_TIMEOUT.as_secs(), "seconds"),
@@ -108,6 +168,8 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_event", MAX_EVENT as u64, "bytes"),
     ("max_depth", MAX_DEPTH as u64, "levels"),
     ("max_nodes", MAX_NODES as u64, "values"),
+    ("max_name", MAX_NAME as u64, "bytes"),
+    ("max_uri", MAX_URI as u64, "bytes"),
     ("decode_budget", DECODE_BUDGET as u64, "bytes"),
     ("decode_budget_per_principal", DECODE_BUDGET_PER_PRINCIPAL as u64, "bytes"),
     ("sniff_timeout", SNIFF_TIMEOUT.as_secs(), "seconds"),
@@ -115,11 +177,30 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("pool_idle", POOL_IDLE.as_secs(), "seconds"),
     ("pool_idle_per_endpoint", POOL_IDLE_PER_ENDPOINT as u64, "connections"),
     ("upstream_streams", UPSTREAM_STREAMS as u64, "streams"),
+    ("ejection_failures", EJECTION_FAILURES as u64, "failures"),
+    ("ejection_time", EJECTION_TIME.as_secs(), "seconds"),
+    ("ejection_table", EJECTION_TABLE as u64, "endpoints"),
+    ("dns_min_ttl", DNS_MIN_TTL.as_secs(), "seconds"),
+    ("dns_max_ttl", DNS_MAX_TTL.as_secs(), "seconds"),
+    ("dns_timeout", DNS_TIMEOUT.as_secs(), "seconds"),
+    ("dns_names", DNS_NAMES as u64, "names"),
+    ("external_tls_clients", EXTERNAL_TLS_CLIENTS as u64, "clients"),
     ("max_sessions", MAX_SESSIONS as u64, "sessions"),
     ("session_idle", SESSION_IDLE.as_secs(), "seconds"),
     ("access_log_queue", ACCESS_LOG_QUEUE as u64, "lines"),
+    ("record_string", RECORD_STRING as u64, "bytes"),
+    ("metric_label_sets", METRIC_LABEL_SETS as u64, "sets"),
+    ("admin_connections", ADMIN_CONNECTIONS as u64, "connections"),
+    ("admin_timeout", ADMIN_TIMEOUT.as_secs(), "seconds"),
     ("max_cel_source", MAX_CEL_SOURCE as u64, "bytes"),
     ("max_cel_depth", MAX_CEL_DEPTH as u64, "levels"),
     ("cel_budget", CEL_BUDGET, "steps"),
     ("file_grace", FILE_GRACE.as_secs(), "seconds"),
+    ("max_document_file", MAX_DOCUMENT_FILE, "bytes"),
+    ("max_document_files", MAX_DOCUMENT_FILES as u64, "files"),
+    ("max_documents", MAX_DOCUMENTS as u64, "documents"),
+    ("max_document_depth", MAX_DOCUMENT_DEPTH as u64, "levels"),
+    ("max_document_nodes", MAX_DOCUMENT_NODES as u64, "values"),
+    ("max_anchors", MAX_ANCHORS as u64, "anchors"),
+    ("max_alias_events", MAX_ALIAS_EVENTS as u64, "events"),
 ];

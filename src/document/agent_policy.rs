@@ -2,10 +2,10 @@
 //!
 //! Only the shape stands here; what the fields mean is compiled in `policy`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// `spec` of an `AgentPolicy`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentPolicySpec {
     /// What the policy protects; required, in its own namespace.
@@ -30,7 +30,7 @@ pub struct AgentPolicySpec {
 }
 
 /// One entry of `targetRefs`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TargetRef {
     /// API group; empty (core) for Service and Namespace.
@@ -45,7 +45,7 @@ pub struct TargetRef {
 }
 
 /// Kinds that a policy can target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub enum TargetKind {
     /// core/v1 Service
     Service,
@@ -58,7 +58,7 @@ pub enum TargetKind {
 }
 
 /// Protocols that a port can be declared to speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub enum Protocol {
     /// Model Context Protocol
     #[serde(rename = "MCP")]
@@ -69,7 +69,7 @@ pub enum Protocol {
 }
 
 /// Whether a policy decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 pub enum Mode {
     /// Decides.
     #[default]
@@ -79,7 +79,7 @@ pub enum Mode {
 }
 
 /// How a refusal is worded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize)]
 pub enum DenialForm {
     /// Hidden for what the caller cannot see in lists, disclosed for a visible tool refused by argument.
     #[default]
@@ -93,7 +93,7 @@ pub enum DenialForm {
 }
 
 /// An entry of `allow` or `deny`: `from`, `to` and `when` must all hold.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
     /// For logs and denials; `allow[0]` where absent.
@@ -107,7 +107,7 @@ pub struct Rule {
 }
 
 /// An entry of `require`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Requirement {
     /// For logs and denials; `require[0]` where absent.
@@ -121,81 +121,120 @@ pub struct Requirement {
 }
 
 /// Who calls: fields AND, values of a field OR, `not` fields: none may match. Patterns: exact, `pre*`, `*suf`, `*`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct From {
     /// Identity without `spiffe://`.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub principals: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_principals: Vec<String>,
     /// `namespace/name`, or `name` in the policy's own namespace.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub service_accounts: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_service_accounts: Vec<String>,
     /// Namespace of the identity.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_namespaces: Vec<String>,
     /// Trust domain of the identity.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub trust_domains: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_trust_domains: Vec<String>,
     /// `iss/sub` of a verified token.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub request_principals: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_request_principals: Vec<String>,
     /// Address or CIDR of the TLS peer.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub ip_blocks: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_ip_blocks: Vec<String>,
 }
 
 /// What is called: fields of one kind of call AND, values OR. Two kinds in one entry can never match: refused.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct To {
     /// Tool names.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
     /// None of these tool names.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_tools: Vec<String>,
     /// Prompt names.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub prompts: Vec<String>,
     /// None of these prompt names.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_prompts: Vec<String>,
     /// Normalised resource URIs.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_resources: Vec<String>,
     /// MCP method names.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_methods: Vec<String>,
     /// A2A operations.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_operations: Vec<String>,
     /// A2A skills.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_skills: Vec<String>,
     /// Plain HTTP requests.
     pub http: Option<HttpMatch>,
 }
 
 /// A plain HTTP request: fields AND, values OR.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct HttpMatch {
     /// Methods.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_methods: Vec<String>,
     /// Paths, normalised.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_paths: Vec<String>,
     /// Hosts, case-insensitive, with or without port.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
     /// None of these.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
     pub not_hosts: Vec<String>,
+}
+
+/// A list with something in it: an empty one reads like "nobody", and would mean "everybody".
+fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let list = Vec::<String>::deserialize(deserializer)?;
+    if list.is_empty() {
+        return Err(serde::de::Error::custom("an empty list is ambiguous: leave the field out, or name something"));
+    }
+    Ok(list)
 }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::agent_policy::TargetRef;
 
 /// `spec` of an `AuthorizationPolicy`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct AuthorizationPolicySpec {
     /// Pods by label: ztunnel's business, never enforced at a waypoint.
@@ -26,7 +26,7 @@ pub struct AuthorizationPolicySpec {
 }
 
 /// `selector`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Selector {
     /// All must match.
@@ -34,7 +34,7 @@ pub struct Selector {
 }
 
 /// `action`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Action {
     /// Permits what matches; everything else is refused.
@@ -49,7 +49,7 @@ pub enum Action {
 }
 
 /// One rule: `from` AND `to` AND `when`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct IstioRule {
     /// OR
@@ -61,7 +61,7 @@ pub struct IstioRule {
 }
 
 /// Wrapper of `source`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct IstioFrom {
     /// The source.
@@ -69,7 +69,7 @@ pub struct IstioFrom {
 }
 
 /// Fields AND, values OR.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[doc = "Names and meaning are Istio's: istio.io/latest/docs/reference/config/security/authorization-policy/#Source"]
 pub struct Source {
@@ -90,7 +90,7 @@ pub struct Source {
 }
 
 /// Wrapper of `operation`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct IstioTo {
     /// The operation.
@@ -98,7 +98,7 @@ pub struct IstioTo {
 }
 
 /// Fields AND, values OR.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[doc = "Names and meaning are Istio's: istio.io/latest/docs/reference/config/security/authorization-policy/#Operation"]
 pub struct Operation {

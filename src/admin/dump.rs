@@ -1,0 +1,98 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::document::Problem;
+use crate::mesh::{At, Endpoint, Published, Roots, Target, Via};
+
+/// Where the dumps come from. Closures, so that this room need not know who holds what.
+#[derive(Clone)]
+pub struct Sources {
+    /// The snapshot in force.
+    pub published: Arc<Published>,
+    /// The certificates in use now.
+    pub certificates: Arc<dyn Fn() -> Vec<Certificate> + Send + Sync>,
+    /// What is wrong in the documents now.
+    pub problems: Arc<dyn Fn() -> Vec<Problem> + Send + Sync>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+/// What may be shown of a certificate. Keys never come here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// What it is for: `own`, `root cluster.local`.
+    pub name: String,
+    /// Its SPIFFE ID or subject.
+    pub identity: String,
+    /// When it ends.
+    pub not_after: SystemTime,
+}
+
+/// Everything in force, as one JSON object.
+pub(super) fn config(sources: &Sources) -> Value {
+    let snapshot = sources.published.current();
+    let counts = snapshot.counts();
+    let certificates: Vec<Value> = (sources.certificates)()
+        .into_iter()
+        .map(|certificate| {
+            json!({
+                "name": certificate.name,
+                "identity": certificate.identity,
+                "notAfter": OffsetDateTime::from(certificate.not_after).format(&Rfc3339).unwrap_or_default(),
+            })
+        })
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "hasDocuments": snapshot.has_documents(),
+        "documents": {"loaded": counts.loaded, "refused": counts.refused, "skipped": counts.skipped},
+        "certificates": certificates,
+        "targets": snapshot.targets().map(|shown| target(shown)).collect::<Vec<_>>(),
+    })
+}
+
+fn target(target: &Target) -> Value {
+    json!({
+        "kind": target.key.kind.as_str(),
+        "namespace": target.key.namespace,
+        "name": target.key.name,
+        "port": target.key.port,
+        "protocol": target.protocol.as_str(),
+        "upstreamHttp2": target.upstream_h2(),
+        "closed": target.closed(),
+        "revision": target.rules.revision().to_string(),
+        "verifiesTokens": target.tokens.is_some(),
+        "endpoints": target.endpoints.iter().map(|shown| endpoint(shown)).collect::<Vec<_>>(),
+    })
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    let at = match &endpoint.at {
+        At::Addr(addr) => addr.to_string(),
+        At::Dns { host, port } => format!("{host}:{port}"),
+    };
+    let via = match &endpoint.via {
+        Via::Plain => json!({"plaintext": {}}),
+        Via::Hbone { expect } => json!({"hbone": {
+            "port": endpoint.tunnel_port,
+            "identities": expect.iter().map(|id| id.uri()).collect::<Vec<_>>(),
+        }}),
+        Via::Tls { server_name, roots } => json!({"tls": {
+            "serverName": server_name,
+            "roots": match roots {
+                Roots::System => "system",
+                Roots::Inline(_) => "inline",
+            },
+        }}),
+    };
+    json!({"id": endpoint.id, "address": at, "via": via, "weight": endpoint.weight})
+}

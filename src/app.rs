@@ -1,0 +1,209 @@
+//! Puts the rooms together; the only module that knows all of them.
+//!
+//! Two runtimes: control (files, certificates, admin, metrics) is the one that [`start`] is called on; data has one of
+//! its own, over all cores, so that nothing on the control side can hold a call up.
+
+mod identity;
+mod observe;
+mod settings;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use settings::{AccessLogTo, IdentityFrom, Settings, StartFault};
+
+use crate::admin::{self, Condition, Readiness};
+use crate::config::limits;
+use crate::control::files;
+use crate::hbone;
+use crate::mesh::Published;
+use crate::net;
+use crate::proxy::Proxy;
+use crate::telemetry::{AccessLog, Keyed, Metrics, Telemetry, Tracing};
+use crate::tls::Identity;
+use crate::upstream::Upstreams;
+use crate::upstream::dns::{Dns, Forbids, Hickory};
+
+/// Time for queued log lines and spans to leave at the end.
+const FLUSH: Duration = Duration::from_secs(2);
+/// Time for upstream connections to close at the end.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// A waypoint that serves.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Addresses,
+    stop: CancellationToken,
+    drain: CancellationToken,
+    serving: JoinHandle<()>,
+    tasks: TaskTracker,
+    data: Option<Runtime>,
+    telemetry: Telemetry,
+    upstreams: Upstreams,
+    readiness: Readiness,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    hbone: SocketAddr,
+    stats: SocketAddr,
+    ready: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// Listeners, bound before anything else starts so that an address in use ends the start.
+struct Listeners {
+    hbone: TcpListener,
+    stats: TcpListener,
+    ready: TcpListener,
+    admin: TcpListener,
+}
+
+/// Starts a waypoint.
+///
+/// # Errors
+/// [`StartFault`]: what the command line names cannot be used. Nothing that stands inside documents is one.
+pub async fn start(settings: Settings) -> Result<Running, StartFault> {
+    let listeners = Listeners::bind(&settings)?;
+    let addresses = listeners.addresses()?;
+    let (stop, drain, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+    let readiness = Readiness::new();
+    let telemetry = telemetry(&settings)?;
+    let identity = identity::open(&settings.identity, &tasks, &stop).await?;
+    readiness.met(Condition::Identity);
+    let published = Arc::new(Published::new());
+    let documents =
+        files::watch(settings.files.clone(), settings.trust_domain.clone(), Arc::clone(&published), stop.clone())?;
+    readiness.met(Condition::Documents);
+    let data = data_runtime()?;
+    let (proxy, upstreams) = {
+        let _within = data.enter();
+        let upstreams = Upstreams::new(hbone::Pool::new(identity.clone()), dns(&published));
+        (Proxy::new(Arc::clone(&published), upstreams.clone(), telemetry.clone(), drain.clone()), upstreams)
+    };
+    let server = hbone::Server::new(identity.clone())
+        .observed_by(Arc::new(observe::Counting::new(telemetry.clone())))
+        .drain_deadline(settings.drain);
+    let refresh = observe::Refresh { telemetry: telemetry.clone(), proxy: proxy.clone(), identity, documents, published };
+    let serving = data.spawn({
+        let drain = drain.clone();
+        server.serve(
+            listeners.hbone,
+            move |tunnel| {
+                let proxy = proxy.clone();
+                async move { proxy.serve(tunnel).await }
+            },
+            drain,
+        )
+    });
+    pages(&tasks, &stop, &readiness, refresh, (listeners.stats, listeners.ready, listeners.admin));
+    readiness.met(Condition::Serving);
+    Ok(Running { addresses, stop, drain, serving, tasks, data: Some(data), telemetry, upstreams, readiness })
+}
+
+impl Running {
+    /// Where HBONE is taken.
+    pub fn hbone_addr(&self) -> SocketAddr {
+        self.addresses.hbone
+    }
+
+    /// Where metrics are served.
+    pub fn stats_addr(&self) -> SocketAddr {
+        self.addresses.stats
+    }
+
+    /// Where readiness is served.
+    pub fn ready_addr(&self) -> SocketAddr {
+        self.addresses.ready
+    }
+
+    /// Where dumps are served.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.addresses.admin
+    }
+
+    /// Drains – no new connections, GOAWAY, streams finish within the deadline – and ends.
+    pub async fn shutdown(mut self) {
+        self.readiness.unmet(Condition::Serving, "draining");
+        self.drain.cancel();
+        if self.serving.await.is_err() {
+            tracing::error!("the data plane ended by a panic");
+        }
+        self.upstreams.close(CLOSE).await;
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.telemetry.flush(FLUSH).await;
+        if let Some(data) = self.data.take() {
+            data.shutdown_background();
+        }
+    }
+}
+
+impl Listeners {
+    fn bind(settings: &Settings) -> Result<Self, StartFault> {
+        Ok(Self {
+            hbone: net::listen(settings.hbone)?,
+            stats: net::listen(settings.stats)?,
+            ready: net::listen(settings.ready)?,
+            admin: net::listen(settings.admin)?,
+        })
+    }
+
+    fn addresses(&self) -> Result<Addresses, StartFault> {
+        Ok(Addresses {
+            hbone: self.hbone.local_addr()?,
+            stats: self.stats.local_addr()?,
+            ready: self.ready.local_addr()?,
+            admin: self.admin.local_addr()?,
+        })
+    }
+}
+
+fn telemetry(settings: &Settings) -> Result<Telemetry, StartFault> {
+    let log = match &settings.access_log {
+        AccessLogTo::Stdout => AccessLog::start(std::io::stdout(), limits::ACCESS_LOG_QUEUE)?,
+        AccessLogTo::Nowhere => AccessLog::discard(),
+        AccessLogTo::Writer(open) => AccessLog::start(open(), limits::ACCESS_LOG_QUEUE)?,
+    };
+    let tracing = settings.otlp_endpoint.as_deref().map(Tracing::start).transpose()?;
+    Ok(Telemetry::new(Arc::new(Metrics::new()), log, tracing, Keyed::random()))
+}
+
+/// Names of services outside are looked up here; their answers may not point back into the mesh.
+fn dns(published: &Arc<Published>) -> Dns {
+    let published = Arc::clone(published);
+    let in_mesh = move |address| published.current().is_mesh_address(address);
+    Dns::new(Arc::new(Hickory::from_system()), Forbids::ByRange, Arc::new(in_mesh))
+}
+
+fn data_runtime() -> Result<Runtime, StartFault> {
+    Ok(tokio::runtime::Builder::new_multi_thread().thread_name("data").enable_all().build()?)
+}
+
+fn pages(
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    readiness: &Readiness,
+    refresh: observe::Refresh,
+    (stats, ready, admin): (TcpListener, TcpListener, TcpListener),
+) {
+    let sources = refresh.sources();
+    let telemetry = refresh.telemetry.clone();
+    let stats_pages = Arc::new(admin::stats(telemetry, move || refresh.gauges()));
+    let ready_pages = Arc::new(admin::ready(readiness.clone()));
+    let others: Vec<Arc<dyn Fn(&str) -> admin::Page + Send + Sync>> = vec![
+        Arc::clone(&stats_pages) as Arc<dyn Fn(&str) -> admin::Page + Send + Sync>,
+        Arc::clone(&ready_pages) as Arc<dyn Fn(&str) -> admin::Page + Send + Sync>,
+    ];
+    tasks.spawn(admin::serve(stats, move |path: &str| stats_pages(path), stop.clone()));
+    tasks.spawn(admin::serve(ready, move |path: &str| ready_pages(path), stop.clone()));
+    tasks.spawn(admin::serve(admin, admin::admin(sources, others), stop.clone()));
+}

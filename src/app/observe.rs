@@ -1,0 +1,96 @@
+//! What metrics and dumps read from the other rooms.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::admin::{Certificate, Sources};
+use crate::control::files::Watched;
+use crate::fault::Faulty;
+use crate::hbone::{Closed, Observer, Shed};
+use crate::id::Peer;
+use crate::mesh::Published;
+use crate::proxy::Proxy;
+use crate::telemetry::metrics::{Direction, DocumentCounts};
+use crate::telemetry::Telemetry;
+use crate::tls::{HandshakeFault, Identity};
+
+/// Counts what happens on the HBONE side.
+pub(super) struct Counting {
+    telemetry: Telemetry,
+}
+
+impl Counting {
+    pub(super) fn new(telemetry: Telemetry) -> Self {
+        Self { telemetry }
+    }
+}
+
+impl Observer for Counting {
+    fn shed(&self, addr: SocketAddr, why: Shed) {
+        self.telemetry.metrics().handshake_failed(why.as_str());
+        tracing::warn!(%addr, limit = why.as_str(), "connection closed at accept: at a limit");
+    }
+
+    fn handshake_failed(&self, addr: SocketAddr, fault: &HandshakeFault) {
+        self.telemetry.metrics().handshake_failed(fault.reason());
+        tracing::info!(%addr, reason = fault.reason(), %fault, "nobody was proven");
+    }
+
+    fn connection_opened(&self, _peer: &Peer) {
+        self.telemetry.metrics().connections(Direction::Inbound, 1);
+    }
+
+    fn connection_closed(&self, peer: &Peer, why: Closed) {
+        self.telemetry.metrics().connections(Direction::Inbound, -1);
+        tracing::debug!(peer = %peer.id(), why = why.as_str(), "connection ended");
+    }
+
+    fn refused(&self, peer: &Peer, status: u16) {
+        if let Ok(status) = http::StatusCode::from_u16(status) {
+            self.telemetry.metrics().connect_refused(status);
+        }
+        tracing::debug!(peer = %peer.id(), status, "CONNECT refused");
+    }
+
+    fn panicked(&self, peer: &Peer) {
+        tracing::error!(peer = %peer.id(), "a handler panicked; its stream was reset");
+    }
+}
+
+/// Reads the gauges of the other rooms when metrics are asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Refresh {
+    pub(super) telemetry: Telemetry,
+    pub(super) proxy: Proxy,
+    pub(super) identity: Identity,
+    pub(super) documents: Watched,
+    pub(super) published: Arc<Published>,
+}
+
+impl Refresh {
+    /// Brings the gauges up to date.
+    pub(super) fn gauges(&self) {
+        let metrics = self.telemetry.metrics();
+        metrics.sessions(self.proxy.sessions());
+        metrics.decode_budget_used(self.proxy.bytes_held());
+        metrics.certificate_expires(self.identity.svid().not_after());
+        let snapshot = self.published.current();
+        let counts = snapshot.counts();
+        metrics.documents(DocumentCounts { accepted: counts.loaded, refused: counts.refused, skipped: counts.skipped });
+        metrics.targets_closed(snapshot.targets().filter(|target| target.closed().is_some()).count());
+    }
+
+    /// What the admin pages show.
+    pub(super) fn sources(&self) -> Sources {
+        let (identity, documents) = (self.identity.clone(), self.documents.clone());
+        Sources {
+            published: Arc::clone(&self.published),
+            certificates: Arc::new(move || {
+                let svid = identity.svid();
+                let name = "own".to_owned();
+                vec![Certificate { name, identity: svid.id().uri().to_owned(), not_after: svid.not_after() }]
+            }),
+            problems: Arc::new(move || documents.problems()),
+        }
+    }
+}

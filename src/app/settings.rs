@@ -1,0 +1,100 @@
+use std::fmt;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::control::files::FilesFault;
+use crate::control::identity::{DevFault, FileFault, FilePaths, WorkloadApiFault};
+use crate::id::TrustDomain;
+use crate::net::ListenFault;
+use crate::telemetry::trace::TraceFault;
+
+/// What a waypoint is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Documents: files or directories, watched.
+    pub files: Vec<PathBuf>,
+    /// Where our identity comes from.
+    pub identity: IdentityFrom,
+    /// Our trust domain, which identities in documents are of.
+    pub trust_domain: TrustDomain,
+    /// HBONE; port 0 takes a free one.
+    pub hbone: SocketAddr,
+    /// Metrics.
+    pub stats: SocketAddr,
+    /// Readiness.
+    pub ready: SocketAddr,
+    /// Dumps.
+    pub admin: SocketAddr,
+    /// How long streams may go on once asked to end.
+    pub drain: Duration,
+    /// Where the access log goes.
+    pub access_log: AccessLogTo,
+    /// OTLP/gRPC collector (`OTEL_EXPORTER_OTLP_ENDPOINT`).
+    pub otlp_endpoint: Option<String>,
+}
+
+/// Where the waypoint's own identity comes from.
+#[derive(Debug, Clone)]
+pub enum IdentityFrom {
+    /// The embedded CA in this directory; loopback only.
+    Dev {
+        /// The CA's directory.
+        dir: PathBuf,
+        /// Its trust domain.
+        trust_domain: TrustDomain,
+    },
+    /// PEM files, watched.
+    Files(FilePaths),
+    /// SPIFFE Workload API, `unix:///..`
+    WorkloadApi(String),
+}
+
+/// Where the access log goes.
+#[derive(Clone)]
+pub enum AccessLogTo {
+    /// One JSON line per call.
+    Stdout,
+    /// Nowhere.
+    Nowhere,
+    /// The same lines to someone else.
+    Writer(Arc<dyn Fn() -> Box<dyn Write + Send> + Send + Sync>),
+}
+
+impl fmt::Debug for AccessLogTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stdout => "Stdout",
+            Self::Nowhere => "Nowhere",
+            Self::Writer(_) => "Writer",
+        })
+    }
+}
+
+/// Why a waypoint could not start: one clear line for the person who wrote the command.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// An address.
+    #[error(transparent)]
+    Listen(#[from] ListenFault),
+    /// Certificate, key or roots in files.
+    #[error(transparent)]
+    IdentityFiles(#[from] FileFault),
+    /// The embedded CA.
+    #[error(transparent)]
+    Dev(#[from] DevFault),
+    /// The Workload API.
+    #[error(transparent)]
+    WorkloadApi(#[from] WorkloadApiFault),
+    /// Documents that cannot be read at all.
+    #[error(transparent)]
+    Files(#[from] FilesFault),
+    /// The OTLP endpoint.
+    #[error(transparent)]
+    Trace(#[from] TraceFault),
+    /// The system gave no thread or socket.
+    #[error("the system refused a thread or a socket: {0}")]
+    System(#[from] std::io::Error),
+}

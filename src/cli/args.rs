@@ -1,0 +1,274 @@
+//! The command line: every flag, its environment variable and its default. No behaviour.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::id::{TrustDomain, WorkloadId};
+
+const EXAMPLES: &str = "\
+Examples:
+  agent-waypoint demo                                        a small mesh on loopback, each decision printed
+  agent-waypoint check -f policies/                          every error with file, line, field and remedy
+  agent-waypoint run --dev -f policies/                      the waypoint on a laptop, with an embedded CA
+  agent-waypoint connect --as agents/researcher --listen 127.0.0.1:8080 tools/repo-mcp:80
+                                                             call through it as that identity
+  agent-waypoint explain -f policies/ --from agents/researcher --to tools/repo-mcp:80 \\
+      --tool get_note --arg id=7                             which rule decides, and why";
+
+/// A waypoint for Istio ambient meshes: decodes MCP calls, authorizes each by proven SPIFFE identity, and forwards
+/// exactly what was authorized.
+#[derive(Debug, Parser)]
+#[command(name = "agent-waypoint", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 110)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The data plane: HBONE in, verify, decode, authorize, forward
+    Run(Box<RunArgs>),
+    /// The client side of the mesh on a laptop: plain TCP in, HBONE out with an identity
+    Connect(ConnectArgs),
+    /// Load documents as `run` would and report every problem; exit 1 on any error
+    Check(CheckArgs),
+    /// Say whether a call would be permitted, and by which rule; exit 0 allow, 3 deny
+    Explain(ExplainArgs),
+    /// A whole small mesh on loopback, driven by real MCP sessions, printing each decision
+    #[cfg(feature = "demo")]
+    Demo(DemoArgs),
+    /// Print the version
+    Version,
+    /// Print shell completions
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where our own identity comes from.
+#[derive(Debug, Args, Clone)]
+pub struct IdentityArgs {
+    /// Take identities from an embedded CA in $XDG_STATE_HOME/agent-waypoint/dev; loopback addresses only
+    #[arg(long, env = "AGENT_WAYPOINT_DEV", conflicts_with_all = ["identity_cert", "spiffe_endpoint"])]
+    pub dev: bool,
+    /// Our certificate chain, PEM, leaf first
+    #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_IDENTITY_CERT", requires_all = ["identity_key", "trust_bundle"])]
+    pub identity_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_IDENTITY_KEY", requires = "identity_cert")]
+    pub identity_key: Option<PathBuf>,
+    /// Roots of a trust domain, PEM; without TD= those of --trust-domain. May be repeated
+    #[arg(long, value_name = "[TD=]FILE", env = "AGENT_WAYPOINT_TRUST_BUNDLE", value_delimiter = ',', requires = "identity_cert")]
+    pub trust_bundle: Vec<String>,
+    /// SPIFFE Workload API, unix:///path/to/socket
+    #[arg(long, value_name = "URI", env = "AGENT_WAYPOINT_SPIFFE_ENDPOINT", conflicts_with = "identity_cert")]
+    pub spiffe_endpoint: Option<String>,
+    /// Our trust domain
+    #[arg(long, value_name = "TD", env = "AGENT_WAYPOINT_TRUST_DOMAIN", default_value = "cluster.local")]
+    pub trust_domain: TrustDomain,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("identity").args(["dev", "identity_cert", "spiffe_endpoint"]).required(true))]
+pub struct RunArgs {
+    /// Documents: files or directories, watched. May be repeated
+    #[arg(short = 'f', long = "file", value_name = "FILE_OR_DIR", env = "AGENT_WAYPOINT_FILE", value_delimiter = ',', required = true)]
+    pub files: Vec<PathBuf>,
+    /// Own identity.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// Configuration that istiod's template passes; makes the addresses default to all interfaces, admin excepted
+    #[arg(long, value_name = "X", env = "AGENT_WAYPOINT_CONFIG")]
+    pub config: Option<String>,
+    /// HBONE
+    #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_HBONE_ADDR", help = "HBONE in [default: 127.0.0.1:15008]")]
+    pub hbone_addr: Option<SocketAddr>,
+    /// Metrics
+    #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_STATS_ADDR", help = "/stats/prometheus [default: 127.0.0.1:15020]")]
+    pub stats_addr: Option<SocketAddr>,
+    /// Readiness
+    #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_READY_ADDR", help = "/healthz/ready [default: 127.0.0.1:15021]")]
+    pub ready_addr: Option<SocketAddr>,
+    /// Administration, never on all interfaces
+    #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_ADMIN_ADDR", default_value = "127.0.0.1:15000")]
+    pub admin_addr: SocketAddr,
+    /// Seconds that streams may go on after SIGTERM
+    #[arg(long, value_name = "SECONDS", env = "AGENT_WAYPOINT_DRAIN_SECONDS", default_value_t = crate::config::limits::DRAIN_DEADLINE.as_secs())]
+    pub drain_seconds: u64,
+    /// Log lines of our own as JSON
+    #[arg(long, env = "AGENT_WAYPOINT_LOG_JSON")]
+    pub log_json: bool,
+}
+
+/// `connect`
+#[derive(Debug, Args)]
+pub struct ConnectArgs {
+    /// Whom to call as: NAMESPACE/SERVICEACCOUNT, with an identity from the `--dev` CA unless files are given
+    #[arg(long = "as", value_name = "NS/SA", env = "AGENT_WAYPOINT_AS", required_unless_present = "identity_cert", value_parser = parse_namespaced)]
+    pub caller: Option<Namespaced>,
+    /// Where to accept plain TCP; port 0 takes a free one, which is printed
+    #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_LISTEN")]
+    pub listen: SocketAddr,
+    /// The waypoint
+    #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_WAYPOINT", default_value = "127.0.0.1:15008")]
+    pub waypoint: SocketAddr,
+    /// The waypoint's identity; any of our trust domain where absent
+    #[arg(long, value_name = "SPIFFE_ID", env = "AGENT_WAYPOINT_WAYPOINT_ID")]
+    pub waypoint_id: Option<WorkloadId>,
+    /// Own identity.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// The service to call; a port's number
+    #[arg(value_name = "NS/SERVICE:PORT", value_parser = parse_service)]
+    pub service: ServicePort,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Documents: files or directories. May be repeated
+    #[arg(short = 'f', long = "file", value_name = "FILE_OR_DIR", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Our trust domain
+    #[arg(long, value_name = "TD", env = "AGENT_WAYPOINT_TRUST_DOMAIN", default_value = "cluster.local")]
+    pub trust_domain: TrustDomain,
+    /// One JSON object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Documents: files or directories. May be repeated
+    #[arg(short = 'f', long = "file", value_name = "FILE_OR_DIR", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Who calls: NAMESPACE/SERVICEACCOUNT, or a whole SPIFFE ID
+    #[arg(long, value_name = "NS/SA")]
+    pub from: String,
+    /// The caller's address, for ipBlocks
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:40000")]
+    pub from_addr: SocketAddr,
+    /// What is called
+    #[arg(long, value_name = "NS/SERVICE:PORT", value_parser = parse_service)]
+    pub to: ServicePort,
+    /// A tool call
+    #[arg(long, value_name = "TOOL", conflicts_with_all = ["call", "method"])]
+    pub tool: Option<String>,
+    /// One argument of the tool, K=V; V is JSON if it parses, else a string. May be repeated
+    #[arg(long = "arg", value_name = "K=V", requires = "tool")]
+    pub args: Vec<String>,
+    /// Another MCP method by name, or an HTTP method for a plain port (with --path)
+    #[arg(long, value_name = "METHOD", conflicts_with = "call")]
+    pub method: Option<String>,
+    /// A file with the JSON-RPC message, as a client would send it
+    #[arg(long, value_name = "FILE")]
+    pub call: Option<PathBuf>,
+    /// Path of the HTTP request
+    #[arg(long, value_name = "PATH", default_value = "/mcp")]
+    pub path: String,
+    /// Header of the HTTP request, NAME=VALUE. May be repeated
+    #[arg(long = "header", value_name = "NAME=VALUE")]
+    pub headers: Vec<String>,
+    /// A file with the caller's token (its claims are taken as verified) or its claims as JSON
+    #[arg(long, value_name = "FILE")]
+    pub jwt: Option<PathBuf>,
+    /// Our trust domain
+    #[arg(long, value_name = "TD", env = "AGENT_WAYPOINT_TRUST_DOMAIN", default_value = "cluster.local")]
+    pub trust_domain: TrustDomain,
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `demo`
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Keep everything running afterwards and print commands to try by hand
+    #[arg(long)]
+    pub serve: bool,
+    /// One JSON object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `namespace/name`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespaced {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// `namespace/service:port`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Namespace.
+    pub namespace: String,
+    /// Service name.
+    pub service: String,
+    /// Service port.
+    pub port: u16,
+}
+
+impl ServicePort {
+    /// The CONNECT authority of the service.
+    pub fn authority(&self) -> String {
+        format!("{}.{}.svc.cluster.local:{}", self.service, self.namespace, self.port)
+    }
+}
+
+fn parse_namespaced(text: &str) -> Result<Namespaced, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(Namespaced { namespace: namespace.to_owned(), name: name.to_owned() })
+        }
+        _ => Err("expected NAMESPACE/NAME".to_owned()),
+    }
+}
+
+fn parse_service(text: &str) -> Result<ServicePort, String> {
+    let expected = || "expected NAMESPACE/SERVICE:PORT, as in tools/repo-mcp:80".to_owned();
+    let (name, port) = text.rsplit_once(':').ok_or_else(expected)?;
+    let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(expected)?;
+    let Namespaced { namespace, name: service } = parse_namespaced(name).map_err(|_short| expected())?;
+    Ok(ServicePort { namespace, service, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn services_are_parsed_strictly() {
+        assert_eq!(parse_service("tools/repo:80").unwrap().authority(), "repo.tools.svc.cluster.local:80");
+        for bad in ["repo:80", "tools/repo", "tools/repo:0", "tools/repo:http", "a/b/c:1", "/b:1", "a/:1"] {
+            assert!(parse_service(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn run_needs_one_identity_and_documents() {
+        let run = |args: &[&str]| CommandLine::try_parse_from([&["agent-waypoint", "run"], args].concat());
+        assert!(run(&["-f", "x", "--dev"]).is_ok());
+        assert!(run(&["-f", "x"]).is_err());
+        assert!(run(&["--dev"]).is_err());
+        assert!(run(&["-f", "x", "--dev", "--spiffe-endpoint", "unix:///x"]).is_err());
+        assert!(run(&["-f", "x", "--identity-cert", "c"]).is_err());
+        assert!(run(&["-f", "x", "--identity-cert", "c", "--identity-key", "k", "--trust-bundle", "b"]).is_ok());
+    }
+}

@@ -1,0 +1,81 @@
+//! `run`: the data plane until it is asked to end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::{IdentityArgs, RunArgs};
+use crate::app::{self, AccessLogTo, IdentityFrom, Settings, StartFault};
+use crate::control::identity::{BundlePath, DevFault, FilePaths, default_dir, require_loopback};
+
+/// Serves until SIGTERM or SIGINT; a second signal ends at once.
+///
+/// # Errors
+/// [`StartFault`]
+pub async fn run(args: RunArgs) -> Result<(), StartFault> {
+    let settings = settings(args)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let running = app::start(settings).await?;
+    tracing::info!(
+        hbone = %running.hbone_addr(), stats = %running.stats_addr(), ready = %running.ready_addr(),
+        admin = %running.admin_addr(), "serving"
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("draining");
+    tokio::select! {
+        () = running.shutdown() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn settings(args: RunArgs) -> Result<Settings, StartFault> {
+    // In a pod (istiod's template passes --config) probes and peers come from other hosts.
+    let host = if args.config.is_some() { "[::]" } else { "127.0.0.1" };
+    let at = |given: Option<SocketAddr>, port: u16| {
+        let fallback = SocketAddr::from(([127, 0, 0, 1], port));
+        given.unwrap_or_else(|| format!("{host}:{port}").parse().unwrap_or(fallback))
+    };
+    let hbone = at(args.hbone_addr, 15008);
+    if args.identity.dev {
+        require_loopback(hbone)?;
+    }
+    Ok(Settings {
+        files: args.files,
+        trust_domain: args.identity.trust_domain.clone(),
+        identity: identity_from(args.identity)?,
+        hbone,
+        stats: at(args.stats_addr, 15020),
+        ready: at(args.ready_addr, 15021),
+        admin: args.admin_addr,
+        drain: Duration::from_secs(args.drain_seconds),
+        access_log: AccessLogTo::Stdout,
+        otlp_endpoint: std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty()),
+    })
+}
+
+/// Where the flags say an identity comes from; the embedded CA where they say nothing.
+///
+/// # Errors
+/// No home directory for the embedded CA.
+pub fn identity_from(args: IdentityArgs) -> Result<IdentityFrom, DevFault> {
+    let IdentityArgs { identity_cert, identity_key, trust_bundle, spiffe_endpoint, trust_domain, .. } = args;
+    if let (Some(certificate), Some(key)) = (identity_cert, identity_key) {
+        let bundles = trust_bundle.iter().map(|text| BundlePath::parse(text)).collect();
+        return Ok(IdentityFrom::Files(FilePaths { certificate, key, bundles }));
+    }
+    match spiffe_endpoint {
+        Some(endpoint) => Ok(IdentityFrom::WorkloadApi(endpoint)),
+        None => {
+            let dir: PathBuf = default_dir()?;
+            Ok(IdentityFrom::Dev { dir, trust_domain })
+        }
+    }
+}

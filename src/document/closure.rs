@@ -1,0 +1,143 @@
+//! What a document closes when it cannot be in force. Read leniently from the tree, since the document may not type.
+
+use std::collections::BTreeMap;
+
+use super::kind::Kind;
+use super::metadata;
+use super::problem::Meta;
+use super::tree::Node;
+
+/// Targets that stay closed, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closure {
+    /// Which.
+    pub closes: Closes,
+    /// Why, without file or line, so that every replica says the same.
+    pub reason: String,
+}
+
+/// Which targets are closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closes {
+    /// None: the document selects no target of a waypoint.
+    Nothing,
+    /// These.
+    Refs(Vec<ClosedRef>),
+    /// All of one namespace, since the document does not say which.
+    Namespace(String),
+    /// All that have such a workload behind them.
+    Workload {
+        /// Of the workload.
+        namespace: String,
+        /// Of the workload.
+        labels: BTreeMap<String, String>,
+        /// Of the workload, as written.
+        address: String,
+    },
+    /// All.
+    Everything,
+}
+
+/// One target, or one port of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedRef {
+    /// `Service`, `ServiceEntry` or `Namespace`.
+    pub kind: &'static str,
+    /// Namespace of the target; for a `Namespace`, its own name.
+    pub namespace: String,
+    /// Name of the target; empty for a `Namespace`.
+    pub name: String,
+    /// Port name or number; every port where absent.
+    pub section: Option<String>,
+}
+
+/// What the document `root`, very likely of kind `kind`, selects or provides.
+pub(super) fn of(kind: Option<Kind>, root: &Node) -> Closes {
+    let meta = metadata::lenient(root);
+    let own = |kind| {
+        Closes::Refs(vec![ClosedRef { kind, namespace: meta.namespace.clone(), name: meta.name.clone(), section: None }])
+    };
+    match kind {
+        Some(Kind::Service) => own("Service"),
+        Some(Kind::ServiceEntry) => own("ServiceEntry"),
+        Some(Kind::Gateway | Kind::Namespace | Kind::ConfigMap) => Closes::Nothing,
+        Some(Kind::EndpointSlice) => match meta.labels.get(SERVICE_NAME) {
+            Some(name) => {
+                let namespace = meta.namespace.clone();
+                Closes::Refs(vec![ClosedRef { kind: "Service", namespace, name: name.clone(), section: None }])
+            }
+            None => Closes::Namespace(meta.namespace),
+        },
+        Some(Kind::WorkloadEntry) => workload(root, meta),
+        Some(Kind::HttpRoute | Kind::GrpcRoute | Kind::TcpRoute | Kind::TlsRoute) => parents(root, &meta.namespace),
+        Some(
+            Kind::AgentPolicy | Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::BackendTlsPolicy,
+        ) => targets(root, &meta.namespace),
+        // Nobody can say what it was meant to be: only what looks like a policy closes anything.
+        None if root.get("spec").is_some() => targets(root, &meta.namespace),
+        None => Closes::Nothing,
+    }
+}
+
+/// Label of an EndpointSlice that names its Service.
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+fn workload(root: &Node, meta: Meta) -> Closes {
+    let spec = root.get("spec");
+    let address = spec.and_then(|spec| spec.get("address")).and_then(Node::text);
+    let labels = spec.and_then(|spec| spec.get("labels")).map(Node::fields).unwrap_or_default();
+    let pairs = labels.iter().map(|field| Some((field.key.clone(), field.node.text()?.to_owned())));
+    match (address, pairs.collect::<Option<BTreeMap<_, _>>>()) {
+        (Some(address), Some(mut labels)) => {
+            labels.extend(meta.labels); Closes::Workload { namespace: meta.namespace, labels, address: address.to_owned() }
+        }
+        _ => Closes::Namespace(meta.namespace),
+    }
+}
+
+fn targets(root: &Node, namespace: &str) -> Closes {
+    let Some(spec) = root.get("spec") else { return Closes::Namespace(namespace.to_owned()) };
+    let single = spec.get("targetRef").map(std::slice::from_ref);
+    let list = spec.get("targetRefs").and_then(Node::items);
+    let mut refs = Vec::new();
+    for node in single.into_iter().chain(list).flatten() {
+        let section = node.get("sectionName").and_then(Node::word);
+        let name = node.get("name").and_then(Node::text);
+        match (node.get("kind").and_then(Node::text), name) {
+            (Some("Gateway" | "GatewayClass"), _) => return Closes::Everything,
+            (Some("Service"), Some(name)) => refs.push(closed("Service", namespace, name, section)),
+            (Some("ServiceEntry"), Some(name)) => refs.push(closed("ServiceEntry", namespace, name, section)),
+            _ => return Closes::Namespace(namespace.to_owned()),
+        }
+    }
+    let selects_pods = spec.get("selector").is_some();
+    match (refs.is_empty(), selects_pods) {
+        (false, _) => Closes::Refs(refs),
+        (true, true) => Closes::Nothing,
+        (true, false) => Closes::Namespace(namespace.to_owned()),
+    }
+}
+
+fn parents(root: &Node, namespace: &str) -> Closes {
+    let spec = root.get("spec");
+    let Some(list) = spec.and_then(|spec| spec.get("parentRefs")).and_then(Node::items) else {
+        return Closes::Namespace(namespace.to_owned());
+    };
+    let mut refs = Vec::new();
+    for node in list {
+        let namespace = node.get("namespace").and_then(Node::text).unwrap_or(namespace);
+        let section = node.get("port").and_then(Node::word);
+        // `kind` defaults to Gateway (Gateway API, ParentReference).
+        match (node.get("kind").map_or(Some("Gateway"), Node::text), node.get("name").and_then(Node::text)) {
+            (Some("Gateway"), _) => {}
+            (Some("Service"), Some(name)) => refs.push(closed("Service", namespace, name, section)),
+            (Some("ServiceEntry"), Some(name)) => refs.push(closed("ServiceEntry", namespace, name, section)),
+            _ => return Closes::Namespace(namespace.to_owned()),
+        }
+    }
+    if refs.is_empty() { Closes::Nothing } else { Closes::Refs(refs) }
+}
+
+fn closed(kind: &'static str, namespace: &str, name: &str, section: Option<String>) -> ClosedRef {
+    ClosedRef { kind, namespace: namespace.to_owned(), name: name.to_owned(), section }
+}

@@ -1,0 +1,149 @@
+//! One connection to a destination, shared by up to `UPSTREAM_STREAMS` tunnels.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use h2::client::{Connection, SendRequest};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::gauge::{Gauge, Lease};
+use super::settings::{self, jittered, leave_at, until};
+use super::{DialFault, Stream, keepalive};
+use crate::config::limits::{CONNECTION_MAX_AGE, DIAL_TIMEOUT, EXPIRY_GOAWAY_LEAD, POOL_IDLE, UPSTREAM_STREAMS};
+use crate::net::dial_tcp;
+use crate::tls::{self, Connected, Edition, Expect, Identity};
+
+/// How often an unused connection looks at the time.
+const IDLE_TICK: Duration = Duration::from_secs(5);
+
+/// A connection that new tunnels may go out on.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    requests: SendRequest<Bytes>,
+    gauge: Arc<Gauge>,
+    edition: Edition,
+    retire_at: Instant,
+}
+
+/// The right to open one tunnel on a connection.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    requests: SendRequest<Bytes>,
+    lease: Lease,
+}
+
+impl Upstream {
+    /// Dials, proves the peer, and starts the task that drives the connection until it is unused or ends.
+    pub(super) async fn dial(
+        identity: &Identity,
+        addr: SocketAddr,
+        expect: Expect,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, DialFault> {
+        let tcp = dial_tcp(addr, DIAL_TIMEOUT).await.map_err(DialFault::Connect)?;
+        let connected = tls::connect(identity, tcp, expect).await.map_err(DialFault::Handshake)?;
+        let Connected { stream, not_after, edition, .. } = connected;
+        let (requests, connection) = settings::client().handshake(stream).await.map_err(DialFault::Http2)?;
+        let gauge = Arc::new(Gauge::default());
+        let (now, left) = (Instant::now(), until(not_after));
+        let retire_at = leave_at(now, left, EXPIRY_GOAWAY_LEAD, jittered(CONNECTION_MAX_AGE));
+        let (held, stop) = (Arc::clone(&gauge), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = drive(connection, &held, now + left, not_after) => {}
+            }
+            held.close();
+        });
+        Ok(Self { requests, gauge, edition, retire_at })
+    }
+
+    /// Whether new tunnels may go out on it: the connection is alive, the peer sent no GOAWAY, it is not too old, and it
+    /// was made with the certificate and roots in force.
+    pub(super) async fn is_usable(&mut self, edition: Edition) -> bool {
+        if self.gauge.is_closed() || self.edition != edition || Instant::now() >= self.retire_at {
+            return false;
+        }
+        let state = poll_fn(|cx| Poll::Ready(self.requests.poll_ready(cx))).await;
+        !matches!(state, Poll::Ready(Err(_)))
+    }
+
+    /// Whether its task still runs.
+    pub(super) fn is_open(&self) -> bool {
+        !self.gauge.is_closed()
+    }
+
+    /// A place on it, if there is one.
+    pub(super) fn ticket(&self) -> Option<Ticket> {
+        let most = self.requests.current_max_send_streams().min(UPSTREAM_STREAMS);
+        let lease = self.gauge.lease(most)?;
+        Some(Ticket { requests: self.requests.clone(), lease })
+    }
+}
+
+impl Ticket {
+    /// Sends the CONNECT and waits for its answer. Dropping the future resets the stream.
+    pub(super) async fn open(self, authority: &str, headers: &HeaderMap) -> Result<Stream, DialFault> {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::CONNECT;
+        *request.uri_mut() = match Uri::builder().authority(authority).build() {
+            Ok(uri) => uri,
+            Err(_) => return Err(DialFault::BadAuthority),
+        };
+        *request.headers_mut() = headers.clone();
+        let mut requests = self.requests.ready().await.map_err(DialFault::Http2)?;
+        let (answer, send) = requests.send_request(request, false).map_err(DialFault::Http2)?;
+        let answer = answer.await.map_err(DialFault::Http2)?;
+        if answer.status() != StatusCode::OK {
+            return Err(DialFault::Refused(answer.status()));
+        }
+        Ok(Stream::new(send, answer.into_body(), Some(self.lease)))
+    }
+}
+
+/// Drives a connection until it ends, its certificates do, or nobody has used it for a while.
+async fn drive<IO>(mut connection: Connection<IO, Bytes>, gauge: &Gauge, end: Instant, not_after: SystemTime)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut keepalive = pin!(keepalive::watch(connection.ping_pong(), not_after));
+    let mut end = pin!(sleep_until(end));
+    let mut ticks = interval(IDLE_TICK);
+    let (mut uses, mut idle) = (gauge.uses(), Duration::ZERO);
+    let mut connection = pin!(connection);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut end => return,
+            lost = &mut keepalive => {
+                tracing::debug!(?lost, "upstream connection lost");
+                return;
+            }
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "upstream connection broke");
+                }
+                return;
+            }
+            _ = ticks.tick() => {
+                let unused = gauge.uses() == uses;
+                uses = gauge.uses();
+                idle = if unused { idle + IDLE_TICK } else { Duration::ZERO };
+                if idle >= POOL_IDLE && gauge.close_if_idle() {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Who and where: one immutable [`Snapshot`] of every port that this waypoint fronts, with its rules and endpoints.
+//!
+//! Input: [`crate::document::Documents`]. Output: [`Snapshot`]s, published through [`Published`]. Building is pure: the
+//! same documents give the same snapshot, whatever was in force before. No I/O, no clock, and no decision is made here.
+
+mod attached;
+mod build;
+mod closed;
+mod endpoint;
+mod external;
+mod found;
+mod fronted;
+mod policies;
+mod protocol;
+mod published;
+mod ruled;
+mod service_entries;
+mod services;
+mod snapshot;
+mod target;
+mod workloads;
+
+pub use build::{Settings, build};
+pub use endpoint::{At, Endpoint, HBONE_PORT, Roots, Via};
+pub use published::Published;
+pub use snapshot::{Counts, Snapshot};
+pub use target::{PortProtocol, Target, TargetKey, TargetKind, TargetRevision};

@@ -1,0 +1,61 @@
+//! Which closures hold for a port.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::attached::Attached;
+use super::endpoint::At;
+use super::fronted::{Fronted, Port};
+use super::TargetKind;
+use crate::document::{Closes, Closure};
+
+/// Closures by what they close.
+#[derive(Debug)]
+pub(super) struct Closed<'c> {
+    all: &'c [Closure],
+    attached: Attached<'c>,
+    by_workload: Vec<usize>,
+}
+
+impl<'c> Closed<'c> {
+    pub(super) fn of(all: &'c [Closure]) -> Self {
+        let mut attached = Attached::default();
+        let mut by_workload = Vec::new();
+        for (item, closure) in all.iter().enumerate() {
+            match &closure.closes {
+                Closes::Nothing => {}
+                Closes::Everything => attached.to_all(item),
+                Closes::Namespace(namespace) => attached.to_namespace(namespace, item),
+                Closes::Workload { .. } => by_workload.push(item),
+                Closes::Refs(refs) => {
+                    for one in refs {
+                        let kind = if one.kind == "Service" { TargetKind::Service } else { TargetKind::ServiceEntry };
+                        attached.to_owner((kind, &one.namespace, &one.name), one.section.as_deref(), item);
+                    }
+                }
+            }
+        }
+        Self { all, attached, by_workload }
+    }
+
+    /// Why `port` is closed; empty if it is not.
+    pub(super) fn reasons(&self, fronted: &Fronted<'_>, port: &Port<'_>) -> BTreeSet<String> {
+        let mut items = self.attached.of(fronted.owned(), port.port);
+        items.extend(self.by_workload.iter().filter(|item| self.is_behind(**item, fronted, port)));
+        items.iter().filter_map(|item| self.all.get(*item)).map(|closure| closure.reason.clone()).collect()
+    }
+
+    /// Whether the workload of that closure is, or would be, behind `port`.
+    fn is_behind(&self, item: usize, fronted: &Fronted<'_>, port: &Port<'_>) -> bool {
+        let Some(Closure { closes: Closes::Workload { namespace, labels, address }, .. }) = self.all.get(item) else {
+            return false;
+        };
+        let holds = |selector: &std::collections::BTreeMap<String, String>| {
+            !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+        };
+        let ip: Option<IpAddr> = address.parse().ok();
+        let at = |at: &At| matches!(at, At::Addr(addr) if Some(addr.ip()) == ip);
+        (fronted.meta.namespace == *namespace && fronted.selector.is_some_and(holds))
+            || port.endpoints.iter().any(|endpoint| at(&endpoint.at))
+    }
+}

@@ -1,0 +1,64 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::id::WorkloadId;
+
+/// Port of an endpoint's address where its ztunnel takes HBONE (Istio ambient).
+pub const HBONE_PORT: u16 = 15008;
+
+/// One place where a target's calls can go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Stable as long as the address stands; the key for sessions, live numbers and logs.
+    pub id: Arc<str>,
+    /// The application's address.
+    pub at: At,
+    /// How it is reached.
+    pub via: Via,
+    /// Relative share of calls, at least 1.
+    pub weight: u32,
+    /// Port of the same address that takes HBONE; [`HBONE_PORT`] unless the endpoint says otherwise. Only for [`Via::Hbone`].
+    pub tunnel_port: u16,
+}
+
+/// Where the application listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum At {
+    /// A fixed address, target port applied.
+    Addr(SocketAddr),
+    /// A name to resolve at dial time (`resolution: DNS`).
+    Dns {
+        /// Lower-case host name.
+        host: Arc<str>,
+        /// Target port.
+        port: u16,
+    },
+}
+
+/// How an endpoint is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Via {
+    /// HBONE to the same address; the far end must prove one of these identities. Never empty.
+    Hbone {
+        /// Exact identities, any of which will do.
+        expect: Arc<[WorkloadId]>,
+    },
+    /// Plaintext.
+    Plain,
+    /// TLS that we originate.
+    Tls {
+        /// Name to send (SNI) and to verify.
+        server_name: Arc<str>,
+        /// Whom to trust.
+        roots: Roots,
+    },
+}
+
+/// Certificate authorities for [`Via::Tls`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// The system's store.
+    System,
+    /// PEM text of one or more certificates.
+    Inline(Arc<str>),
+}

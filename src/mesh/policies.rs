@@ -1,0 +1,222 @@
+//! Policies that are fit to be in force, and what they are attached to.
+
+use std::collections::HashMap;
+
+use super::attached::{Attached, Owned, PortName};
+use super::endpoint::Roots;
+use super::found::Found;
+use super::fronted::Fronted;
+use super::{Settings, TargetKind};
+use crate::document::agent_policy::{self, AgentPolicySpec, TargetRef};
+use crate::document::authorization_policy::AuthorizationPolicySpec;
+use crate::document::backend_tls_policy::BackendTlsPolicySpec;
+use crate::document::request_authentication::RequestAuthenticationSpec;
+use crate::document::{Document, Documents, Meta, Origin};
+use crate::policy::{JwtRule, Verifier, check_agent_policy, check_authorization_policy};
+
+/// One kind of policy and its attachments by position.
+#[derive(Debug)]
+pub(super) struct Attachable<'a, T> {
+    pub(super) items: Vec<T>,
+    pub(super) at: Attached<'a>,
+}
+
+impl<T> Default for Attachable<'_, T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), at: Attached::default() }
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Policies<'a> {
+    pub(super) agent: Attachable<'a, &'a Document<AgentPolicySpec>>,
+    pub(super) istio: Attachable<'a, &'a Document<AuthorizationPolicySpec>>,
+    pub(super) tokens: Attachable<'a, (&'a Document<RequestAuthenticationSpec>, Vec<JwtRule>)>,
+    pub(super) tls: Attachable<'a, (&'a Document<BackendTlsPolicySpec>, Roots)>,
+    refs: Vec<Ref<'a>>,
+}
+
+/// One `targetRefs` entry of a policy in force.
+#[derive(Debug)]
+struct Ref<'a> {
+    meta: &'a Meta,
+    origin: &'a Origin,
+    field: String,
+    target: &'a TargetRef,
+}
+
+impl<'a> Policies<'a> {
+    /// Checks every policy by itself; what does not fit is refused and attached to nothing.
+    pub(super) fn of(documents: &'a Documents, settings: &'a Settings, found: &mut Found<'a>) -> Self {
+        let mut out = Self::default();
+        out.agent_policies(documents, settings, found);
+        out.authorization_policies(documents, settings, found);
+        out.request_authentications(documents, settings, found);
+        out.backend_tls_policies(documents, settings, found);
+        out
+    }
+
+    fn agent_policies(&mut self, documents: &'a Documents, settings: &'a Settings, found: &mut Found<'a>) {
+        for document in documents.agent_policies.iter().map(|document| &**document) {
+            for problem in check_agent_policy(&document.meta, &document.spec) {
+                found.fault(&document.origin, problem);
+            }
+            if !found.is_refused(&document.origin) {
+                let refs = refs(document, &document.spec.target_refs, None);
+                attach(&mut self.agent, document, &refs, settings);
+                self.refs.extend(refs);
+            }
+        }
+    }
+
+    fn authorization_policies(&mut self, documents: &'a Documents, settings: &'a Settings, found: &mut Found<'a>) {
+        for document in documents.authorization_policies.iter().map(|document| &**document) {
+            let refs = refs(document, &document.spec.target_refs, document.spec.target_ref.as_ref());
+            if refs.is_empty() {
+                elsewhere(&document.origin, found);
+                continue;
+            }
+            for problem in check_authorization_policy(&document.meta, &document.spec) {
+                found.fault(&document.origin, problem);
+            }
+            if !found.is_refused(&document.origin) {
+                attach(&mut self.istio, document, &refs, settings);
+                self.refs.extend(refs);
+            }
+        }
+    }
+
+    fn request_authentications(&mut self, documents: &'a Documents, settings: &'a Settings, found: &mut Found<'a>) {
+        for document in documents.request_authentications.iter().map(|document| &**document) {
+            let refs = refs(document, &document.spec.target_refs, document.spec.target_ref.as_ref());
+            if refs.is_empty() {
+                elsewhere(&document.origin, found);
+                continue;
+            }
+            let mut rules = Vec::new();
+            for (index, spec) in document.spec.jwt_rules.iter().enumerate() {
+                let (issuer, audiences, jwks) = (spec.issuer.clone(), spec.audiences.clone(), spec.jwks.clone());
+                let rule = JwtRule { issuer, audiences, jwks };
+                if let Err(fault) = Verifier::from_inline(std::slice::from_ref(&rule)) {
+                    found.refuse(&document.origin, format!("spec.jwtRules[{index}].jwks"), fault.to_string());
+                }
+                rules.push(rule);
+            }
+            if !found.is_refused(&document.origin) {
+                attach(&mut self.tokens, (document, rules), &refs, settings);
+                self.refs.extend(refs);
+            }
+        }
+    }
+
+    fn backend_tls_policies(&mut self, documents: &'a Documents, settings: &'a Settings, found: &mut Found<'a>) {
+        let maps = documents.config_maps.iter().map(|map| ((map.meta.namespace.as_str(), map.meta.name.as_str()), map));
+        let maps: HashMap<_, _> = maps.collect();
+        for document in documents.backend_tls_policies.iter().map(|document| &**document) {
+            let refs = refs(document, &document.spec.target_refs, None);
+            for one in refs.iter().filter(|one| one.target.kind == agent_policy::TargetKind::Service) {
+                let reason = "TLS is originated for external ServiceEntries only; Services are reached by HBONE or as they are";
+                found.refuse(&document.origin, format!("{}.kind", one.field), reason);
+            }
+            let mut pem = String::new();
+            for (index, reference) in document.spec.validation.ca_certificate_refs.iter().enumerate() {
+                let map = maps.get(&(document.meta.namespace.as_str(), reference.name.as_str()));
+                match map.and_then(|map| map.spec.data.get("ca.crt")) {
+                    Some(text) => pem.extend([text, "\n"]),
+                    None => {
+                        let field = format!("spec.validation.caCertificateRefs[{index}].name");
+                        let reason = format!("there is no ConfigMap {}/{} with a key ca.crt", document.meta.namespace, reference.name);
+                        found.refuse(&document.origin, field, reason);
+                    }
+                }
+            }
+            if !found.is_refused(&document.origin) {
+                let roots = if pem.is_empty() { Roots::System } else { Roots::Inline(pem.into()) };
+                attach(&mut self.tls, (document, roots), &refs, settings);
+                self.refs.extend(refs);
+            }
+        }
+    }
+
+    /// Warns of targets that name nothing. They are in force the moment that there is something of that name.
+    pub(super) fn warn_of_nothing(
+        &self,
+        fronted: &[Fronted<'a>],
+        away: &std::collections::HashSet<Owned<'a>>,
+        settings: &Settings,
+        found: &mut Found<'a>,
+    ) {
+        let ports: HashMap<Owned<'_>, Vec<PortName<'_>>> =
+            fronted.iter().map(|one| (one.owned(), one.ports.iter().map(|port| port.port).collect())).collect();
+        for Ref { meta, origin, field, target } in &self.refs {
+            let Some(kind) = kind(target) else {
+                if target.kind == agent_policy::TargetKind::Gateway && !is_our_gateway(meta, target, settings) {
+                    found.warn(origin, format!("{field}.name"), "names another Gateway; not in force here");
+                }
+                continue;
+            };
+            let owned = (kind, meta.namespace.as_str(), target.name.as_str());
+            let name = format!("{} {}/{}", kind.as_str(), meta.namespace, target.name);
+            match (ports.get(&owned), &target.section_name) {
+                (None, _) if away.contains(&owned) => {
+                    found.warn(origin, format!("{field}.name"), format!("{name} is labelled istio.io/use-waypoint: none; not in force"));
+                }
+                (None, _) => {
+                    found.warn(origin, format!("{field}.name"), format!("there is no {name}; in force as soon as there is"));
+                }
+                (Some(ports), Some(section)) if !ports.iter().any(|port| port.is(section)) => {
+                    let known: Vec<String> = ports.iter().map(told).collect();
+                    let reason = format!("{name} has no port {section:?}; its ports: {}", known.join(", "));
+                    found.warn(origin, format!("{field}.sectionName"), reason);
+                }
+                (Some(_), _) => {}
+            }
+        }
+    }
+}
+
+fn told(port: &PortName<'_>) -> String {
+    port.name.map_or_else(|| port.number.to_string(), |name| format!("{name} ({})", port.number))
+}
+
+fn refs<'a, S>(document: &'a Document<S>, list: &'a [TargetRef], single: Option<&'a TargetRef>) -> Vec<Ref<'a>> {
+    let (meta, origin) = (&document.meta, &document.origin);
+    let list = list.iter().enumerate().map(|(index, target)| (format!("spec.targetRefs[{index}]"), target));
+    let all = list.chain(single.map(|target| ("spec.targetRef".to_owned(), target)));
+    all.map(|(field, target)| Ref { meta, origin, field, target }).collect()
+}
+
+fn attach<'a, T>(to: &mut Attachable<'a, T>, item: T, refs: &[Ref<'a>], settings: &Settings) {
+    let index = to.items.len();
+    to.items.push(item);
+    for Ref { meta, target, .. } in refs {
+        match (kind(target), target.kind) {
+            (Some(kind), _) => {
+                to.at.to_owner((kind, &meta.namespace, &target.name), target.section_name.as_deref(), index);
+            }
+            (None, agent_policy::TargetKind::Namespace) => to.at.to_namespace(&meta.namespace, index),
+            (None, _) if is_our_gateway(meta, target, settings) => to.at.to_all(index),
+            (None, _) => {}
+        }
+    }
+}
+
+/// From files the process is every Gateway; in a cluster it knows which one it is.
+fn is_our_gateway(meta: &Meta, target: &TargetRef, settings: &Settings) -> bool {
+    let ours = |(namespace, name): &(String, String)| *namespace == meta.namespace && *name == target.name;
+    settings.gateway.as_ref().is_none_or(ours)
+}
+
+fn kind(target: &TargetRef) -> Option<TargetKind> {
+    match target.kind {
+        agent_policy::TargetKind::Service => Some(TargetKind::Service),
+        agent_policy::TargetKind::ServiceEntry => Some(TargetKind::ServiceEntry),
+        agent_policy::TargetKind::Gateway | agent_policy::TargetKind::Namespace => None,
+    }
+}
+
+fn elsewhere(origin: &Origin, found: &mut Found<'_>) {
+    let reason = "names no targetRefs, so it selects pods: ztunnel's or a sidecar's to enforce, not in force here";
+    found.warn(origin, "spec", reason);
+}

@@ -1,0 +1,199 @@
+//! The rules of each port: its protocol settled, its policies compiled, or the reasons why it is closed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use super::found::{Found, because};
+use super::fronted::{Fronted, Port, age};
+use super::policies::Policies;
+use super::protocol::Spoken;
+use super::target::{PortProtocol, TargetRevision};
+use crate::document::agent_policy::{Mode, Protocol};
+use crate::document::{FieldProblem, Meta, Origin, Severity};
+use crate::policy::{JwtRule, RuleSet, Rules, Verifier, compile};
+
+type Compiled = Result<Arc<Rules>, String>;
+type Verifiers = Result<Option<Arc<Verifier>>, String>;
+
+/// What decides for one port.
+#[derive(Debug)]
+pub(super) struct Ruled {
+    pub(super) protocol: PortProtocol,
+    pub(super) rules: Arc<Rules>,
+    pub(super) tokens: Option<Arc<Verifier>>,
+    pub(super) closed: Option<Arc<str>>,
+    pub(super) revision: TargetRevision,
+}
+
+/// Compiles; ports with the same documents share their rules.
+#[derive(Debug)]
+pub(super) struct Compiler<'p, 'a> {
+    policies: &'p Policies<'a>,
+    rules: HashMap<(Option<Protocol>, Vec<usize>, Vec<usize>), Compiled>,
+    tokens: HashMap<Vec<usize>, Verifiers>,
+}
+
+/// Who says that a port speaks a declared protocol.
+struct Claim<'a> {
+    protocol: Protocol,
+    meta: &'a Meta,
+    origin: &'a Origin,
+    field: String,
+}
+
+impl<'p, 'a> Compiler<'p, 'a> {
+    pub(super) fn new(policies: &'p Policies<'a>) -> Self {
+        Self { policies, rules: HashMap::new(), tokens: HashMap::new() }
+    }
+
+    /// Settles one port. `reasons` are those for which it is closed already; TLS of the port's endpoints is settled too.
+    pub(super) fn port(
+        &mut self,
+        fronted: &Fronted<'a>,
+        port: &mut Port<'a>,
+        mut reasons: BTreeSet<String>,
+        found: &mut Found<'a>,
+    ) -> Ruled {
+        let declared = self.declared(fronted, port, &mut reasons, found);
+        reasons.extend(super::external::originate(self.policies, fronted, port, found));
+        let owned = fronted.owned();
+        let agent: Vec<usize> = self.policies.agent.at.of(owned, port.port).into_iter().collect();
+        let istio: Vec<usize> = self.policies.istio.at.of(owned, port.port).into_iter().collect();
+        let token: Vec<usize> = self.policies.tokens.at.of(owned, port.port).into_iter().collect();
+        let rules = if reasons.is_empty() { self.compiled(declared, agent, istio, found) } else { Err(String::new()) };
+        let tokens = self.verifier(token.clone());
+        reasons.extend(rules.as_ref().err().filter(|reason| !reason.is_empty()).cloned());
+        reasons.extend(tokens.as_ref().err().cloned());
+        let (rules, closed) = match (rules, reasons.is_empty()) {
+            (Ok(rules), true) => (rules, None),
+            (Ok(_) | Err(_), _) => {
+                let reason = reasons.into_iter().collect::<Vec<_>>().join("; ");
+                (Arc::new(Rules::closed(reason.clone())), Some(reason.into()))
+            }
+        };
+        let revision = self.revision(&rules, &token);
+        Ruled { protocol: protocol(declared, port.spoken), rules, tokens: tokens.unwrap_or(None), closed, revision }
+    }
+
+    /// The protocol that the port is declared to speak: by the older of two that disagree, which closes it.
+    fn declared(
+        &self,
+        fronted: &Fronted<'a>,
+        port: &Port<'a>,
+        reasons: &mut BTreeSet<String>,
+        found: &mut Found<'a>,
+    ) -> Option<Protocol> {
+        let mut claims = Vec::new();
+        if let Spoken::Declared(protocol) = port.spoken {
+            let field = port.field.clone();
+            claims.push(Claim { protocol, meta: fronted.meta, origin: fronted.origin, field });
+        }
+        for item in self.policies.agent.at.directly(fronted.owned(), port.port) {
+            let Some(document) = self.policies.agent.items.get(item) else { continue };
+            if let (Some(protocol), Mode::Enforce) = (document.spec.protocol, document.spec.mode) {
+                let field = "spec.protocol".to_owned();
+                claims.push(Claim { protocol, meta: &document.meta, origin: &document.origin, field });
+            }
+        }
+        claims.sort_by(|a, b| age(a.meta).cmp(&age(b.meta)));
+        let target = format!("{} {}/{}:{}", fronted.kind.as_str(), fronted.meta.namespace, fronted.meta.name, port.port.number);
+        let (first, rest) = claims.split_first()?;
+        let mut tell = |claim: &Claim<'a>, reason: String| {
+            let problem = FieldProblem { severity: Severity::Error, field: claim.field.clone(), reason };
+            reasons.insert(because(claim.origin, &problem));
+            found.problems.push(claim.origin.problem(problem));
+        };
+        for claim in rest.iter().filter(|claim| claim.protocol != first.protocol) {
+            let (own, older) = (name(claim.protocol), name(first.protocol));
+            let by = first.origin.title();
+            tell(claim, format!("conflicted: calls {target} {own}, which the older {by} calls {older}; it is closed until they agree"));
+        }
+        if port.spoken == Spoken::Tcp {
+            tell(first, format!("calls {target} {}, but the port itself says TCP or TLS, which cannot be read; it is closed until they agree", name(first.protocol)));
+        }
+        Some(first.protocol)
+    }
+
+    fn compiled(
+        &mut self,
+        declared: Option<Protocol>,
+        agent: Vec<usize>,
+        istio: Vec<usize>,
+        found: &mut Found<'a>,
+    ) -> Compiled {
+        let policies = self.policies;
+        let key = (declared, agent, istio);
+        if let Some(rules) = self.rules.get(&key) {
+            return rules.clone();
+        }
+        let agent: Vec<_> = key.1.iter().filter_map(|item| policies.agent.items.get(*item).copied()).collect();
+        let istio: Vec<_> = key.2.iter().filter_map(|item| policies.istio.items.get(*item).copied()).collect();
+        let set = RuleSet {
+            declared,
+            agent: agent.iter().map(|document| (&document.meta, &document.spec)).collect(),
+            istio: istio.iter().map(|document| (&document.meta, &document.spec)).collect(),
+        };
+        let compiled = compile(&set).map(Arc::new).map_err(|problems| {
+            let origin = agent.first().map(|document| &document.origin).or(istio.first().map(|document| &document.origin));
+            let mut reasons = BTreeSet::new();
+            for problem in problems {
+                let Some(origin) = origin else { continue };
+                reasons.insert(because(origin, &problem));
+                found.problems.push(origin.problem(problem));
+            }
+            let reasons = reasons.into_iter().collect::<Vec<_>>().join("; ");
+            if reasons.is_empty() { "its rules do not compile".to_owned() } else { reasons }
+        });
+        self.rules.insert(key, compiled.clone());
+        compiled
+    }
+
+    fn jwt_rules(&self, items: &[usize]) -> Vec<&'p JwtRule> {
+        let policies = self.policies;
+        items.iter().filter_map(|item| policies.tokens.items.get(*item)).flat_map(|(_, rules)| rules).collect()
+    }
+
+    fn verifier(&mut self, items: Vec<usize>) -> Verifiers {
+        if let Some(verifier) = self.tokens.get(&items) {
+            return verifier.clone();
+        }
+        let rules: Vec<JwtRule> = self.jwt_rules(&items).into_iter().cloned().collect();
+        let verifier = match rules.as_slice() {
+            [] => Ok(None),
+            rules => match Verifier::from_inline(rules) {
+                Ok(verifier) => Ok(Some(Arc::new(verifier))),
+                Err(fault) => Err(format!("RequestAuthentication: {fault}")),
+            },
+        };
+        self.tokens.insert(items, verifier.clone());
+        verifier
+    }
+
+    fn revision(&self, rules: &Rules, tokens: &[usize]) -> TargetRevision {
+        let mut hasher = DefaultHasher::new();
+        rules.revision().hash(&mut hasher);
+        for rule in self.jwt_rules(tokens) {
+            (&rule.issuer, &rule.audiences, &rule.jwks).hash(&mut hasher);
+        }
+        TargetRevision(hasher.finish())
+    }
+}
+
+fn protocol(declared: Option<Protocol>, spoken: Spoken) -> PortProtocol {
+    match (declared, spoken) {
+        (Some(Protocol::Mcp), _) | (None, Spoken::Declared(Protocol::Mcp)) => PortProtocol::Mcp,
+        (Some(Protocol::A2a), _) | (None, Spoken::Declared(Protocol::A2a)) => PortProtocol::A2a,
+        (None, Spoken::Http | Spoken::Http2) => PortProtocol::Http,
+        (None, Spoken::Tcp) => PortProtocol::Tcp,
+        (None, Spoken::Udp | Spoken::Nothing) => PortProtocol::Undeclared,
+    }
+}
+
+fn name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Mcp => "MCP",
+        Protocol::A2a => "A2A",
+    }
+}
+

@@ -1,0 +1,124 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::Endpoint;
+use crate::policy::{Destination, Rules, Verifier};
+
+/// One port of one Service or ServiceEntry: what a call is addressed to, decided by and sent on to.
+#[derive(Debug)]
+pub struct Target {
+    /// Which port of what.
+    pub key: TargetKey,
+    /// The same as rules see it.
+    pub destination: Destination,
+    /// What the port speaks.
+    pub protocol: PortProtocol,
+    /// The rules that decide, closed ones included.
+    pub rules: Arc<Rules>,
+    /// Verifies bearer tokens, where a RequestAuthentication selects the target.
+    pub tokens: Option<Arc<Verifier>>,
+    /// Where calls can go; may be empty.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    pub(super) upstream_h2: bool,
+    pub(super) closed: Option<Arc<str>>,
+    pub(super) revision: TargetRevision,
+}
+
+impl Target {
+    /// Whether the upstream speaks HTTP/2 by prior knowledge (`http2`, `kubernetes.io/h2c`, `grpc`).
+    pub fn upstream_h2(&self) -> bool {
+        self.upstream_h2
+    }
+
+    /// Why every call is refused, where a document's fault closed the target.
+    pub fn closed(&self) -> Option<&str> {
+        self.closed.as_deref()
+    }
+
+    /// Whether `other`, of the same key, says the same: rules and tokens by revision, everything else by value.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        let what = |target: &Self| (target.protocol, target.upstream_h2, target.revision, target.tokens.is_some());
+        what(self) == what(other) && self.closed == other.closed && self.endpoints == other.endpoints
+    }
+
+    /// Changes exactly when a decision about this target could come out differently (rules or token verification);
+    /// endpoints do not count.
+    pub fn revision(&self) -> TargetRevision {
+        self.revision
+    }
+}
+
+/// Hash of everything that decides for one target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TargetRevision(pub(super) u64);
+
+/// Names a target.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetKey {
+    /// Service or ServiceEntry.
+    pub kind: TargetKind,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Service port (not the target port).
+    pub port: u16,
+}
+
+impl fmt::Display for TargetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}:{}", self.kind.as_str(), self.namespace, self.name, self.port)
+    }
+}
+
+/// What can be fronted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TargetKind {
+    /// core/v1 Service
+    Service,
+    /// networking.istio.io ServiceEntry
+    ServiceEntry,
+}
+
+impl TargetKind {
+    /// The Kubernetes kind.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "Service",
+            Self::ServiceEntry => "ServiceEntry",
+        }
+    }
+}
+
+/// What a port speaks, which settles how its bytes are read and which rules hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PortProtocol {
+    /// Declared MCP.
+    Mcp,
+    /// Declared A2A.
+    A2a,
+    /// HTTP/1.1 or h2c.
+    Http,
+    /// Bytes: TCP, and the client's own TLS or HTTPS.
+    Tcp,
+    /// Nobody said: HTTP if its first bytes are, else TCP.
+    Undeclared,
+}
+
+impl PortProtocol {
+    /// Lower-case name for logs and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mcp => "mcp",
+            Self::A2a => "a2a",
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Undeclared => "undeclared",
+        }
+    }
+
+    /// Whether a permit is needed whatever the rules say: only MCP and A2A ports are closed by default.
+    pub fn is_declared(self) -> bool {
+        matches!(self, Self::Mcp | Self::A2a)
+    }
+}

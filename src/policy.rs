@@ -1,0 +1,37 @@
+//! Whether a call may go on: compiles documents to rules, and decides on facts.
+//!
+//! Input: `AgentPolicy` and `AuthorizationPolicy` specs that `mesh` selected for one port, and the [`Facts`] of one call.
+//! Output: a [`Decision`]. Pure and synchronous: no I/O, no clock (`token` is handed one), nothing kept between calls.
+//! Order: deny, require, allow, then the default. What cannot be decided is refused.
+
+pub mod names;
+pub mod token;
+
+mod agent;
+mod cel;
+mod compile;
+mod decision;
+mod explain;
+mod facts;
+mod hint;
+mod istio;
+mod judge;
+mod matcher;
+mod object;
+mod pattern;
+mod problems;
+mod revision;
+mod rule;
+mod rules;
+mod scope;
+mod source;
+mod truth;
+
+pub use cel::{Ty, on_compile_thread};
+pub use compile::{check_agent_policy, check_authorization_policy, compile};
+pub use decision::{Decision, Denial, Permit, Reason, RuleName, Shadow};
+pub use explain::{Explanation, Finding, Outcome};
+pub use facts::{Destination, Facts};
+pub use revision::Revision;
+pub use rules::{RuleSet, Rules};
+pub use token::{Claims, JwtRule, KeyFault, TokenFault, Verifier};

@@ -1,0 +1,217 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::cel::Condition;
+use super::decision::RuleName;
+use super::names::Name;
+use super::object::Object;
+use super::problems::Problems;
+use super::rule::{AgentTest, Effect, Force, Rule, Test};
+use super::source::Source;
+use crate::document::Meta;
+use crate::document::agent_policy::{self, AgentPolicySpec, Mode, Protocol, TargetKind, TargetRef};
+
+/// Compiles one policy for a port declared `declared`, noting all that is wrong.
+pub(super) fn compile(
+    meta: &Meta,
+    spec: &AgentPolicySpec,
+    declared: Option<Protocol>,
+    problems: &mut Problems,
+) -> Vec<Rule> {
+    check_targets(meta, spec, problems);
+    if spec.protocol == Some(Protocol::A2a) {
+        problems.warning("spec.protocol", "A2A calls are not decoded yet: the targeted ports stay closed");
+    }
+    if spec.allow.is_empty() && spec.deny.is_empty() && spec.require.is_empty() && spec.protocol.is_none() {
+        problems.warning("spec", "has no rules and declares no protocol, so it decides nothing");
+    }
+    let mut compiler = Compiler {
+        meta,
+        spec,
+        declared,
+        policy: format!("{}/{}", meta.namespace, meta.name).into(),
+        names: BTreeSet::new(),
+        problems,
+    };
+    let mut rules = Vec::with_capacity(spec.deny.len() + spec.require.len() + spec.allow.len());
+    for (at, written) in spec.deny.iter().enumerate() {
+        rules.push(compiler.rule(Effect::Deny, at, Written::of(written)));
+    }
+    for (at, written) in spec.require.iter().enumerate() {
+        rules.push(compiler.rule(Effect::Require, at, Written::of_requirement(written)));
+    }
+    for (at, written) in spec.allow.iter().enumerate() {
+        rules.push(compiler.rule(Effect::Allow, at, Written::of(written)));
+    }
+    rules
+}
+
+/// What `allow`, `deny` and `require` entries have in common.
+struct Written<'a> {
+    name: Option<&'a str>,
+    from: Option<&'a [agent_policy::From]>,
+    to: Option<&'a [agent_policy::To]>,
+    /// The field's name and its source text.
+    condition: Option<(&'static str, &'a str)>,
+}
+
+impl<'a> Written<'a> {
+    fn of(rule: &'a agent_policy::Rule) -> Self {
+        Self {
+            name: rule.name.as_deref(),
+            from: rule.from.as_deref(),
+            to: rule.to.as_deref(),
+            condition: rule.when.as_deref().map(|source| ("when", source)),
+        }
+    }
+
+    fn of_requirement(rule: &'a agent_policy::Requirement) -> Self {
+        Self {
+            name: rule.name.as_deref(),
+            from: rule.from.as_deref(),
+            to: rule.to.as_deref(),
+            condition: Some(("that", &rule.that)),
+        }
+    }
+}
+
+struct Compiler<'a> {
+    meta: &'a Meta,
+    spec: &'a AgentPolicySpec,
+    declared: Option<Protocol>,
+    policy: Arc<str>,
+    names: BTreeSet<String>,
+    problems: &'a mut Problems,
+}
+
+impl Compiler<'_> {
+    fn rule(&mut self, effect: Effect, at: usize, written: Written<'_>) -> Rule {
+        let path = format!("spec.{}[{at}]", effect.as_str());
+        let name = self.name(effect, at, written.name, &path);
+        let from = written.from.map(|from| self.from(from, &path));
+        let to = written.to.map(|to| self.to(to, &path));
+        let condition = written.condition.and_then(|(field, source)| self.condition(field, source, &path));
+        if let Some(condition) = condition.as_ref().filter(|_| to.is_none() && effect != Effect::Allow) {
+            self.warn_of_other_kinds(condition, written.condition.map_or("", |(_, source)| source), &path);
+        }
+        Rule {
+            name: RuleName {
+                policy: Arc::clone(&self.policy),
+                kind: "AgentPolicy",
+                rule: name.into(),
+                generation: self.meta.generation,
+            },
+            effect,
+            force: if self.spec.mode == Mode::DryRun { Force::DryRun } else { Force::Enforced },
+            form: self.spec.denial,
+            test: Test::Agent(AgentTest { from, to, condition, declared: self.declared }),
+        }
+    }
+
+    fn name(&mut self, effect: Effect, at: usize, name: Option<&str>, path: &str) -> String {
+        let Some(name) = name else { return format!("{}[{at}]", effect.as_str()) };
+        let field = format!("{path}.name");
+        if name.is_empty() || name.len() > 253 || name.chars().any(char::is_control) {
+            self.problems.error(&field, "must be 1 to 253 characters, none of them a control character");
+        }
+        if !self.names.insert(name.to_owned()) {
+            self.problems.error(&field, format_args!("`{name}` names two rules of this policy"));
+        }
+        name.to_owned()
+    }
+
+    fn from(&mut self, from: &[agent_policy::From], path: &str) -> Box<[Source]> {
+        if from.is_empty() {
+            self.problems.error(format_args!("{path}.from"), "is an empty list: leave it out for every caller");
+        }
+        let entries = from.iter().enumerate();
+        let compile =
+            |(at, entry)| Source::compile(&self.meta.namespace, entry, &format!("{path}.from[{at}]"), self.problems);
+        entries.map(compile).collect()
+    }
+
+    fn to(&mut self, to: &[agent_policy::To], path: &str) -> Box<[Object]> {
+        if to.is_empty() {
+            self.problems.error(format_args!("{path}.to"), "is an empty list: leave it out for every call");
+        }
+        let entries = to.iter().enumerate();
+        let compile =
+            |(at, entry)| Object::compile(entry, self.spec.protocol, &format!("{path}.to[{at}]"), self.problems);
+        entries.filter_map(compile).collect()
+    }
+
+    fn condition(&mut self, field: &str, source: &str, path: &str) -> Option<Condition> {
+        match Condition::compile(source) {
+            Ok(condition) => {
+                if condition.is_never() {
+                    self.problems.warning(format_args!("{path}.{field}"), "is always false, so the rule never matches");
+                }
+                Some(condition)
+            }
+            Err(problem) => {
+                self.problems.error(format_args!("{path}.{field}"), problem);
+                None
+            }
+        }
+    }
+
+    /// A rule that refuses, is about every call, and reads what only tool calls have, refuses every other call.
+    fn warn_of_other_kinds(&mut self, condition: &Condition, source: &str, path: &str) {
+        let kind = condition.names().iter().find_map(|name| match name {
+            Name::ToolName | Name::ToolArguments => Some(("tool", "tools")),
+            Name::PromptName | Name::PromptArguments => Some(("prompt", "prompts")),
+            Name::ResourceName | Name::ResourceUri => Some(("resource", "resources")),
+            _ => None,
+        });
+        if let Some((kind, field)) = kind.filter(|(kind, _)| !source.contains(&format!("has(mcp.{kind}"))) {
+            let what = format!(
+                "reads mcp.{kind}, which other calls do not have, and so refuses them all: add `to: [{{{field}: [\"*\"]}}]`"
+            );
+            self.problems.warning(path, what);
+        }
+    }
+}
+
+fn check_targets(meta: &Meta, spec: &AgentPolicySpec, problems: &mut Problems) {
+    if spec.target_refs.is_empty() {
+        problems.error("spec.targetRefs", "is empty: name what the policy protects");
+    }
+    for (at, target) in spec.target_refs.iter().enumerate() {
+        let path = format!("spec.targetRefs[{at}]");
+        check_target(meta, target, &path, problems);
+        let ports = matches!(target.kind, TargetKind::Service | TargetKind::ServiceEntry);
+        if spec.protocol.is_some() && !ports {
+            let what = "a protocol is declared for Service or ServiceEntry targets only";
+            problems.error(format_args!("{path}.kind"), what);
+        }
+        if spec.target_refs.iter().take(at).any(|earlier| earlier == target) {
+            problems.warning(&path, "is named twice");
+        }
+    }
+}
+
+fn check_target(meta: &Meta, target: &TargetRef, path: &str, problems: &mut Problems) {
+    let group = match target.kind {
+        TargetKind::Service | TargetKind::Namespace => "",
+        TargetKind::ServiceEntry => "networking.istio.io",
+        TargetKind::Gateway => "gateway.networking.k8s.io",
+    };
+    let core = group.is_empty() && target.group == "core";
+    if !target.group.is_empty() && target.group != group && !core {
+        problems.error(format_args!("{path}.group"), format_args!("must be `{group}` for this kind, or left out"));
+    }
+    if target.name.is_empty() {
+        problems.error(format_args!("{path}.name"), "is empty");
+    } else if target.kind == TargetKind::Namespace && target.name != meta.namespace {
+        let what = format!("must be the policy's own namespace, `{}`", meta.namespace);
+        problems.error(format_args!("{path}.name"), what);
+    }
+    if let Some(section) = &target.section_name {
+        if !matches!(target.kind, TargetKind::Service | TargetKind::ServiceEntry) {
+            problems
+                .error(format_args!("{path}.sectionName"), "names a port, so the kind must be Service or ServiceEntry");
+        } else if section.is_empty() {
+            problems.error(format_args!("{path}.sectionName"), "is empty: leave it out for every port");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+use serde::Serialize;
+
+use super::judge::Court;
+use super::problems::Problems;
+use super::rule::Effect;
+use super::rules::{Open, RuleSet, Rules, State};
+use super::{Revision, agent, istio};
+use crate::document::agent_policy::{AgentPolicySpec, DenialForm, Mode, Protocol};
+use crate::document::authorization_policy::AuthorizationPolicySpec;
+use crate::document::{FieldProblem, Meta, Severity};
+
+/// Checks one AgentPolicy by itself, also one that selects nothing yet: errors and warnings, with paths of fields.
+pub fn check_agent_policy(meta: &Meta, spec: &AgentPolicySpec) -> Vec<FieldProblem> {
+    let mut problems = Problems::default();
+    drop(agent::compile(meta, spec, spec.protocol, &mut problems));
+    problems.into_vec()
+}
+
+/// Checks one AuthorizationPolicy by itself. What Istio knows and this waypoint does not enforce yet is an error.
+pub fn check_authorization_policy(meta: &Meta, spec: &AuthorizationPolicySpec) -> Vec<FieldProblem> {
+    let mut problems = Problems::default();
+    drop(istio::compile(meta, spec, &mut problems));
+    problems.into_vec()
+}
+
+/// Compiles the documents of one port. The result depends on the documents alone, not on their order.
+///
+/// Blocks while expressions are parsed; many sets are best compiled inside one [`super::on_compile_thread`].
+///
+/// # Errors
+/// Everything wrong in any of them, each reason beginning with the document; the port is to be closed.
+pub fn compile(set: &RuleSet<'_>) -> Result<Rules, Vec<FieldProblem>> {
+    let mut errors = Vec::new();
+    let mut court = Court { declared: set.declared, ..Court::default() };
+    let mut agent = set.agent.clone();
+    agent.sort_by_key(|(meta, _)| (&meta.namespace, &meta.name));
+    for (meta, spec) in &agent {
+        let mut problems = Problems::default();
+        court.agent.extend(agent::compile(meta, spec, set.declared, &mut problems));
+        match spec.mode {
+            Mode::Enforce => court.enforced += 1,
+            Mode::DryRun => court.dry_run += 1,
+        }
+        keep_errors("AgentPolicy", meta, problems, &mut errors);
+    }
+    let mut istio = set.istio.clone();
+    istio.sort_by_key(|(meta, _)| (&meta.namespace, &meta.name));
+    for (meta, spec) in &istio {
+        let mut problems = Problems::default();
+        if let Some(policy) = istio::compile(meta, spec, &mut problems) {
+            court.istio_allow |= policy.effect == Effect::Allow;
+            court.istio.extend(policy.rules);
+        }
+        keep_errors("AuthorizationPolicy", meta, problems, &mut errors);
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    // Stable: within an effect, the order of documents and of the rules in them stays.
+    court.agent.sort_by_key(|rule| rule.effect as u8);
+    let revision = revision(set.declared, &agent, &istio);
+    if set.declared == Some(Protocol::A2a) {
+        return Ok(Rules { revision, ..Rules::closed("A2A calls are not decoded yet") });
+    }
+    let open = Open { court, form: common_form(&agent) };
+    Ok(Rules { revision, state: State::Open(Box::new(open)) })
+}
+
+fn keep_errors(kind: &str, meta: &Meta, problems: Problems, errors: &mut Vec<FieldProblem>) {
+    let document = format!("{kind} {}/{}", meta.namespace, meta.name);
+    errors.extend(
+        problems
+            .into_vec()
+            .into_iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .map(|problem| FieldProblem { reason: format!("{document}: {}", problem.reason), ..problem }),
+    );
+}
+
+/// `Auto` unless all policies in force agree on something else.
+fn common_form(agent: &[(&Meta, &AgentPolicySpec)]) -> DenialForm {
+    let mut forms = agent.iter().filter(|(_, spec)| spec.mode == Mode::Enforce).map(|(_, spec)| spec.denial);
+    let first = forms.next().unwrap_or_default();
+    if forms.all(|form| form == first) { first } else { DenialForm::Auto }
+}
+
+/// What a revision is the hash of.
+#[derive(Serialize)]
+struct Text<'a> {
+    declared: Option<Protocol>,
+    agent: Vec<Document<'a, AgentPolicySpec>>,
+    istio: Vec<Document<'a, AuthorizationPolicySpec>>,
+}
+
+#[derive(Serialize)]
+struct Document<'a, S> {
+    namespace: &'a str,
+    name: &'a str,
+    generation: i64,
+    spec: &'a S,
+}
+
+fn revision(
+    declared: Option<Protocol>,
+    agent: &[(&Meta, &AgentPolicySpec)],
+    istio: &[(&Meta, &AuthorizationPolicySpec)],
+) -> Revision {
+    let text = Text { declared, agent: documents(agent), istio: documents(istio) };
+    // These types have string keys only, so they always serialise; if not, nothing is mistaken for what it is not.
+    let text = serde_json::to_vec(&text).unwrap_or_else(|error| error.to_string().into_bytes());
+    Revision::of(&text)
+}
+
+fn documents<'a, S>(documents: &[(&'a Meta, &'a S)]) -> Vec<Document<'a, S>> {
+    let document = |(meta, spec): &(&'a Meta, &'a S)| Document {
+        namespace: &meta.namespace,
+        name: &meta.name,
+        generation: meta.generation,
+        spec: *spec,
+    };
+    documents.iter().map(document).collect()
+}

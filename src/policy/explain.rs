@@ -1,0 +1,143 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Revision;
+use super::cel::Meter;
+use super::decision::{Reason, RuleName};
+use super::judge::{Bench, Court, Question};
+use super::rule::{Effect, Force, Rule, Test};
+use super::scope::Scope;
+use super::truth::Truth;
+use crate::config::limits::CEL_BUDGET;
+
+/// A decision taken apart: the verdict, then every rule in the order in which it was looked at.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// Whether the call would be allowed.
+    pub allowed: bool,
+    /// Why not.
+    pub reason: Option<Reason>,
+    /// The rule that decided; none: the default.
+    pub rule: Option<RuleName>,
+    /// The documents that decided.
+    pub revision: Revision,
+    /// Every rule, in order.
+    pub findings: Vec<Finding>,
+}
+
+/// What one rule said.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Finding {
+    /// The rule.
+    pub rule: RuleName,
+    /// `deny`, `require` or `allow`.
+    pub effect: &'static str,
+    /// Whether its policy is DryRun, so that it took no part.
+    pub dry_run: bool,
+    /// What it said.
+    pub outcome: Outcome,
+    /// What decided that: a field (`from`), or the sub-expression with the values it saw.
+    pub because: Option<String>,
+}
+
+/// Whether a rule matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It matched (for `require`: it is about the call, and holds).
+    Matched,
+    /// It did not match (for `require`: it is not about the call).
+    NotMatched,
+    /// `require` only: it is about the call and does not hold.
+    Unmet,
+    /// It could not be evaluated.
+    Failed,
+    /// It depends on what is not known in this phase.
+    Unknown,
+}
+
+impl Explanation {
+    pub(super) fn closed(reason: Reason, revision: Revision) -> Self {
+        Self { allowed: false, reason: Some(reason), rule: None, revision, findings: Vec::new() }
+    }
+}
+
+/// Decides, and says of every rule what it said.
+pub(super) fn explain(court: &Court, question: &Question<'_>, revision: Revision) -> Explanation {
+    let verdict = court.judge(question, Bench::Enforced, &mut Meter::new(CEL_BUDGET));
+    let of = |effect: Effect| {
+        let agent = court.agent.iter().filter(move |rule| rule.effect == effect);
+        let istio = court.istio.iter().filter(move |rule| rule.effect == effect);
+        agent.chain(istio)
+    };
+    let rules = of(Effect::Deny).chain(of(Effect::Require)).chain(of(Effect::Allow));
+    Explanation {
+        allowed: verdict.refused.is_none(),
+        reason: verdict.refused,
+        rule: verdict.rule.map(|rule| rule.name.clone()),
+        revision,
+        findings: rules.map(|rule| finding(rule, question)).collect(),
+    }
+}
+
+fn finding(rule: &Rule, question: &Question<'_>) -> Finding {
+    let scope = light(rule, question);
+    let mut meter = Meter::new(CEL_BUDGET);
+    let outcome = rule.outcome(rule.says(&scope, &mut meter));
+    let because = rule.because(&scope, &mut Meter::new(CEL_BUDGET));
+    let dry_run = rule.force == Force::DryRun;
+    Finding { rule: rule.name.clone(), effect: rule.effect.as_str(), dry_run, outcome, because }
+}
+
+/// The light in which the rule says most: one that refuses where it refuses, one that permits where it permits.
+fn light<'a>(rule: &Rule, question: &Question<'a>) -> Scope<'a> {
+    if matches!(rule.test, Test::Istio(_)) {
+        return question.istio;
+    }
+    let scopes = if rule.effect == Effect::Allow { &question.permit } else { &question.refuse };
+    let telling = |scope: &&Scope<'a>| {
+        let says = rule.says(scope, &mut Meter::new(CEL_BUDGET));
+        let holds = says.holds == Truth::True || rule.effect != Effect::Require;
+        says.about != Truth::False && (rule.effect != Effect::Require || !holds)
+    };
+    let found = scopes.iter().flatten().find(telling).or_else(|| scopes.iter().flatten().next());
+    found.copied().unwrap_or(question.istio)
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            None => write!(f, "ALLOW")?,
+            Some(reason) => write!(f, "DENY ({reason})")?,
+        }
+        match &self.rule {
+            Some(rule) => writeln!(f, " by {rule}")?,
+            None => writeln!(f, " by default")?,
+        }
+        for finding in &self.findings {
+            writeln!(f, "  {finding}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = match self.outcome {
+            Outcome::Matched => "matched",
+            Outcome::NotMatched => "no match",
+            Outcome::Unmet => "not met",
+            Outcome::Failed => "failed",
+            Outcome::Unknown => "unknown",
+        };
+        write!(f, "{:<8} {:<8} {}", outcome, self.effect, self.rule)?;
+        if self.dry_run {
+            f.write_str(" (dry run)")?;
+        }
+        if let Some(because) = &self.because {
+            write!(f, ": {because}")?;
+        }
+        Ok(())
+    }
+}

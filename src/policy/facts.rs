@@ -1,0 +1,31 @@
+use std::sync::Arc;
+
+use super::token::Claims;
+use crate::call::{Call, HttpHead};
+use crate::id::Peer;
+
+/// What a call is addressed to: one port of one Service, ServiceEntry or workload.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// Name of the Service (`destination.service`, `mcp.tool.target`).
+    pub service: Arc<str>,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// The Service's port, not the pod's.
+    pub port: u16,
+}
+
+/// Everything that a decision may depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// Who calls, proven by certificate.
+    pub peer: &'a Peer,
+    /// What the call is addressed to.
+    pub destination: &'a Destination,
+    /// The HTTP request that carries the call; none on TCP.
+    pub request: Option<&'a HttpHead>,
+    /// Claims of a verified token, where one was sent.
+    pub claims: Option<&'a Claims>,
+    /// The call.
+    pub call: &'a Call,
+}

@@ -1,0 +1,190 @@
+use super::cel::Meter;
+use super::decision::Reason;
+use super::rule::{Effect, Force, Rule, Says, settle};
+use super::scope::{Lens, Scope};
+use super::truth::Truth;
+use crate::call::{Call, McpObject};
+use crate::document::agent_policy::Protocol;
+
+/// Which rules are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bench {
+    /// Those in force.
+    Enforced,
+    /// Those in force, and those of DryRun policies as if they were.
+    WithDryRun,
+}
+
+impl Bench {
+    pub(super) fn has(self, force: Force) -> bool {
+        self == Self::WithDryRun || force == Force::Enforced
+    }
+}
+
+/// In which lights the rules look at a call: one that refuses in any of `refuse` refuses, one that permits in any of
+/// `permit` permits. AuthorizationPolicies see the HTTP request as it is.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    pub(super) refuse: [Option<Scope<'a>>; 2],
+    pub(super) permit: [Option<Scope<'a>>; 2],
+    pub(super) istio: Scope<'a>,
+}
+
+impl<'a> Question<'a> {
+    /// One light only.
+    pub(super) fn single(scope: Scope<'a>) -> Self {
+        Self { refuse: [Some(scope), None], permit: [Some(scope), None], istio: scope }
+    }
+
+    /// The question that a call puts.
+    pub(super) fn of(facts: &super::Facts<'a>) -> Self {
+        let Call::Mcp(call) = facts.call else { return Self::single(Scope::of(facts, Lens::Call)) };
+        let list = Scope::of(facts, Lens::List);
+        match (&call.object, offered_by(&call.method)) {
+            // A base method goes through for whoever could be allowed at least one call, unless a rule refuses it
+            // by name or refuses everything.
+            (McpObject::Base, _) => {
+                let any = Scope { lens: Lens::AnyCall, ..list };
+                Self { refuse: [Some(list), Some(any)], permit: [Some(any), None], istio: list }
+            }
+            // A list goes through where it is allowed itself, or where a call could be that it offers.
+            (McpObject::Tool { .. } | McpObject::Prompt { .. } | McpObject::Resource(_), Some(method)) => {
+                let offered = Scope { method, ..list };
+                Self { refuse: [Some(list), None], permit: [Some(list), Some(offered)], istio: list }
+            }
+            (McpObject::Tool { .. } | McpObject::Prompt { .. } | McpObject::Resource(_) | McpObject::Other, _) => {
+                Self::single(Scope::of(facts, Lens::Call))
+            }
+        }
+    }
+
+    /// Whether one entry of a list is shown: the question that a call of it would put, its arguments not known.
+    pub(super) fn of_entry(facts: &super::Facts<'a>) -> Self {
+        let list = Scope::of(facts, Lens::List);
+        let method = offered_by(list.method).unwrap_or(list.method);
+        Self::single(Scope { method, ..list })
+    }
+
+    /// Whether there is anything that this peer could send.
+    pub(super) fn of_anything(facts: &super::Facts<'a>) -> Self {
+        Self::single(Scope::of(facts, Lens::Anything))
+    }
+}
+
+/// The method that calls what a list method lists.
+fn offered_by(method: &str) -> Option<&'static str> {
+    match method {
+        "tools/list" => Some("tools/call"),
+        "prompts/list" => Some("prompts/get"),
+        "resources/list" | "resources/templates/list" => Some("resources/read"),
+        _ => None,
+    }
+}
+
+/// A decision, and the rule that made it.
+#[derive(Debug, Clone)]
+pub(super) struct Verdict<'r> {
+    pub(super) refused: Option<Reason>,
+    pub(super) rule: Option<&'r Rule>,
+}
+
+impl<'r> Verdict<'r> {
+    fn allow(rule: Option<&'r Rule>) -> Self {
+        Self { refused: None, rule }
+    }
+
+    pub(super) fn refuse(reason: Reason, rule: Option<&'r Rule>) -> Self {
+        Self { refused: Some(reason), rule }
+    }
+}
+
+/// The rules of one port, in the order in which they are asked.
+#[derive(Debug, Default)]
+pub(super) struct Court {
+    pub(super) declared: Option<Protocol>,
+    /// Every rule of AgentPolicies: deny, then require, then allow.
+    pub(super) agent: Vec<Rule>,
+    /// Every rule of AuthorizationPolicies: deny, then allow.
+    pub(super) istio: Vec<Rule>,
+    /// Whether an ALLOW AuthorizationPolicy is attached, with rules or without.
+    pub(super) istio_allow: bool,
+    /// How many AgentPolicies are in force, and how many are DryRun.
+    pub(super) enforced: usize,
+    pub(super) dry_run: usize,
+}
+
+impl Court {
+    /// Decides: deny, require, allow, default.
+    pub(super) fn judge(&self, question: &Question<'_>, bench: Bench, meter: &mut Meter) -> Verdict<'_> {
+        let policies = self.enforced + if bench == Bench::WithDryRun { self.dry_run } else { 0 };
+        if self.declared.is_some() && policies == 0 {
+            return Verdict::refuse(Reason::NoAgentPolicy, None);
+        }
+        let agent = || self.agent.iter().filter(|rule| bench.has(rule.force));
+        let refusing = agent().filter(|rule| rule.effect != Effect::Allow);
+        let scopes = || question.refuse.iter().flatten();
+        // Denials of both kinds of document come before requirements, as `agent` is sorted by effect.
+        let mut required = None;
+        for rule in refusing {
+            for scope in scopes() {
+                let Some(reason) = refusal(rule.effect, rule.says(scope, meter), scope) else { continue };
+                if rule.effect == Effect::Deny {
+                    return Verdict::refuse(reason, Some(rule));
+                }
+                required = required.or(Some((reason, rule)));
+            }
+        }
+        for rule in self.istio.iter().filter(|rule| rule.effect == Effect::Deny) {
+            if let Some(reason) = refusal(Effect::Deny, rule.says(&question.istio, meter), &question.istio) {
+                return Verdict::refuse(reason, Some(rule));
+            }
+        }
+        if let Some((reason, rule)) = required {
+            return Verdict::refuse(reason, Some(rule));
+        }
+        self.permit(question, bench, meter)
+    }
+
+    fn permit(&self, question: &Question<'_>, bench: Bench, meter: &mut Meter) -> Verdict<'_> {
+        let allows = || self.agent.iter().filter(|rule| rule.effect == Effect::Allow && bench.has(rule.force));
+        let mut permits = |rule: &Rule, scope: &Scope<'_>| permits(rule.says(scope, meter), scope);
+        let by_agent = allows().find(|rule| question.permit.iter().flatten().any(|scope| permits(rule, scope)));
+        let closed = self.declared.is_some() || allows().any(Rule::is_plain);
+        if by_agent.is_none() && closed {
+            return Verdict::refuse(self.default_reason(question), None);
+        }
+        if !self.istio_allow {
+            return Verdict::allow(by_agent);
+        }
+        let istio = self.istio.iter().filter(|rule| rule.effect == Effect::Allow);
+        match istio.into_iter().find(|rule| permits(rule, &question.istio)) {
+            Some(rule) => Verdict::allow(by_agent.or(Some(rule))),
+            None => Verdict::refuse(Reason::NotAllowed, None),
+        }
+    }
+
+    fn default_reason(&self, question: &Question<'_>) -> Reason {
+        let other = matches!(question.istio.object(), Some(McpObject::Other));
+        if self.declared.is_some() && other { Reason::UnknownMethod } else { Reason::NotAllowed }
+    }
+}
+
+/// Why a rule that can refuse does so; none where it does not.
+fn refusal(effect: Effect, says: Says, scope: &Scope<'_>) -> Option<Reason> {
+    let (about, holds) = (settle(says.about, scope), settle(says.holds, scope));
+    if effect == Effect::Deny {
+        return match about {
+            Truth::True => Some(Reason::DeniedByRule),
+            Truth::Failed => Some(Reason::Undecidable),
+            Truth::False | Truth::Unknown => None,
+        };
+    }
+    // A requirement that may not be about the call, or may still hold, refuses nothing yet.
+    let concerns = matches!(about, Truth::True | Truth::Failed);
+    (concerns && matches!(holds, Truth::False | Truth::Failed)).then_some(Reason::RequirementNotMet)
+}
+
+/// Whether a rule that can permit does so: surely, or as far as this phase can know.
+fn permits(says: Says, scope: &Scope<'_>) -> bool {
+    matches!(settle(says.about, scope), Truth::True | Truth::Unknown)
+}

@@ -1,0 +1,299 @@
+//! The one table of CEL names: path, type, when it is known, and what it means. Docs, schema and `check` come from it.
+//!
+//! A name that is not here does not compile. Nothing is read here; `scope` looks the values up.
+
+use super::cel::Ty;
+
+/// A leaf of the table: something that has a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Name {
+    SpiffeId,
+    TrustDomain,
+    SourceNamespace,
+    ServiceAccount,
+    SourceAddress,
+    Service,
+    DestinationNamespace,
+    Port,
+    HttpMethod,
+    Path,
+    Host,
+    Headers,
+    Jwt,
+    McpMethod,
+    McpVersion,
+    McpSession,
+    McpPhase,
+    ToolName,
+    ToolArguments,
+    ToolTarget,
+    PromptName,
+    PromptArguments,
+    ResourceName,
+    ResourceUri,
+}
+
+/// A node of the table: something that `has()` may ask for, but that has no value of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Group {
+    Source,
+    Identity,
+    Destination,
+    Request,
+    Mcp,
+    Tool,
+    Prompt,
+    Resource,
+}
+
+/// What stands behind a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    Leaf(Name),
+    Group(Group),
+    /// Reserved: using it is an error that says so.
+    Later,
+}
+
+/// When a name has a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// For every call.
+    Always,
+    /// Where the caller's identity has Istio's shape.
+    IstioIdentity,
+    /// For HTTP requests.
+    Http,
+    /// Where the request carries a valid token.
+    Token,
+    /// For MCP calls.
+    Mcp,
+    /// For MCP calls where the server or caller said it.
+    McpIfSaid,
+    /// For calls of its own kind; in lists, for each entry.
+    OwnKind,
+    /// For calls of its own kind; not known in lists, where a rule over it is neither true nor false.
+    OwnKindNotInLists,
+    /// Not yet: an expression that uses it does not compile.
+    Later,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The path, as written in expressions.
+    pub path: &'static str,
+    /// CEL type; none for what only groups others.
+    pub ty: Option<Ty>,
+    /// When it has a value.
+    pub known: Known,
+    /// What it is.
+    pub doc: &'static str,
+    pub(super) entry: Entry,
+}
+
+const fn leaf(path: &'static str, name: Name, ty: Ty, known: Known, doc: &'static str) -> Row {
+    Row { path, ty: Some(ty), known, doc, entry: Entry::Leaf(name) }
+}
+
+const fn group(path: &'static str, group: Group, known: Known, doc: &'static str) -> Row {
+    Row { path, ty: None, known, doc, entry: Entry::Group(group) }
+}
+
+/// Every name, in the order of the reference.
+pub const TABLE: &[Row] = &[
+    group("source", Group::Source, Known::Always, "who calls, as its certificate proves"),
+    leaf("source.spiffeId", Name::SpiffeId, Ty::Str, Known::Always, "SPIFFE ID of the caller, with spiffe://"),
+    group("source.identity", Group::Identity, Known::IstioIdentity, "parts of an identity of Istio's shape"),
+    leaf("source.identity.trustDomain", Name::TrustDomain, Ty::Str, Known::IstioIdentity, "trust domain of the caller"),
+    leaf("source.identity.namespace", Name::SourceNamespace, Ty::Str, Known::IstioIdentity, "namespace of the caller"),
+    leaf(
+        "source.identity.serviceAccount",
+        Name::ServiceAccount,
+        Ty::Str,
+        Known::IstioIdentity,
+        "service account of the caller",
+    ),
+    leaf("source.address", Name::SourceAddress, Ty::Str, Known::Always, "IP address of the caller, without port"),
+    group("destination", Group::Destination, Known::Always, "what the call is addressed to"),
+    leaf("destination.service", Name::Service, Ty::Str, Known::Always, "name of the Service"),
+    leaf("destination.namespace", Name::DestinationNamespace, Ty::Str, Known::Always, "namespace of the Service"),
+    leaf("destination.port", Name::Port, Ty::Int, Known::Always, "port of the Service"),
+    group("request", Group::Request, Known::Http, "the HTTP request that carries the call"),
+    leaf("request.method", Name::HttpMethod, Ty::Str, Known::Http, "HTTP method"),
+    leaf("request.path", Name::Path, Ty::Str, Known::Http, "normalised path, without query"),
+    leaf("request.host", Name::Host, Ty::Str, Known::Http, "host, lower case, with the port if one was sent"),
+    leaf(
+        "request.headers",
+        Name::Headers,
+        Ty::Map,
+        Known::Http,
+        "headers by name in lower case; repeated ones joined by a comma",
+    ),
+    leaf("jwt", Name::Jwt, Ty::Map, Known::Token, "claims of the verified token: jwt.sub, jwt[\"https://x/y\"]"),
+    group("mcp", Group::Mcp, Known::Mcp, "the MCP message"),
+    leaf("mcp.methodName", Name::McpMethod, Ty::Str, Known::Mcp, "method; in lists, that of the call an entry offers"),
+    leaf("mcp.protocolVersion", Name::McpVersion, Ty::Str, Known::McpIfSaid, "protocol version, where known"),
+    leaf("mcp.sessionId", Name::McpSession, Ty::Str, Known::McpIfSaid, "keyed hash of the session id, never the id"),
+    leaf("mcp.phase", Name::McpPhase, Ty::Str, Known::Mcp, "list, call or result"),
+    group("mcp.tool", Group::Tool, Known::OwnKind, "the tool that is called or listed"),
+    leaf("mcp.tool.name", Name::ToolName, Ty::Str, Known::OwnKind, "name of the tool"),
+    leaf("mcp.tool.arguments", Name::ToolArguments, Ty::Map, Known::OwnKindNotInLists, "arguments, {} where absent"),
+    leaf("mcp.tool.target", Name::ToolTarget, Ty::Str, Known::OwnKind, "name of the Service that has the tool"),
+    group("mcp.prompt", Group::Prompt, Known::OwnKind, "the prompt that is fetched or listed"),
+    leaf("mcp.prompt.name", Name::PromptName, Ty::Str, Known::OwnKind, "name of the prompt"),
+    leaf("mcp.prompt.arguments", Name::PromptArguments, Ty::Map, Known::OwnKindNotInLists, "arguments of the prompt"),
+    group("mcp.resource", Group::Resource, Known::OwnKind, "the resource that is read or listed"),
+    leaf("mcp.resource.name", Name::ResourceName, Ty::Str, Known::OwnKind, "URI of the resource, as sent"),
+    leaf("mcp.resource.uri", Name::ResourceUri, Ty::Str, Known::OwnKind, "URI of the resource, normalised"),
+    Row { path: "mcp.task.id", ty: None, known: Known::Later, doc: "id of the task", entry: Entry::Later },
+];
+
+/// Names that agentgateway documents and that are not here, with the nearest that is; empty: nothing comes near.
+/// A trailing `.*` stands for everything below.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("mcp.resource.target", "mcp.tool.target"),
+    ("mcp.prompt.target", "destination.service"),
+    ("mcp.task.*", ""),
+    ("mcp.tool.result", ""),
+    ("mcp.tool.error", ""),
+    ("request.uri", "request.path"),
+    ("request.pathAndQuery", "request.path"),
+    ("request.scheme", ""),
+    ("request.version", ""),
+    ("request.body", "mcp.tool.arguments"),
+    ("request.bodyPrefix", "mcp.tool.arguments"),
+    ("request.startTime", ""),
+    ("request.endTime", ""),
+    ("source.port", "source.address"),
+    ("source.rawAddress", "source.address"),
+    ("source.rawPort", "source.address"),
+    ("source.subjectAltNames", "source.spiffeId"),
+    ("source.issuer", "source.identity.trustDomain"),
+    ("source.subject", "source.spiffeId"),
+    ("source.subjectCn", "source.spiffeId"),
+    ("source.certificate", "source.spiffeId"),
+    ("source.unverifiedWorkload.*", "source.identity.serviceAccount"),
+    ("source.connectHeaders", "source.spiffeId"),
+    ("destination.address", "destination.service"),
+    ("destination.hostname", "destination.service"),
+    ("backend.name", "destination.service"),
+    ("backend.*", "destination.service"),
+    ("apiKey.*", "jwt"),
+    ("basicAuth.username", "jwt"),
+    ("env.namespace", "destination.namespace"),
+    ("env.*", ""),
+    ("response.*", ""),
+    ("proxy.*", ""),
+    ("llm.*", ""),
+    ("llmRequest.*", ""),
+    ("extauthz.*", ""),
+    ("extproc.*", ""),
+    ("mcpGuardrails.*", ""),
+    ("metadata.*", ""),
+];
+
+/// The longest row that `segments` begins with, and how many segments it took.
+pub(super) fn resolve(segments: &[&str]) -> Option<(&'static Row, usize)> {
+    let taken = |row: &Row| -> Option<usize> {
+        let mut count = 0;
+        for part in row.path.split('.') {
+            if segments.get(count) != Some(&part) {
+                return None;
+            }
+            count += 1;
+        }
+        Some(count)
+    };
+    TABLE.iter().filter_map(|row| taken(row).map(|count| (row, count))).max_by_key(|(_, count)| *count)
+}
+
+/// What to say of a path that is not in the table.
+pub(super) fn unknown(path: &str) -> String {
+    for (pattern, nearest) in ELSEWHERE {
+        let same = match pattern.strip_suffix(".*") {
+            Some(root) => path == root || path.strip_prefix(root).is_some_and(|rest| rest.starts_with('.')),
+            None => path == *pattern || path.strip_prefix(pattern).is_some_and(|rest| rest.starts_with('.')),
+        };
+        if same && nearest.is_empty() {
+            return format!("`{path}` is a name of agentgateway that is not available here");
+        }
+        if same {
+            return format!(
+                "`{path}` is a name of agentgateway that is not available here; the nearest is `{nearest}`"
+            );
+        }
+    }
+    let nearest = TABLE.iter().filter(|row| row.known != Known::Later).min_by_key(|row| distance(path, row.path));
+    match nearest.filter(|row| distance(path, row.path) <= 1 + path.len() / 3) {
+        Some(row) => format!("unknown name `{path}`; did you mean `{}`?", row.path),
+        None => {
+            let roots: Vec<&str> = TABLE.iter().map(|row| row.path).filter(|path| !path.contains('.')).collect();
+            format!("unknown name `{path}`; names begin with {}", roots.join(", "))
+        }
+    }
+}
+
+/// Edit distance, ASCII case ignored.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.chars().enumerate() {
+        let mut next = Vec::with_capacity(row.len());
+        next.push(i + 1);
+        for (r, pair) in right.iter().zip(row.windows(2)) {
+            let &[diagonal, above] = pair else { continue };
+            let change = diagonal + usize::from(!l.eq_ignore_ascii_case(r));
+            let before = next.last().copied().unwrap_or(i + 1);
+            next.push(change.min(above + 1).min(before + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_resolves_to_itself() {
+        for row in TABLE {
+            let segments: Vec<&str> = row.path.split('.').collect();
+            let (found, count) = resolve(&segments).unwrap();
+            assert_eq!((found.path, count), (row.path, segments.len()));
+        }
+    }
+
+    #[test]
+    fn the_longest_path_wins_and_the_rest_is_left() {
+        let (row, count) = resolve(&["mcp", "tool", "arguments", "owner"]).unwrap();
+        assert_eq!((row.path, count), ("mcp.tool.arguments", 3));
+        assert!(resolve(&["mcp2"]).is_none());
+    }
+
+    #[test]
+    fn a_wrong_name_is_answered_with_the_nearest() {
+        let rows = [
+            ("mcp.tool.nmae", "did you mean `mcp.tool.name`"),
+            ("source.spiffeID", "did you mean `source.spiffeId`"),
+            ("source.principal", "unknown name"),
+            ("mcp.resource.target", "the nearest is `mcp.tool.target`"),
+            ("backend.name", "the nearest is `destination.service`"),
+            ("llm.requestModel", "agentgateway"),
+            ("request.uri.x", "the nearest is `request.path`"),
+            ("zzz", "names begin with source, destination, request, jwt, mcp"),
+        ];
+        for (path, want) in rows {
+            assert!(unknown(path).contains(want), "{path}: {}", unknown(path));
+        }
+    }
+
+    #[test]
+    fn no_name_elsewhere_is_a_name_here() {
+        for (path, nearest) in ELSEWHERE {
+            assert!(TABLE.iter().all(|row| row.path != *path || row.known == Known::Later), "{path}");
+            assert!(nearest.is_empty() || TABLE.iter().any(|row| row.path == *nearest), "{nearest}");
+        }
+    }
+}

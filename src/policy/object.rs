@@ -1,0 +1,202 @@
+use super::matcher::{Absence, Many, Seen};
+use super::pattern::Pattern;
+use super::problems::Problems;
+use super::scope::{Lens, Scope};
+use super::truth::Truth;
+use crate::call::{Call, Knowable, McpObject, ResourceUri};
+use crate::document::agent_policy::{HttpMatch, Protocol, To};
+
+/// One entry of `to`, compiled: about exactly one kind of call.
+#[derive(Debug)]
+pub(super) enum Object {
+    Tools(Many),
+    Prompts(Many),
+    Resources(Many),
+    Methods(Many),
+    /// Operations and skills of A2A, which is not decoded yet: no call matches.
+    A2a,
+    Http(Box<Http>),
+}
+
+/// `to.http`, compiled.
+#[derive(Debug)]
+pub(super) struct Http {
+    methods: Many,
+    paths: Many,
+    hosts: Many,
+}
+
+impl Object {
+    /// Compiles an entry; `path` is that of the entry. None where it is wrong.
+    pub(super) fn compile(to: &To, protocol: Option<Protocol>, path: &str, problems: &mut Problems) -> Option<Self> {
+        let filled = |lists: &[&Vec<String>]| lists.iter().any(|list| !list.is_empty());
+        let kinds = [
+            ("tools", filled(&[&to.tools, &to.not_tools])),
+            ("prompts", filled(&[&to.prompts, &to.not_prompts])),
+            ("resources", filled(&[&to.resources, &to.not_resources])),
+            ("methods", filled(&[&to.methods, &to.not_methods])),
+            ("operations", filled(&[&to.operations, &to.not_operations, &to.skills, &to.not_skills])),
+            ("http", to.http.is_some()),
+        ];
+        let named: Vec<&str> = kinds.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
+        let kind = match named.as_slice() {
+            [] => {
+                problems.error(path, "names nothing: leave `to` out for every call, or name a field");
+                return None;
+            }
+            [kind] => *kind,
+            several => {
+                let several = several.join(" and ");
+                problems.error(path, format_args!("{several} are different kinds of call: write one entry for each"));
+                return None;
+            }
+        };
+        check_protocol(kind, protocol, path, problems);
+        let plain = Pattern::parse;
+        Some(match kind {
+            "tools" => Self::Tools(problems.many((path, kind), (&to.tools, &to.not_tools), plain)),
+            "prompts" => Self::Prompts(problems.many((path, kind), (&to.prompts, &to.not_prompts), plain)),
+            "resources" => Self::Resources(problems.many((path, kind), (&to.resources, &to.not_resources), plain)),
+            "methods" => Self::Methods(problems.many((path, kind), (&to.methods, &to.not_methods), plain)),
+            "operations" => {
+                problems.many((path, kind), (&to.operations, &to.not_operations), plain);
+                problems.many((path, "skills"), (&to.skills, &to.not_skills), plain);
+                Self::A2a
+            }
+            _ => Self::Http(Box::new(Http::compile(to.http.as_ref()?, &format!("{path}.http"), problems))),
+        })
+    }
+
+    /// Whether requests on a plain port can match.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self, Self::Http(_))
+    }
+
+    /// Whether the call matches. `absence` says what a value that cannot be known counts for, and with that whether
+    /// the rule refuses or permits.
+    pub(super) fn truth(&self, scope: &Scope<'_>, absence: Absence) -> Truth {
+        match self {
+            Self::A2a => Truth::False,
+            Self::Http(http) => http.truth(scope, absence),
+            // Any call: it may be of this kind or of another.
+            _ if scope.any_call() => self.of_any_call(),
+            Self::Methods(many) => match scope.facts.call {
+                Call::Mcp(_) if absence == Absence::Misses && unnamed_raw(scope) => Truth::False,
+                Call::Mcp(_) => many.truth(Seen::Value(scope.method), absence),
+                Call::Http | Call::Tcp => Truth::False,
+            },
+            Self::Tools(many) => match scope.object() {
+                Some(McpObject::Tool { name, .. }) => many.truth(seen(name), absence),
+                _ => Truth::False,
+            },
+            Self::Prompts(many) => match scope.object() {
+                Some(McpObject::Prompt { name, .. }) => many.truth(seen(name), absence),
+                _ => Truth::False,
+            },
+            Self::Resources(many) => match scope.object() {
+                Some(McpObject::Resource(Knowable::Known(uri))) => resource(many, uri, absence).into(),
+                Some(McpObject::Resource(Knowable::Unknown)) => many.truth(Seen::Unknown, absence),
+                _ => Truth::False,
+            },
+        }
+    }
+
+    fn of_any_call(&self) -> Truth {
+        match self {
+            Self::Methods(many) => many.truth(Seen::Unknown, Absence::Misses),
+            Self::Tools(many) | Self::Prompts(many) | Self::Resources(many) if many.is_never() => Truth::False,
+            Self::Tools(_) | Self::Prompts(_) | Self::Resources(_) => Truth::Unknown,
+            Self::A2a | Self::Http(_) => Truth::False,
+        }
+    }
+}
+
+fn check_protocol(kind: &str, protocol: Option<Protocol>, path: &str, problems: &mut Problems) {
+    let (wrong, speaks) = match protocol {
+        Some(Protocol::Mcp) => (kind == "operations", "MCP"),
+        Some(Protocol::A2a) => (matches!(kind, "tools" | "prompts" | "resources" | "methods"), "A2A"),
+        None => return,
+    };
+    if wrong {
+        let what = if kind == "operations" { "operations and skills" } else { kind };
+        problems.error(path, format_args!("{what} cannot match: the policy's protocol is {speaks}"));
+    }
+}
+
+fn seen(name: &Knowable<std::sync::Arc<str>>) -> Seen<'_> {
+    name.known().map_or(Seen::Unknown, |name| Seen::Value(name))
+}
+
+/// Whether the call names a resource by a URI that normalising changes: two readers may take it for two resources.
+pub(super) fn unnamed_raw(scope: &Scope<'_>) -> bool {
+    matches!(scope.object(), Some(McpObject::Resource(Knowable::Known(uri))) if uri.raw != uri.normal)
+}
+
+/// A rule that permits matches the normal form, or names a raw one exactly: a prefix of a raw URI proves nothing of
+/// what it leads to. One that refuses matches either form.
+fn resource(many: &Many, uri: &ResourceUri, absence: Absence) -> bool {
+    if uri.raw == uri.normal {
+        return many.matches(&uri.normal);
+    }
+    let named = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.is_exactly(&uri.raw));
+    let matched =
+        |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(&uri.normal) || pattern.matches(&uri.raw));
+    match absence {
+        Absence::Misses => named(&many.any) && !matched(&many.none),
+        Absence::Matches => {
+            let excluded = named(&many.none) || many.none.iter().any(|pattern| pattern.matches(&uri.normal));
+            (many.any.is_empty() || matched(&many.any)) && !excluded
+        }
+    }
+}
+
+impl Http {
+    fn compile(http: &HttpMatch, path: &str, problems: &mut Problems) -> Self {
+        if *http == HttpMatch::default() {
+            problems.error(path, "names nothing: write `paths: [\"*\"]` for every request");
+        }
+        let host = |text: &str| Pattern::parse(text).map(|pattern| pattern.to_lower_case());
+        Self {
+            methods: problems.many((path, "methods"), (&http.methods, &http.not_methods), Pattern::parse),
+            paths: problems.many((path, "paths"), (&http.paths, &http.not_paths), path_pattern),
+            hosts: problems.many((path, "hosts"), (&http.hosts, &http.not_hosts), host),
+        }
+    }
+
+    fn truth(&self, scope: &Scope<'_>, absence: Absence) -> Truth {
+        match scope.lens {
+            // What a caller could send on an MCP port beside MCP lets no MCP session begin.
+            Lens::AnyCall => return Truth::False,
+            Lens::Anything => return Truth::Unknown,
+            Lens::Call | Lens::List => {}
+        }
+        match (scope.facts.call, scope.facts.request) {
+            (Call::Http, Some(head)) => self
+                .methods
+                .truth(Seen::Value(head.method.as_str()), absence)
+                .and(|| self.paths.truth(Seen::Value(&head.path), absence))
+                .and(|| self.host(&head.host).into()),
+            // Bytes on TCP may be HTTP to whoever reads them, and what they ask for cannot be known.
+            (Call::Tcp, _) | (Call::Http, None) => absence.truth(),
+            (Call::Mcp(_), _) => Truth::False,
+        }
+    }
+
+    /// A host matches with its port and without.
+    fn host(&self, host: &str) -> bool {
+        let bare = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+        let bare = bare.map_or(host, |(bare, _)| bare);
+        let matches = |pattern: &Pattern| pattern.matches(host) || pattern.matches(bare);
+        (self.hosts.any.is_empty() || self.hosts.any.iter().any(matches)) && !self.hosts.none.iter().any(matches)
+    }
+}
+
+fn path_pattern(text: &str) -> Result<Pattern, String> {
+    if text.contains('{') || text.contains('}') {
+        return Err(format!("`{text}`: path templates are not available; write `pre*`, `*suf` or the whole path"));
+    }
+    if text.contains('?') {
+        return Err(format!("`{text}`: paths are matched without their query"));
+    }
+    Pattern::parse(text)
+}

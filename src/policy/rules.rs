@@ -1,0 +1,167 @@
+use std::sync::Arc;
+
+use super::cel::Meter;
+use super::decision::{Decision, Denial, Permit, Reason, Shadow};
+use super::explain::{self, Explanation};
+use super::hint;
+use super::judge::{Bench, Court, Question, Verdict};
+use super::{Facts, Revision};
+use crate::call::{Call, McpObject};
+use crate::config::limits::CEL_BUDGET;
+use crate::document::Meta;
+use crate::document::agent_policy::{AgentPolicySpec, DenialForm, Protocol};
+use crate::document::authorization_policy::AuthorizationPolicySpec;
+
+/// The documents that are about one port, as `mesh` selected them.
+#[derive(Debug, Clone, Default)]
+pub struct RuleSet<'a> {
+    /// What an Enforce AgentPolicy or the port's `appProtocol` calls the port; none: plain HTTP or TCP.
+    pub declared: Option<Protocol>,
+    /// AgentPolicies of the target, DryRun ones too.
+    pub agent: Vec<(&'a Meta, &'a AgentPolicySpec)>,
+    /// AuthorizationPolicies attached by `targetRefs`; never selector ones.
+    pub istio: Vec<(&'a Meta, &'a AuthorizationPolicySpec)>,
+}
+
+/// The compiled rules of one port. Immutable: decisions depend on nothing but these and the facts.
+#[derive(Debug)]
+pub struct Rules {
+    pub(super) revision: Revision,
+    pub(super) state: State,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// Everything is refused, for this reason.
+    Closed(Reason),
+    /// Rules decide.
+    Open(Box<Open>),
+}
+
+#[derive(Debug)]
+pub(super) struct Open {
+    /// The rules in force; with those of DryRun policies, which say only what they would do.
+    pub(super) court: Court,
+    /// The wording of refusals by default.
+    pub(super) form: DenialForm,
+}
+
+impl Rules {
+    /// Refuses everything until the documents are mended; `reason` is for operators.
+    pub fn closed(reason: impl Into<String>) -> Self {
+        let reason: Arc<str> = reason.into().into();
+        Self { revision: Revision::of(reason.as_bytes()), state: State::Closed(Reason::Closed(reason)) }
+    }
+
+    /// Refuses everything, as this process has no documents yet.
+    pub fn no_documents() -> Self {
+        Self { revision: Revision::of(b""), state: State::Closed(Reason::NoDocuments) }
+    }
+
+    /// The documents that decide: equal documents, equal revision.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Decides on one call: deny, require, allow, then the default.
+    pub fn decide(&self, facts: &Facts<'_>) -> Decision {
+        let open = match &self.state {
+            State::Closed(reason) => return Decision::Deny(Denial::closed(reason.clone())),
+            State::Open(open) => open,
+        };
+        let facts = &open.seen(facts);
+        let question = Question::of(facts);
+        let verdict = open.court.judge(&question, Bench::Enforced, &mut Meter::new(CEL_BUDGET));
+        let shadow = open.shadow(&question);
+        let rule = verdict.rule.map(|rule| rule.name.clone());
+        let Some(reason) = verdict.refused.clone() else {
+            return Decision::Allow(Permit::new(rule, self.revision, shadow));
+        };
+        let hint = match (&reason, open.court.declared) {
+            (Reason::NoAgentPolicy, Some(declared)) => Some(hint::smallest_policy(declared, facts)),
+            _ => None,
+        };
+        Decision::Deny(Denial { form: open.form(&verdict, &reason, facts), reason, rule, shadow, hint })
+    }
+
+    /// Whether one entry of a list is shown: `facts.call` names it, and whatever arguments it has are taken as unknown.
+    /// An entry is hidden only where every call of it is surely refused.
+    pub fn visible(&self, facts: &Facts<'_>) -> bool {
+        match &self.state {
+            State::Closed(_) => false,
+            State::Open(open) => open.visible(&open.seen(facts)),
+        }
+    }
+
+    /// The decision taken apart, rule by rule.
+    pub fn explain(&self, facts: &Facts<'_>) -> Explanation {
+        match &self.state {
+            State::Closed(reason) => Explanation::closed(reason.clone(), self.revision),
+            State::Open(open) => explain::explain(&open.court, &Question::of(&open.seen(facts)), self.revision),
+        }
+    }
+
+    /// Whether any rule looks at the claims of a token.
+    pub fn reads_jwt(&self) -> bool {
+        let State::Open(open) = &self.state else { return false };
+        open.court.agent.iter().any(super::rule::Rule::reads_jwt)
+    }
+
+    /// Whether this is a plain port that no rule in force is about: everything goes through.
+    pub fn is_open(&self) -> bool {
+        let State::Open(open) = &self.state else { return false };
+        let court = &open.court;
+        let ruled = court.agent.iter().any(|rule| Bench::Enforced.has(rule.force));
+        court.declared.is_none() && !ruled && court.istio.is_empty() && !court.istio_allow
+    }
+
+    /// False only where this peer is surely refused whatever it sends, with whatever token: the one case in which the
+    /// answer may be HTTP 403 instead of the protocol's own.
+    pub fn may_ever_admit(&self, facts: &Facts<'_>) -> bool {
+        let State::Open(open) = &self.state else { return false };
+        let facts = &open.seen(facts);
+        let question = Question::of_anything(facts);
+        open.court.judge(&question, Bench::Enforced, &mut Meter::new(CEL_BUDGET)).refused.is_none()
+    }
+}
+
+impl Open {
+    /// On a port that nothing in force declares, an MCP call is the HTTP request that carries it.
+    fn seen<'a>(&self, facts: &Facts<'a>) -> Facts<'a> {
+        let plain = self.court.declared.is_none() && matches!(facts.call, Call::Mcp(_));
+        Facts { call: if plain { &Call::Http } else { facts.call }, ..*facts }
+    }
+
+    fn visible(&self, facts: &Facts<'_>) -> bool {
+        let question = Question::of_entry(facts);
+        self.court.judge(&question, Bench::Enforced, &mut Meter::new(CEL_BUDGET)).refused.is_none()
+    }
+
+    fn shadow(&self, question: &Question<'_>) -> Option<Shadow> {
+        if self.court.dry_run == 0 {
+            return None;
+        }
+        let verdict = self.court.judge(question, Bench::WithDryRun, &mut Meter::new(CEL_BUDGET));
+        Some(Shadow { refused: verdict.refused, rule: verdict.rule.map(|rule| rule.name.clone()) })
+    }
+
+    /// How a refusal is worded: as the policy of the rule that refused says; for the default, `Auto` unless all agree.
+    fn form(&self, verdict: &Verdict<'_>, reason: &Reason, facts: &Facts<'_>) -> DenialForm {
+        let form = verdict.rule.map_or(self.form, |rule| rule.form);
+        if form != DenialForm::Auto {
+            return form;
+        }
+        let named = match facts.call {
+            Call::Mcp(call) => call.name().is_some() && !matches!(call.object, McpObject::Base | McpObject::Other),
+            Call::Http | Call::Tcp => false,
+        };
+        let secret = named && *reason != Reason::NoAgentPolicy && !self.visible(facts);
+        if secret { DenialForm::Hidden } else { DenialForm::Disclosed }
+    }
+}
+
+impl Denial {
+    fn closed(reason: Reason) -> Self {
+        Self { reason, rule: None, form: DenialForm::Disclosed, shadow: None, hint: None }
+    }
+}

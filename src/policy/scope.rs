@@ -1,0 +1,198 @@
+use std::borrow::Cow;
+
+use super::cel::{Fault, Stop, Val};
+use super::facts::Facts;
+use super::names::{Group, Name};
+use crate::call::{Call, Knowable, McpCall, McpObject, Object, Phase};
+
+/// How much of the call is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lens {
+    /// All of it: a rule that is neither true nor false has failed.
+    Call,
+    /// A list request, or one entry of a list: names may be known, arguments are not.
+    List,
+    /// Any call that this caller could make with this token: nothing of the call is known, nor of its HTTP request.
+    AnyCall,
+    /// Anything that this peer could send, with any token.
+    Anything,
+}
+
+/// The facts as rules see them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope<'a> {
+    pub(super) facts: Facts<'a>,
+    pub(super) lens: Lens,
+    /// The MCP method that rules are asked about: for a list entry, that of the call it offers.
+    pub(super) method: &'a str,
+}
+
+/// Whether a name has a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Has {
+    Yes,
+    No,
+    Unknown,
+}
+
+const ABSENT: Stop = Stop::Error(Fault::Absent);
+
+impl<'a> Scope<'a> {
+    /// The call as it is.
+    pub(super) fn of(facts: &Facts<'a>, lens: Lens) -> Self {
+        let method = if let Call::Mcp(call) = facts.call { &*call.method } else { "" };
+        Self { facts: *facts, lens, method }
+    }
+
+    /// Whether nothing of the call itself is known.
+    pub(super) fn any_call(&self) -> bool {
+        matches!(self.lens, Lens::AnyCall | Lens::Anything)
+    }
+
+    pub(super) fn mcp(&self) -> Option<&'a McpCall> {
+        if let Call::Mcp(call) = self.facts.call { Some(call) } else { None }
+    }
+
+    /// The object of an MCP call; none where the call is not MCP.
+    pub(super) fn object(&self) -> Option<&'a McpObject> {
+        self.mcp().map(|call| &call.object)
+    }
+
+    fn token_unknown(&self) -> bool {
+        self.lens == Lens::Anything
+    }
+
+    /// Base methods are judged by what could be called: nothing of that is known.
+    fn of_base(&self) -> bool {
+        matches!(self.object(), Some(McpObject::Base)) && self.lens != Lens::Call
+    }
+
+    pub(super) fn has(&self, name: Name) -> Has {
+        match self.value(name) {
+            Ok(_) => Has::Yes,
+            Err(Stop::Unknown) if self.kind_known(name) => Has::Yes,
+            Err(Stop::Unknown) => Has::Unknown,
+            Err(Stop::Error(_)) => Has::No,
+        }
+    }
+
+    /// Whether the call is surely one that has `name`, though its value is not known.
+    fn kind_known(&self, name: Name) -> bool {
+        if self.any_call() || self.of_base() {
+            return false;
+        }
+        matches!(
+            (name, self.object()),
+            (Name::ToolName | Name::ToolArguments, Some(McpObject::Tool { .. }))
+                | (Name::PromptName | Name::PromptArguments, Some(McpObject::Prompt { .. }))
+                | (Name::ResourceName | Name::ResourceUri, Some(McpObject::Resource(_)))
+        )
+    }
+
+    pub(super) fn has_group(&self, group: Group) -> Has {
+        let known = |there: bool| if there { Has::Yes } else { Has::No };
+        let own_kind = |test: fn(&McpObject) -> bool| {
+            if self.any_call() || self.of_base() { Has::Unknown } else { known(self.object().is_some_and(test)) }
+        };
+        match group {
+            Group::Source | Group::Destination => Has::Yes,
+            Group::Identity => known(self.facts.peer.id().istio().is_some()),
+            Group::Request if self.any_call() => Has::Unknown,
+            Group::Request => known(self.facts.request.is_some()),
+            Group::Mcp if self.any_call() && self.mcp().is_none() => Has::Unknown,
+            Group::Mcp => known(self.mcp().is_some()),
+            Group::Tool => own_kind(|object| matches!(object, McpObject::Tool { .. })),
+            Group::Prompt => own_kind(|object| matches!(object, McpObject::Prompt { .. })),
+            Group::Resource => own_kind(|object| matches!(object, McpObject::Resource(_))),
+        }
+    }
+
+    /// The value of a name; `Unknown` where this phase does not know it, an error where the call has none.
+    pub(super) fn value(&self, name: Name) -> Result<Val<'a>, Stop> {
+        let peer = self.facts.peer;
+        let istio = || peer.id().istio().ok_or(ABSENT);
+        match name {
+            Name::SpiffeId => Ok(Val::text(peer.id().uri())),
+            Name::TrustDomain => istio().map(|_| Val::text(peer.id().trust_domain().as_str())),
+            Name::SourceNamespace => istio().map(|id| Val::text(&id.namespace)),
+            Name::ServiceAccount => istio().map(|id| Val::text(&id.service_account)),
+            Name::SourceAddress => Ok(Val::Str(Cow::Owned(peer.addr().ip().to_canonical().to_string()))),
+            Name::Service | Name::DestinationNamespace | Name::Port => Ok(self.destination(name)),
+            Name::HttpMethod | Name::Path | Name::Host | Name::Headers => self.request(name),
+            Name::Jwt if self.token_unknown() => Err(Stop::Unknown),
+            Name::Jwt => self.facts.claims.map(|claims| Val::JsonMap(claims.object())).ok_or(ABSENT),
+            Name::McpMethod | Name::McpVersion | Name::McpSession | Name::McpPhase => self.message(name),
+            Name::ToolName
+            | Name::ToolArguments
+            | Name::ToolTarget
+            | Name::PromptName
+            | Name::PromptArguments
+            | Name::ResourceName
+            | Name::ResourceUri => self.named(name),
+        }
+    }
+
+    fn destination(&self, name: Name) -> Val<'a> {
+        let destination = self.facts.destination;
+        match name {
+            Name::Port => Val::Int(destination.port.into()),
+            Name::DestinationNamespace => Val::text(&destination.namespace),
+            _ => Val::text(&destination.service),
+        }
+    }
+
+    fn request(&self, name: Name) -> Result<Val<'a>, Stop> {
+        if self.any_call() {
+            return Err(Stop::Unknown);
+        }
+        let head = self.facts.request.ok_or(ABSENT)?;
+        Ok(match name {
+            Name::HttpMethod => Val::text(head.method.as_str()),
+            Name::Path => Val::text(&head.path),
+            Name::Host => Val::text(&head.host),
+            _ => Val::Headers(&head.headers),
+        })
+    }
+
+    fn message(&self, name: Name) -> Result<Val<'a>, Stop> {
+        if self.any_call() {
+            return Err(Stop::Unknown);
+        }
+        let call = self.mcp().ok_or(ABSENT)?;
+        match name {
+            Name::McpVersion => call.version.as_deref().map(Val::text).ok_or(ABSENT),
+            Name::McpSession => call.session.as_deref().map(Val::text).ok_or(ABSENT),
+            Name::McpPhase if self.lens == Lens::List && !self.of_base() => Ok(Val::text(Phase::List.as_str())),
+            Name::McpPhase => Ok(Val::text(call.phase().as_str())),
+            _ => Ok(Val::text(self.method)),
+        }
+    }
+
+    /// What the call names: tool, prompt or resource.
+    fn named(&self, name: Name) -> Result<Val<'a>, Stop> {
+        if self.any_call() || self.of_base() {
+            return Err(Stop::Unknown);
+        }
+        match (name, self.object().ok_or(ABSENT)?) {
+            (Name::ToolName, McpObject::Tool { name, .. }) | (Name::PromptName, McpObject::Prompt { name, .. }) => {
+                name.known().map(|name| Val::text(name)).ok_or(Stop::Unknown)
+            }
+            (Name::ToolArguments, McpObject::Tool { arguments, .. })
+            | (Name::PromptArguments, McpObject::Prompt { arguments, .. }) => self.arguments(arguments),
+            (Name::ToolTarget, McpObject::Tool { .. }) => Ok(Val::text(&self.facts.destination.service)),
+            (Name::ResourceName, McpObject::Resource(uri)) => {
+                uri.known().map(|uri| Val::text(&uri.raw)).ok_or(Stop::Unknown)
+            }
+            (Name::ResourceUri, McpObject::Resource(uri)) => {
+                uri.known().map(|uri| Val::text(&uri.normal)).ok_or(Stop::Unknown)
+            }
+            _ => Err(ABSENT),
+        }
+    }
+
+    /// In lists never known, even where the caller has them: a list entry is one for every call of it.
+    fn arguments(&self, arguments: &'a Knowable<std::sync::Arc<Object>>) -> Result<Val<'a>, Stop> {
+        let known = arguments.known().filter(|_| self.lens != Lens::List);
+        known.map(|arguments| Val::JsonMap(arguments)).ok_or(Stop::Unknown)
+    }
+}

@@ -1,0 +1,271 @@
+//! Stage 10: what a caller is told. The only place that chooses a status; nothing internal goes out from here.
+
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+
+use super::stages::Refused;
+use crate::call::{Call, McpCall};
+use crate::document::agent_policy::DenialForm;
+use crate::fault::{Blame, Faulty, Retry, Stage};
+use crate::intake::{Answer, text_body};
+use crate::policy::Denial;
+use crate::telemetry::RecordGuard;
+use crate::wire::jsonrpc::Id;
+use crate::wire::mcp::{UnknownName, denial};
+
+/// Under which an operator finds the record of a refused call.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-agent-waypoint-request-id");
+/// JSON-RPC's internal error.
+const INTERNAL_ERROR: i64 = -32603;
+/// What MCP servers say of a session that they do not know (the TypeScript and Python SDKs alike).
+const SESSION_NOT_FOUND: i64 = -32600;
+
+/// What goes wrong between decoding and the upstream's answer, beyond what other stages report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ProxyFault {
+    /// The target went away between two requests of one connection.
+    #[error("the destination is gone")]
+    TargetGone,
+    /// Another caller's, unknown or forgotten: not told apart.
+    #[error("Session not found")]
+    SessionUnknown,
+    /// Another version than the session agreed on.
+    #[error("MCP-Protocol-Version is not the session's")]
+    VersionChanged,
+    /// A response to no request of ours.
+    #[error("no request of the server is outstanding")]
+    UnexpectedResponse,
+    /// Over the memory budget.
+    #[error("too much is being decoded")]
+    OverBudget,
+    /// The upstream's answer cannot be read, or is not the answer to what was asked.
+    #[error("the upstream's answer cannot be passed on")]
+    BadAnswer,
+    /// A server's answer to nothing that was asked.
+    #[error("an answer to no request")]
+    UnaskedAnswer,
+    /// TLS in a tunnel to an HTTP port.
+    #[error("TLS inside the tunnel to an HTTP port")]
+    TlsInTunnel,
+    /// Neither HTTP/1.1 nor HTTP/2 in a tunnel to an HTTP port.
+    #[error("not HTTP on an HTTP port")]
+    NotHttp,
+    /// The server offers no stream.
+    #[error("no stream is offered here")]
+    NoStream,
+    /// Declared, and not built: refused rather than passed undecoded.
+    #[error("this protocol is not decoded yet")]
+    NotDecoded,
+    /// Path or host cannot be written on the way out.
+    #[error("the request cannot be forwarded as it was decided on")]
+    Unsendable,
+    /// The answer streamed until its call was no longer permitted.
+    #[error("no longer permitted")]
+    Revoked,
+}
+
+impl ProxyFault {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::TargetGone | Self::SessionUnknown => StatusCode::NOT_FOUND,
+            Self::VersionChanged | Self::Unsendable | Self::TlsInTunnel | Self::NotHttp => StatusCode::BAD_REQUEST,
+            Self::UnexpectedResponse => StatusCode::ACCEPTED,
+            Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadAnswer | Self::UnaskedAnswer => StatusCode::BAD_GATEWAY,
+            Self::NoStream => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotDecoded => StatusCode::NOT_IMPLEMENTED,
+            Self::Revoked => StatusCode::FORBIDDEN,
+        }
+    }
+}
+
+impl Faulty for ProxyFault {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::SessionUnknown
+            | Self::VersionChanged
+            | Self::UnexpectedResponse
+            | Self::Unsendable
+            | Self::TlsInTunnel
+            | Self::NotHttp => Blame::Caller,
+            Self::BadAnswer | Self::UnaskedAnswer | Self::NoStream => Blame::Upstream,
+            Self::TargetGone | Self::Revoked => Blame::Policy,
+            Self::OverBudget | Self::NotDecoded => Blame::Waypoint,
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        if matches!(self, Self::BadAnswer | Self::Revoked) { Retry::Unsafe } else { Retry::Safe }
+    }
+
+    fn stage(&self) -> Stage {
+        match self {
+            Self::TargetGone | Self::Unsendable => Stage::Route,
+            Self::BadAnswer | Self::UnaskedAnswer | Self::NoStream | Self::Revoked => Stage::Forward,
+            Self::TlsInTunnel | Self::NotHttp => Stage::Read,
+            Self::SessionUnknown
+            | Self::VersionChanged
+            | Self::UnexpectedResponse
+            | Self::OverBudget
+            | Self::NotDecoded => Stage::Decode,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::TargetGone => "target_gone",
+            Self::SessionUnknown => "session_unknown",
+            Self::VersionChanged => "version_changed",
+            Self::UnexpectedResponse => "unexpected_response",
+            Self::OverBudget => "over_budget",
+            Self::BadAnswer => "bad_answer",
+            Self::UnaskedAnswer => "unasked_answer",
+            Self::TlsInTunnel => "tls_in_tunnel",
+            Self::NotHttp => "not_http",
+            Self::NoStream => "no_stream",
+            Self::NotDecoded => "not_decoded",
+            Self::Unsendable => "unsendable",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// A whole JSON answer; the record ends with it.
+pub(super) fn json(mut record: RecordGuard, status: StatusCode, body: Vec<u8>) -> Answer {
+    record.status(status);
+    record.meter().sent(body.len());
+    let mut response = Response::new(text_body(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    name_record(&record, &mut response);
+    Answer::Response(response)
+}
+
+/// A status with a line of text; the record ends with it.
+pub(super) fn text(mut record: RecordGuard, status: StatusCode, text: &str) -> Answer {
+    record.status(status);
+    let body = if status == StatusCode::ACCEPTED { String::new() } else { format!("{text}\n") };
+    record.meter().sent(body.len());
+    let mut response = Response::new(text_body(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    match status {
+        StatusCode::ACCEPTED => {}
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(ALLOW, HeaderValue::from_static("POST, DELETE"));
+        }
+        _ => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        }
+    }
+    name_record(&record, &mut response);
+    Answer::Response(response)
+}
+
+/// A fault of ours on the way, for a plain HTTP caller.
+pub(super) fn fault(mut record: RecordGuard, fault: &dyn Faulty) -> Answer {
+    record.failed(fault);
+    let status = status_of(fault);
+    text(record, status, told(fault))
+}
+
+/// One of ours, by its own status.
+pub(super) fn proxy_fault(mut record: RecordGuard, fault: ProxyFault) -> Answer {
+    record.failed(&fault);
+    text(record, fault.status(), &fault.to_string())
+}
+
+/// A fault on the way, for an MCP caller whose request can be named.
+pub(super) fn mcp_fault(mut record: RecordGuard, id: Option<&Id>, fault: &dyn Faulty) -> Answer {
+    record.failed(fault);
+    let status = status_of(fault);
+    json(record, status, denial::error(id, INTERNAL_ERROR, told(fault), None))
+}
+
+/// One of ours, for an MCP caller.
+pub(super) fn mcp_proxy_fault(mut record: RecordGuard, id: Option<&Id>, fault: ProxyFault) -> Answer {
+    record.failed(&fault);
+    if fault == ProxyFault::UnexpectedResponse {
+        // Clients take any 4xx on a message that is not a request as the end of their session.
+        return text(record, StatusCode::ACCEPTED, "");
+    }
+    let code = if fault.status().is_client_error() { SESSION_NOT_FOUND } else { INTERNAL_ERROR };
+    json(record, fault.status(), denial::error(id, code, &fault.to_string(), None))
+}
+
+/// A token that is not valid. A missing one is a matter for rules.
+pub(super) fn bad_token(mut record: RecordGuard, fault: &dyn Faulty) -> Answer {
+    record.failed(fault);
+    let answer = text(record, StatusCode::UNAUTHORIZED, "the bearer token is not valid");
+    match answer {
+        Answer::Response(mut response) => {
+            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            Answer::Response(response)
+        }
+        other @ (Answer::Switch { .. } | Answer::Reset) => other,
+    }
+}
+
+/// Policy refused a plain HTTP request.
+pub(super) fn denied(record: RecordGuard) -> Answer {
+    let line = format!("access denied by policy (request {})", record.request_id());
+    text(record, StatusCode::FORBIDDEN, &line)
+}
+
+/// Policy refused an MCP request: HTTP 200 and a JSON-RPC error with the exact id, by which the caller's session lives
+/// on. 403 only where there is no session yet and nothing that this caller could send would ever be permitted.
+pub(super) fn mcp_denied(record: RecordGuard, id: &Id, refused: &Refused, wording: Option<&UnknownName>) -> Answer {
+    let Call::Mcp(call) = &refused.call else { return denied(record) };
+    let facts = refused.asked.facts(&refused.call);
+    let hopeless = call.session.is_none() && !refused.asked.target().rules.may_ever_admit(&facts);
+    let status = if hopeless { StatusCode::FORBIDDEN } else { StatusCode::OK };
+    let body = refusal(&record, id, call, &refused.denial, wording);
+    json(record, status, body)
+}
+
+fn refusal(record: &RecordGuard, id: &Id, call: &McpCall, refused: &Denial, wording: Option<&UnknownName>) -> Vec<u8> {
+    let request_id = record.request_id();
+    let told = denial::Disclosure {
+        reason: refused.reason.as_str(),
+        rule: refused.rule.as_ref().map(|rule| &*rule.rule),
+        policy: refused.rule.as_ref().map(|rule| &*rule.policy),
+        request_id: &request_id,
+    };
+    match refused.form {
+        DenialForm::Hidden => denial::hidden(id, call, wording),
+        DenialForm::ToolError if &*call.method == "tools/call" => denial::tool_error(id, call, &told.sentence()),
+        DenialForm::ToolError | DenialForm::Disclosed | DenialForm::Auto => denial::disclosed(id, &told),
+    }
+}
+
+/// The status for a fault of another stage.
+fn status_of(fault: &dyn Faulty) -> StatusCode {
+    match (fault.blame(), fault.stage()) {
+        (Blame::Caller, _) => match fault.reason() {
+            "body_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+            "body_timeout" => StatusCode::REQUEST_TIMEOUT,
+            _ => StatusCode::BAD_REQUEST,
+        },
+        (Blame::Upstream, Stage::Forward) => StatusCode::BAD_GATEWAY,
+        (Blame::Upstream | Blame::Waypoint, _) => StatusCode::SERVICE_UNAVAILABLE,
+        (Blame::Policy, _) => StatusCode::FORBIDDEN,
+    }
+}
+
+/// What the caller may know of a fault: whose it was, in words that hold nothing of ours.
+fn told(fault: &dyn Faulty) -> &'static str {
+    match (fault.blame(), fault.stage()) {
+        (Blame::Caller, _) => "the request cannot be read",
+        (Blame::Policy, _) => "access denied by policy",
+        (Blame::Upstream, Stage::Forward) => "the upstream failed",
+        (Blame::Upstream, _) => "the upstream cannot be reached",
+        (Blame::Waypoint, _) => "the waypoint cannot serve this now",
+    }
+}
+
+fn name_record<B>(record: &RecordGuard, response: &mut Response<B>) {
+    if let Ok(id) = HeaderValue::from_str(&record.request_id()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+}

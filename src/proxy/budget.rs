@@ -1,0 +1,120 @@
+//! One byte budget for everything held for decoding, with a share per principal: a caller that fills its share is
+//! refused before others are.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::id::WorkloadId;
+
+/// The budget. Cheap to share.
+#[derive(Debug)]
+pub(super) struct Budget {
+    held: Mutex<Held>,
+    total: usize,
+    share: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    total: usize,
+    by_principal: HashMap<WorkloadId, usize>,
+}
+
+/// Bytes held; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Hold {
+    budget: Arc<Budget>,
+    principal: WorkloadId,
+    bytes: usize,
+}
+
+/// Why no more bytes may be held now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum OverBudget {
+    /// This caller holds its whole share.
+    #[error("the caller's share of decoding memory is in use")]
+    Principal,
+    /// All callers together hold everything.
+    #[error("decoding memory is in use")]
+    Total,
+}
+
+impl Budget {
+    /// `total` bytes over all principals, `share` bytes for each.
+    pub(super) fn new(total: usize, share: usize) -> Arc<Self> {
+        Arc::new(Self { held: Mutex::default(), total, share })
+    }
+
+    /// An empty hold for one call of `principal`, to grow as bytes come.
+    pub(super) fn hold(self: &Arc<Self>, principal: &WorkloadId) -> Hold {
+        Hold { budget: Arc::clone(self), principal: principal.clone(), bytes: 0 }
+    }
+
+    /// Bytes held now.
+    pub(super) fn used(&self) -> usize {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+}
+
+impl Hold {
+    /// Takes `bytes` more.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        let mut held = self.budget.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let theirs = held.by_principal.get(&self.principal).copied().unwrap_or(0);
+        if theirs.saturating_add(bytes) > self.budget.share {
+            return Err(OverBudget::Principal);
+        }
+        if held.total.saturating_add(bytes) > self.budget.total {
+            return Err(OverBudget::Total);
+        }
+        held.total += bytes;
+        held.by_principal.insert(self.principal.clone(), theirs + bytes);
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Gives everything back.
+    pub(super) fn release(&mut self) {
+        let mut held = self.budget.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.total -= self.bytes;
+        if let Some(theirs) = held.by_principal.get_mut(&self.principal) {
+            *theirs -= self.bytes;
+            if *theirs == 0 {
+                held.by_principal.remove(&self.principal);
+            }
+        }
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.release();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_refused_before_others_suffer_and_comes_back() {
+        let budget = Budget::new(100, 60);
+        let (a, b) = (WorkloadId::parse("spiffe://td/a").unwrap(), WorkloadId::parse("spiffe://td/b").unwrap());
+        let mut first = budget.hold(&a);
+        first.grow(50).unwrap();
+        let mut second = budget.hold(&a);
+        assert_eq!(second.grow(20), Err(OverBudget::Principal));
+        let mut other = budget.hold(&b);
+        other.grow(50).unwrap();
+        assert_eq!(other.grow(1), Err(OverBudget::Total));
+        drop(first);
+        second.grow(20).unwrap();
+        assert_eq!(budget.used(), 70);
+        drop((second, other));
+        assert_eq!(budget.used(), 0);
+        assert!(budget.held.lock().unwrap().by_principal.is_empty());
+    }
+}

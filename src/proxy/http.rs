@@ -1,0 +1,208 @@
+//! HTTP inside a tunnel: each request finds its target anew, and plain HTTP is decided on and streamed.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use http::{Request as Outgoing, Response, StatusCode, Version};
+
+use super::answer::{self, ProxyFault};
+use super::flow::flow;
+use super::stages::{Asked, Refused, Standing};
+use super::{Shared, mcp, note};
+use crate::call::Call;
+use crate::fault::Faulty;
+use crate::id::Peer;
+use crate::intake::{Answer, Body, BoxedIo, Handler, HeadFault, Request, ResponseBody, Upgrade, text_body};
+use crate::mesh::{PortProtocol, Target, TargetKey};
+use crate::telemetry::{Operation, Protocol, RecordGuard};
+use crate::upstream::{OutBody, Upgraded, UpstreamHttp};
+
+/// Answers the requests of one tunnel.
+#[derive(Debug, Clone)]
+pub(super) struct Calls {
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    key: Arc<TargetKey>,
+}
+
+impl Calls {
+    pub(super) fn new(shared: &Arc<Shared>, peer: Arc<Peer>, target: &Target) -> Self {
+        Self { shared: Arc::clone(shared), peer, key: Arc::new(target.key.clone()) }
+    }
+
+    pub(super) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// A record of a request to `target`.
+    pub(super) fn record(&self, target: &Target) -> RecordGuard {
+        let protocol = if target.protocol == PortProtocol::Mcp { Protocol::Mcp } else { Protocol::Http };
+        let mut record = self.shared.telemetry.begin(&self.peer, protocol);
+        record.site(&note::site(target));
+        record
+    }
+}
+
+impl Handler for Calls {
+    async fn handle(&self, request: Request) -> Answer {
+        let Some(target) = self.shared.published.current().get(&self.key).map(Arc::clone) else {
+            let record = self.shared.telemetry.begin(&self.peer, Protocol::Http);
+            return answer::proxy_fault(record, ProxyFault::TargetGone);
+        };
+        match target.protocol {
+            PortProtocol::Mcp => mcp::serve(self, target, request).await,
+            PortProtocol::A2a => answer::proxy_fault(self.record(&target), ProxyFault::NotDecoded),
+            PortProtocol::Http | PortProtocol::Undeclared => Box::pin(plain(self, target, request)).await,
+            // The port became TCP while this connection was open: its requests are not for TCP rules.
+            PortProtocol::Tcp => answer::proxy_fault(self.record(&target), ProxyFault::TargetGone),
+        }
+    }
+
+    fn fault(&self, fault: &HeadFault) -> Response<ResponseBody> {
+        self.shared.telemetry.metrics().fault(fault);
+        tracing::debug!(peer = %self.peer.id(), target = %self.key, %fault, "request refused before it was decoded");
+        let mut response = Response::new(text_body(format!("{fault}\n")));
+        *response.status_mut() = fault.status();
+        response
+    }
+}
+
+/// What goes out of a plain request.
+struct Plain {
+    body: Body,
+    upgrade: Option<Upgrade>,
+    version: Version,
+}
+
+/// Serves one plain HTTP request.
+pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) -> Answer {
+    let mut record = calls.record(&target);
+    record.protocol(Protocol::Http);
+    record.trace_parent(&request.head.headers);
+    record.operation(Operation::of(&Call::Http, Some(&request.head)));
+    let claims = match &target.tokens {
+        None => None,
+        Some(tokens) => match tokens.verify(&request.head, SystemTime::now()) {
+            Ok(claims) => claims,
+            Err(fault) => return answer::bad_token(record, &fault),
+        },
+    };
+    let Request { head, version, upgrade, body } = request;
+    let asked = Asked::http(Arc::clone(&calls.peer), Arc::clone(&target), head, claims);
+    let permitted = match asked.decoded(Call::Http, Plain { body, upgrade, version }).authorize() {
+        Ok(permitted) => permitted,
+        Err(refused) => return denied(record, &refused),
+    };
+    record.allowed(note::permit(permitted.permit()));
+    let routed = match permitted.route(&calls.shared.upstreams, None) {
+        Ok(routed) => routed,
+        Err(fault) => return answer::fault(record, &fault),
+    };
+    let (plain, endpoint, standing) = routed.depart();
+    record.upstream(&endpoint.id, None);
+    let headers = standing.asked().head().map(|head| head.headers.clone()).unwrap_or_default();
+    let Ok(mut request) = outgoing(standing.asked(), headers, Bytes::new()) else {
+        return answer::proxy_fault(record, ProxyFault::Unsendable);
+    };
+    *request.body_mut() = metered(plain.body, &record);
+    if plain.upgrade.is_some() && target.protocol != PortProtocol::Mcp {
+        return switch(calls, standing, record, &endpoint, request).await;
+    }
+    let version = if target.protocol == PortProtocol::Undeclared && plain.version == Version::HTTP_2 {
+        UpstreamHttp::Http2
+    } else {
+        upstream_version(&target)
+    };
+    match calls.shared.upstreams.send(&endpoint, version, request).await {
+        Ok(response) => stream(calls, standing, record, response),
+        Err(fault) => {
+            tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "upstream failed");
+            answer::fault(record, &fault)
+        }
+    }
+}
+
+fn denied(mut record: RecordGuard, refused: &Refused) -> Answer {
+    record.denied(note::denial(&refused.denial, refused.asked.target()));
+    answer::denied(record)
+}
+
+fn stream(
+    calls: &Calls,
+    standing: Standing,
+    mut record: RecordGuard,
+    response: Response<crate::upstream::InBody>,
+) -> Answer {
+    let (parts, body) = response.into_parts();
+    record.status(parts.status);
+    let body = flow(Arc::clone(&calls.shared), standing, record, body);
+    Answer::Response(Response::from_parts(parts, body))
+}
+
+/// `websocket`: authorized as the GET that it is, then bytes.
+async fn switch(
+    calls: &Calls,
+    standing: Standing,
+    mut record: RecordGuard,
+    endpoint: &Arc<crate::mesh::Endpoint>,
+    request: Outgoing<OutBody>,
+) -> Answer {
+    let protocol = HeaderValue::from_static("websocket");
+    match calls.shared.upstreams.upgrade(endpoint, &protocol, request).await {
+        Ok(Upgraded::Switched { head, io }) => {
+            record.status(StatusCode::SWITCHING_PROTOCOLS);
+            let io: BoxedIo = Box::new(super::watched::Watched::new(io, Arc::clone(&calls.shared), standing, record));
+            Answer::Switch { head, io }
+        }
+        Ok(Upgraded::Declined(response)) => stream(calls, standing, record, response),
+        Err(fault) => answer::fault(record, &fault),
+    }
+}
+
+fn metered(body: Body, record: &RecordGuard) -> OutBody {
+    use http_body_util::BodyExt as _;
+    let meter = record.meter();
+    if http_body::Body::is_end_stream(&body) {
+        return OutBody::empty();
+    }
+    OutBody::stream(body.map_frame(move |frame| {
+        if let Some(data) = frame.data_ref() {
+            meter.received(data.len());
+        }
+        frame
+    }))
+}
+
+/// The request that goes out: the method, path and host that were decided on, with these fields and this body.
+///
+/// A token that was verified here stays here (Istio's `forwardOriginalToken` defaults to false).
+///
+/// # Errors
+/// [`ProxyFault::Unsendable`] where path or host cannot be written: never something else in their place.
+pub(super) fn outgoing(asked: &Asked, mut headers: HeaderMap, body: Bytes) -> Result<Outgoing<OutBody>, ProxyFault> {
+    let mut request = Outgoing::new(OutBody::full(body));
+    let head = asked.head().ok_or(ProxyFault::Unsendable)?;
+    *request.method_mut() = head.method.clone();
+    let path = match &head.query {
+        Some(query) => format!("{}?{query}", head.path),
+        None => head.path.clone(),
+    };
+    *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
+    headers.insert(HOST, HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?);
+    if asked.claims().is_some() {
+        headers.remove(AUTHORIZATION);
+    }
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The version that a target's endpoints are spoken to in.
+pub(super) fn upstream_version(target: &Target) -> UpstreamHttp {
+    if target.upstream_h2() { UpstreamHttp::Http2 } else { UpstreamHttp::Http1 }
+}

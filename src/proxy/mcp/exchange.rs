@@ -1,0 +1,136 @@
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+
+use super::super::answer::{self, ProxyFault};
+use super::super::budget::Hold;
+use super::super::http::Calls;
+use super::super::sessions::{Session, SessionKey};
+use super::super::{Shared, note};
+use crate::call::HttpHead;
+use crate::config::limits;
+use crate::fault::Faulty;
+use crate::id::Peer;
+use crate::intake::{Answer, Body, BodyFault};
+use crate::mesh::Target;
+use crate::policy::Claims;
+use crate::telemetry::{Protocol, RecordGuard};
+use crate::wire::mcp::McpHead;
+
+/// One MCP request and what is known of it before its body: who, to what, with which token, in which session.
+pub(super) struct Exchange {
+    pub(super) shared: Arc<Shared>,
+    pub(super) peer: Arc<Peer>,
+    pub(super) target: Arc<Target>,
+    pub(super) head: HttpHead,
+    pub(super) mcp: McpHead,
+    pub(super) claims: Option<Claims>,
+    pub(super) session: Option<Bound>,
+    pub(super) record: RecordGuard,
+}
+
+/// A session that is this caller's.
+#[derive(Debug, Clone)]
+pub(super) struct Bound {
+    pub(super) key: SessionKey,
+    pub(super) session: Arc<Session>,
+}
+
+impl Exchange {
+    /// Verifies the token and looks the session up.
+    ///
+    /// # Errors
+    /// The answer: 401 for a token that is not valid, 404 for a session that is not this caller's.
+    pub(super) fn open(calls: &Calls, target: Arc<Target>, head: HttpHead, mcp: McpHead) -> Result<Self, Answer> {
+        let shared = Arc::clone(calls.shared());
+        let mut record = shared.telemetry.begin(calls.peer(), Protocol::Mcp);
+        record.site(&note::site(&target));
+        record.trace_parent(&head.headers);
+        let claims = match &target.tokens {
+            None => None,
+            Some(tokens) => match tokens.verify(&head, SystemTime::now()) {
+                Ok(claims) => claims,
+                Err(fault) => return Err(answer::bad_token(record, &fault)),
+            },
+        };
+        if let Some(claims) = &claims {
+            record.subject(shared.telemetry.keyed().subject(claims.issuer(), claims.subject().unwrap_or_default()));
+        }
+        let mut exchange =
+            Self { shared, peer: Arc::clone(calls.peer()), target, head, mcp, claims, session: None, record };
+        match exchange.find_session() {
+            Ok(session) => {
+                exchange.session = session;
+                Ok(exchange)
+            }
+            Err(fault) => Err(answer::mcp_proxy_fault(exchange.record, None, fault)),
+        }
+    }
+
+    /// `iss/sub`, which a session keeps for its life.
+    pub(super) fn subject(&self) -> Option<Arc<str>> {
+        self.claims.as_ref().map(|c| format!("{}/{}", c.issuer(), c.subject().unwrap_or_default()).into())
+    }
+
+    /// The session id's digest, for records and rules.
+    pub(super) fn session_digest(&self) -> Option<Arc<str>> {
+        self.session.as_ref().map(|bound| self.shared.telemetry.keyed().session(&bound.key.id))
+    }
+
+    fn find_session(&mut self) -> Result<Option<Bound>, ProxyFault> {
+        // From 2026-07-28 on the header has no meaning, and it is not forwarded.
+        let modern = self.mcp.version().is_some_and(crate::wire::mcp::Version::is_modern);
+        let Some(id) = self.mcp.session().filter(|_| !modern) else { return Ok(None) };
+        let key = SessionKey { target: self.target.key.clone(), id: id.into() };
+        self.record.session(self.shared.telemetry.keyed().session(id));
+        let subject = self.subject();
+        let session = self.shared.sessions.find(&key, self.peer.id(), subject.as_deref());
+        let session = session.ok_or(ProxyFault::SessionUnknown)?;
+        match (self.mcp.version(), session.version) {
+            (Some(said), Some(agreed)) if said != agreed => Err(ProxyFault::VersionChanged),
+            _ => Ok(Some(Bound { key, session })),
+        }
+    }
+}
+
+/// Reads a whole body within its limit, its time and the memory budget.
+pub(super) async fn read_body(mut body: Body, hold: &mut Hold, record: &RecordGuard) -> Result<Bytes, ReadFault> {
+    let meter = record.meter();
+    let reading = async {
+        let mut held = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            meter.received(data.len());
+            if held.len().saturating_add(data.len()) > limits::MAX_BODY {
+                return Err(ReadFault::Body(BodyFault::TooLarge));
+            }
+            hold.grow(data.len()).map_err(|_full| ReadFault::OverBudget)?;
+            held.extend_from_slice(&data);
+        }
+        Ok(held.freeze())
+    };
+    tokio::time::timeout(limits::BODY_TIMEOUT, reading).await.unwrap_or(Err(ReadFault::Body(BodyFault::Timeout)))
+}
+
+/// Why a body was not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadFault {
+    /// The body.
+    #[error(transparent)]
+    Body(#[from] BodyFault),
+    /// Ours.
+    #[error("over the decoding budget")]
+    OverBudget,
+}
+
+impl ReadFault {
+    /// The answer.
+    pub(super) fn answer(self, record: RecordGuard) -> Answer {
+        match self {
+            Self::Body(fault) => answer::mcp_fault(record, None, &fault as &dyn Faulty),
+            Self::OverBudget => answer::mcp_proxy_fault(record, None, ProxyFault::OverBudget),
+        }
+    }
+}

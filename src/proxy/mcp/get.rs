@@ -1,0 +1,125 @@
+//! The server's own stream (GET) and the end of a session (DELETE): base methods, decided like any call.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use super::super::answer::{self, ProxyFault};
+use super::super::http::{Calls, outgoing, upstream_version};
+use super::super::note;
+use super::super::stages::{Asked, Standing};
+use super::exchange::Exchange;
+use super::pump::{Pump, Waits};
+use super::reply::{Awaited, Reply, passable};
+use crate::call::{Call, McpCall};
+use crate::fault::Faulty;
+use crate::intake::{Answer, Request, no_body};
+use crate::mesh::Target;
+use crate::telemetry::Operation;
+use crate::upstream::InBody;
+use crate::wire::mcp::{McpHead, ResponseForm, forward_stream_headers};
+
+/// GET: the stream, decoded, or 405, which every client takes for "no stream here"; 404 only for an unknown session.
+pub(super) async fn stream(calls: &Calls, target: Arc<Target>, request: Request) -> Answer {
+    let (reply, response) = match ask(calls, target, request).await {
+        Ok(sent) => sent,
+        Err(Unsent::Answered(answer)) => return answer,
+        Err(Unsent::Refused(record)) => {
+            return answer::text(record, StatusCode::METHOD_NOT_ALLOWED, "no stream is offered here");
+        }
+        Err(Unsent::Failed(record, _)) => return answer::mcp_proxy_fault(record, None, ProxyFault::NoStream),
+    };
+    let (parts, body) = response.into_parts();
+    let events = matches!(ResponseForm::read(&parts.headers), Ok(ResponseForm::EventStream));
+    if parts.status == StatusCode::NOT_FOUND && reply.session.is_some() || parts.status == StatusCode::UNAUTHORIZED {
+        return reply.failure(&parts, body).await;
+    }
+    if !parts.status.is_success() || !events {
+        return answer::mcp_proxy_fault(reply.record, None, ProxyFault::NoStream);
+    }
+    let mut reply = reply;
+    reply.record.status(parts.status);
+    let mut response = Response::new(Pump::new(reply, Waits::Session, body).into_body());
+    *response.headers_mut() = passable(parts.headers, "text/event-stream");
+    Answer::Response(response)
+}
+
+/// DELETE: the server's answer without its body; the session is forgotten once it has ended.
+pub(super) async fn end(calls: &Calls, target: Arc<Target>, request: Request) -> Answer {
+    let (mut reply, response) = match ask(calls, target, request).await {
+        Ok(sent) => sent,
+        Err(Unsent::Answered(answer)) => return answer,
+        Err(Unsent::Refused(record)) => {
+            return answer::text(record, StatusCode::METHOD_NOT_ALLOWED, "sessions do not end here");
+        }
+        Err(Unsent::Failed(record, fault)) => return answer::mcp_fault(record, None, &*fault),
+    };
+    let status = response.status();
+    if let Some(bound) = reply.session.take().filter(|_| status.is_success() || status == StatusCode::NOT_FOUND) {
+        reply.shared.sessions.forget(&bound.key);
+    }
+    reply.record.status(status);
+    let mut answered = Response::new(no_body());
+    *answered.status_mut() = status;
+    Answer::Response(answered)
+}
+
+/// Why nothing was sent.
+enum Unsent {
+    /// The caller has its answer.
+    Answered(Answer),
+    /// Policy.
+    Refused(crate::telemetry::RecordGuard),
+    /// The way to the upstream; recorded.
+    Failed(crate::telemetry::RecordGuard, Box<dyn Faulty + Send + Sync>),
+}
+
+async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Reply, Response<InBody>), Unsent> {
+    let mcp = McpHead::read(&request.head.headers).map_err(|fault| {
+        let mut record = calls.record(&target);
+        record.failed(&fault);
+        Unsent::Answered(answer::json(record, fault.status(), fault.body()))
+    })?;
+    let exchange = Exchange::open(calls, target, request.head, mcp).map_err(Unsent::Answered)?;
+    let version = exchange.mcp.version().map(|version| version.as_str().into());
+    let call = McpCall::base(exchange.head.method.as_str(), version, exchange.session_digest());
+    let mut headers = exchange.head.headers.clone();
+    forward_stream_headers(&mut headers, &exchange.mcp);
+    let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
+    record.operation(Operation::of(&Call::Mcp(call.clone()), Some(&head)));
+    let awaited = Awaited { id: None, call: call.clone() };
+    let asked = Asked::http(peer, Arc::clone(&target), head, claims);
+    let permitted = match asked.decoded(Call::Mcp(call), headers).authorize() {
+        Ok(permitted) => permitted,
+        Err(refused) => {
+            record.denied(note::denial(&refused.denial, &target));
+            return Err(Unsent::Refused(record));
+        }
+    };
+    record.allowed(note::permit(permitted.permit()));
+    let stick = session.as_ref().map(|bound| Arc::clone(&bound.session.endpoint));
+    let routed = match permitted.route(&shared.upstreams, stick.as_deref()) {
+        Ok(routed) => routed,
+        Err(_gone) if session.is_some() => {
+            return Err(Unsent::Answered(answer::mcp_proxy_fault(record, None, ProxyFault::SessionUnknown)));
+        }
+        Err(fault) => {
+            record.failed(&fault);
+            return Err(Unsent::Failed(record, Box::new(fault)));
+        }
+    };
+    let (headers, endpoint, standing): (_, _, Standing) = routed.depart();
+    record.upstream(&endpoint.id, None);
+    let request = match outgoing(standing.asked(), headers, Bytes::new()) {
+        Ok(request) => request,
+        Err(fault) => return Err(Unsent::Answered(answer::mcp_proxy_fault(record, None, fault))),
+    };
+    match shared.upstreams.send(&endpoint, upstream_version(standing.asked().target()), request).await {
+        Ok(response) => Ok((Reply { shared, session, record, awaited, endpoint, standing }, response)),
+        Err(fault) => {
+            record.failed(&fault);
+            Err(Unsent::Failed(record, Box::new(fault)))
+        }
+    }
+}

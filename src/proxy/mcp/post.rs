@@ -1,0 +1,165 @@
+//! A message from a client: decoded, decided on, sent as decoded, and its answer seen through.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::super::answer::{self, ProxyFault};
+use super::super::http::{Calls, outgoing};
+use super::super::note;
+use super::super::stages::{Asked, Permitted, Refused};
+use super::exchange::{Bound, Exchange, read_body};
+use super::reply::{self, Awaited};
+use crate::call::{Call, McpObject};
+use crate::fault::Faulty;
+use crate::intake::{Answer, Request};
+use crate::mesh::Target;
+use crate::telemetry::Operation;
+use crate::wire::json;
+use crate::wire::jsonrpc::Id;
+use crate::wire::mcp::{Context, Decoded, Kind, check_headers, decode, forward_headers};
+
+/// What goes out when it is permitted.
+pub(super) struct Message {
+    /// The canonical bytes of the decoded message.
+    bytes: Bytes,
+    /// The headers that fit them.
+    headers: http::HeaderMap,
+}
+
+/// Serves one POST.
+pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) -> Answer {
+    let mcp = match check_headers(&request.head.headers) {
+        Ok(mcp) => mcp,
+        Err(fault) => {
+            let mut record = calls.record(&target);
+            record.failed(&fault);
+            return answer::json(record, fault.status(), fault.body());
+        }
+    };
+    let mut exchange = match Exchange::open(calls, target, request.head, mcp) {
+        Ok(exchange) => exchange,
+        Err(answer) => return answer,
+    };
+    let mut hold = exchange.shared.budget.hold(exchange.peer.id());
+    let body = match read_body(request.body, &mut hold, &exchange.record).await {
+        Ok(body) => body,
+        Err(fault) => return fault.answer(exchange.record),
+    };
+    let context = Context {
+        head: &exchange.mcp,
+        session: exchange.session_digest(),
+        session_version: exchange.session.as_ref().and_then(|bound| bound.session.version),
+    };
+    match decode(&body, &context) {
+        Ok(decoded) => Box::pin(decide(exchange, decoded)).await,
+        Err(fault) => {
+            exchange.record.failed(&fault);
+            answer::json(exchange.record, fault.status(), fault.body())
+        }
+    }
+}
+
+async fn decide(mut exchange: Exchange, decoded: Decoded) -> Answer {
+    let call = Call::Mcp(decoded.call().clone());
+    exchange.record.operation(Operation::of(&call, Some(&exchange.head)));
+    digest_arguments(&mut exchange, &decoded);
+    if decoded.kind() == Kind::Response {
+        // No request of a server is passed on, so none can be answered.
+        return answer::mcp_proxy_fault(exchange.record, None, ProxyFault::UnexpectedResponse);
+    }
+    let mut headers = exchange.head.headers.clone();
+    forward_headers(&mut headers, &exchange.mcp, &decoded);
+    let message = Message { bytes: decoded.canonical().into(), headers };
+    let awaited = Awaited { id: decoded.id().cloned(), call: decoded.call().clone() };
+    let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
+    match Asked::http(peer, Arc::clone(&target), head, claims).decoded(call, message).authorize() {
+        Ok(permitted) => {
+            record.allowed(note::permit(permitted.permit()));
+            let passage = Passage { shared, session, record, awaited };
+            Box::pin(passage.send(permitted)).await
+        }
+        Err(refused) => {
+            record.denied(note::denial(&refused.denial, &target));
+            let wording = session.as_ref().and_then(|bound| bound.session.wording.clone());
+            let wording = shared.wordings.find(&target.key).or(wording);
+            deny(record, awaited.id.as_ref(), &refused, wording.as_ref())
+        }
+    }
+}
+
+/// A refused notification is accepted and dropped: clients take anything else as the end of their session.
+fn deny(
+    record: crate::telemetry::RecordGuard,
+    id: Option<&Id>,
+    refused: &Refused,
+    wording: Option<&crate::wire::mcp::UnknownName>,
+) -> Answer {
+    match id {
+        Some(id) => answer::mcp_denied(record, id, refused, wording),
+        None => answer::text(record, StatusCode::ACCEPTED, ""),
+    }
+}
+
+fn digest_arguments(exchange: &mut Exchange, decoded: &Decoded) {
+    let arguments = match &decoded.call().object {
+        McpObject::Tool { arguments, .. } | McpObject::Prompt { arguments, .. } => arguments.known(),
+        McpObject::Base | McpObject::Resource(_) | McpObject::Other => None,
+    };
+    if let Some(arguments) = arguments {
+        let mut text = Vec::new();
+        json::write_object(arguments, &mut text);
+        exchange.record.arguments(exchange.shared.telemetry.keyed().arguments(&text));
+    }
+}
+
+/// A permitted message on its way.
+struct Passage {
+    shared: Arc<super::super::Shared>,
+    session: Option<Bound>,
+    record: crate::telemetry::RecordGuard,
+    awaited: Awaited,
+}
+
+impl Passage {
+    async fn send(mut self, permitted: Permitted<Message>) -> Answer {
+        let stick = self.session.as_ref().map(|bound| Arc::clone(&bound.session.endpoint));
+        let routed = match permitted.route(&self.shared.upstreams, stick.as_deref()) {
+            Ok(routed) => routed,
+            Err(fault) => return self.no_endpoint(&fault),
+        };
+        let (message, endpoint, standing) = routed.depart();
+        self.record.upstream(&endpoint.id, None);
+        if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
+            bound.session.ask(id.as_json(), &self.awaited.call.method);
+        }
+        let request = match outgoing(standing.asked(), message.headers, message.bytes) {
+            Ok(request) => request,
+            Err(fault) => return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault),
+        };
+        let version = super::super::http::upstream_version(standing.asked().target());
+        match self.shared.upstreams.send(&endpoint, version, request).await {
+            Ok(response) => {
+                let Self { shared, session, record, awaited } = self;
+                Box::pin(reply::pass(reply::Reply { shared, session, record, awaited, endpoint, standing }, response))
+                    .await
+            }
+            Err(fault) => {
+                tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "upstream failed");
+                answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault)
+            }
+        }
+    }
+
+    /// A session whose endpoint is gone is forgotten, so that its client starts anew.
+    fn no_endpoint(mut self, fault: &dyn Faulty) -> Answer {
+        match self.session.take() {
+            Some(bound) => {
+                self.shared.sessions.forget(&bound.key);
+                answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::SessionUnknown)
+            }
+            None => answer::mcp_fault(self.record, self.awaited.id.as_ref(), fault),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The mirror pipeline: a server's answer, decoded, matched to what was asked, filtered, and made anew.
+//!
+//! What is no message of the protocol does not pass; what it is is told by the request, never by its shape.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Response, StatusCode, response};
+use http_body_util::BodyExt as _;
+
+use super::super::answer::{self, ProxyFault};
+use super::super::sessions::{Session, SessionKey};
+use super::super::stages::Standing;
+use super::super::{Shared, note};
+use super::exchange::Bound;
+use super::pump::{Pump, Waits};
+use crate::call::{Call, McpCall, Value};
+use crate::config::limits;
+use crate::intake::{Answer, no_body, text_body};
+use crate::mesh::Endpoint;
+use crate::telemetry::RecordGuard;
+use crate::upstream::InBody;
+use crate::wire::jsonrpc::Id;
+use crate::wire::mcp::{McpHead, ResponseForm, ServerKind, ServerMessage, UnknownName, Version, denial, filter_list};
+
+/// An error body of a server that is read, bytes; what is longer is dropped.
+const MAX_ERROR_BODY: usize = 64 << 10;
+
+/// What an answer must be the answer to.
+#[derive(Debug, Clone)]
+pub(super) struct Awaited {
+    /// The request's id; absent for notifications, GET and DELETE.
+    pub(super) id: Option<Id>,
+    /// The request.
+    pub(super) call: McpCall,
+}
+
+/// An exchange that was sent, waiting for its answer.
+pub(super) struct Reply {
+    pub(super) shared: Arc<Shared>,
+    pub(super) session: Option<Bound>,
+    pub(super) record: RecordGuard,
+    pub(super) awaited: Awaited,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) standing: Standing,
+}
+
+/// Passes the answer to a POST.
+pub(super) async fn pass(reply: Reply, answered: Response<InBody>) -> Answer {
+    let (parts, body) = answered.into_parts();
+    if !parts.status.is_success() {
+        return reply.failure(&parts, body).await;
+    }
+    match (ResponseForm::read(&parts.headers), reply.awaited.id.is_some()) {
+        (Ok(ResponseForm::Json), true) => reply.whole(parts, body).await,
+        (Ok(ResponseForm::EventStream), true) => reply.stream(parts, body),
+        (Ok(_), _) => reply.empty(&parts),
+        (Err(_), _) => reply.bad(),
+    }
+}
+
+impl Reply {
+    /// One JSON message.
+    async fn whole(mut self, parts: response::Parts, body: InBody) -> Answer {
+        let mut hold = self.shared.budget.hold(self.standing.asked().peer().id());
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::select! {
+            read = collect(body, limits::MAX_LIST, &mut hold) => read,
+            _denial = self.standing.revoked(&shared.published) => return self.revoked(),
+        };
+        let message = read.and_then(|bytes| ServerMessage::parse(&bytes).ok());
+        let Some(mut message) = message else { return self.bad() };
+        let answers = self.awaited.id.as_ref().is_some_and(|id| message.answers(id));
+        if !answers {
+            return self.bad();
+        }
+        if self.standing.revoked(&self.shared.published).now_or_never().is_some() {
+            return self.revoked();
+        }
+        self.learn(&parts.headers, &message);
+        let hidden = filter(&self.standing, &self.awaited.call, &mut message);
+        self.shared.telemetry.metrics().list_entries_hidden(hidden);
+        if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
+            bound.session.answered(id.as_json());
+        }
+        let body = message.canonical();
+        self.record.status(parts.status);
+        self.record.meter().sent(body.len());
+        let mut response = Response::new(text_body(body));
+        *response.status_mut() = parts.status;
+        *response.headers_mut() = passable(parts.headers, "application/json");
+        Answer::Response(response)
+    }
+
+    /// A stream of events, one of which is the answer.
+    fn stream(mut self, parts: response::Parts, body: InBody) -> Answer {
+        self.record.status(parts.status);
+        let headers = passable(parts.headers.clone(), "text/event-stream");
+        let waits = Waits::Answer { headers: Box::new(parts.headers) };
+        let mut response = Response::new(Pump::new(self, waits, body).into_body());
+        *response.status_mut() = parts.status;
+        *response.headers_mut() = headers;
+        Answer::Response(response)
+    }
+
+    /// A success that holds no message.
+    fn empty(mut self, parts: &response::Parts) -> Answer {
+        self.record.status(parts.status);
+        let mut response = Response::new(no_body());
+        *response.status_mut() = parts.status;
+        *response.headers_mut() = passable(parts.headers.clone(), "");
+        Answer::Response(response)
+    }
+
+    /// A refusal of the server's own: its status, and its error where that is one.
+    pub(super) async fn failure(mut self, parts: &response::Parts, body: InBody) -> Answer {
+        if let (StatusCode::NOT_FOUND, Some(bound)) = (parts.status, self.session.take()) {
+            self.shared.sessions.forget(&bound.key);
+            return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::SessionUnknown);
+        }
+        let mut hold = self.shared.budget.hold(self.standing.asked().peer().id());
+        let told = collect(body, MAX_ERROR_BODY, &mut hold).await.and_then(|bytes| ServerMessage::parse(&bytes).ok());
+        let told = told.filter(|message| *message.kind() == ServerKind::Error);
+        let body = told.map_or_else(
+            || denial::error(self.awaited.id.as_ref(), -32603, "the server refused the request", None),
+            |message| message.canonical(),
+        );
+        self.record.status(parts.status);
+        self.record.meter().sent(body.len());
+        let mut response = Response::new(text_body(body));
+        *response.status_mut() = parts.status;
+        *response.headers_mut() = passable(parts.headers.clone(), "application/json");
+        Answer::Response(response)
+    }
+
+    fn bad(self) -> Answer {
+        answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::BadAnswer)
+    }
+
+    fn revoked(self) -> Answer {
+        answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::Revoked)
+    }
+
+    /// Keeps what an answer says for later: a session, or how the server words an unknown name.
+    pub(super) fn learn(&self, headers: &HeaderMap, message: &ServerMessage) {
+        if &*self.awaited.call.method == "initialize" {
+            self.bind(headers, message);
+        } else if let Some(wording) = UnknownName::learn(&self.awaited.call, message) {
+            self.shared.wordings.keep(&self.standing.asked().target().key, wording);
+        }
+    }
+
+    fn bind(&self, headers: &HeaderMap, message: &ServerMessage) {
+        let (Ok(head), Some(result)) = (McpHead::read(headers), message.result()) else { return };
+        let Some(id) = head.session() else { return };
+        let asked = self.standing.asked();
+        let subject = asked.claims().map(|c| format!("{}/{}", c.issuer(), c.subject().unwrap_or_default()).into());
+        let mut session = Session::new(asked.peer().id().clone(), subject, Arc::clone(&self.endpoint.id));
+        session.version = result.get("protocolVersion").and_then(Value::as_str).and_then(Version::parse);
+        session.wording = result.get("serverInfo").and_then(UnknownName::of_server);
+        let key = SessionKey { target: asked.target().key.clone(), id: id.into() };
+        self.shared.sessions.bind(key, Arc::new(session));
+    }
+}
+
+/// Takes out of a list what the caller may not see. Anything but a list passes as it is.
+pub(super) fn filter(standing: &Standing, request: &McpCall, message: &mut ServerMessage) -> usize {
+    let asked = standing.asked();
+    let rules = &asked.target().rules;
+    let Some(result) = message.result_mut() else { return 0 };
+    let seen = |entry: &McpCall| rules.visible(&asked.facts(&Call::Mcp(entry.clone())));
+    filter_list(request, result, seen).dropped
+}
+
+/// The whole body, if it stays within `limit` and the budget.
+pub(super) async fn collect(mut body: InBody, limit: usize, hold: &mut super::super::budget::Hold) -> Option<Bytes> {
+    let mut held = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        if held.len().saturating_add(data.len()) > limit {
+            return None;
+        }
+        hold.grow(data.len()).ok()?;
+        held.extend_from_slice(&data);
+    }
+    Some(held.freeze())
+}
+
+/// A server's fields, without what spoke of its bytes; `content_type` is ours, or none where it is empty.
+pub(super) fn passable(mut headers: HeaderMap, content_type: &'static str) -> HeaderMap {
+    for name in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE] {
+        headers.remove(name);
+    }
+    if !content_type.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    headers
+}
+
+/// For the record of a denial that comes in the middle of an answer.
+pub(super) fn note_revoked(record: &mut RecordGuard, standing: &Standing, denial: Option<&crate::policy::Denial>) {
+    if let Some(denial) = denial {
+        record.denied(note::denial(denial, standing.asked().target()));
+    }
+    record.failed(&ProxyFault::Revoked);
+}

@@ -1,0 +1,227 @@
+//! Whose an MCP session is: a bounded table that binds an `Mcp-Session-Id` to the caller it was issued to and to the
+//! endpoint that issued it. Another caller's, an unknown and a forgotten id look alike from outside.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::id::WorkloadId;
+use crate::mesh::TargetKey;
+use crate::wire::mcp::{UnknownName, Version};
+
+/// What a session is known by: the upstream's id is unique only within the target that issued it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct SessionKey {
+    /// The target.
+    pub(super) target: TargetKey,
+    /// The value of `Mcp-Session-Id`.
+    pub(super) id: Arc<str>,
+}
+
+/// One MCP session, as its `initialize` left it.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Who began it; nobody else may use it.
+    pub(super) owner: WorkloadId,
+    /// `iss/sub` of the token that it was begun with, where there was one.
+    pub(super) subject: Option<Arc<str>>,
+    /// The endpoint that issued the id; every request of the session goes there.
+    pub(super) endpoint: Arc<str>,
+    /// The version that the server chose, where it is one that we know.
+    pub(super) version: Option<Version>,
+    /// How a server that calls itself so answers an unknown name.
+    pub(super) wording: Option<UnknownName>,
+    asked: Mutex<Asked>,
+}
+
+/// Requests whose answer has not been seen: id text to method, oldest first.
+#[derive(Debug, Default)]
+struct Asked {
+    methods: BTreeMap<u64, (Arc<str>, Arc<str>)>,
+    next: u64,
+}
+
+/// Requests of one session whose method is remembered for an answer that comes by another stream.
+const MAX_ASKED: usize = 256;
+
+impl Session {
+    /// A session just answered by its server.
+    pub(super) fn new(owner: WorkloadId, subject: Option<Arc<str>>, endpoint: Arc<str>) -> Self {
+        Self { owner, subject, endpoint, version: None, wording: None, asked: Mutex::default() }
+    }
+
+    /// Remembers that request `id` asked for `method`, so that an answer on any stream of the session is known for what
+    /// it is. The oldest is forgotten beyond [`MAX_ASKED`]; its late answer is then dropped as unknown.
+    pub(super) fn ask(&self, id: &str, method: &Arc<str>) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = asked.next;
+        asked.next += 1;
+        asked.methods.insert(ticket, (id.into(), Arc::clone(method)));
+        while asked.methods.len() > MAX_ASKED {
+            asked.methods.pop_first();
+        }
+    }
+
+    /// The answer to `id` came by another stream: what it answers.
+    pub(super) fn answered(&self, id: &str) -> Option<Arc<str>> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = asked.methods.iter().find(|(_, (asked_id, _))| &**asked_id == id).map(|(ticket, _)| *ticket)?;
+        asked.methods.remove(&ticket).map(|(_, method)| method)
+    }
+}
+
+/// The table. Cheap to share; the lock is held for a look-up only.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    table: Mutex<Table>,
+    capacity: usize,
+    idle: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    sessions: HashMap<SessionKey, (u64, Instant, Arc<Session>)>,
+    by_use: BTreeMap<u64, SessionKey>,
+    clock: u64,
+}
+
+impl Sessions {
+    /// At most `capacity` sessions, each forgotten when unused for `idle`.
+    pub(super) fn new(capacity: usize, idle: Duration) -> Self {
+        Self { table: Mutex::default(), capacity, idle }
+    }
+
+    /// Binds a new session; the one unused for longest is forgotten when the table is full.
+    pub(super) fn bind(&self, key: SessionKey, session: Arc<Session>) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.forget_idle(self.idle);
+        table.insert(key, session);
+        while table.sessions.len() > self.capacity {
+            let Some((_, oldest)) = table.by_use.pop_first() else { break };
+            table.sessions.remove(&oldest);
+        }
+    }
+
+    /// The session, if `caller` owns it with the same token subject.
+    pub(super) fn find(&self, key: &SessionKey, caller: &WorkloadId, subject: Option<&str>) -> Option<Arc<Session>> {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.forget_idle(self.idle);
+        let (_, _, session) = table.sessions.get(key)?;
+        let theirs = session.owner == *caller && session.subject.as_deref() == subject;
+        let session = theirs.then(|| Arc::clone(session))?;
+        table.insert(key.clone(), Arc::clone(&session));
+        Some(session)
+    }
+
+    /// Forgets a session that its server ended.
+    pub(super) fn forget(&self, key: &SessionKey) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((used, _, _)) = table.sessions.remove(key) {
+            table.by_use.remove(&used);
+        }
+    }
+
+    /// How many sessions are bound.
+    pub(super) fn len(&self) -> usize {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).sessions.len()
+    }
+}
+
+impl Table {
+    fn insert(&mut self, key: SessionKey, session: Arc<Session>) {
+        self.clock += 1;
+        let clock = self.clock;
+        if let Some((used, _, _)) = self.sessions.insert(key.clone(), (clock, Instant::now(), session)) {
+            self.by_use.remove(&used);
+        }
+        self.by_use.insert(clock, key);
+    }
+
+    fn forget_idle(&mut self, idle: Duration) {
+        while let Some((used, key)) = self.by_use.first_key_value() {
+            let unused = self.sessions.get(key).is_none_or(|(_, at, _)| at.elapsed() > idle);
+            if !unused {
+                return;
+            }
+            let (used, key) = (*used, key.clone());
+            self.by_use.remove(&used);
+            self.sessions.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh::TargetKind;
+
+    fn key(id: &str) -> SessionKey {
+        SessionKey { target: target("repo"), id: id.into() }
+    }
+
+    fn target(name: &str) -> TargetKey {
+        TargetKey { kind: TargetKind::Service, namespace: "tools".into(), name: name.into(), port: 80 }
+    }
+
+    fn who(name: &str) -> WorkloadId {
+        WorkloadId::parse(&format!("spiffe://td/ns/agents/sa/{name}")).unwrap()
+    }
+
+    fn session(owner: &str) -> Arc<Session> {
+        Arc::new(Session::new(who(owner), None, "e1".into()))
+    }
+
+    #[tokio::test]
+    async fn a_session_is_its_owners_alone() {
+        let sessions = Sessions::new(8, Duration::from_secs(10));
+        sessions.bind(key("s"), session("a"));
+        assert!(sessions.find(&key("s"), &who("a"), None).is_some());
+        assert!(sessions.find(&key("s"), &who("b"), None).is_none());
+        assert!(sessions.find(&key("s"), &who("a"), Some("iss/alice")).is_none());
+        assert!(sessions.find(&key("t"), &who("a"), None).is_none());
+        let elsewhere = SessionKey { target: target("other"), id: "s".into() };
+        assert!(sessions.find(&elsewhere, &who("a"), None).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_sessions_are_forgotten_and_used_ones_kept() {
+        let sessions = Sessions::new(8, Duration::from_secs(10));
+        sessions.bind(key("s"), session("a"));
+        sessions.bind(key("t"), session("a"));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert!(sessions.find(&key("s"), &who("a"), None).is_some());
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert!(sessions.find(&key("t"), &who("a"), None).is_none());
+        assert!(sessions.find(&key("s"), &who("a"), None).is_some());
+        assert_eq!(sessions.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_longest_unused_goes_first_when_full() {
+        let sessions = Sessions::new(2, Duration::from_secs(10));
+        sessions.bind(key("1"), session("a"));
+        sessions.bind(key("2"), session("a"));
+        sessions.find(&key("1"), &who("a"), None).unwrap();
+        sessions.bind(key("3"), session("a"));
+        assert!(sessions.find(&key("2"), &who("a"), None).is_none());
+        assert!(sessions.find(&key("1"), &who("a"), None).is_some());
+        assert_eq!(sessions.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_known_once_and_by_its_exact_id() {
+        let session = session("a");
+        let list: Arc<str> = "tools/list".into();
+        session.ask("1", &list);
+        assert_eq!(session.answered("\"1\""), None);
+        assert_eq!(session.answered("1").as_deref(), Some("tools/list"));
+        assert_eq!(session.answered("1"), None);
+        for n in 0..300 {
+            session.ask(&n.to_string(), &list);
+        }
+        assert_eq!(session.answered("0"), None);
+        assert!(session.answered("299").is_some());
+    }
+}

@@ -1,0 +1,170 @@
+//! The stages from a decoded call to a chosen endpoint, each taking the one before it by value.
+//!
+//! Fields are private, so that [`Routed`] – the only thing that can be sent – cannot exist without a [`Permit`], and a
+//! permit only comes from `policy`. No I/O here.
+
+use std::sync::Arc;
+
+use crate::call::{Call, HttpHead};
+use crate::id::Peer;
+use crate::mesh::{Endpoint, Published, Target};
+use crate::policy::{Claims, Decision, Denial, Facts, Permit};
+use crate::upstream::{NoEndpoint, Upstreams};
+
+/// Who asks, for what target, with which head and verified token: everything a decision needs but the call.
+#[derive(Debug)]
+pub(super) struct Asked {
+    peer: Arc<Peer>,
+    target: Arc<Target>,
+    head: Option<HttpHead>,
+    claims: Option<Claims>,
+}
+
+impl Asked {
+    /// An HTTP request whose token, if any, was verified.
+    pub(super) fn http(peer: Arc<Peer>, target: Arc<Target>, head: HttpHead, claims: Option<Claims>) -> Self {
+        Self { peer, target, head: Some(head), claims }
+    }
+
+    /// A byte stream.
+    pub(super) fn tcp(peer: Arc<Peer>, target: Arc<Target>) -> Self {
+        Self { peer, target, head: None, claims: None }
+    }
+
+    /// The caller.
+    pub(super) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// What it is addressed to.
+    pub(super) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// The request's head, for HTTP.
+    pub(super) fn head(&self) -> Option<&HttpHead> {
+        self.head.as_ref()
+    }
+
+    /// The verified token.
+    pub(super) fn claims(&self) -> Option<&Claims> {
+        self.claims.as_ref()
+    }
+
+    /// What policy decides on, for `call`.
+    pub(super) fn facts<'a>(&'a self, call: &'a Call) -> Facts<'a> {
+        Facts {
+            peer: &self.peer,
+            destination: &self.target.destination,
+            request: self.head.as_ref(),
+            claims: self.claims.as_ref(),
+            call,
+        }
+    }
+
+    /// Stage 5: the call that was decoded, with what will be sent if it is permitted.
+    pub(super) fn decoded<M>(self, call: Call, message: M) -> Decoded<M> {
+        Decoded { asked: self, call, message }
+    }
+}
+
+/// A call and the message that says it.
+#[derive(Debug)]
+pub(super) struct Decoded<M> {
+    asked: Asked,
+    call: Call,
+    message: M,
+}
+
+/// A decoded call that policy refused.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Why.
+    pub(super) denial: Denial,
+    /// Who asked.
+    pub(super) asked: Asked,
+    /// For what.
+    pub(super) call: Call,
+}
+
+impl<M> Decoded<M> {
+    /// Stage 6. The message is gone with a refusal: there is no way to send it after all.
+    pub(super) fn authorize(self) -> Result<Permitted<M>, Box<Refused>> {
+        let decision = self.asked.target.rules.decide(&self.asked.facts(&self.call));
+        match decision {
+            Decision::Allow(permit) => Ok(Permitted { decoded: self, permit }),
+            Decision::Deny(denial) => Err(Box::new(Refused { denial, asked: self.asked, call: self.call })),
+        }
+    }
+}
+
+/// A call with its permit.
+#[derive(Debug)]
+pub(super) struct Permitted<M> {
+    decoded: Decoded<M>,
+    permit: Permit,
+}
+
+impl<M> Permitted<M> {
+    /// The permit, for the record.
+    pub(super) fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// Stage 7: an endpoint of the target; exactly `stick` where a session is bound to one.
+    pub(super) fn route(self, upstreams: &Upstreams, stick: Option<&str>) -> Result<Routed<M>, NoEndpoint> {
+        let endpoint = upstreams.pick(&self.decoded.asked.target.endpoints, stick)?;
+        Ok(Routed { permitted: self, endpoint })
+    }
+}
+
+/// A permitted call with its endpoint: the only thing that can be sent.
+#[derive(Debug)]
+pub(super) struct Routed<M> {
+    permitted: Permitted<M>,
+    endpoint: Arc<Endpoint>,
+}
+
+impl<M> Routed<M> {
+    /// Takes the message out to send it, and leaves what must hold for as long as the answer streams.
+    pub(super) fn depart(self) -> (M, Arc<Endpoint>, Standing) {
+        let Permitted { decoded, permit } = self.permitted;
+        (decoded.message, self.endpoint, Standing { asked: decoded.asked, call: decoded.call, _permit: permit })
+    }
+}
+
+/// A permit in use: what was asked and decided, to be decided again when its target's rules change.
+#[derive(Debug)]
+pub(super) struct Standing {
+    asked: Asked,
+    call: Call,
+    _permit: Permit,
+}
+
+impl Standing {
+    /// Who asked.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// Waits until the call is no longer permitted: its target is gone, or its rules changed and now refuse.
+    ///
+    /// A snapshot in which this target's revision did not change costs one look-up.
+    pub(super) async fn revoked(&mut self, published: &Published) -> Option<Denial> {
+        let mut editions = published.changed();
+        loop {
+            let Some(target) = published.current().get(&self.asked.target.key).map(Arc::clone) else {
+                return None;
+            };
+            if target.revision() != self.asked.target.revision() {
+                self.asked.target = target;
+                if let Decision::Deny(denial) = self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
+                    return Some(denial);
+                }
+            }
+            if editions.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

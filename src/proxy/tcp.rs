@@ -1,0 +1,100 @@
+//! Byte streams: decided on once when they open and again whenever their target's rules change.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+use super::stages::{Asked, Refused, Routed, Standing};
+use super::{Shared, note};
+use crate::call::Call;
+use crate::fault::Faulty;
+use crate::hbone::{Refusal, Tunnel};
+use crate::id::Peer;
+use crate::mesh::Target;
+use crate::net::copy;
+use crate::telemetry::{Protocol, RecordGuard};
+use crate::upstream::BoxedIo;
+
+/// A TCP port: the CONNECT is answered once the call is permitted and its endpoint reached.
+pub(super) async fn serve_tunnel(shared: &Arc<Shared>, tunnel: Tunnel, target: Arc<Target>) {
+    let mut record = shared.telemetry.begin(&tunnel.peer, Protocol::Tcp);
+    let routed = match permit(shared, &tunnel.peer, target, &mut record) {
+        Ok(routed) => routed,
+        Err(refusal) => return tunnel.refuse(refusal),
+    };
+    match dial(shared, routed, &mut record).await {
+        Some((upstream, standing)) => {
+            if let Ok(stream) = tunnel.accept() {
+                relay(shared, stream, upstream, standing, record).await;
+            }
+        }
+        None => tunnel.refuse(Refusal::Unavailable),
+    }
+}
+
+/// An undeclared port whose bytes are not HTTP: the CONNECT was answered already, so a refusal ends the stream.
+pub(super) async fn serve_accepted<S>(shared: &Arc<Shared>, peer: &Arc<Peer>, target: Arc<Target>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let mut record = shared.telemetry.begin(peer, Protocol::Tcp);
+    let Ok(routed) = permit(shared, peer, target, &mut record) else { return };
+    if let Some((upstream, standing)) = dial(shared, routed, &mut record).await {
+        relay(shared, stream, upstream, standing, record).await;
+    }
+}
+
+fn permit(
+    shared: &Shared,
+    peer: &Arc<Peer>,
+    target: Arc<Target>,
+    record: &mut RecordGuard,
+) -> Result<Routed<()>, Refusal> {
+    record.site(&note::site(&target));
+    let permitted = Asked::tcp(Arc::clone(peer), target).decoded(Call::Tcp, ()).authorize().map_err(|refused| {
+        let Refused { denial, asked, .. } = *refused;
+        record.denied(note::denial(&denial, asked.target()));
+        Refusal::Forbidden
+    })?;
+    record.allowed(note::permit(permitted.permit()));
+    permitted.route(&shared.upstreams, None).map_err(|fault| {
+        record.failed(&fault);
+        Refusal::Unavailable
+    })
+}
+
+async fn dial(shared: &Shared, routed: Routed<()>, record: &mut RecordGuard) -> Option<(BoxedIo, Standing)> {
+    let ((), endpoint, standing) = routed.depart();
+    record.upstream(&endpoint.id, None);
+    match shared.upstreams.connect_tcp(&endpoint).await {
+        Ok(upstream) => Some((upstream, standing)),
+        Err(fault) => {
+            tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "endpoint not reached");
+            record.failed(&fault);
+            None
+        }
+    }
+}
+
+/// Copies until both ends are done, or until the call is no longer permitted.
+async fn relay<S>(shared: &Shared, stream: S, upstream: BoxedIo, mut standing: Standing, record: RecordGuard)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let cancel = CancellationToken::new();
+    let meter = record.meter();
+    let copying = copy::both_ways(stream, upstream, &cancel);
+    tokio::pin!(copying);
+    let copied = tokio::select! {
+        copied = &mut copying => copied,
+        _denial = standing.revoked(&shared.published) => {
+            tracing::info!(target = %standing.asked().target().key, peer = %standing.asked().peer().id(), "stream ended: no longer permitted");
+            cancel.cancel();
+            copying.await
+        }
+    };
+    meter.received(usize::try_from(copied.a_to_b).unwrap_or(usize::MAX));
+    meter.sent(usize::try_from(copied.b_to_a).unwrap_or(usize::MAX));
+    record.finish();
+}

@@ -1,0 +1,64 @@
+//! Stage 3: a CONNECT becomes HTTP or bytes, by what its target's port is.
+
+use std::sync::Arc;
+
+use super::answer::ProxyFault;
+use super::http::Calls;
+use super::{Shared, tcp};
+use crate::config::limits;
+use crate::hbone::{self, Refusal, Tunnel};
+use crate::intake::{self, Sniffed, Spoken};
+use crate::mesh::{PortProtocol, Target};
+
+/// Serves one tunnel to its end.
+///
+/// HTTP ports are answered 200 at once, so that every later refusal can be read by the caller inside the tunnel; TCP
+/// ports are answered after the decision and the dial.
+pub(super) async fn serve(shared: &Arc<Shared>, tunnel: Tunnel) {
+    let Some(target) = shared.published.current().find(&tunnel.authority) else {
+        tracing::debug!(peer = %tunnel.peer.id(), authority = ?tunnel.authority, "no such target here");
+        return tunnel.refuse(Refusal::NotFound);
+    };
+    match target.protocol {
+        PortProtocol::Tcp => tcp::serve_tunnel(shared, tunnel, target).await,
+        PortProtocol::Mcp | PortProtocol::A2a | PortProtocol::Http | PortProtocol::Undeclared => {
+            let peer = Arc::clone(&tunnel.peer);
+            let Ok(stream) = tunnel.accept() else { return };
+            Box::pin(serve_stream(shared, Calls::new(shared, peer, &target), stream, &target)).await;
+        }
+    }
+}
+
+/// Serves the bytes of an accepted tunnel. Only an undeclared port may fall back to TCP, under TCP rules; a declared one
+/// is read only to tell HTTP/1.1 from HTTP/2.
+async fn serve_stream(shared: &Arc<Shared>, calls: Calls, stream: hbone::Stream, target: &Arc<Target>) {
+    let undeclared = target.protocol == PortProtocol::Undeclared;
+    let wait = if undeclared { limits::SNIFF_TIMEOUT } else { limits::HTTP_IDLE_TIMEOUT };
+    let Ok(Sniffed { spoken, io }) = intake::sniff_within(stream, wait).await else { return };
+    match spoken {
+        Spoken::Http1 => end(target, intake::serve_http1(io, calls, shared.drain.clone()).await),
+        Spoken::H2 => end(target, intake::serve_h2c(io, calls, shared.drain.clone()).await),
+        Spoken::Tls | Spoken::Other | Spoken::Silent if undeclared => {
+            tcp::serve_accepted(shared, calls.peer(), Arc::clone(target), io).await;
+        }
+        Spoken::Tls => {
+            shared.telemetry.metrics().fault(&ProxyFault::TlsInTunnel);
+            tracing::warn!(
+                peer = %calls.peer().id(), target = %target.key,
+                "TLS inside the tunnel to a port of protocol {}: let the client speak plain HTTP (the mesh encrypts), or declare the port tls",
+                target.protocol.as_str(),
+            );
+        }
+        Spoken::Silent => {}
+        Spoken::Other => {
+            shared.telemetry.metrics().fault(&ProxyFault::NotHttp);
+            tracing::debug!(peer = %calls.peer().id(), target = %target.key, "not HTTP on an HTTP port");
+        }
+    }
+}
+
+fn end(target: &Target, served: Result<(), intake::IntakeFault>) {
+    if let Err(fault) = served {
+        tracing::debug!(target = %target.key, %fault, "connection inside the tunnel ended");
+    }
+}

@@ -1,0 +1,122 @@
+//! The way out: from an endpoint of the mesh to a connection, and HTTP over it.
+//!
+//! Input: endpoints and requests that were permitted. Output: byte streams and responses, untouched but for hop-by-hop
+//! fields. This room knows no policy; it never follows a redirect, never decompresses, and sends a request twice only
+//! where the server provably saw nothing of it.
+
+mod body;
+mod dial;
+pub mod dns;
+mod exchange;
+mod external;
+mod fault;
+mod fields;
+mod pick;
+mod pool;
+mod upgrade;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use body::{BodyBroken, InBody, OutBody, Stopped};
+pub use exchange::UpstreamHttp;
+pub use fault::{DialFault, SendFault};
+pub use pick::NoEndpoint;
+pub use upgrade::Upgraded;
+
+use crate::config::limits::{DIAL_TIMEOUT, POOL_IDLE};
+use crate::hbone;
+use crate::mesh::Endpoint;
+use crate::net::BoxedIo;
+use dial::Dialer;
+use dns::Dns;
+use pick::Health;
+use pool::Pool;
+
+/// Everything that reaches endpoints; a clone is one pointer.
+#[derive(Clone)]
+pub struct Upstreams {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dialer: Dialer,
+    pool: Pool,
+    health: Health,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Upstreams {
+    /// Starts with empty pools, and a task that closes what stays idle. Must be called within a tokio runtime.
+    pub fn new(tunnels: hbone::Pool, dns: Dns) -> Self {
+        let inner = Inner {
+            dialer: Dialer::new(tunnels, dns),
+            pool: Pool::default(),
+            health: Health::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let this = Self { inner: Arc::new(inner) };
+        let sweeper = this.clone();
+        this.inner.tasks.spawn(async move { sweeper.sweep().await });
+        this
+    }
+
+    /// One of `endpoints` by weight, those left alone after failures avoided; or exactly the one with id `stick`.
+    ///
+    /// # Errors
+    /// [`NoEndpoint`]
+    pub fn pick(&self, endpoints: &[Arc<Endpoint>], stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
+        self.inner.health.pick(endpoints, stick)
+    }
+
+    /// Bytes to `endpoint`, fresh, within [`DIAL_TIMEOUT`]. The endpoint's failures are remembered.
+    ///
+    /// # Errors
+    /// [`DialFault`]; nothing of a call was sent.
+    pub async fn connect_tcp(&self, endpoint: &Endpoint) -> Result<BoxedIo, DialFault> {
+        let dialled = tokio::time::timeout(DIAL_TIMEOUT, self.inner.dialer.connect(endpoint)).await;
+        let result = dialled.unwrap_or(Err(DialFault::Timeout));
+        match &result {
+            Ok(_) => self.inner.health.reached(&endpoint.id),
+            Err(fault) => {
+                tracing::debug!(endpoint = %endpoint.id, %fault, "endpoint not reached");
+                self.inner.health.missed(&endpoint.id);
+            }
+        }
+        result
+    }
+
+    /// Ends every idle connection and takes no new ones into the pool; streams under way go on until `limit`.
+    pub async fn close(&self, limit: Duration) {
+        self.inner.stop.cancel();
+        self.inner.pool.clear();
+        self.inner.tasks.close();
+        if tokio::time::timeout(limit, self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!(connections = self.inner.tasks.len(), "upstream connections still open at the end");
+        }
+    }
+
+    async fn sweep(&self) {
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => return,
+                () = tokio::time::sleep(POOL_IDLE / 4) => self.inner.pool.sweep(),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Upstreams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstreams").field("pool", &self.inner.pool).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+
+use super::pool::Lease;
+use crate::fault::{Blame, Faulty, Retry, Stage};
+
+/// The body of a request that goes out.
+pub struct OutBody(Kind);
+
+enum Kind {
+    Whole(Option<Bytes>),
+    Stream(UnsyncBoxBody<Bytes, Stopped>),
+}
+
+/// The sender gave up in the middle; the request is cut off so that the server sees that it is not whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the request body ended early")]
+pub struct Stopped;
+
+impl OutBody {
+    /// No body.
+    pub fn empty() -> Self {
+        Self(Kind::Whole(None))
+    }
+
+    /// All of it, `Content-Length` known.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
+    }
+
+    /// Frame by frame. An exact size hint becomes `Content-Length`; otherwise the body is chunked.
+    pub fn stream<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: fmt::Display,
+    {
+        let body = body.map_err(|error| {
+            tracing::debug!(%error, "request body ended early");
+            Stopped
+        });
+        Self(Kind::Stream(body.boxed_unsync()))
+    }
+}
+
+impl Body for OutBody {
+    type Data = Bytes;
+    type Error = Stopped;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
+        match &mut self.get_mut().0 {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Stream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.is_none(),
+            Kind::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for OutBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OutBody({:?})", self.size_hint())
+    }
+}
+
+/// The body of a response, as it comes. Dropping it before its end closes the connection (HTTP/1.1) or resets the
+/// stream (HTTP/2), so that the server learns that nobody listens.
+#[derive(Debug)]
+pub struct InBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+}
+
+/// The response ended before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the upstream ended in the middle of its response")]
+pub struct BodyBroken;
+
+impl Faulty for BodyBroken {
+    fn blame(&self) -> Blame {
+        Blame::Upstream
+    }
+
+    fn retry(&self) -> Retry {
+        Retry::Unsafe
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Forward
+    }
+
+    fn reason(&self) -> &'static str {
+        "upstream_body"
+    }
+}
+
+impl InBody {
+    pub(super) fn new(incoming: Incoming, lease: Option<Lease>) -> Self {
+        Self { incoming, lease }
+    }
+}
+
+impl Body for InBody {
+    type Data = Bytes;
+    type Error = BodyBroken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.lease = None;
+        }
+        polled.map_err(|error| {
+            tracing::debug!(%error, "response body broke off");
+            BodyBroken
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,72 @@
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::TcpStream;
+
+use super::DialFault;
+use super::dns::{Answers, Dns, DnsFault};
+use super::external::External;
+use crate::config::limits::DIAL_TIMEOUT;
+use crate::hbone;
+use crate::mesh::{At, Endpoint, Via};
+use crate::net::{BoxedIo, dial_tcp};
+
+/// Addresses of one name that are tried, one after the other.
+const TRIES: usize = 3;
+
+/// Makes connections by whatever way an endpoint is reached.
+pub(super) struct Dialer {
+    tunnels: hbone::Pool,
+    dns: Dns,
+    external: External,
+}
+
+impl Dialer {
+    pub(super) fn new(tunnels: hbone::Pool, dns: Dns) -> Self {
+        Self { tunnels, dns, external: External::default() }
+    }
+
+    /// A connection to the application. The caller bounds the whole; each part has the same bound.
+    pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<BoxedIo, DialFault> {
+        match &endpoint.via {
+            Via::Plain => Ok(Box::new(self.tcp(&endpoint.at).await?)),
+            Via::Tls { server_name, roots } => {
+                let client = self.external.client(server_name, roots).await?;
+                let tcp = self.tcp(&endpoint.at).await?;
+                Ok(Box::new(client.connect(tcp).await.map_err(DialFault::Tls)?))
+            }
+            Via::Hbone { expect } => {
+                let (addresses, port) = self.addresses(&endpoint.at, Answers::Mesh).await?;
+                let address = *addresses.first().ok_or(DnsFault::NoAddress)?;
+                let tunnel = SocketAddr::new(address, endpoint.tunnel_port);
+                let application = SocketAddr::new(address, port).to_string();
+                Ok(Box::new(self.tunnels.connect(tunnel, expect, &application).await?))
+            }
+        }
+    }
+
+    async fn tcp(&self, at: &At) -> Result<TcpStream, DialFault> {
+        let (addresses, port) = self.addresses(at, Answers::OutsideMesh).await?;
+        let mut last = DialFault::Dns(DnsFault::NoAddress);
+        for address in addresses.into_iter().take(TRIES) {
+            match dial_tcp(SocketAddr::new(address, port), DIAL_TIMEOUT).await {
+                Ok(stream) => return Ok(stream),
+                Err(fault) => last = fault.into(),
+            }
+        }
+        Err(last)
+    }
+
+    async fn addresses(&self, at: &At, answers: Answers) -> Result<(Vec<IpAddr>, u16), DialFault> {
+        match at {
+            At::Addr(addr) => Ok((vec![addr.ip()], addr.port())),
+            At::Dns { host, port } => Ok((self.dns.lookup(host, answers).await?, *port)),
+        }
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer").finish_non_exhaustive()
+    }
+}

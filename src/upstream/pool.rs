@@ -1,0 +1,183 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hyper::client::conn::{http1, http2};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::body::OutBody;
+use super::exchange::UpstreamHttp;
+use crate::config::limits::{CONNECTION_MAX_AGE, POOL_IDLE, POOL_IDLE_PER_ENDPOINT, UPSTREAM_STREAMS};
+use crate::mesh::Endpoint;
+
+/// What makes two requests able to share a connection: the same endpoint, reached and proven in the same way, and the
+/// same HTTP version. Weight does not count.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    endpoint: Arc<Endpoint>,
+    version: UpstreamHttp,
+}
+
+impl Key {
+    pub(super) fn new(endpoint: &Arc<Endpoint>, version: UpstreamHttp) -> Self {
+        Self { endpoint: Arc::clone(endpoint), version }
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        let (a, b) = (&self.endpoint, &other.endpoint);
+        (self.version, &a.id, &a.at, &a.via, a.tunnel_port) == (other.version, &b.id, &b.at, &b.via, b.tunnel_port)
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.endpoint.id, &self.endpoint.at, self.version).hash(state);
+    }
+}
+
+/// A connection for one request at a time.
+#[derive(Debug)]
+pub(super) struct One {
+    pub(super) sender: http1::SendRequest<OutBody>,
+    pub(super) born: Instant,
+}
+
+/// Place of one request on a shared HTTP/2 connection; given back when dropped.
+pub(super) type Lease = OwnedSemaphorePermit;
+
+/// A connection for [`UPSTREAM_STREAMS`] requests at once.
+#[derive(Debug)]
+struct Many {
+    sender: http2::SendRequest<OutBody>,
+    places: Arc<Semaphore>,
+    born: Instant,
+    idle_since: Option<Instant>,
+}
+
+/// Idle HTTP/1.1 and all usable HTTP/2 connections. The lock is held for a few moves only.
+#[derive(Default)]
+pub(super) struct Pool {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    slots: HashMap<Key, Slot>,
+}
+
+#[derive(Default)]
+struct Slot {
+    idle: Vec<(One, Instant)>,
+    shared: Vec<Many>,
+    /// One dial of a shared connection at a time: those who wait find it when they come in.
+    dialing: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Pool {
+    /// The connection that was used last: it is the likeliest to be alive.
+    pub(super) fn take_one(&self, key: &Key) -> Option<One> {
+        let mut state = self.lock();
+        let slot = state.slots.get_mut(key)?;
+        let now = Instant::now();
+        while let Some((one, since)) = slot.idle.pop() {
+            if usable(&one, since, now) {
+                return Some(one);
+            }
+        }
+        None
+    }
+
+    /// Keeps an idle connection, or closes it where there are enough or it is old.
+    pub(super) fn put_one(&self, key: &Key, one: One) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        let now = Instant::now();
+        let slot = state.slots.entry(key.clone()).or_default();
+        if slot.idle.len() < POOL_IDLE_PER_ENDPOINT && usable(&one, now, now) {
+            slot.idle.push((one, now));
+        }
+    }
+
+    /// A place on a shared connection.
+    pub(super) fn take_place(&self, key: &Key) -> Option<(http2::SendRequest<OutBody>, Lease)> {
+        let mut state = self.lock();
+        let slot = state.slots.get_mut(key)?;
+        let now = Instant::now();
+        slot.shared.retain(|many| !many.sender.is_closed() && now < many.born + CONNECTION_MAX_AGE);
+        slot.shared.iter_mut().find_map(|many| {
+            let lease = Arc::clone(&many.places).try_acquire_owned().ok()?;
+            many.idle_since = None;
+            Some((many.sender.clone(), lease))
+        })
+    }
+
+    /// Offers a fresh shared connection to all, and takes the first place on it.
+    pub(super) fn share(&self, key: &Key, sender: &http2::SendRequest<OutBody>) -> Option<Lease> {
+        let places = Arc::new(Semaphore::new(UPSTREAM_STREAMS));
+        let lease = Arc::clone(&places).try_acquire_owned().ok();
+        let mut state = self.lock();
+        if !state.closed {
+            let many = Many { sender: sender.clone(), places, born: Instant::now(), idle_since: None };
+            state.slots.entry(key.clone()).or_default().shared.push(many);
+        }
+        lease
+    }
+
+    /// To be held while dialling a shared connection.
+    pub(super) fn dialing(&self, key: &Key) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(&self.lock().slots.entry(key.clone()).or_default().dialing)
+    }
+
+    /// Closes what was idle for [`POOL_IDLE`] and forgets endpoints without connections.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.slots.retain(|_, slot| {
+            slot.idle.retain(|(one, since)| usable(one, *since, now));
+            slot.shared.retain_mut(|many| keep_shared(many, now));
+            !slot.idle.is_empty() || !slot.shared.is_empty() || Arc::strong_count(&slot.dialing) > 1
+        });
+    }
+
+    /// Closes everything idle and keeps nothing from now on.
+    pub(super) fn clear(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.slots.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn usable(one: &One, since: Instant, now: Instant) -> bool {
+    one.sender.is_ready() && now < since + POOL_IDLE && now < one.born + CONNECTION_MAX_AGE
+}
+
+fn keep_shared(many: &mut Many, now: Instant) -> bool {
+    if many.places.available_permits() < UPSTREAM_STREAMS {
+        many.idle_since = None;
+    } else {
+        let since = *many.idle_since.get_or_insert(now);
+        if now >= since + POOL_IDLE {
+            return false;
+        }
+    }
+    !many.sender.is_closed() && now < many.born + CONNECTION_MAX_AGE
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("endpoints", &self.lock().slots.len()).finish_non_exhaustive()
+    }
+}

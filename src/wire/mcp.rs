@@ -1,0 +1,39 @@
+//! Model Context Protocol over Streamable HTTP: messages to [`McpCall`](crate::call::McpCall) and back, both ways.
+//!
+//! What is decided on is a typed view of the very tree that is forwarded: a known method with the wrong shape is
+//! refused, never passed as something else. Nothing here decides, waits or logs.
+
+mod decode;
+pub mod denial;
+mod fault;
+mod forward;
+mod head;
+mod list;
+mod method;
+mod mirror;
+mod server;
+mod unknown_name;
+mod version;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use decode::{Context, Decoded, Kind, decode};
+pub use fault::{Cause, DecodeFault, MessageFault};
+pub use forward::{forward_headers, forward_stream_headers};
+pub use head::{HeaderFault, McpHead, ResponseForm, check_headers};
+pub use list::{Filtered, filter_list, is_list};
+pub use mirror::Mirror;
+pub use server::{ServerFault, ServerKind, ServerMessage};
+pub use unknown_name::UnknownName;
+pub use version::Version;
+
+/// `_meta` key that carries the protocol version since 2026-07-28.
+pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// Header and body disagree (MCP 2026-07-28).
+pub const HEADER_MISMATCH: i64 = -32020;
+/// Unknown protocol version (MCP 2026-07-28).
+pub const UNSUPPORTED_VERSION: i64 = -32022;
+/// Refused by policy, and said so: our own code, outside the ranges that JSON-RPC and MCP reserve.
+pub const REFUSED: i64 = 40301;

@@ -1,0 +1,173 @@
+//! Why a message is refused before policy sees it, and the answer it gets.
+
+use super::{HEADER_MISMATCH, denial};
+use crate::fault::{Blame, Faulty, Retry, Stage};
+use crate::wire::json::{JsonFault, JsonFaultKind};
+use crate::wire::jsonrpc::{EnvelopeFault, INVALID_PARAMS, INVALID_REQUEST, Id, METHOD_NOT_FOUND, PARSE_ERROR};
+
+/// A body that is no MCP message which may pass, and the id that its answer carries.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{cause}")]
+pub struct DecodeFault {
+    cause: Cause,
+    id: Option<Id>,
+}
+
+/// What was wrong with a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// The text.
+    #[error("Parse error: {0}")]
+    Json(JsonFault),
+    /// The envelope.
+    #[error("Invalid request: {0}")]
+    Envelope(EnvelopeFault),
+    /// The message.
+    #[error("{0}")]
+    Message(MessageFault),
+}
+
+/// Why a well-formed JSON-RPC message is not an MCP message that may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum MessageFault {
+    /// A member of `params` differs from a known one in case alone, or is `__proto__`.
+    #[error("Invalid params: a member is easily taken for another")]
+    Lookalike,
+    /// `method` differs from a known one in case alone.
+    #[error("Method not found")]
+    MethodLookalike,
+    /// `params._meta` is not an object.
+    #[error("Invalid params: _meta must be an object")]
+    BadMeta,
+    /// `params.name` or `params.uri` is missing, empty, too long, not a string or has control characters.
+    #[error("Invalid params: a name or uri is required, without control characters")]
+    BadName,
+    /// `params.arguments` is neither an object nor null nor absent.
+    #[error("Invalid params: arguments must be an object")]
+    BadArguments,
+    /// A request without an id.
+    #[error("Invalid request: this method needs an id")]
+    NeedsId,
+    /// A notification with an id.
+    #[error("Invalid request: a notification has no id")]
+    TakesNoId,
+    /// A header does not say what the body says (MCP 2026-07-28).
+    #[error("Header mismatch: headers and body must agree")]
+    HeaderMismatch,
+    /// The header says 2026-07-28 or later, and `_meta` names no version.
+    #[error("Invalid params: _meta must name the protocol version")]
+    NoVersion,
+    /// A response, where the version has no requests from servers.
+    #[error("Invalid request: this protocol version has no responses from clients")]
+    UnexpectedResponse,
+}
+
+impl MessageFault {
+    fn code(self) -> i64 {
+        match self {
+            Self::Lookalike | Self::BadMeta | Self::BadName | Self::BadArguments | Self::NoVersion => INVALID_PARAMS,
+            Self::MethodLookalike => METHOD_NOT_FOUND,
+            Self::NeedsId | Self::TakesNoId | Self::UnexpectedResponse => INVALID_REQUEST,
+            Self::HeaderMismatch => HEADER_MISMATCH,
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Lookalike => "mcp_lookalike",
+            Self::MethodLookalike => "mcp_method_lookalike",
+            Self::BadMeta => "mcp_meta",
+            Self::BadName => "mcp_name",
+            Self::BadArguments => "mcp_arguments",
+            Self::NeedsId => "mcp_needs_id",
+            Self::TakesNoId => "mcp_takes_no_id",
+            Self::HeaderMismatch => "mcp_header_mismatch",
+            Self::NoVersion => "mcp_no_version",
+            Self::UnexpectedResponse => "mcp_unexpected_response",
+        }
+    }
+}
+
+impl DecodeFault {
+    pub(super) fn json(fault: JsonFault) -> Self {
+        Self { cause: Cause::Json(fault), id: None }
+    }
+
+    pub(super) fn envelope(fault: EnvelopeFault, id: Option<Id>) -> Self {
+        Self { cause: Cause::Envelope(fault), id }
+    }
+
+    pub(super) fn message(fault: MessageFault, id: Option<Id>) -> Self {
+        Self { cause: Cause::Message(fault), id }
+    }
+
+    /// What was wrong.
+    pub fn cause(&self) -> Cause {
+        self.cause
+    }
+
+    /// The id that the answer echoes, where the body had a readable one.
+    pub fn id(&self) -> Option<&Id> {
+        self.id.as_ref()
+    }
+
+    /// JSON-RPC error code.
+    pub fn code(&self) -> i64 {
+        match self.cause {
+            Cause::Json(fault) => match fault.kind() {
+                JsonFaultKind::DuplicateKey | JsonFaultKind::TooDeep | JsonFaultKind::TooMany => INVALID_REQUEST,
+                JsonFaultKind::NotUtf8
+                | JsonFaultKind::ByteOrderMark
+                | JsonFaultKind::Syntax
+                | JsonFaultKind::Trailing
+                | JsonFaultKind::LoneSurrogate
+                | JsonFaultKind::NotFinite
+                | JsonFaultKind::Control => PARSE_ERROR,
+            },
+            Cause::Envelope(_) => INVALID_REQUEST,
+            Cause::Message(fault) => fault.code(),
+        }
+    }
+
+    /// HTTP status: 200 where a request was read far enough that its caller can go on (clients end a session on a 4xx
+    /// answer to a call), else 400.
+    pub fn status(&self) -> http::StatusCode {
+        match self.cause {
+            Cause::Message(
+                MessageFault::Lookalike
+                | MessageFault::MethodLookalike
+                | MessageFault::BadMeta
+                | MessageFault::BadName
+                | MessageFault::BadArguments,
+            ) if self.id.is_some() => http::StatusCode::OK,
+            Cause::Json(_) | Cause::Envelope(_) | Cause::Message(_) => http::StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The JSON-RPC error that answers it.
+    pub fn body(&self) -> Vec<u8> {
+        denial::error(self.id.as_ref(), self.code(), &self.to_string(), None)
+    }
+}
+
+impl Faulty for DecodeFault {
+    fn blame(&self) -> Blame {
+        Blame::Caller
+    }
+
+    fn retry(&self) -> Retry {
+        Retry::Safe
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Decode
+    }
+
+    fn reason(&self) -> &'static str {
+        match self.cause {
+            Cause::Json(fault) => fault.reason(),
+            Cause::Envelope(fault) => fault.reason(),
+            Cause::Message(fault) => fault.reason(),
+        }
+    }
+}

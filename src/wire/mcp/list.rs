@@ -1,0 +1,83 @@
+//! Lists, cut down to what the caller may see.
+
+use super::view::{read_name, read_uri};
+use crate::call::{Knowable, McpCall, McpObject, Object, Value};
+use crate::wire::uri;
+
+/// What [`filter_list`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Filtered {
+    /// Entries left.
+    pub kept: usize,
+    /// Entries taken out.
+    pub dropped: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Listing {
+    Tools,
+    Prompts,
+    Resources,
+    Templates,
+}
+
+impl Listing {
+    fn of(method: &str) -> Option<Self> {
+        match method {
+            "tools/list" => Some(Self::Tools),
+            "prompts/list" => Some(Self::Prompts),
+            "resources/list" => Some(Self::Resources),
+            "resources/templates/list" => Some(Self::Templates),
+            _ => None,
+        }
+    }
+
+    fn key(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Prompts => "prompts",
+            Self::Resources => "resources",
+            Self::Templates => "resourceTemplates",
+        }
+    }
+
+    /// What an entry is about, where that can be read.
+    fn object(self, entry: &Value) -> Option<McpObject> {
+        let name = || Some(Knowable::Known(read_name(entry.get("name")?)?.into()));
+        Some(match self {
+            Self::Tools => McpObject::Tool { name: name()?, arguments: Knowable::Unknown },
+            Self::Prompts => McpObject::Prompt { name: name()?, arguments: Knowable::Unknown },
+            Self::Resources => McpObject::Resource(Knowable::Known(uri::resource(read_uri(entry.get("uri")?)?))),
+            Self::Templates => {
+                McpObject::Resource(Knowable::Known(uri::template(read_uri(entry.get("uriTemplate")?)?)))
+            }
+        })
+    }
+}
+
+/// Whether the results of `method` are lists that must be filtered.
+pub fn is_list(method: &str) -> bool {
+    Listing::of(method).is_some()
+}
+
+/// Takes out of `result`, the answer to `request`, every entry that `keep` does not want, and every entry without a
+/// readable name or URI. `nextCursor` and `ttlMs` stay, also beside an empty list; `cacheScope` becomes `private`,
+/// since the list is now one caller's own. A result of the wrong shape becomes an empty list. Does nothing where
+/// `request` is no list.
+pub fn filter_list(request: &McpCall, result: &mut Value, mut keep: impl FnMut(&McpCall) -> bool) -> Filtered {
+    let Some(listing) = Listing::of(&request.method) else { return Filtered::default() };
+    if result.as_object().is_none() {
+        *result = Value::Object(Object::new());
+    }
+    let Some(result) = result.as_object_mut() else { return Filtered::default() };
+    if result.get("cacheScope").is_some() {
+        result.set("cacheScope", Value::from("private"));
+    }
+    let Some(Value::Array(entries)) = result.get_mut(listing.key()) else {
+        result.set(listing.key(), Value::Array(Vec::new()));
+        return Filtered::default();
+    };
+    let before = entries.len();
+    entries.retain(|entry| listing.object(entry).is_some_and(|object| keep(&request.entry(object))));
+    Filtered { kept: entries.len(), dropped: before - entries.len() }
+}

@@ -1,0 +1,90 @@
+//! The methods of every version, and what each is about.
+
+/// What the parameters of a method name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    Base,
+    ToolList,
+    Tool,
+    PromptList,
+    Prompt,
+    ResourceList,
+    Resource,
+    Other,
+}
+
+/// Requests from client to server, MCP 2024-11-05 to 2026-07-28 and the tasks extension. None may come without an id.
+const REQUESTS: &[(&str, Subject)] = &[
+    ("initialize", Subject::Base),
+    ("ping", Subject::Base),
+    ("server/discover", Subject::Base),
+    ("tools/list", Subject::ToolList),
+    ("tools/call", Subject::Tool),
+    ("prompts/list", Subject::PromptList),
+    ("prompts/get", Subject::Prompt),
+    ("resources/list", Subject::ResourceList),
+    ("resources/templates/list", Subject::ResourceList),
+    ("resources/read", Subject::Resource),
+    ("resources/subscribe", Subject::Resource),
+    ("resources/unsubscribe", Subject::Resource),
+    ("subscriptions/listen", Subject::Other),
+    ("completion/complete", Subject::Other),
+    ("logging/setLevel", Subject::Other),
+    ("tasks/get", Subject::Other),
+    ("tasks/cancel", Subject::Other),
+    ("tasks/result", Subject::Other),
+    ("tasks/list", Subject::Other),
+    ("tasks/update", Subject::Other),
+];
+
+const NOTIFICATIONS: &str = "notifications/";
+
+/// What a method turns out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// One of the requests above.
+    Request(Subject),
+    /// `notifications/..`
+    Notification,
+    /// Differs from one of the above in case alone.
+    Lookalike,
+    /// Any other name.
+    No,
+}
+
+pub(super) fn known(method: &str) -> Known {
+    if let Some((_, subject)) = REQUESTS.iter().find(|(name, _)| *name == method) {
+        return Known::Request(*subject);
+    }
+    if method.starts_with(NOTIFICATIONS) {
+        return Known::Notification;
+    }
+    let like_event = method.split_once('/').is_some_and(|(start, _)| alike(start, "notifications"));
+    if like_event || REQUESTS.iter().any(|(name, _)| alike(name, method)) {
+        return Known::Lookalike;
+    }
+    Known::No
+}
+
+/// The member of `params` that `Mcp-Name` mirrors for `method` (MCP 2026-07-28).
+pub(super) fn mirrored(method: &str) -> Option<&'static str> {
+    match method {
+        "tools/call" | "prompts/get" => Some("name"),
+        "resources/read" => Some("uri"),
+        "tasks/get" | "tasks/update" | "tasks/cancel" => Some("taskId"),
+        _ => None,
+    }
+}
+
+/// Whether the most lenient JSON readers take one for the other: they ignore case, and count the long s and the Kelvin
+/// sign as s and k.
+pub(super) fn alike(one: &str, other: &str) -> bool {
+    fn fold(c: char) -> char {
+        match c {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            c => c.to_ascii_lowercase(),
+        }
+    }
+    one.chars().map(fold).eq(other.chars().map(fold))
+}

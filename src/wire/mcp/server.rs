@@ -1,0 +1,114 @@
+//! What a server sends: answers, its own requests, notifications.
+
+use crate::call::Value;
+use crate::fault::{Blame, Faulty, Retry, Stage};
+use crate::wire::json::{self, JsonFault};
+use crate::wire::jsonrpc::{Body, EnvelopeFault, Id, Message};
+
+/// One message from a server, in full.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerMessage {
+    kind: ServerKind,
+    id: Option<Id>,
+    tree: Value,
+}
+
+/// What a server sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerKind {
+    /// The result of a request.
+    Result,
+    /// The error of a request; its id may be absent.
+    Error,
+    /// A request to the client, with its method.
+    Request(Box<str>),
+    /// A notification, with its method.
+    Notification(Box<str>),
+}
+
+/// What a server sent is no JSON-RPC message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ServerFault {
+    /// The text.
+    #[error("server's message: {0}")]
+    Json(JsonFault),
+    /// The envelope.
+    #[error("server's message: {0}")]
+    Envelope(EnvelopeFault),
+}
+
+impl Faulty for ServerFault {
+    fn blame(&self) -> Blame {
+        Blame::Upstream
+    }
+
+    fn retry(&self) -> Retry {
+        Retry::Unsafe
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Forward
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Json(fault) => fault.reason(),
+            Self::Envelope(fault) => fault.reason(),
+        }
+    }
+}
+
+impl ServerMessage {
+    /// Reads a JSON body or the data of one event, as strictly as a client's message.
+    ///
+    /// # Errors
+    /// [`ServerFault`]; such a message must not reach the client, which may read it in another way.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ServerFault> {
+        let tree = json::parse(bytes).map_err(ServerFault::Json)?;
+        let message = Message::read(&tree).map_err(ServerFault::Envelope)?;
+        let kind = match message.body {
+            Body::Request { method, .. } => ServerKind::Request(method.into()),
+            Body::Notification { method, .. } => ServerKind::Notification(method.into()),
+            Body::Result(_) => ServerKind::Result,
+            Body::Error(_) => ServerKind::Error,
+        };
+        Ok(Self { kind, id: message.id, tree })
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> &ServerKind {
+        &self.kind
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Option<&Id> {
+        self.id.as_ref()
+    }
+
+    /// Whether it is the answer to the request with exactly this id.
+    pub fn answers(&self, id: &Id) -> bool {
+        matches!(self.kind, ServerKind::Result | ServerKind::Error) && self.id.as_ref() == Some(id)
+    }
+
+    /// The whole message.
+    pub fn tree(&self) -> &Value {
+        &self.tree
+    }
+
+    /// `result`, where there is one.
+    pub fn result(&self) -> Option<&Value> {
+        self.tree.get("result")
+    }
+
+    /// `result`, to filter it.
+    pub fn result_mut(&mut self) -> Option<&mut Value> {
+        self.tree.as_object_mut()?.get_mut("result")
+    }
+
+    /// The message as it goes to the client.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        json::write(&self.tree, &mut out);
+        out
+    }
+}
