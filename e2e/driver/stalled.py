@@ -51,7 +51,7 @@ class FastServers:
                 self.connections[kind] += 1
                 try:
                     await handler(reader, writer)  # type: ignore[misc]
-                except OSError:
+                except (OSError, asyncio.CancelledError):
                     pass
                 finally:
                     writer.close()
