@@ -5,5 +5,6 @@ mod tls_identity;
 mod world;
 mod server;
 mod life;
+mod clock;
 mod pool;
 mod sources;

@@ -109,11 +109,9 @@ impl World {
     pub(crate) async fn dial(&self, identity: &Identity) -> Client {
         let tcp = TcpStream::connect(self.addr).await.unwrap();
         let connected = tls::connect(identity, tcp, Expect::TrustDomain(td("cluster.local"))).await.unwrap();
-        let mut builder = h2::client::Builder::new();
-        let (requests, mut connection) = builder.handshake::<_, Bytes>(connected.stream).await.unwrap();
-        let pings = connection.ping_pong().unwrap();
+        let (requests, connection) = h2::client::handshake(connected.stream).await.unwrap();
         let driving = tokio::spawn(async move { connection.await.map_err(|error| error.to_string()) });
-        Client { requests, driving, pings }
+        Client { requests, driving }
     }
 }
 
@@ -121,7 +119,6 @@ impl World {
 pub(crate) struct Client {
     pub(crate) requests: SendRequest<Bytes>,
     pub(crate) driving: JoinHandle<Result<(), String>>,
-    pub(crate) pings: h2::PingPong,
 }
 
 impl Client {

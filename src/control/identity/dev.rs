@@ -152,6 +152,7 @@ impl DevCa {
         params.not_before = OffsetDateTime::now_utc() - SKEW;
         params.not_after = OffsetDateTime::now_utc() + ttl;
         params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(id.uri()).map_err(issue)?)];
+        params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &self.issuer).map_err(issue)?;
