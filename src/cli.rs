@@ -7,7 +7,10 @@ pub mod args;
 pub mod check;
 pub mod connect;
 pub mod explain;
+pub mod run;
 mod load;
 mod out;
+mod program;
 
 pub use out::{Ended, Out};
+pub use program::main;

@@ -3,6 +3,7 @@
 //!
 //! It plays the ztunnel in front of a client: it proves who calls and decides nothing.
 
+mod identity;
 mod remedy;
 
 use std::io::Write;
@@ -25,6 +26,8 @@ use crate::fault::Faulty as _;
 use crate::hbone::Pool;
 use crate::net;
 use crate::tls::{Expect, Identity};
+
+pub use identity::identity;
 
 /// Pause after the kernel could not give us a connection, so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

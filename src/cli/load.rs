@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-use crate::document::{self, Documents, Problem, Severity, Source};
+use crate::control::files;
+use crate::document::{Problem, Severity};
 use crate::id::TrustDomain;
 use crate::mesh::Snapshot;
 
@@ -22,6 +23,7 @@ impl Loaded {
 /// # Errors
 /// A file that is missing or cannot be read, or a directory without documents.
 pub(super) fn load(files: &[PathBuf], trust_domain: &TrustDomain) -> anyhow::Result<Loaded> {
-    let _ = (files, trust_domain, document::load(Vec::<Source>::new()), Documents::default());
-    anyhow::bail!("not yet")
+    let (snapshot, mut problems) = files::load_once(files.to_vec(), trust_domain.clone())?;
+    problems.sort_by(|a, b| (&a.place, &a.document, &a.field).cmp(&(&b.place, &b.document, &b.field)));
+    Ok(Loaded { snapshot, problems })
 }

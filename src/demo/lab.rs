@@ -167,6 +167,7 @@ fn settings(dir: &Scratch, trust_domain: TrustDomain, records: Records) -> app::
         admin_addr: free,
         drain: Duration::from_millis(500),
         access_log: app::AccessLogTo::Writer(Box::new(records)),
+        otlp_endpoint: None,
     }
 }
 
