@@ -1,0 +1,47 @@
+// A client on the official TypeScript SDK: `ts_client.mjs URL`.
+//
+// Reads one JSON object per line, {"step", "do": "open"|"list"|"call"|"close", "tool", "arguments"}, does it on the one
+// session, and prints one JSON line with the outcome. What went wrong is an outcome; only the end of input ends it.
+
+import { createInterface } from 'node:readline';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { McpError } from '@modelcontextprotocol/sdk/types.js';
+
+const TIMEOUT = 20_000;
+const client = new Client({ name: 'e2e', version: '1.0.0' });
+const transport = new StreamableHTTPClientTransport(new URL(process.argv[2]));
+
+async function obey(order) {
+  switch (order.do) {
+    case 'open':
+      await client.connect(transport, { timeout: TIMEOUT });
+      return { outcome: 'ok' };
+    case 'list': {
+      const { tools } = await client.listTools({}, { timeout: TIMEOUT });
+      return { outcome: 'ok', tools: tools.map((tool) => tool.name).sort() };
+    }
+    case 'call': {
+      const call = { name: order.tool, arguments: order.arguments };
+      const result = await client.callTool(call, undefined, { timeout: TIMEOUT });
+      return { outcome: result.isError ? 'tool_error' : 'ok', text: result.content[0]?.text ?? '' };
+    }
+    default:
+      await transport.terminateSession();
+      await client.close();
+      return { outcome: 'ok' };
+  }
+}
+
+function failure(error) {
+  if (!(error instanceof McpError)) return { outcome: 'broken', message: `${error?.name}: ${error?.message}` };
+  return { outcome: 'error', code: error.code, message: error.message, data: error.data ?? null };
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const order = JSON.parse(line);
+  const outcome = await obey(order).catch(failure);
+  process.stdout.write(`${JSON.stringify({ step: order.step, ...outcome })}\n`);
+  if (order.do === 'close') break;
+}
+process.exit(0);

@@ -1,0 +1,157 @@
+"""The real peers: installs the official SDKs at the versions of their lock files, starts servers, drives clients."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+E2E = Path(__file__).resolve().parent.parent
+ROOT = E2E.parent
+CACHE = E2E / ".cache"
+PYTHONS = {"python1": CACHE / "python1/bin/python", "python2": CACHE / "python2/bin/python"}
+
+# name -> command; each prints {"listening": ADDRESS} first and then what ran, one JSON line each.
+SERVERS: dict[str, list[str]] = {
+    "python1": [str(PYTHONS["python1"]), str(E2E / "servers/python_server.py")],
+    "python2": [str(PYTHONS["python2"]), str(E2E / "servers/python_server.py")],
+    "ts": ["node", str(E2E / "servers/ts_server.mjs")],
+    "rust": ["tool-server"],  # resolved to the built binary by `command`
+}
+
+# name -> command before and after the URL. python2 speaks 2026-07-28 where the server does, python2-legacy never.
+CLIENTS: dict[str, tuple[list[str], list[str]]] = {
+    "python1": ([str(PYTHONS["python1"]), str(E2E / "clients/python_client.py")], ["legacy"]),
+    "python2": ([str(PYTHONS["python2"]), str(E2E / "clients/python_client.py")], ["auto"]),
+    "python2-legacy": ([str(PYTHONS["python2"]), str(E2E / "clients/python_client.py")], ["legacy"]),
+    "ts": (["node", str(E2E / "clients/ts_client.mjs")], []),
+}
+
+
+def install() -> None:
+    """Makes both virtual environments and node_modules; does nothing where the lock file has not changed."""
+    for name, python in PYTHONS.items():
+        lock = E2E / name / "requirements.txt"
+        if _changed(lock, name):
+            shutil.rmtree(python.parent.parent, ignore_errors=True)
+            _run([sys.executable, "-m", "venv", str(python.parent.parent)])
+            _run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(lock)])
+            _mark(lock, name)
+    lock = E2E / "package-lock.json"
+    if _changed(lock, "node") or not (E2E / "node_modules").is_dir():
+        _run(["npm", "ci", "--no-audit", "--no-fund", "--silent", "--prefix", str(E2E)])
+        _mark(lock, "node")
+
+
+def _digest(lock: Path) -> str:
+    return hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()
+
+
+def _changed(lock: Path, name: str) -> bool:
+    stamp = CACHE / f"{name}.installed"
+    return not stamp.exists() or stamp.read_text() != _digest(lock)
+
+
+def _mark(lock: Path, name: str) -> None:
+    CACHE.mkdir(exist_ok=True)
+    (CACHE / f"{name}.installed").write_text(_digest(lock))
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
+
+
+class Lines:
+    """A child process that speaks JSON lines on stdout; its stderr goes to a file beside."""
+
+    def __init__(self, command: list[str], log: Path, stdin: bool = False) -> None:
+        self.command = command
+        self.log = log
+        with log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=sink,
+                text=True,
+            )
+        self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            try:
+                self._lines.put(json.loads(line))
+            except ValueError:
+                continue
+        self._lines.put(None)
+
+    def next(self, timeout: float) -> dict[str, Any]:
+        try:
+            line = self._lines.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError(f"{self.command[0]} said nothing for {timeout} s; see {self.log}") from None
+        if line is None:
+            tail = self.log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{' '.join(self.command)} ended with {self.process.wait()}: {tail}")
+        return line
+
+    def drain(self) -> list[dict[str, Any]]:
+        """The lines that came and were not taken yet."""
+        taken = []
+        while not self._lines.empty():
+            if (line := self._lines.get()) is not None:
+                taken.append(line)
+        return taken
+
+    def end(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Server(Lines):
+    """One of SERVERS, running; `address` is where it listens."""
+
+    def __init__(self, name: str, bin_dir: Path, log: Path) -> None:
+        command = list(SERVERS[name])
+        if name == "rust":
+            command[0] = str(bin_dir / command[0])
+        super().__init__(command, log)
+        host, port = self.next(timeout=30)["listening"].rsplit(":", 1)
+        self.address = (host, int(port))
+
+    def ran(self) -> list[str]:
+        """The tools that were run since the last time of asking, in order."""
+        lines = self.drain()
+        calls = [line.get("ran") or (line.get("method") == "tools/call" and line["tool"]) for line in lines]
+        return [call for call in calls if call]
+
+
+class Client(Lines):
+    """One of CLIENTS, running against `url`."""
+
+    def __init__(self, name: str, url: str, log: Path) -> None:
+        before, after = CLIENTS[name]
+        super().__init__([*before, url, *after], log, stdin=True)
+
+    def do(self, step: str, do: str, tool: str | None = None, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Gives one order and waits for its outcome."""
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps({"step": step, "do": do, "tool": tool, "arguments": arguments}) + "\n")
+        self.process.stdin.flush()
+        outcome = self.next(timeout=40)
+        assert outcome.get("step") == step, outcome
+        return outcome

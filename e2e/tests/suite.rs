@@ -1,0 +1,19 @@
+//! What needs more than a Rust toolchain and a C compiler; cargo prints it as ignored.
+
+#[test]
+#[ignore = "needs Python 3.11, Node 20 and package registries: run e2e/run"]
+fn real_clients_and_servers() {
+    e2e::run(&["--only", "matrix"]).unwrap();
+}
+
+#[test]
+#[ignore = "needs Python 3.11, Node 20 and package registries: run e2e/run"]
+fn bytes_that_reach_the_upstream_are_what_was_decided_on() {
+    e2e::run(&["--only", "bytes"]).unwrap();
+}
+
+#[test]
+#[ignore = "needs Python 3.11: run e2e/run"]
+fn memory_stays_flat_while_readers_stall() {
+    e2e::run(&["--only", "stalled"]).unwrap();
+}
