@@ -10,3 +10,4 @@ pub mod document;
 pub mod wire;
 pub mod policy;
 pub mod mesh;
+pub mod control;
