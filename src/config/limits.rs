@@ -127,6 +127,12 @@ pub const MAX_CEL_DEPTH: u16 = 32;
 pub const CEL_BUDGET: u64 = 1_000_000;
 /// Time a file that does not parse keeps its last documents in force.
 pub const FILE_GRACE: Duration = Duration::from_secs(5);
+/// Quiet after which a change of files is read, so that a writer's steps are one.
+pub const FILE_SETTLE: Duration = Duration::from_millis(100);
+/// The longest that such quiet is waited for.
+pub const FILE_SETTLE_LONGEST: Duration = Duration::from_millis(400);
+/// Interval at which files are looked at even where the filesystem tells of no change.
+pub const FILE_POLL: Duration = Duration::from_millis(500);
 /// One file of documents, bytes.
 pub const MAX_DOCUMENT_FILE: u64 = 64 << 20;
 /// Files of documents that are read, over all that the command line names.
@@ -205,6 +211,9 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_cel_depth", MAX_CEL_DEPTH as u64, "levels"),
     ("cel_budget", CEL_BUDGET, "steps"),
     ("file_grace", FILE_GRACE.as_secs(), "seconds"),
+    ("file_settle", FILE_SETTLE.subsec_millis() as u64, "milliseconds"),
+    ("file_settle_longest", FILE_SETTLE_LONGEST.subsec_millis() as u64, "milliseconds"),
+    ("file_poll", FILE_POLL.subsec_millis() as u64, "milliseconds"),
     ("max_document_file", MAX_DOCUMENT_FILE, "bytes"),
     ("max_document_files", MAX_DOCUMENT_FILES as u64, "files"),
     ("max_documents", MAX_DOCUMENTS as u64, "documents"),
