@@ -92,6 +92,14 @@ impl Condition {
         }
     }
 
+    /// What the condition says to a rule that needs it to be `wanted` in order to let a call through: failed, where it
+    /// is not known yet but can never become that.
+    pub(super) fn settled(&self, scope: &Scope<'_>, meter: &mut Meter, wanted: bool) -> Truth {
+        let truth = self.truth(scope, meter);
+        let hopeless = truth == Truth::Unknown && !eval::may_be(&self.op, wanted, scope, meter);
+        if hopeless { Truth::Failed } else { truth }
+    }
+
     /// What decided it: the sub-expression, with the values it saw.
     pub(super) fn because(&self, scope: &Scope<'_>, meter: &mut Meter) -> String {
         trace::because(&self.op, scope, meter)

@@ -49,10 +49,8 @@ pub(crate) fn mcp(method: &str, object: McpObject) -> Call {
 }
 
 pub(crate) fn tool(name: &str, arguments: Json) -> Call {
-    let object = McpObject::Tool {
-        name: Knowable::Known(name.into()),
-        arguments: Knowable::Known(Arc::new(object(arguments))),
-    };
+    let object =
+        McpObject::Tool { name: Knowable::Known(name.into()), arguments: Knowable::Known(Arc::new(object(arguments))) };
     mcp("tools/call", object)
 }
 
@@ -141,8 +139,10 @@ pub(crate) fn istio_spec(yaml: &str) -> AuthorizationPolicySpec {
 }
 
 pub(crate) fn rules(declared: Option<Protocol>, agent: &[&str], istio: &[&str]) -> Rules {
-    let agent: Vec<_> = agent.iter().enumerate().map(|(at, yaml)| (meta(&format!("a{at}")), agent_spec(yaml))).collect();
-    let istio: Vec<_> = istio.iter().enumerate().map(|(at, yaml)| (meta(&format!("i{at}")), istio_spec(yaml))).collect();
+    let agent: Vec<_> =
+        agent.iter().enumerate().map(|(at, yaml)| (meta(&format!("a{at}")), agent_spec(yaml))).collect();
+    let istio: Vec<_> =
+        istio.iter().enumerate().map(|(at, yaml)| (meta(&format!("i{at}")), istio_spec(yaml))).collect();
     let set = RuleSet {
         declared,
         agent: agent.iter().map(|(meta, spec)| (meta, spec)).collect(),

@@ -89,8 +89,7 @@ impl Issuer {
         for key in self.keys.iter().filter(|key| !any_named || named(key)) {
             let algorithm = key.algorithms.iter().find(|algorithm| spelling(**algorithm) == &*parts.algorithm);
             let Some(algorithm) = algorithm else { continue };
-            let verified =
-                jsonwebtoken::crypto::verify(parts.signature, parts.signed.as_bytes(), &key.key, *algorithm);
+            let verified = jsonwebtoken::crypto::verify(parts.signature, parts.signed.as_bytes(), &key.key, *algorithm);
             if verified == Ok(true) {
                 return self.check_audience(parts);
             }

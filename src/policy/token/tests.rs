@@ -166,7 +166,8 @@ fn the_token_does_not_choose_its_algorithm() {
     // The public key used as an HMAC secret, the oldest trick of all.
     let secret = signer.jwk().to_string();
     let header = Header::new(Algorithm::HS256);
-    let token = jsonwebtoken::encode(&header, &json!({"iss": "https://iss"}), &EncodingKey::from_secret(secret.as_bytes()));
+    let token =
+        jsonwebtoken::encode(&header, &json!({"iss": "https://iss"}), &EncodingKey::from_secret(secret.as_bytes()));
     assert_eq!(verify(&[rule(&[signer.jwk()])], &token.unwrap(), 0), Err(TokenFault::Algorithm));
 }
 
