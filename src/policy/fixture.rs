@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::token::Claims;
 use super::{Decision, Destination, Facts, RuleSet, Rules, compile};
-use crate::call::{Call, HttpHead, Knowable, McpCall, McpObject, Object, ResourceUri, Value};
+use crate::call::{Call, HttpHead, Knowable, McpCall, McpObject, Object, ResourceUri};
 use crate::document::Meta;
 use crate::document::agent_policy::{AgentPolicySpec, Protocol};
 use crate::document::authorization_policy::AuthorizationPolicySpec;
@@ -162,9 +162,4 @@ pub(crate) fn verdict(rules: &Rules, world: &World) -> &'static str {
         Decision::Allow(_) => "allow",
         Decision::Deny(denial) => denial.reason.as_str(),
     }
-}
-
-/// A value of the call vocabulary from JSON.
-pub(crate) fn value(json: Json) -> Value {
-    object(json!({ "v": json })).get("v").unwrap().clone()
 }

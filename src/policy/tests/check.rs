@@ -177,7 +177,8 @@ fn authorization_policy_errors_are_never_ignored() {
 
 #[test]
 fn selector_policies_are_left_to_ztunnel() {
-    let spec: AuthorizationPolicySpec = serde_saphyr::from_str("selector: {matchLabels: {a: b}}\nrules: [{}]").unwrap();
+    let spec: AuthorizationPolicySpec =
+        serde_saphyr::from_str("selector: {matchLabels: {a: b}}\nrules: [{when: [{key: source.ip}]}]").unwrap();
     let problems = check_authorization_policy(&meta("p"), &spec);
     assert!(
         problems.iter().all(|problem| problem.severity == Severity::Warning) && problems.len() == 1,
