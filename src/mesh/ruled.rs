@@ -148,19 +148,15 @@ impl<'p, 'a> Compiler<'p, 'a> {
             agent: agent.iter().map(|document| (&document.meta, &document.spec)).collect(),
             istio: istio.iter().map(|document| (&document.meta, &document.spec)).collect(),
         };
+        let origins: Vec<&Origin> =
+            agent.iter().map(|one| &one.origin).chain(istio.iter().map(|one| &one.origin)).collect();
         let compiled = compile(&set).map(Arc::new).map_err(|problems| {
-            let origin = agent
-                .first()
-                .map(|document| &document.origin)
-                .or_else(|| istio.first().map(|document| &document.origin));
-            let mut reasons = BTreeSet::new();
-            for problem in problems {
-                let Some(origin) = origin else { continue };
-                reasons.insert(because(origin, &problem));
-                found.problems.push(origin.problem(problem));
+            let reasons: BTreeSet<String> =
+                problems.into_iter().filter_map(|one| blamed(&origins, one, found)).collect();
+            if reasons.is_empty() {
+                return "its rules do not compile".to_owned();
             }
-            let reasons = reasons.into_iter().collect::<Vec<_>>().join("; ");
-            if reasons.is_empty() { "its rules do not compile".to_owned() } else { reasons }
+            reasons.into_iter().collect::<Vec<_>>().join("; ")
         });
         self.rules.insert(key, compiled.clone());
         compiled
@@ -195,6 +191,18 @@ impl<'p, 'a> Compiler<'p, 'a> {
         }
         TargetRevision(hasher.finish())
     }
+}
+
+/// Tells of a problem at the document with which its reason begins, and gives the reason to close the port.
+fn blamed(origins: &[&Origin], mut problem: FieldProblem, found: &mut Found<'_>) -> Option<String> {
+    let named = origins.iter().find(|origin| problem.reason.starts_with(&format!("{}: ", origin.title())));
+    let origin = named.or_else(|| origins.first())?;
+    if let Some(rest) = problem.reason.strip_prefix(&format!("{}: ", origin.title())) {
+        problem.reason = rest.to_owned();
+    }
+    let reason = because(origin, &problem);
+    found.problems.push(origin.problem(problem));
+    Some(reason)
 }
 
 fn protocol(declared: Option<Protocol>, spoken: Spoken) -> PortProtocol {
