@@ -54,11 +54,8 @@ pub struct ClosedRef {
 /// What the document `root`, very likely of kind `kind`, selects or provides. A document of which not even the namespace
 /// is known may be about anything.
 pub(super) fn of(kind: Option<Kind>, root: &Node) -> Closes {
-    match named(kind, root) {
-        Closes::Nothing => Closes::Nothing,
-        closes if metadata::is_placed(root) => closes,
-        _ => Closes::Everything,
-    }
+    let closes = named(kind, root);
+    if closes == Closes::Nothing || metadata::is_placed(root) { closes } else { Closes::Everything }
 }
 
 fn named(kind: Option<Kind>, root: &Node) -> Closes {
