@@ -23,6 +23,7 @@ PER_TUNNEL_KIB = 256
 # What an allocator may still do while nothing moves.
 FLAT_KIB = 8 * 1024
 WATCH_SECONDS = 20
+FOREVER = asyncio.Event()
 EVENT = b"event: message\ndata: " + (
     b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"' + b"x" * 900 + b'"}}\n\n'
 )
@@ -34,6 +35,7 @@ class FastServers:
     def __init__(self) -> None:
         self.addresses: dict[str, tuple[str, int]] = {}
         self.connections = dict.fromkeys(KINDS, 0)
+        self._held: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
@@ -44,11 +46,13 @@ class FastServers:
     def _run(self, started: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
         handlers: dict[str, Callable[..., object]] = {"download": _pour, "upload": _ignore, "events": _events}
+        servers = []
         for kind, handler in handlers.items():
 
             async def counted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kind: str = kind,
                               handler: Callable[..., object] = handler) -> None:
                 self.connections[kind] += 1
+                self._held.add(writer)  # nobody else holds a connection that waits for nothing: it would be collected
                 try:
                     await handler(reader, writer)  # type: ignore[misc]
                 except (OSError, asyncio.CancelledError):
@@ -59,16 +63,19 @@ class FastServers:
             # A small limit: this process's own buffers are not what is measured.
             server = self._loop.run_until_complete(asyncio.start_server(counted, "127.0.0.1", 0, limit=1024, backlog=512))
             self.addresses[kind] = server.sockets[0].getsockname()
+            servers.append(server)
         started.set()
         self._loop.run_forever()
+        for server in servers:
+            server.close()
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
 
     def close(self) -> None:
-        def stop() -> None:
-            for task in asyncio.all_tasks():
-                task.cancel()
-            self._loop.call_later(0.2, self._loop.stop)
-
-        self._loop.call_soon_threadsafe(stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 
 
@@ -78,9 +85,9 @@ async def _pour(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
-async def _ignore(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    reader._transport.pause_reading()  # type: ignore[attr-defined]  # a reader that stopped, by asyncio's own word for it
-    await asyncio.Event().wait()
+async def _ignore(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.transport.pause_reading()  # type: ignore[attr-defined]  # a reader that stopped
+    await FOREVER.wait()
 
 
 async def _events(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -143,6 +150,7 @@ def run(report: Report, bin_dir: Path, directory: Path) -> None:
                 stuff(ends, seconds=5)
                 _measure(report, mesh.waypoint, idle, ends, {k: p for k, (_, p) in clients.items()})
                 report.check("stalled: tunnels reached the servers", _reached(servers))
+                report.check("stalled: tunnels stand", _standing(ends))
                 report.check("stalled: another caller is served", _served(mesh))
         finally:
             for end in ends:
@@ -155,6 +163,20 @@ def _reached(servers: FastServers) -> str | None:
     """Streams of HTTP ports dial when the request came; the connection window may hold some back, TCP tunnels not."""
     short = {k: n for k, n in servers.connections.items() if n < KINDS[k][0]}
     return f"connections at the servers: {servers.connections}" if short else None
+
+
+def _standing(ends: list[socket.socket]) -> str | None:
+    """Nobody ended a tunnel for being slow: what is held is held for streams that live."""
+    ended = 0
+    for end in ends:
+        end.setblocking(False)
+        try:
+            ended += end.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            continue
+        except OSError:
+            ended += 1
+    return f"{ended} of {len(ends)} tunnels were ended" if ended else None
 
 
 def _measure(

@@ -71,7 +71,8 @@ pub(super) fn lenient(root: &Node) -> Meta {
     };
     let text = |key: &str| node.get(key).and_then(Node::text).map(str::to_owned);
     let misspelt = || {
-        let key = nearest("namespace", node.fields().iter().map(|field| field.key.as_str()).filter(|key| *key != "name"))?;
+        let key =
+            nearest("namespace", node.fields().iter().map(|field| field.key.as_str()).filter(|key| *key != "name"))?;
         text(key)
     };
     let namespace = text("namespace").or_else(misspelt).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());

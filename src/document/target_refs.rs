@@ -33,7 +33,10 @@ pub(super) fn of_istio(refs: &[TargetRef], single: Option<&TargetRef>) -> Vec<Fi
     let mut out = Vec::new();
     for (at, target) in list.chain(single) {
         if target.kind == TargetKind::Namespace {
-            out.push(error(format!("{at}.kind"), "Istio knows no Namespace target; leave targetRefs out or name Services".to_owned()));
+            out.push(error(
+                format!("{at}.kind"),
+                "Istio knows no Namespace target; leave targetRefs out or name Services".to_owned(),
+            ));
             continue;
         }
         out.extend(group(target, &at));

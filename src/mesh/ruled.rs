@@ -13,6 +13,8 @@ use crate::document::agent_policy::{Mode, Protocol};
 use crate::document::{FieldProblem, Meta, Origin, Severity};
 use crate::policy::{JwtRule, RuleSet, Rules, Verifier, compile};
 
+/// Declared protocol, AgentPolicies and AuthorizationPolicies by position.
+type RulesKey = (Option<Protocol>, Vec<usize>, Vec<usize>);
 type Compiled = Result<Arc<Rules>, String>;
 type Verifiers = Result<Option<Arc<Verifier>>, String>;
 
@@ -30,7 +32,7 @@ pub(super) struct Ruled {
 #[derive(Debug)]
 pub(super) struct Compiler<'p, 'a> {
     policies: &'p Policies<'a>,
-    rules: HashMap<(Option<Protocol>, Vec<usize>, Vec<usize>), Compiled>,
+    rules: HashMap<RulesKey, Compiled>,
     tokens: HashMap<Vec<usize>, Verifiers>,
 }
 
@@ -97,7 +99,8 @@ impl<'p, 'a> Compiler<'p, 'a> {
             }
         }
         claims.sort_by(|a, b| age(a.meta).cmp(&age(b.meta)));
-        let target = format!("{} {}/{}:{}", fronted.kind.as_str(), fronted.meta.namespace, fronted.meta.name, port.port.number);
+        let target =
+            format!("{} {}/{}:{}", fronted.kind.as_str(), fronted.meta.namespace, fronted.meta.name, port.port.number);
         let (first, rest) = claims.split_first()?;
         let mut tell = |claim: &Claim<'a>, reason: String| {
             let problem = FieldProblem { severity: Severity::Error, field: claim.field.clone(), reason };
@@ -107,10 +110,21 @@ impl<'p, 'a> Compiler<'p, 'a> {
         for claim in rest.iter().filter(|claim| claim.protocol != first.protocol) {
             let (own, older) = (name(claim.protocol), name(first.protocol));
             let by = first.origin.title();
-            tell(claim, format!("conflicted: calls {target} {own}, which the older {by} calls {older}; it is closed until they agree"));
+            tell(
+                claim,
+                format!(
+                    "conflicted: calls {target} {own}, which the older {by} calls {older}; it is closed until they agree"
+                ),
+            );
         }
         if port.spoken == Spoken::Tcp {
-            tell(first, format!("calls {target} {}, but the port itself says TCP or TLS, which cannot be read; it is closed until they agree", name(first.protocol)));
+            tell(
+                first,
+                format!(
+                    "calls {target} {}, but the port itself says TCP or TLS, which cannot be read; it is closed until they agree",
+                    name(first.protocol)
+                ),
+            );
         }
         Some(first.protocol)
     }
@@ -135,7 +149,10 @@ impl<'p, 'a> Compiler<'p, 'a> {
             istio: istio.iter().map(|document| (&document.meta, &document.spec)).collect(),
         };
         let compiled = compile(&set).map(Arc::new).map_err(|problems| {
-            let origin = agent.first().map(|document| &document.origin).or(istio.first().map(|document| &document.origin));
+            let origin = agent
+                .first()
+                .map(|document| &document.origin)
+                .or_else(|| istio.first().map(|document| &document.origin));
             let mut reasons = BTreeSet::new();
             for problem in problems {
                 let Some(origin) = origin else { continue };
@@ -196,4 +213,3 @@ fn name(protocol: Protocol) -> &'static str {
         Protocol::A2a => "A2A",
     }
 }
-

@@ -129,7 +129,10 @@ fn attributes(record: &Record) -> Vec<KeyValue> {
         ("server.address", record.site.as_ref().map(|site| &*site.host)),
         ("agent_waypoint.policy", record.ruling.rule.as_ref().map(|rule| &*rule.policy)),
         ("agent_waypoint.rule", record.ruling.rule.as_ref().map(|rule| &*rule.rule)),
-        ("agent_waypoint.shadow", record.ruling.shadow.as_ref().map(|shadow| if shadow.refused.is_some() { "deny" } else { "allow" })),
+        (
+            "agent_waypoint.shadow",
+            record.ruling.shadow.as_ref().map(|shadow| if shadow.refused.is_some() { "deny" } else { "allow" }),
+        ),
         ("agent_waypoint.upstream", record.upstream.as_deref()),
         ("error.type", record.fault.as_ref().map(|fault| fault.reason)),
     ];

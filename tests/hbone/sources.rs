@@ -19,7 +19,15 @@ use crate::pki::{ALICE, Ca, Pair, WAYPOINT, id, pem, td};
 use crate::world::eventually;
 
 /// What the build makes of `proto/workload.proto`.
-#[expect(clippy::all, unreachable_pub, unused_qualifications, reason = "generated code")]
+#[expect(
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
+    clippy::too_many_lines,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated code"
+)]
 mod workload {
     include!(concat!(env!("OUT_DIR"), "/_.rs"));
 }

@@ -108,6 +108,7 @@ impl World {
     /// An HTTP/2 connection as `identity`.
     pub(crate) async fn dial(&self, identity: &Identity) -> Client {
         let tcp = TcpStream::connect(self.addr).await.unwrap();
+        net::tune(&tcp);
         let connected = tls::connect(identity, tcp, Expect::TrustDomain(td("cluster.local"))).await.unwrap();
         let (requests, connection) = h2::client::handshake(connected.stream).await.unwrap();
         let driving = tokio::spawn(async move { connection.await.map_err(|error| error.to_string()) });
@@ -122,13 +123,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn send(&mut self, request: Request<()>) -> (Response<RecvStream>, SendStream<Bytes>) {
+    pub(crate) async fn send(&self, request: Request<()>) -> (Response<RecvStream>, SendStream<Bytes>) {
         let mut requests = self.requests.clone().ready().await.unwrap();
         let (answer, send) = requests.send_request(request, false).unwrap();
         (answer.await.unwrap(), send)
     }
 
-    pub(crate) async fn connect(&mut self, authority: &str) -> (Response<RecvStream>, SendStream<Bytes>) {
+    pub(crate) async fn connect(&self, authority: &str) -> (Response<RecvStream>, SendStream<Bytes>) {
         self.send(connect(authority)).await
     }
 }

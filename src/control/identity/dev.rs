@@ -230,7 +230,7 @@ fn publish(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
 /// A number that no other draft has.
 fn nonce() -> io::Result<u64> {
     let mut bytes = [0; 8];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no randomness"))?;
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| io::Error::other("no randomness"))?;
     Ok(u64::from_le_bytes(bytes))
 }
 

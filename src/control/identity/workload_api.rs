@@ -109,8 +109,7 @@ fn bundles(context: &Arc<X509Context>) -> Bundles {
             tracing::warn!(%trust_domain, "bundle of an impossible trust domain passed over");
             continue;
         };
-        let roots: Vec<_> =
-            bundle.authorities().iter().map(|c| CertificateDer::from(c.as_bytes().to_vec())).collect();
+        let roots: Vec<_> = bundle.authorities().iter().map(|c| CertificateDer::from(c.as_bytes().to_vec())).collect();
         if roots.is_empty() {
             continue;
         }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::config::limits::STREAM_WINDOW;
 use crate::intake::tests::{By, by, data, echo, fed, ok, once};
-use crate::intake::{Answer, BodyFault, Request, no_body, text_body};
+use crate::intake::{Answer, BodyFault, Request, text_body};
 
 type Serving = JoinHandle<Result<(), IntakeFault>>;
 
@@ -206,30 +206,33 @@ async fn a_body_that_nobody_reads_opens_no_window() {
 
 #[tokio::test]
 async fn abandoned_bodies_give_their_window_back() {
-    let (mut client, _serving, _drain) = start(by(|mut request: Request| async move {
-        use http_body_util::BodyExt;
-        // Takes one frame and leaves the rest.
-        drop(request.body.frame().await);
-        ok(no_body())
+    let (keep, _kept) = std::sync::mpsc::channel();
+    let keep = std::sync::Mutex::new(keep);
+    let (mut client, _serving, _drain) = start(by(move |mut request: Request| {
+        let (feed, _dropped, answer) = fed();
+        keep.lock().unwrap().send(feed).unwrap();
+        async move {
+            use http_body_util::BodyExt;
+            // Takes one frame, leaves the rest, and goes on answering.
+            drop(request.body.frame().await);
+            drop(request);
+            ok(answer)
+        }
     }))
     .await;
-    // More than the connection's window in sum.
-    for _ in 0..400 {
+    // In sum twice the connection's window, in frames as large as they may be.
+    let mut open = Vec::new();
+    for _ in 0..2 * CONNECTION_WINDOW / MAX_FRAME {
         let mut request = get("http://h/");
         *request.method_mut() = http::Method::POST;
         let (response, mut send) = client.send_request(request, false).unwrap();
-        send.reserve_capacity(16 << 10);
-        let mut left = 16 << 10;
-        while left > 0 {
-            let Ok(room) = timeout(Duration::from_secs(5), poll_fn(|cx| send.poll_capacity(cx))).await else {
-                panic!("the connection's window is used up")
-            };
-            let Some(Ok(room)) = room else { break };
-            let part = room.min(left);
-            left -= part;
-            send.send_data(Bytes::from(vec![0; part]), false).unwrap();
+        send.reserve_capacity(MAX_FRAME as usize);
+        while send.capacity() < MAX_FRAME as usize {
+            let room = timeout(Duration::from_secs(5), poll_fn(|cx| send.poll_capacity(cx))).await;
+            room.expect("the connection's window is used up").unwrap().unwrap();
         }
-        assert_eq!(response.await.unwrap().status(), 200);
+        send.send_data(Bytes::from(vec![0; MAX_FRAME as usize]), false).unwrap();
+        open.push((response.await.unwrap(), send));
     }
 }
 

@@ -119,10 +119,39 @@ async fn consent_is_given_when_the_body_is_wanted() {
 
 #[tokio::test(start_paused = true)]
 async fn without_consent_the_connection_ends() {
-    let (mut io, serving, _drain) = start(by(|_request| async { ok(text_body("no")) }));
-    io.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").await.unwrap();
-    assert_eq!(rest(io).await, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno");
-    assert!(serving.await.unwrap().is_ok());
+    let (keep, kept) = std::sync::mpsc::channel();
+    for keeps in [false, true] {
+        let keep = Mutex::new(keep.clone());
+        let (mut io, serving, _drain) = start(by(move |request| {
+            if keeps {
+                keep.lock().unwrap().send(request.body).unwrap();
+            }
+            async { ok(text_body("no")) }
+        }));
+        io.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").await.unwrap();
+        assert_eq!(rest(io).await, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno");
+        assert!(serving.await.unwrap().is_ok());
+    }
+    assert_eq!(kept.try_iter().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_may_be_read_by_another_task() {
+    let (mut io, _serving, _drain) = start(by(|request: Request| async move {
+        let mut reading = tokio::spawn(async move { request.body.collect().await.unwrap().to_bytes() });
+        // Wakes the connection's own task again and again: it must not take the bytes' wake-up for itself.
+        loop {
+            if let Ok(body) = timeout(Duration::from_millis(1), &mut reading).await {
+                return ok(text_body(body.unwrap()));
+            }
+        }
+    }));
+    io.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n").await.unwrap();
+    for part in ["a", "b", "c", "d"] {
+        sleep(Duration::from_millis(10)).await;
+        io.write_all(part.as_bytes()).await.unwrap();
+    }
+    assert!(timeout(Duration::from_secs(9), expect(&mut io, &said("abcd"))).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

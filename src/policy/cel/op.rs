@@ -246,6 +246,8 @@ impl fmt::Display for Op {
             Self::Cond(c, a, b) => write!(f, "{} ? {} : {}", Tight(c), Tight(a), Tight(b)),
             Self::Compare(op, a, b) => write!(f, "{} {} {}", Tight(a), op.sign(), Tight(b)),
             Self::Arith(op, a, b) => write!(f, "{} {} {}", Tight(a), op.sign(), Tight(b)),
+            // A minus that touches a number would be read as part of it.
+            Self::Neg(a) if matches!(**a, Self::Literal(_)) => write!(f, "-({a})"),
             Self::Neg(a) => write!(f, "-{}", Tight(a)),
             Self::Text(test, a, b) => write!(f, "{}.{}({b})", Tight(a), test.name()),
             Self::Matches(a, regex) => write!(f, "{}.matches({:?})", Tight(a), regex.as_str()),
