@@ -28,7 +28,6 @@ use crate::mesh::Published;
 use crate::net;
 use crate::proxy::Proxy;
 use crate::telemetry::{AccessLog, Keyed, Metrics, Telemetry, Tracing};
-use crate::tls::Identity;
 use crate::upstream::Upstreams;
 use crate::upstream::dns::{Dns, Forbids, Hickory};
 
@@ -204,7 +203,7 @@ fn pages(
         Arc::clone(&stats_pages) as Arc<dyn Fn(&str) -> admin::Page + Send + Sync>,
         Arc::clone(&ready_pages) as Arc<dyn Fn(&str) -> admin::Page + Send + Sync>,
     ];
-    tasks.spawn(admin::serve(stats, move |path: &str| stats_pages(path), stop.clone()));
-    tasks.spawn(admin::serve(ready, move |path: &str| ready_pages(path), stop.clone()));
-    tasks.spawn(admin::serve(admin, admin::admin(sources, others), stop.clone()));
+    tasks.spawn(admin::serve(stats, admin::Hosts::Any, move |path: &str| stats_pages(path), stop.clone()));
+    tasks.spawn(admin::serve(ready, admin::Hosts::Any, move |path: &str| ready_pages(path), stop.clone()));
+    tasks.spawn(admin::serve(admin, admin::Hosts::Addresses, admin::admin(sources, others), stop.clone()));
 }

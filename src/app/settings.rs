@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::control::files::FilesFault;
 use crate::control::identity::{DevFault, FileFault, FilePaths, WorkloadApiFault};
-use crate::id::TrustDomain;
+use crate::id::{IdFault, TrustDomain};
 use crate::net::ListenFault;
 use crate::telemetry::trace::TraceFault;
 
@@ -84,6 +84,9 @@ pub enum StartFault {
     /// The Workload API.
     #[error(transparent)]
     WorkloadApi(#[from] WorkloadApiFault),
+    /// An identity that cannot be one.
+    #[error("own identity: {0}")]
+    Identity(#[from] IdFault),
     /// Documents that cannot be read at all.
     #[error(transparent)]
     Files(#[from] FilesFault),

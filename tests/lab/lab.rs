@@ -14,18 +14,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// How long anything may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Lab {
-    pub dir: tempfile::TempDir,
-    pub ca: DevCa,
-    pub waypoint: Running,
-    pub log: Log,
+pub(crate) struct Lab {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) ca: DevCa,
+    pub(crate) waypoint: Running,
+    pub(crate) log: Log,
 }
 
 /// The access log.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -38,7 +38,7 @@ impl std::io::Write for Log {
 }
 
 impl Log {
-    pub fn lines(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn lines(&self) -> Vec<serde_json::Value> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -46,7 +46,7 @@ impl Log {
 
 impl Lab {
     /// Starts with these documents.
-    pub async fn start(documents: &str) -> Self {
+    pub(crate) async fn start(documents: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("documents")).unwrap();
         std::fs::write(dir.path().join("documents/all.yaml"), documents).unwrap();
@@ -72,12 +72,12 @@ impl Lab {
     }
 
     /// The file that holds the documents.
-    pub fn documents(&self) -> PathBuf {
+    pub(crate) fn documents(&self) -> PathBuf {
         self.dir.path().join("documents/all.yaml")
     }
 
     /// A tunnel to `authority` as `namespace/account`.
-    pub async fn tunnel(&self, who: &str, authority: &str) -> Result<hbone::Stream, hbone::DialFault> {
+    pub(crate) async fn tunnel(&self, who: &str, authority: &str) -> Result<hbone::Stream, hbone::DialFault> {
         let (namespace, account) = who.split_once('/').unwrap();
         let trust_domain = self.ca.trust_domain().clone();
         let id = WorkloadId::of_istio(&trust_domain, namespace, account).unwrap();
@@ -87,20 +87,20 @@ impl Lab {
     }
 
     /// Sends `request` in a tunnel of its own and reads until the server closes or a whole answer is there.
-    pub async fn raw(&self, who: &str, authority: &str, request: &[u8]) -> Reply {
+    pub(crate) async fn raw(&self, who: &str, authority: &str, request: &[u8]) -> Reply {
         let mut stream = self.tunnel(who, authority).await.expect("tunnel");
         stream.write_all(request).await.unwrap();
         Reply::read(&mut stream).await
     }
 
     /// POSTs a JSON body to `/mcp` with `headers` beside the usual ones.
-    pub async fn post(&self, who: &str, authority: &str, headers: &str, body: &str) -> Reply {
+    pub(crate) async fn post(&self, who: &str, authority: &str, headers: &str, body: &str) -> Reply {
         self.raw(who, authority, post(headers, body).as_bytes()).await
     }
 }
 
 /// A POST of `body` to `/mcp`.
-pub fn post(headers: &str, body: &str) -> String {
+pub(crate) fn post(headers: &str, body: &str) -> String {
     format!(
         "POST /mcp HTTP/1.1\r\nHost: tools\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
@@ -109,14 +109,14 @@ pub fn post(headers: &str, body: &str) -> String {
 
 /// An HTTP answer, taken apart.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Reply {
-    pub async fn read<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> Self {
+    pub(crate) async fn read<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> Self {
         let mut bytes = Vec::new();
         let whole = async {
             while !Self::complete(&bytes) {
@@ -147,22 +147,22 @@ impl Reply {
         Self { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
 /// How a test's upstream answers one request, given its head and body.
-pub type Script = Arc<dyn Fn(&str, &str) -> String + Send + Sync>;
+pub(crate) type Script = Arc<dyn Fn(&str, &str) -> String + Send + Sync>;
 
 /// A server that remembers every byte it saw and answers by script.
-pub struct Upstream {
-    pub addr: SocketAddr,
+pub(crate) struct Upstream {
+    pub(crate) addr: SocketAddr,
     seen: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Upstream {
-    pub async fn start(script: impl Fn(&str, &str) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&str, &str) -> String + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -176,12 +176,12 @@ impl Upstream {
     }
 
     /// Everything that arrived, as text.
-    pub fn seen(&self) -> String {
+    pub(crate) fn seen(&self) -> String {
         String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
     }
 
     /// How many bytes arrived.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
 }
@@ -220,27 +220,27 @@ fn request(bytes: &[u8]) -> Option<(String, String, usize)> {
 }
 
 /// A JSON answer.
-pub fn json(body: &str) -> String {
+pub(crate) fn json(body: &str) -> String {
     with("", body)
 }
 
 /// A JSON answer with more headers.
-pub fn with(headers: &str, body: &str) -> String {
+pub(crate) fn with(headers: &str, body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// A whole event stream that then ends.
-pub fn events(body: &str) -> String {
+pub(crate) fn events(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// An MCP service `tools/notes:80` at `127.0.9.1` whose endpoint is `addr`, with the policy that most tests want.
-pub fn notes(addr: SocketAddr) -> String {
+pub(crate) fn notes(addr: SocketAddr) -> String {
     format!("{}---\n{POLICY}", service("notes", "127.0.9.1", addr, "agent-waypoint.dev/mcp"))
 }
 
 /// A Service of one port 80 and its endpoint.
-pub fn service(name: &str, ip: &str, addr: SocketAddr, protocol: &str) -> String {
+pub(crate) fn service(name: &str, ip: &str, addr: SocketAddr, protocol: &str) -> String {
     let app_protocol = if protocol.is_empty() { String::new() } else { format!(", appProtocol: {protocol}") };
     format!(
         r"
@@ -263,7 +263,7 @@ ports: [{{name: main, port: {port}}}]
     )
 }
 
-pub const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 apiVersion: agent-waypoint.dev/v1alpha1
 kind: AgentPolicy
 metadata: {name: notes, namespace: tools}
