@@ -15,8 +15,14 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Claims> {
 }
 
 fn parse(text: &str) -> anyhow::Result<Claims> {
-    let claims = if text.starts_with('{') { text.to_owned() } else { String::from_utf8(payload(text)?)? };
-    Claims::assumed(&claims).context("claims are one JSON object without repeated keys")
+    let decoded;
+    let json = if text.starts_with('{') {
+        text
+    } else {
+        decoded = String::from_utf8(payload(text)?).context("the token's payload is not UTF-8")?;
+        &decoded
+    };
+    Claims::assumed(json).context("claims are one JSON object, without a key twice")
 }
 
 /// The middle of `header.payload.signature` (RFC 7515, 7.1).
