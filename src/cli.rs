@@ -11,6 +11,7 @@ pub mod run;
 mod load;
 mod out;
 mod program;
+mod suppose;
 
 pub use out::{Ended, Out};
 pub use program::main;

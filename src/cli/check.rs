@@ -6,9 +6,12 @@ use serde::Serialize;
 
 use super::args::CheckArgs;
 use super::load::{self, Loaded};
-use super::Ended;
+use super::{Ended, suppose};
+use crate::call::Call;
 use crate::document::{Problem, Severity};
+use crate::id::WorkloadId;
 use crate::mesh::Target;
+use crate::policy::Facts;
 
 /// Runs `check`.
 ///
@@ -59,8 +62,7 @@ impl Row {
         let closed = target.closed().map(str::to_owned);
         let rules = match &closed {
             Some(reason) => format!("closed: {reason}"),
-            None if target.rules.is_open() => "none (open)".to_owned(),
-            None => "in force".to_owned(),
+            None => count(target),
         };
         Self {
             target: target.key.to_string(),
@@ -70,6 +72,32 @@ impl Row {
             tokens: target.tokens.is_some(),
             endpoints: target.endpoints.len(),
         }
+    }
+}
+
+/// How many rules there are of each effect.
+fn count(target: &Target) -> String {
+    // Which call is asked about is all the same: an explanation names every rule.
+    let Ok(id) = WorkloadId::parse("spiffe://check/nobody") else { return String::new() };
+    let peer = suppose::peer(id, ([127, 0, 0, 1], 0).into());
+    let facts =
+        Facts { peer: &peer, destination: &target.destination, request: None, claims: None, call: &Call::Tcp };
+    let findings = target.rules.explain(&facts).findings;
+    let (dry, wet): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| finding.dry_run);
+    let mut words: Vec<String> = Vec::new();
+    for effect in ["deny", "require", "allow"] {
+        let number = wet.iter().filter(|finding| finding.effect == effect).count();
+        if number > 0 {
+            words.push(format!("{number} {effect}"));
+        }
+    }
+    if !dry.is_empty() {
+        words.push(format!("{} in dry run", dry.len()));
+    }
+    match (words.is_empty(), target.rules.is_open()) {
+        (true, true) => "none: open".to_owned(),
+        (true, false) => "none: every call is refused".to_owned(),
+        (false, _) => words.join(", "),
     }
 }
 

@@ -6,20 +6,16 @@ mod claims;
 mod question;
 
 use std::io::Write;
-use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use super::args::{ExplainArgs, ServicePort};
-use super::{Ended, load};
+use super::{Ended, load, suppose};
 use crate::document::Severity;
-use crate::id::{Peer, TrustDomain, WorkloadId};
+use crate::id::{TrustDomain, WorkloadId};
 use crate::mesh::{Snapshot, Target};
 use crate::policy::{Explanation, Facts};
-
-/// How long the supposed certificate lasts; no rule can see it.
-const SUPPOSED_LIFE: Duration = Duration::from_secs(3_600);
 
 /// Runs `explain`: the verdict on `out`, what is wrong with the documents on `err`.
 ///
@@ -31,7 +27,9 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
         writeln!(err, "{problem}")?;
     }
     let target = find(&loaded.snapshot, &args.to)?;
-    let peer = suppose(&args.from, args)?;
+    let id = identity(&args.from, &args.trust_domain)
+        .with_context(|| format!("--from {:?} is neither NAMESPACE/SERVICEACCOUNT nor a SPIFFE ID", args.from))?;
+    let peer = suppose::peer(id, args.from_addr);
     let question = question::Question::ask(args, target)?;
     let claims = args.jwt.as_deref().map(claims::read).transpose()?;
     let facts = Facts {
@@ -89,12 +87,6 @@ fn find<'a>(snapshot: &'a Snapshot, to: &ServicePort) -> anyhow::Result<&'a Targ
         bail!("no document names a Service or ServiceEntry {name}; `agent-waypoint check` lists those there are");
     }
     bail!("{name} has no port {}; it has {}", to.port, ports.join(", "))
-}
-
-fn suppose(from: &str, args: &ExplainArgs) -> anyhow::Result<Peer> {
-    let id = identity(from, &args.trust_domain)
-        .with_context(|| format!("--from {from:?} is neither NAMESPACE/SERVICEACCOUNT nor a SPIFFE ID"))?;
-    Ok(Peer::verified(id, args.from_addr, SystemTime::now() + SUPPOSED_LIFE))
 }
 
 fn identity(from: &str, trust_domain: &TrustDomain) -> Option<WorkloadId> {

@@ -94,8 +94,9 @@ async fn connecting(args: &super::args::ConnectArgs, out: &mut Out<io::Stdout>) 
 #[cfg(feature = "demo")]
 fn demonstrate(args: &super::args::DemoArgs, out: &mut Out<io::Stdout>) -> anyhow::Result<Ended> {
     use crate::demo::{self, Colours};
-    // Quiet, so that nothing stands between the lines of the table; who wants the log asks for it.
-    log(if args.serve { "warn" } else { "off" }, logs::Format::Text)?;
+    // Quiet, so that nothing stands between the lines of the table; who wants the log asks for it. The clients' own log
+    // (rmcp) says again what the table says.
+    log(if args.serve { "warn,rmcp=off" } else { "off" }, logs::Format::Text)?;
     let colours = if io::stdout().is_terminal() { Colours::On } else { Colours::Off };
     runtime()?.block_on(async {
         let stop = CancellationToken::new();
