@@ -22,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 use self::reader::{Incoming, Reader, Shared, Sign, lock};
 use self::switch::Joined;
 use self::writer::Writer;
-use super::answer::{Answer, BoxedIo, Handler, Request, ResponseBody};
+use super::answer::{Answer, Handler, Request, ResponseBody};
 use super::body::Body;
 use super::fault::IntakeFault;
+use crate::net::BoxedIo;
 use crate::config::limits::{DISCARD_TIMEOUT, HALF_CLOSED_SILENCE, HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT};
 use crate::wire::http1::{self, Framing, HeadFault, KeepAlive, RequestHead, RequestParser, Upgrade, fields};
 

@@ -66,7 +66,7 @@ fn permit(
 
 async fn dial(shared: &Shared, routed: Routed<()>, record: &mut RecordGuard) -> Option<(BoxedIo, Standing)> {
     let ((), endpoint, standing) = routed.depart();
-    record.upstream(&endpoint.id, None);
+    record.upstream(&endpoint.id, note::identity(&endpoint));
     match shared.upstreams.connect_tcp(&endpoint).await {
         Ok(upstream) => Some((upstream, standing)),
         Err(fault) => {

@@ -110,7 +110,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         }
     };
     let (headers, endpoint, standing): (_, _, Standing) = routed.depart();
-    record.upstream(&endpoint.id, None);
+    record.upstream(&endpoint.id, note::identity(&endpoint));
     let request = match outgoing(standing.asked(), headers, Bytes::new()) {
         Ok(request) => request,
         Err(fault) => return Err(Unsent::Answered(answer::mcp_proxy_fault(record, None, fault))),

@@ -130,7 +130,7 @@ impl Passage {
             Err(fault) => return self.no_endpoint(&fault),
         };
         let (message, endpoint, standing) = routed.depart();
-        self.record.upstream(&endpoint.id, None);
+        self.record.upstream(&endpoint.id, note::identity(&endpoint));
         if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
             bound.session.ask(id.as_json(), &self.awaited.call.method);
         }
