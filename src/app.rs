@@ -44,7 +44,7 @@ pub struct Running {
     drain: CancellationToken,
     serving: JoinHandle<()>,
     tasks: TaskTracker,
-    data: Option<Runtime>,
+    _data: DataRuntime,
     telemetry: Telemetry,
     upstreams: Upstreams,
     readiness: Readiness,
@@ -56,6 +56,18 @@ struct Addresses {
     stats: SocketAddr,
     ready: SocketAddr,
     admin: SocketAddr,
+}
+
+/// The data plane's threads. Given up without waiting when dropped, since that may happen on another runtime's thread.
+#[derive(Debug)]
+struct DataRuntime(Option<Runtime>);
+
+impl Drop for DataRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Listeners, bound before anything else starts so that an address in use ends the start.
@@ -105,7 +117,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartFault> {
     });
     pages(&tasks, &stop, &readiness, refresh, (listeners.stats, listeners.ready, listeners.admin));
     readiness.met(Condition::Serving);
-    Ok(Running { addresses, stop, drain, serving, tasks, data: Some(data), telemetry, upstreams, readiness })
+    Ok(Running { addresses, stop, drain, serving, tasks, _data: DataRuntime(Some(data)), telemetry, upstreams, readiness })
 }
 
 impl Running {
@@ -130,7 +142,7 @@ impl Running {
     }
 
     /// Drains – no new connections, GOAWAY, streams finish within the deadline – and ends.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
         self.readiness.unmet(Condition::Serving, "draining");
         self.drain.cancel();
         if self.serving.await.is_err() {
@@ -141,9 +153,6 @@ impl Running {
         self.tasks.close();
         self.tasks.wait().await;
         self.telemetry.flush(FLUSH).await;
-        if let Some(data) = self.data.take() {
-            data.shutdown_background();
-        }
     }
 }
 

@@ -1,8 +1,6 @@
 //! MCP through a whole waypoint on loopback: what is allowed arrives exactly as decided on; of what is refused the
 //! upstream sees not one byte.
 
-#![expect(missing_docs, reason = "tests")]
-
 #[path = "lab/lab.rs"]
 mod lab;
 

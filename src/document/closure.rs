@@ -51,8 +51,14 @@ pub struct ClosedRef {
     pub section: Option<String>,
 }
 
-/// What the document `root`, very likely of kind `kind`, selects or provides.
+/// What the document `root`, very likely of kind `kind`, selects or provides. A document of which not even the namespace
+/// is known may be about anything.
 pub(super) fn of(kind: Option<Kind>, root: &Node) -> Closes {
+    let closes = named(kind, root);
+    if closes == Closes::Nothing || metadata::is_placed(root) { closes } else { Closes::Everything }
+}
+
+fn named(kind: Option<Kind>, root: &Node) -> Closes {
     let meta = metadata::lenient(root);
     let own = |kind| {
         Closes::Refs(vec![ClosedRef {

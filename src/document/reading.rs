@@ -219,19 +219,11 @@ impl Draft {
             Kind::ConfigMap => Content::ConfigMap(self.document(meta, decode(&self.node, "")?)),
             Kind::ServiceEntry => Content::ServiceEntry(self.document(meta, self.spec()?)),
             Kind::WorkloadEntry => Content::WorkloadEntry(self.document(meta, self.spec()?)),
-            Kind::AgentPolicy => {
-                let spec: AgentPolicySpec = self.spec()?;
-                fit(target_refs::of_agent_policy(&spec.target_refs, &meta.namespace))?;
-                Content::AgentPolicy(self.document(meta, spec))
-            }
-            Kind::AuthorizationPolicy => {
-                let spec: AuthorizationPolicySpec = self.spec()?;
-                fit(target_refs::of_istio(&spec.target_refs, spec.target_ref.as_ref()))?;
-                Content::AuthorizationPolicy(self.document(meta, spec))
-            }
+            Kind::AgentPolicy => Content::AgentPolicy(self.document(meta, self.spec()?)),
+            Kind::AuthorizationPolicy => Content::AuthorizationPolicy(self.document(meta, self.spec()?)),
             Kind::RequestAuthentication => {
                 let spec: RequestAuthenticationSpec = self.spec()?;
-                fit(target_refs::of_istio(&spec.target_refs, spec.target_ref.as_ref()))?;
+                fit(target_refs::of_request_authentication(&spec.target_refs, spec.target_ref.as_ref()))?;
                 if selects_targets(&self.node) {
                     fit(request_authentication::check(&spec))?;
                 }

@@ -77,6 +77,7 @@ impl Index<'_> {
             rules: ruled.rules,
             tokens: ruled.tokens,
             upstream_h2: port.spoken == Spoken::Http2,
+            forwards_token: ruled.forwards_token,
             closed: ruled.closed,
             revision: ruled.revision,
             endpoints: port.endpoints.into_iter().map(Arc::new).collect(),

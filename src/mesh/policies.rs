@@ -1,6 +1,6 @@
 //! Policies that are fit to be in force, and what they are attached to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::attached::{Attached, Owned, PortName};
 use super::endpoint::Roots;
@@ -10,7 +10,6 @@ use super::{Settings, TargetKind};
 use crate::document::agent_policy::{self, AgentPolicySpec, TargetRef};
 use crate::document::authorization_policy::AuthorizationPolicySpec;
 use crate::document::backend_tls_policy::BackendTlsPolicySpec;
-use crate::document::request_authentication::RequestAuthenticationSpec;
 use crate::document::{Document, Documents, Meta, Origin};
 use crate::policy::{JwtRule, Verifier, check_agent_policy, check_authorization_policy};
 
@@ -32,9 +31,18 @@ impl<T> Default for Attachable<'_, T> {
 pub(super) struct Policies<'a> {
     pub(super) agent: Attachable<'a, &'a Document<AgentPolicySpec>>,
     pub(super) istio: Attachable<'a, &'a Document<AuthorizationPolicySpec>>,
-    pub(super) tokens: Attachable<'a, (&'a Document<RequestAuthenticationSpec>, Vec<JwtRule>)>,
+    pub(super) tokens: Attachable<'a, Tokens<'a>>,
     pub(super) tls: Attachable<'a, (&'a Document<BackendTlsPolicySpec>, Roots)>,
     refs: Vec<Ref<'a>>,
+}
+
+/// The tokens that one RequestAuthentication accepts.
+#[derive(Debug)]
+pub(super) struct Tokens<'a> {
+    pub(super) origin: &'a Origin,
+    pub(super) rules: Vec<JwtRule>,
+    /// What its rules say of `forwardOriginalToken`.
+    pub(super) forward: BTreeSet<bool>,
 }
 
 /// One `targetRefs` entry of a policy in force.
@@ -104,7 +112,8 @@ impl<'a> Policies<'a> {
                 rules.push(rule);
             }
             if !found.is_refused(&document.origin) {
-                attach(&mut self.tokens, (document, rules), &refs, settings);
+                let forward = document.spec.jwt_rules.iter().map(|rule| rule.forward_original_token).collect();
+                attach(&mut self.tokens, Tokens { origin: &document.origin, rules, forward }, &refs, settings);
                 self.refs.extend(refs);
             }
         }

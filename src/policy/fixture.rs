@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::token::Claims;
 use super::{Decision, Destination, Facts, RuleSet, Rules, compile};
-use crate::call::{Call, HttpHead, Knowable, McpCall, McpObject, Object, ResourceUri, Value};
+use crate::call::{Call, HttpHead, Knowable, McpCall, McpObject, Object, ResourceUri};
 use crate::document::Meta;
 use crate::document::agent_policy::{AgentPolicySpec, Protocol};
 use crate::document::authorization_policy::AuthorizationPolicySpec;
@@ -49,10 +49,8 @@ pub(crate) fn mcp(method: &str, object: McpObject) -> Call {
 }
 
 pub(crate) fn tool(name: &str, arguments: Json) -> Call {
-    let object = McpObject::Tool {
-        name: Knowable::Known(name.into()),
-        arguments: Knowable::Known(Arc::new(object(arguments))),
-    };
+    let object =
+        McpObject::Tool { name: Knowable::Known(name.into()), arguments: Knowable::Known(Arc::new(object(arguments))) };
     mcp("tools/call", object)
 }
 
@@ -141,8 +139,10 @@ pub(crate) fn istio_spec(yaml: &str) -> AuthorizationPolicySpec {
 }
 
 pub(crate) fn rules(declared: Option<Protocol>, agent: &[&str], istio: &[&str]) -> Rules {
-    let agent: Vec<_> = agent.iter().enumerate().map(|(at, yaml)| (meta(&format!("a{at}")), agent_spec(yaml))).collect();
-    let istio: Vec<_> = istio.iter().enumerate().map(|(at, yaml)| (meta(&format!("i{at}")), istio_spec(yaml))).collect();
+    let agent: Vec<_> =
+        agent.iter().enumerate().map(|(at, yaml)| (meta(&format!("a{at}")), agent_spec(yaml))).collect();
+    let istio: Vec<_> =
+        istio.iter().enumerate().map(|(at, yaml)| (meta(&format!("i{at}")), istio_spec(yaml))).collect();
     let set = RuleSet {
         declared,
         agent: agent.iter().map(|(meta, spec)| (meta, spec)).collect(),
@@ -162,9 +162,4 @@ pub(crate) fn verdict(rules: &Rules, world: &World) -> &'static str {
         Decision::Allow(_) => "allow",
         Decision::Deny(denial) => denial.reason.as_str(),
     }
-}
-
-/// A value of the call vocabulary from JSON.
-pub(crate) fn value(json: Json) -> Value {
-    object(json!({ "v": json })).get("v").unwrap().clone()
 }

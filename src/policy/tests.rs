@@ -1,3 +1,6 @@
+mod check;
+mod property;
+
 use serde_json::json;
 
 use super::fixture::*;
@@ -125,8 +128,16 @@ fn from_fields() {
         ("trustDomains: [\"cluster.local\"]", base().from(FOREIGN), false),
         ("trustDomains: [\"*.example\"]", base().from(FOREIGN), true),
         ("notTrustDomains: [\"cluster.local\"]", base(), false),
-        ("requestPrincipals: [\"https://iss/alice\"]", base().claiming(json!({"iss": "https://iss", "sub": "alice"})), true),
-        ("requestPrincipals: [\"https://iss/alice\"]", base().claiming(json!({"iss": "https://iss", "sub": "bob"})), false),
+        (
+            "requestPrincipals: [\"https://iss/alice\"]",
+            base().claiming(json!({"iss": "https://iss", "sub": "alice"})),
+            true,
+        ),
+        (
+            "requestPrincipals: [\"https://iss/alice\"]",
+            base().claiming(json!({"iss": "https://iss", "sub": "bob"})),
+            false,
+        ),
         ("requestPrincipals: [\"*\"]", base(), false),
         ("requestPrincipals: [\"*\"]", base().claiming(json!({"iss": "i", "sub": "s"})), true),
         ("requestPrincipals: [\"*\"]", base().claiming(json!({"iss": "i"})), false),
@@ -158,7 +169,8 @@ fn what_cannot_be_known_matches_in_deny_and_require() {
     ] {
         let deny = mcp_rules(&[&format!("protocol: MCP\ndeny: [{{from: [{{{from}}}]}}]\nallow: [{{}}]")]);
         assert_eq!(verdict(&deny, &World::new().from(SPIRE)), "denied_by_rule", "{from}");
-        let require = mcp_rules(&[&format!("protocol: MCP\nrequire: [{{from: [{{{from}}}], that: 'false'}}]\nallow: [{{}}]")]);
+        let require =
+            mcp_rules(&[&format!("protocol: MCP\nrequire: [{{from: [{{{from}}}], that: 'false'}}]\nallow: [{{}}]")]);
         assert_eq!(verdict(&require, &World::new().from(SPIRE)), "requirement_not_met", "{from}");
     }
     let v4_mapped = World { peer: mapped_peer(), ..World::new() };
@@ -209,7 +221,9 @@ fn to_is_about_its_own_kind() {
 #[test]
 fn to_left_out() {
     let allow = mcp_rules(&["protocol: MCP\nallow: [{}]"]);
-    let deny = mcp_rules(&["protocol: MCP\nallow: [{}, {to: [{methods: [\"*\"]}]}, {to: [{http: {paths: [\"*\"]}}]}]\ndeny: [{}]"]);
+    let deny = mcp_rules(&[
+        "protocol: MCP\nallow: [{}, {to: [{methods: [\"*\"]}]}, {to: [{http: {paths: [\"*\"]}}]}]\ndeny: [{}]",
+    ]);
     let require = mcp_rules(&["protocol: MCP\nallow: [{}, {to: [{methods: [\"*\"]}]}]\nrequire: [{that: 'false'}]"]);
     let rows = [
         (call("x"), "allow"),
@@ -250,6 +264,18 @@ fn base_methods_follow_what_could_be_called() {
         ("allow: [{to: [{tools: [\"x\"]}], when: \"mcp.tool.arguments.a == 1\"}]", "initialize", "allow"),
         ("allow: [{from: [{namespaces: [\"other\"]}]}]", "initialize", "not_allowed"),
         ("allow: [{when: \"jwt.sub == 'alice'\"}]", "initialize", "not_allowed"),
+        ("allow: [{to: [{tools: [x]}], when: \"jwt.sub == 'alice'\"}]", "initialize", "not_allowed"),
+        (
+            "allow: [{to: [{tools: [x]}], when: \"mcp.tool.arguments.a == 1 && jwt.sub == 'alice'\"}]",
+            "initialize",
+            "not_allowed",
+        ),
+        ("deny: [{when: \"mcp.tool.arguments.a || jwt.sub == 'alice'\"}]\nallow: [{}]", "initialize", "undecidable"),
+        (
+            "require: [{that: \"mcp.tool.arguments.a && jwt.sub == 'alice'\"}]\nallow: [{}]",
+            "initialize",
+            "requirement_not_met",
+        ),
         ("allow: [{to: [{http: {paths: [\"*\"]}}]}]", "initialize", "not_allowed"),
         ("allow: [{to: [{methods: [\"x/y\"]}]}]", "ping", "allow"),
         ("deny: [{to: [{methods: [\"initialize\"]}]}]\nallow: [{}]", "initialize", "denied_by_rule"),
@@ -288,7 +314,11 @@ fn lists_go_through_unless_surely_refused_and_show_what_may_be_called() {
         ("deny: [{to: [{notTools: [\"get_*\"]}]}]\nallow: [{}]", "allow", true),
         ("require: [{to: [{tools: [\"get_*\"]}], that: \"mcp.tool.arguments.a == 1\"}]\nallow: [{}]", "allow", true),
         ("require: [{to: [{tools: [\"get_*\"]}], that: \"false\"}]\nallow: [{}]", "allow", false),
-        ("require: [{to: [{tools: [\"get_*\"]}], that: \"false && mcp.tool.arguments.a\"}]\nallow: [{}]", "allow", false),
+        (
+            "require: [{to: [{tools: [\"get_*\"]}], that: \"false && mcp.tool.arguments.a\"}]\nallow: [{}]",
+            "allow",
+            false,
+        ),
     ];
     for (policy, list, shown) in rows {
         let rules = mcp_rules(&[&format!("protocol: MCP\n{policy}")]);
@@ -324,9 +354,18 @@ fn a_uri_that_normalising_changes_must_be_named() {
         ("allow: [{}]", "not_allowed"),
         ("allow: [{to: [{methods: [\"resources/read\"]}]}]", "not_allowed"),
         ("allow: [{to: [{resources: [\"file:///public/../etc\"]}]}]", "allow"),
-        ("deny: [{to: [{resources: [\"file:///etc\"]}]}]\nallow: [{to: [{resources: [\"file:///public/../etc\"]}]}]", "denied_by_rule"),
-        ("deny: [{to: [{resources: [\"file:///public/*\"]}]}]\nallow: [{to: [{resources: [\"file:///public/../etc\"]}]}]", "denied_by_rule"),
-        ("deny: [{to: [{notResources: [\"file:///public/*\"]}]}]\nallow: [{to: [{resources: [\"file:///public/../etc\"]}]}]", "denied_by_rule"),
+        (
+            "deny: [{to: [{resources: [\"file:///etc\"]}]}]\nallow: [{to: [{resources: [\"file:///public/../etc\"]}]}]",
+            "denied_by_rule",
+        ),
+        (
+            "deny: [{to: [{resources: [\"file:///public/*\"]}]}]\nallow: [{to: [{resources: [\"file:///public/../etc\"]}]}]",
+            "denied_by_rule",
+        ),
+        (
+            "deny: [{to: [{notResources: [\"file:///public/*\"]}]}]\nallow: [{to: [{resources: [\"file:///public/../etc\"]}]}]",
+            "denied_by_rule",
+        ),
     ];
     for (policy, want) in rows {
         let rules = mcp_rules(&[&format!("protocol: MCP\n{policy}")]);
@@ -361,7 +400,7 @@ fn plain_ports_are_open_until_an_allow_selects_them() {
         (&["require: [{that: \"request.method == 'GET'\"}]"], &[], "allow", "requirement_not_met"),
         (&["mode: DryRun\nallow: [{from: [{namespaces: [\"other\"]}]}]"], &[], "allow", "allow"),
         (&["mode: DryRun\nprotocol: MCP\nallow: [{}]"], &[], "allow", "allow"),
-        (&[], &["{}"], "not_allowed", "not_allowed"),
+        (&[], &["rules: []"], "not_allowed", "not_allowed"),
         (&[], &["rules: [{}]"], "allow", "allow"),
         (&[], &["action: DENY"], "allow", "allow"),
         (&[], &["action: DENY\nrules: [{}]"], "denied_by_rule", "denied_by_rule"),
@@ -386,7 +425,7 @@ fn open_means_no_rule_at_all() {
     assert!(rules(None, &[], &[]).is_open());
     assert!(rules(None, &["mode: DryRun\nallow: [{}]"], &[]).is_open());
     assert!(!rules(None, &["allow: [{to: [{tools: [x]}]}]"], &[]).is_open());
-    assert!(!rules(None, &[], &["{}"]).is_open());
+    assert!(!rules(None, &[], &["rules: []"]).is_open());
     assert!(!rules(None, &[], &["action: DENY\nrules: [{}]"]).is_open());
     assert!(!mcp_rules(&[]).is_open());
     assert!(!Rules::closed("x").is_open());
@@ -397,7 +436,11 @@ fn istio_sources_and_operations() {
     let rows: Vec<(&str, World, bool)> = vec![
         ("from: [{source: {principals: [\"cluster.local/ns/agents/sa/researcher\"]}}]", World::new(), true),
         ("from: [{source: {principals: [\"cluster.local/ns/agents/*\"]}}]", World::new(), true),
-        ("from: [{source: {principals: [\"cluster.local/ns/agents/*\"], notPrincipals: [\"*/researcher\"]}}]", World::new(), false),
+        (
+            "from: [{source: {principals: [\"cluster.local/ns/agents/*\"], notPrincipals: [\"*/researcher\"]}}]",
+            World::new(),
+            false,
+        ),
         ("from: [{source: {notPrincipals: [\"*\"]}}]", World::new(), false),
         ("from: [{source: {namespaces: [agents]}}]", World::new(), true),
         ("from: [{source: {namespaces: [agent]}}]", World::new(), false),
@@ -439,7 +482,8 @@ fn istio_narrows_a_declared_port_and_never_opens_it() {
         assert!(hint.contains(part), "{hint}");
     }
     // The hint is a policy, and it would do.
-    let spec = hint.split_once("spec:").unwrap().1.lines().filter(|l| !l.contains("targetRefs") && !l.contains("- {kind"));
+    let spec =
+        hint.split_once("spec:").unwrap().1.lines().filter(|l| !l.contains("targetRefs") && !l.contains("- {kind"));
     let spec: String = spec.map(|line| format!("{}\n", line.strip_prefix("  ").unwrap_or(line))).collect();
     assert_eq!(verdict(&mcp_rules(&[&spec]), &call("get_issue")), "allow");
     let dry = rules(mcp, &["mode: DryRun\nallow: [{}]"], &[]);
@@ -455,7 +499,11 @@ fn istio_narrows_a_declared_port_and_never_opens_it() {
 
 #[test]
 fn denials_are_worded_as_the_refusing_policy_says() {
-    let policy = |denial: &str| format!("protocol: MCP\n{denial}\ndeny: [{{to: [{{tools: [\"del_*\"]}}]}}]\nrequire: [{{to: [{{tools: [\"new_*\"]}}], that: \"mcp.tool.arguments.a == 1\"}}]\nallow: [{{to: [{{tools: [\"del_*\", \"new_*\"]}}]}}]");
+    let policy = |denial: &str| {
+        format!(
+            "protocol: MCP\n{denial}\ndeny: [{{to: [{{tools: [\"del_*\"]}}]}}]\nrequire: [{{to: [{{tools: [\"new_*\"]}}], that: \"mcp.tool.arguments.a == 1\"}}]\nallow: [{{to: [{{tools: [\"del_*\", \"new_*\"]}}]}}]"
+        )
+    };
     let auto = mcp_rules(&[&policy("")]);
     assert_eq!(denial(&auto, &call("del_x")).form, DenialForm::Hidden, "never shown in lists");
     assert_eq!(denial(&auto, &call("new_x")).form, DenialForm::Disclosed, "shown, and refused by argument");
@@ -479,7 +527,8 @@ fn dry_run_takes_no_part_and_says_what_it_would_do() {
     let shadow = allowed.shadow().unwrap();
     assert_eq!((shadow.refused.clone(), &*shadow.rule.as_ref().unwrap().rule), (Some(Reason::DeniedByRule), "stop"));
     assert_eq!(permit(&rules, &call("y")).shadow().unwrap().refused, None);
-    let opening = mcp_rules(&["protocol: MCP\nallow: [{to: [{tools: [a]}]}]", "mode: DryRun\nallow: [{to: [{tools: [b]}]}]"]);
+    let opening =
+        mcp_rules(&["protocol: MCP\nallow: [{to: [{tools: [a]}]}]", "mode: DryRun\nallow: [{to: [{tools: [b]}]}]"]);
     assert_eq!(denial(&opening, &call("b")).shadow.unwrap().refused, None);
     assert!(!opening.visible(&World::calling(tool_entry("b")).facts()));
     assert!(permit(&mcp_rules(&[enforced]), &call("x")).shadow().is_none());
@@ -512,7 +561,9 @@ fn may_ever_admit_is_false_only_when_nothing_can_help() {
 #[test]
 fn closed_targets_refuse_everything() {
     for (rules, reason) in [(Rules::closed("bad.yaml:3"), "closed"), (Rules::no_documents(), "no_documents")] {
-        for world in [call("x"), World::calling(base("initialize")), World::calling(Call::Http), World::calling(Call::Tcp)] {
+        for world in
+            [call("x"), World::calling(base("initialize")), World::calling(Call::Http), World::calling(Call::Tcp)]
+        {
             assert_eq!(verdict(&rules, &world), reason);
             assert!(!rules.visible(&world.facts()));
             assert!(!rules.explain(&world.facts()).allowed);
@@ -547,7 +598,8 @@ fn tokens_are_read_only_where_a_rule_asks() {
 #[test]
 fn explaining_shows_every_rule() {
     let rules = mcp_rules(&[REPO_TOOLS]);
-    let text = rules.explain(&World::calling(tool("create_issue", json!({"owner": "evil"}))).from(WRITER).facts()).to_string();
+    let text =
+        rules.explain(&World::calling(tool("create_issue", json!({"owner": "evil"}))).from(WRITER).facts()).to_string();
     assert!(text.starts_with("DENY (requirement_not_met) by AgentPolicy tools/a0 own-org-only\n"), "{text}");
     for part in [
         "no match deny     AgentPolicy tools/a0 no-delete: `to` does not match the call",

@@ -21,6 +21,8 @@ pub(crate) struct Lab {
     pub(crate) ca: DevCa,
     pub(crate) waypoint: Running,
     pub(crate) log: Log,
+    /// A tunnel lives as long as the pool that made it.
+    pools: Mutex<std::collections::HashMap<String, Arc<hbone::Pool>>>,
 }
 
 /// The access log.
@@ -68,7 +70,7 @@ impl Lab {
             otlp_endpoint: None,
         };
         let waypoint = Box::pin(app::start(settings)).await.unwrap();
-        Self { dir, ca, waypoint, log }
+        Self { dir, ca, waypoint, log, pools: Mutex::default() }
     }
 
     /// The file that holds the documents.
@@ -81,7 +83,8 @@ impl Lab {
         let (namespace, account) = who.split_once('/').unwrap();
         let trust_domain = self.ca.trust_domain().clone();
         let id = WorkloadId::of_istio(&trust_domain, namespace, account).unwrap();
-        let pool = hbone::Pool::new(self.ca.identity(&id, DEV_TTL).unwrap());
+        let fresh = || Arc::new(hbone::Pool::new(self.ca.identity(&id, DEV_TTL).unwrap()));
+        let pool = Arc::clone(self.pools.lock().unwrap().entry(who.to_owned()).or_insert_with(fresh));
         let waypoint: Arc<[WorkloadId]> = vec![app::dev_identity(&trust_domain).unwrap()].into();
         pool.connect(self.waypoint.hbone_addr(), &waypoint, authority).await
     }

@@ -258,3 +258,13 @@ async fn a_broken_document_is_told_once_and_counted() {
     assert_eq!(live.watched.problems()[0].field, "spec.protocol");
     assert_eq!(live.watched.problems()[0].place.line, 12);
 }
+
+#[test]
+fn the_laptop_example_is_without_fault() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/examples/laptop");
+    let (snapshot, problems) = load_once(vec![example], td()).unwrap();
+    assert_eq!(problems, []);
+    let target = snapshot.targets().next().unwrap();
+    assert_eq!((target.key.to_string().as_str(), target.protocol), ("Service tools/repo-mcp:8080", PortProtocol::Mcp));
+    assert_eq!((target.closed(), target.endpoints.len()), (None, 1));
+}

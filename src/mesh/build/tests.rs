@@ -559,6 +559,32 @@ fn request_authentication_fields_not_enforced_are_refused() {
     }
 }
 
+const KEYS: &str = r#"'{"keys": [{"kty": "EC", "crv": "P-256", "kid": "k", "alg": "ES256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}'"#;
+
+#[test]
+fn tokens_are_verified_and_sent_on_as_the_rules_say() {
+    let policy = |rules: &str| {
+        format!(
+            "{SERVICE}---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: a, namespace: tools}}\nspec:\n  targetRefs: [{{kind: Service, name: repo}}]\n  jwtRules:\n{rules}"
+        )
+    };
+    let rule = |issuer: &str, forward: &str| format!("  - {{issuer: {issuer}, jwks: {KEYS}{forward}}}\n");
+    let yes = ", forwardOriginalToken: true";
+    let rows = [
+        (String::new(), (false, true, false)),
+        (policy(&rule("i", "")), (true, false, false)),
+        (policy(&rule("i", yes)), (true, true, false)),
+        (policy(&format!("{}{}", rule("i", yes), rule("j", ""))), (true, false, true)),
+    ];
+    for (text, (tokens, forwards, closed)) in rows {
+        let text = if text.is_empty() { SERVICE.to_owned() } else { text };
+        let (snapshot, problems) = build_of(&text);
+        let target = snapshot.find(&host("repo.tools", 80)).unwrap();
+        let found = (target.tokens.is_some(), target.forwards_token(), target.closed().is_some());
+        assert_eq!(found, (tokens, forwards, closed), "{text}: {problems:?}");
+    }
+}
+
 #[test]
 fn no_yaml_that_was_never_read_closes_everything() {
     let good = Source { file: Arc::new("a.yaml".into()), text: SERVICE.to_owned() };

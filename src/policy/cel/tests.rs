@@ -294,7 +294,7 @@ fn rendering_parses_again_to_the_same() {
 #[test]
 fn reads_are_known() {
     let condition = compile("mcp.tool.arguments.a == 1 && has(jwt.sub)");
-    assert!(condition.reads(Name::Jwt) && condition.reads(Name::ToolArguments) && !condition.reads(Name::ToolName));
+    assert!(condition.reads(Name::Jwt) && condition.reads(Name::ToolArguments) && !condition.reads(Name::Tool));
 }
 
 #[test]

@@ -31,10 +31,8 @@ impl Signer {
     fn new(params: &'static rcgen::SignatureAlgorithm, algorithm: Algorithm, kid: Option<&'static str>) -> Self {
         let pair = rcgen::KeyPair::generate_for(params).unwrap();
         let der = pair.serialize_der();
-        let key = match algorithm {
-            Algorithm::EdDSA => EncodingKey::from_ed_der(&der),
-            _ => EncodingKey::from_ec_der(&der),
-        };
+        let ed = algorithm == Algorithm::EdDSA;
+        let key = if ed { EncodingKey::from_ed_der(&der) } else { EncodingKey::from_ec_der(&der) };
         Self { key, algorithm, kid, public: pair.public_key_raw().to_vec() }
     }
 
@@ -151,7 +149,7 @@ fn issuer_audience_and_signature_must_fit() {
         (json!({"iss": iss, "aud": "me"}), &stranger, Err(TokenFault::Signature)),
     ];
     for (claims, signer, want) in rows {
-        assert_eq!(verify(&[aud.clone()], &signer.sign(&claims), 0).map(drop), want, "{claims}");
+        assert_eq!(verify(std::slice::from_ref(&aud), &signer.sign(&claims), 0).map(drop), want, "{claims}");
     }
 }
 
@@ -166,7 +164,8 @@ fn the_token_does_not_choose_its_algorithm() {
     // The public key used as an HMAC secret, the oldest trick of all.
     let secret = signer.jwk().to_string();
     let header = Header::new(Algorithm::HS256);
-    let token = jsonwebtoken::encode(&header, &json!({"iss": "https://iss"}), &EncodingKey::from_secret(secret.as_bytes()));
+    let token =
+        jsonwebtoken::encode(&header, &json!({"iss": "https://iss"}), &EncodingKey::from_secret(secret.as_bytes()));
     assert_eq!(verify(&[rule(&[signer.jwk()])], &token.unwrap(), 0), Err(TokenFault::Algorithm));
 }
 

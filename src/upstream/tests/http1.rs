@@ -119,6 +119,24 @@ async fn dropping_a_response_in_the_middle_tells_the_server() {
 }
 
 #[tokio::test]
+async fn a_caller_that_leaves_before_the_response_takes_the_connection_along() {
+    let (told, mut closed) = mpsc::channel(1);
+    let server = Server::start(move |_, mut tcp| {
+        let told = told.clone();
+        async move {
+            read_request(&mut tcp).await.unwrap();
+            let mut rest = Vec::new();
+            let _reset_or_end = tcp.read_to_end(&mut rest).await;
+            told.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let upstreams = upstreams();
+    assert!(tokio::time::timeout(Duration::from_millis(50), send(&upstreams, &server)).await.is_err());
+    tokio::time::timeout(Duration::from_secs(5), closed.recv()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_connection_that_the_server_closed_while_idle_is_not_used() {
     let server = Server::start(|_, mut tcp| async move {
         read_request(&mut tcp).await.unwrap();
