@@ -17,7 +17,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use settings::{AccessLogTo, IdentityFrom, Settings, StartFault};
+pub use identity::dev_identity;
+pub use settings::{AccessLogTo, IdentitySource, Settings, StartFault};
 
 use crate::admin::{self, Condition, Readiness};
 use crate::config::limits;
@@ -27,7 +28,6 @@ use crate::mesh::Published;
 use crate::net;
 use crate::proxy::Proxy;
 use crate::telemetry::{AccessLog, Keyed, Metrics, Telemetry, Tracing};
-use crate::tls::Identity;
 use crate::upstream::Upstreams;
 use crate::upstream::dns::{Dns, Forbids, Hickory};
 
@@ -44,7 +44,7 @@ pub struct Running {
     drain: CancellationToken,
     serving: JoinHandle<()>,
     tasks: TaskTracker,
-    data: Option<Runtime>,
+    _data: DataRuntime,
     telemetry: Telemetry,
     upstreams: Upstreams,
     readiness: Readiness,
@@ -56,6 +56,18 @@ struct Addresses {
     stats: SocketAddr,
     ready: SocketAddr,
     admin: SocketAddr,
+}
+
+/// The data plane's threads. Given up without waiting when dropped, since that may happen on another runtime's thread.
+#[derive(Debug)]
+struct DataRuntime(Option<Runtime>);
+
+impl Drop for DataRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Listeners, bound before anything else starts so that an address in use ends the start.
@@ -75,8 +87,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartFault> {
     let addresses = listeners.addresses()?;
     let (stop, drain, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
     let readiness = Readiness::new();
-    let telemetry = telemetry(&settings)?;
-    let identity = identity::open(&settings.identity, &tasks, &stop).await?;
+    let telemetry = telemetry(settings.access_log, settings.otlp_endpoint.as_deref())?;
+    let identity = identity::open(&settings.identity, &settings.trust_domain, &tasks, &stop).await?;
     readiness.met(Condition::Identity);
     let published = Arc::new(Published::new());
     let documents =
@@ -105,7 +117,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartFault> {
     });
     pages(&tasks, &stop, &readiness, refresh, (listeners.stats, listeners.ready, listeners.admin));
     readiness.met(Condition::Serving);
-    Ok(Running { addresses, stop, drain, serving, tasks, data: Some(data), telemetry, upstreams, readiness })
+    Ok(Running { addresses, stop, drain, serving, tasks, _data: DataRuntime(Some(data)), telemetry, upstreams, readiness })
 }
 
 impl Running {
@@ -130,7 +142,7 @@ impl Running {
     }
 
     /// Drains – no new connections, GOAWAY, streams finish within the deadline – and ends.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
         self.readiness.unmet(Condition::Serving, "draining");
         self.drain.cancel();
         if self.serving.await.is_err() {
@@ -141,19 +153,16 @@ impl Running {
         self.tasks.close();
         self.tasks.wait().await;
         self.telemetry.flush(FLUSH).await;
-        if let Some(data) = self.data.take() {
-            data.shutdown_background();
-        }
     }
 }
 
 impl Listeners {
     fn bind(settings: &Settings) -> Result<Self, StartFault> {
         Ok(Self {
-            hbone: net::listen(settings.hbone)?,
-            stats: net::listen(settings.stats)?,
-            ready: net::listen(settings.ready)?,
-            admin: net::listen(settings.admin)?,
+            hbone: net::listen(settings.hbone_addr)?,
+            stats: net::listen(settings.stats_addr)?,
+            ready: net::listen(settings.ready_addr)?,
+            admin: net::listen(settings.admin_addr)?,
         })
     }
 
@@ -167,13 +176,13 @@ impl Listeners {
     }
 }
 
-fn telemetry(settings: &Settings) -> Result<Telemetry, StartFault> {
-    let log = match &settings.access_log {
+fn telemetry(access_log: AccessLogTo, otlp_endpoint: Option<&str>) -> Result<Telemetry, StartFault> {
+    let log = match access_log {
         AccessLogTo::Stdout => AccessLog::start(std::io::stdout(), limits::ACCESS_LOG_QUEUE)?,
         AccessLogTo::Nowhere => AccessLog::discard(),
-        AccessLogTo::Writer(open) => AccessLog::start(open(), limits::ACCESS_LOG_QUEUE)?,
+        AccessLogTo::Writer(out) => AccessLog::start(out, limits::ACCESS_LOG_QUEUE)?,
     };
-    let tracing = settings.otlp_endpoint.as_deref().map(Tracing::start).transpose()?;
+    let tracing = otlp_endpoint.map(Tracing::start).transpose()?;
     Ok(Telemetry::new(Arc::new(Metrics::new()), log, tracing, Keyed::random()))
 }
 
@@ -203,7 +212,7 @@ fn pages(
         Arc::clone(&stats_pages) as Arc<dyn Fn(&str) -> admin::Page + Send + Sync>,
         Arc::clone(&ready_pages) as Arc<dyn Fn(&str) -> admin::Page + Send + Sync>,
     ];
-    tasks.spawn(admin::serve(stats, move |path: &str| stats_pages(path), stop.clone()));
-    tasks.spawn(admin::serve(ready, move |path: &str| ready_pages(path), stop.clone()));
-    tasks.spawn(admin::serve(admin, admin::admin(sources, others), stop.clone()));
+    tasks.spawn(admin::serve(stats, admin::Hosts::Any, move |path: &str| stats_pages(path), stop.clone()));
+    tasks.spawn(admin::serve(ready, admin::Hosts::Any, move |path: &str| ready_pages(path), stop.clone()));
+    tasks.spawn(admin::serve(admin, admin::Hosts::Addresses, admin::admin(sources, others), stop.clone()));
 }

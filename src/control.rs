@@ -1,3 +1,5 @@
-//! Everything that tells the data path what is so: it publishes, and never serves.
+//! Sources of documents and identity. They only publish: what they find goes to `mesh::Published` and `tls::Identity`,
+//! and nothing on the data path waits for them.
 
+pub mod files;
 pub mod identity;

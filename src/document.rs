@@ -25,3 +25,6 @@ pub use documents::{Documents, Input, Source, load};
 pub use problem::{FieldProblem, Meta, Place, Problem, Severity};
 pub use reading::{Document, Origin, Reading, read};
 pub(crate) use closure::SERVICE_NAME;
+
+#[cfg(test)]
+mod tests;

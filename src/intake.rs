@@ -19,3 +19,6 @@ pub use http1::serve_http1;
 pub use rewind::Rewind;
 pub use crate::wire::http1::{HeadFault, Upgrade};
 pub use sniff::{Sniffed, Spoken, sniff, sniff_within};
+
+#[cfg(test)]
+mod tests;

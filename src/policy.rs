@@ -27,6 +27,11 @@ mod scope;
 mod source;
 mod truth;
 
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;
+
 pub use cel::{Ty, on_compile_thread};
 pub use compile::{check_agent_policy, check_authorization_policy, compile};
 pub use decision::{Decision, Denial, Permit, Reason, RuleName, Shadow};

@@ -11,6 +11,9 @@ use crate::telemetry::metrics::CONTENT_TYPE as METRICS;
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
+/// Some pages by path; 404 for the rest.
+pub type Pages = Arc<dyn Fn(&str) -> Page + Send + Sync>;
+
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
@@ -64,7 +67,7 @@ pub fn ready(readiness: Readiness) -> impl Fn(&str) -> Page + Send + Sync {
 }
 
 /// `/`, `/config_dump`, `/problems`, and the pages of [`stats`] and [`ready`]: for people on this host.
-pub fn admin(sources: Sources, others: Vec<Arc<dyn Fn(&str) -> Page + Send + Sync>>) -> impl Fn(&str) -> Page + Send + Sync {
+pub fn admin(sources: Sources, others: Vec<Pages>) -> impl Fn(&str) -> Page + Send + Sync {
     const INDEX: &str = "agent-waypoint\n\n/config_dump        targets, endpoints, certificates (JSON)\n/problems           what is wrong in documents\n/stats/prometheus   metrics\n/healthz/ready      readiness\n/healthz/live       liveness\n";
     move |path| match path {
         "/" => Page::ok(TEXT, INDEX.to_owned()),

@@ -1,9 +1,9 @@
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::settings::{IdentityFrom, StartFault};
-use crate::control::identity::{DEV_TTL, DevCa, DevFault, FileSource, WorkloadApi};
-use crate::id::{TrustDomain, WorkloadId};
+use super::settings::{IdentitySource, StartFault};
+use crate::control::identity::{DEV_TTL, DevCa, FileSource, WorkloadApi};
+use crate::id::{IdFault, TrustDomain, WorkloadId};
 use crate::tls::Identity;
 
 /// Whom `run --dev` is.
@@ -12,23 +12,24 @@ const DEV_SERVICE_ACCOUNT: &str = "waypoint";
 
 /// Opens the identity and keeps it fresh until `stop`.
 pub(super) async fn open(
-    from: &IdentityFrom,
+    from: &IdentitySource,
+    trust_domain: &TrustDomain,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Identity, StartFault> {
     match from {
-        IdentityFrom::Dev { dir, trust_domain } => {
+        IdentitySource::Dev { dir } => {
             let ca = DevCa::open(dir, trust_domain)?;
-            let identity = ca.identity(&dev_id(trust_domain)?, DEV_TTL)?;
+            let identity = ca.identity(&dev_identity(trust_domain)?, DEV_TTL)?;
             tasks.spawn(ca.keep_fresh(identity.clone(), DEV_TTL, stop.clone()));
             Ok(identity)
         }
-        IdentityFrom::Files(paths) => {
+        IdentitySource::Files(paths) => {
             let (source, identity) = FileSource::open(paths.clone()).await?;
             tasks.spawn(source.watch(identity.clone(), stop.clone()));
             Ok(identity)
         }
-        IdentityFrom::WorkloadApi(endpoint) => {
+        IdentitySource::WorkloadApi(endpoint) => {
             let (source, identity) = WorkloadApi::open(endpoint).await?;
             tasks.spawn(source.watch(identity.clone(), stop.clone()));
             Ok(identity)
@@ -36,6 +37,10 @@ pub(super) async fn open(
     }
 }
 
-fn dev_id(trust_domain: &TrustDomain) -> Result<WorkloadId, DevFault> {
-    WorkloadId::of_istio(trust_domain, DEV_NAMESPACE, DEV_SERVICE_ACCOUNT).map_err(DevFault::from)
+/// Whom a waypoint with an identity of the embedded CA is.
+///
+/// # Errors
+/// None for a parsed trust domain.
+pub fn dev_identity(trust_domain: &TrustDomain) -> Result<WorkloadId, IdFault> {
+    WorkloadId::of_istio(trust_domain, DEV_NAMESPACE, DEV_SERVICE_ACCOUNT)
 }

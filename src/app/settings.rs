@@ -2,32 +2,31 @@ use std::fmt;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::files::FilesFault;
 use crate::control::identity::{DevFault, FileFault, FilePaths, WorkloadApiFault};
-use crate::id::TrustDomain;
+use crate::id::{IdFault, TrustDomain};
 use crate::net::ListenFault;
 use crate::telemetry::trace::TraceFault;
 
 /// What a waypoint is started with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Settings {
     /// Documents: files or directories, watched.
     pub files: Vec<PathBuf>,
     /// Where our identity comes from.
-    pub identity: IdentityFrom,
+    pub identity: IdentitySource,
     /// Our trust domain, which identities in documents are of.
     pub trust_domain: TrustDomain,
     /// HBONE; port 0 takes a free one.
-    pub hbone: SocketAddr,
+    pub hbone_addr: SocketAddr,
     /// Metrics.
-    pub stats: SocketAddr,
+    pub stats_addr: SocketAddr,
     /// Readiness.
-    pub ready: SocketAddr,
+    pub ready_addr: SocketAddr,
     /// Dumps.
-    pub admin: SocketAddr,
+    pub admin_addr: SocketAddr,
     /// How long streams may go on once asked to end.
     pub drain: Duration,
     /// Where the access log goes.
@@ -38,13 +37,11 @@ pub struct Settings {
 
 /// Where the waypoint's own identity comes from.
 #[derive(Debug, Clone)]
-pub enum IdentityFrom {
+pub enum IdentitySource {
     /// The embedded CA in this directory; loopback only.
     Dev {
         /// The CA's directory.
         dir: PathBuf,
-        /// Its trust domain.
-        trust_domain: TrustDomain,
     },
     /// PEM files, watched.
     Files(FilePaths),
@@ -53,14 +50,13 @@ pub enum IdentityFrom {
 }
 
 /// Where the access log goes.
-#[derive(Clone)]
 pub enum AccessLogTo {
     /// One JSON line per call.
     Stdout,
     /// Nowhere.
     Nowhere,
     /// The same lines to someone else.
-    Writer(Arc<dyn Fn() -> Box<dyn Write + Send> + Send + Sync>),
+    Writer(Box<dyn Write + Send>),
 }
 
 impl fmt::Debug for AccessLogTo {
@@ -88,6 +84,9 @@ pub enum StartFault {
     /// The Workload API.
     #[error(transparent)]
     WorkloadApi(#[from] WorkloadApiFault),
+    /// An identity that cannot be one.
+    #[error("own identity: {0}")]
+    Identity(#[from] IdFault),
     /// Documents that cannot be read at all.
     #[error(transparent)]
     Files(#[from] FilesFault),

@@ -110,7 +110,7 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 pub struct ConnectArgs {
     /// Whom to call as: NAMESPACE/SERVICEACCOUNT, with an identity from the `--dev` CA unless files are given
-    #[arg(long = "as", value_name = "NS/SA", env = "AGENT_WAYPOINT_AS", required_unless_present = "identity_cert", value_parser = parse_namespaced)]
+    #[arg(long = "as", value_name = "NS/SA", env = "AGENT_WAYPOINT_AS", required_unless_present_any = ["identity_cert", "spiffe_endpoint"], value_parser = parse_namespaced)]
     pub caller: Option<Namespaced>,
     /// Where to accept plain TCP; port 0 takes a free one, which is printed
     #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_LISTEN")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{IdentityArgs, RunArgs};
-use crate::app::{self, AccessLogTo, IdentityFrom, Settings, StartFault};
+use crate::app::{self, AccessLogTo, IdentitySource, Settings, StartFault};
 use crate::control::identity::{BundlePath, DevFault, FilePaths, default_dir, require_loopback};
 
 /// Serves until SIGTERM or SIGINT; a second signal ends at once.
@@ -51,10 +51,10 @@ fn settings(args: RunArgs) -> Result<Settings, StartFault> {
         files: args.files,
         trust_domain: args.identity.trust_domain.clone(),
         identity: identity_from(args.identity)?,
-        hbone,
-        stats: at(args.stats_addr, 15020),
-        ready: at(args.ready_addr, 15021),
-        admin: args.admin_addr,
+        hbone_addr: hbone,
+        stats_addr: at(args.stats_addr, 15020),
+        ready_addr: at(args.ready_addr, 15021),
+        admin_addr: args.admin_addr,
         drain: Duration::from_secs(args.drain_seconds),
         access_log: AccessLogTo::Stdout,
         otlp_endpoint: std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty()),
@@ -65,17 +65,17 @@ fn settings(args: RunArgs) -> Result<Settings, StartFault> {
 ///
 /// # Errors
 /// No home directory for the embedded CA.
-pub fn identity_from(args: IdentityArgs) -> Result<IdentityFrom, DevFault> {
-    let IdentityArgs { identity_cert, identity_key, trust_bundle, spiffe_endpoint, trust_domain, .. } = args;
+pub fn identity_from(args: IdentityArgs) -> Result<IdentitySource, DevFault> {
+    let IdentityArgs { identity_cert, identity_key, trust_bundle, spiffe_endpoint, .. } = args;
     if let (Some(certificate), Some(key)) = (identity_cert, identity_key) {
         let bundles = trust_bundle.iter().map(|text| BundlePath::parse(text)).collect();
-        return Ok(IdentityFrom::Files(FilePaths { certificate, key, bundles }));
+        return Ok(IdentitySource::Files(FilePaths { certificate, key, bundles }));
     }
     match spiffe_endpoint {
-        Some(endpoint) => Ok(IdentityFrom::WorkloadApi(endpoint)),
+        Some(endpoint) => Ok(IdentitySource::WorkloadApi(endpoint)),
         None => {
             let dir: PathBuf = default_dir()?;
-            Ok(IdentityFrom::Dev { dir, trust_domain })
+            Ok(IdentitySource::Dev { dir })
         }
     }
 }

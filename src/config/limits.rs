@@ -17,6 +17,12 @@ pub const MAX_FRAME: u32 = 64 << 10;
 pub const SEND_BUFFER: usize = 256 << 10;
 /// Concurrent CONNECT streams per peer connection.
 pub const MAX_STREAMS: u32 = 200;
+/// Streams that a peer may open and reset before we took them (rapid reset, CVE-2023-44487); beyond, its connection ends.
+pub const MAX_RESET_BEFORE_ACCEPT: usize = 20;
+/// Streams that we had to reset for a peer's errors (CVE-2025-8671); beyond, its connection ends.
+pub const MAX_RESET_BY_ERROR: usize = 256;
+/// Buffer of one direction of a byte tunnel once it is busy, bytes; it begins with a sixteenth.
+pub const COPY_BUFFER: usize = 64 << 10;
 /// Header list of one HTTP/2 message, bytes.
 pub const MAX_HEADER_LIST: u32 = 64 << 10;
 /// Interval of HTTP/2 keepalive pings.
@@ -121,6 +127,12 @@ pub const MAX_CEL_DEPTH: u16 = 32;
 pub const CEL_BUDGET: u64 = 1_000_000;
 /// Time a file that does not parse keeps its last documents in force.
 pub const FILE_GRACE: Duration = Duration::from_secs(5);
+/// Quiet after which a change of files is read, so that a writer's steps are one.
+pub const FILE_SETTLE: Duration = Duration::from_millis(100);
+/// The longest that such quiet is waited for.
+pub const FILE_SETTLE_LONGEST: Duration = Duration::from_millis(400);
+/// Interval at which files are looked at even where the filesystem tells of no change.
+pub const FILE_POLL: Duration = Duration::from_millis(500);
 /// One file of documents, bytes.
 pub const MAX_DOCUMENT_FILE: u64 = 64 << 20;
 /// Files of documents that are read, over all that the command line names.
@@ -144,6 +156,9 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_frame", MAX_FRAME as u64, "bytes"),
     ("send_buffer", SEND_BUFFER as u64, "bytes"),
     ("max_streams", MAX_STREAMS as u64, "streams"),
+    ("max_reset_before_accept", MAX_RESET_BEFORE_ACCEPT as u64, "streams"),
+    ("max_reset_by_error", MAX_RESET_BY_ERROR as u64, "streams"),
+    ("copy_buffer", COPY_BUFFER as u64, "bytes"),
     ("max_header_list", MAX_HEADER_LIST as u64, "bytes"),
     ("ping_interval", PING_INTERVAL.as_secs(), "seconds"),
     ("ping_timeout", PING_TIMEOUT.as_secs(), "seconds"),
@@ -196,6 +211,9 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_cel_depth", MAX_CEL_DEPTH as u64, "levels"),
     ("cel_budget", CEL_BUDGET, "steps"),
     ("file_grace", FILE_GRACE.as_secs(), "seconds"),
+    ("file_settle", FILE_SETTLE.subsec_millis() as u64, "milliseconds"),
+    ("file_settle_longest", FILE_SETTLE_LONGEST.subsec_millis() as u64, "milliseconds"),
+    ("file_poll", FILE_POLL.subsec_millis() as u64, "milliseconds"),
     ("max_document_file", MAX_DOCUMENT_FILE, "bytes"),
     ("max_document_files", MAX_DOCUMENT_FILES as u64, "files"),
     ("max_documents", MAX_DOCUMENTS as u64, "documents"),

@@ -51,11 +51,22 @@ pub struct ClosedRef {
     pub section: Option<String>,
 }
 
-/// What the document `root`, very likely of kind `kind`, selects or provides.
+/// What the document `root`, very likely of kind `kind`, selects or provides. A document of which not even the namespace
+/// is known may be about anything.
 pub(super) fn of(kind: Option<Kind>, root: &Node) -> Closes {
+    let closes = named(kind, root);
+    if closes == Closes::Nothing || metadata::is_placed(root) { closes } else { Closes::Everything }
+}
+
+fn named(kind: Option<Kind>, root: &Node) -> Closes {
     let meta = metadata::lenient(root);
     let own = |kind| {
-        Closes::Refs(vec![ClosedRef { kind, namespace: meta.namespace.clone(), name: meta.name.clone(), section: None }])
+        Closes::Refs(vec![ClosedRef {
+            kind,
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+            section: None,
+        }])
     };
     match kind {
         Some(Kind::Service) => own("Service"),
@@ -70,9 +81,9 @@ pub(super) fn of(kind: Option<Kind>, root: &Node) -> Closes {
         },
         Some(Kind::WorkloadEntry) => workload(root, meta),
         Some(Kind::HttpRoute | Kind::GrpcRoute | Kind::TcpRoute | Kind::TlsRoute) => parents(root, &meta.namespace),
-        Some(
-            Kind::AgentPolicy | Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::BackendTlsPolicy,
-        ) => targets(root, &meta.namespace),
+        Some(Kind::AgentPolicy | Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::BackendTlsPolicy) => {
+            targets(root, &meta.namespace)
+        }
         // Nobody can say what it was meant to be: only what looks like a policy closes anything.
         None if root.get("spec").is_some() => targets(root, &meta.namespace),
         None => Closes::Nothing,
@@ -89,7 +100,8 @@ fn workload(root: &Node, meta: Meta) -> Closes {
     let pairs = labels.iter().map(|field| Some((field.key.clone(), field.node.text()?.to_owned())));
     match (address, pairs.collect::<Option<BTreeMap<_, _>>>()) {
         (Some(address), Some(mut labels)) => {
-            labels.extend(meta.labels); Closes::Workload { namespace: meta.namespace, labels, address: address.to_owned() }
+            labels.extend(meta.labels);
+            Closes::Workload { namespace: meta.namespace, labels, address: address.to_owned() }
         }
         _ => Closes::Namespace(meta.namespace),
     }

@@ -122,6 +122,7 @@ fn wanted(expected: &dyn Expected) -> String {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "serde's own words do for what YAML has not")]
 fn found(unexpected: Unexpected<'_>) -> String {
     match unexpected {
         Unexpected::Bool(value) => format!("`{value}`"),
@@ -146,10 +147,10 @@ impl de::Error for Mismatch {
             Unexpected::Bool(_) | Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_)
         );
         let wanted = wanted(expected);
-        let remedy = match unexpected {
-            Unexpected::Bool(_) if wanted == "text" => "; put it in quotes (y, n, yes, no, on, off mean true or false)",
-            _ if scalar && wanted == "text" => "; put it in quotes",
-            _ => "",
+        let remedy = match (wanted == "text", matches!(unexpected, Unexpected::Bool(_))) {
+            (true, true) => "; put it in quotes (y, n, yes, no, on, off mean true or false)",
+            (true, false) if scalar => "; put it in quotes",
+            (true | false, _) => "",
         };
         Self::other(format!("must be {wanted}, not {}{remedy}", found(unexpected)))
     }
@@ -243,7 +244,8 @@ impl<'de> MapAccess<'de> for Fields<'de> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Mismatch> {
         let Some(field) = self.fields.find(|field| field.node.value != Value::Null) else { return Ok(None) };
         self.current = Some(field);
-        let key: de::value::BorrowedStrDeserializer<'de, Mismatch> = de::value::BorrowedStrDeserializer::new(&field.key);
+        let key: de::value::BorrowedStrDeserializer<'de, Mismatch> =
+            de::value::BorrowedStrDeserializer::new(&field.key);
         seed.deserialize(key).map(Some).map_err(|fault| fault.under(&field.key))
     }
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mismatch> {
@@ -317,7 +319,11 @@ allow:
                 "spec.allow[1].to[0].tool",
                 "unknown field; did you mean `tools`?",
             ),
-            (format!("{refs}zzzzzz: 1"), "spec.zzzzzz", "unknown field; known here: targetRefs, protocol, mode, denial, deny, require, allow"),
+            (
+                format!("{refs}zzzzzz: 1"),
+                "spec.zzzzzz",
+                "unknown field; known here: targetRefs, protocol, mode, denial, deny, require, allow",
+            ),
             (format!("{refs}protocol: mcp"), "spec.protocol", "\"mcp\" is not one of MCP, A2A; did you mean `MCP`?"),
             (format!("{refs}mode: Off"), "spec.mode", "must be text; put it in quotes"),
             (
@@ -328,7 +334,11 @@ allow:
             (format!("{refs}allow: {{name: x}}"), "spec.allow", "must be a list, not a mapping"),
             (format!("{refs}allow: [x]"), "spec.allow[0]", "must be a mapping, not the text \"x\""),
             (format!("{refs}require: [{{name: x}}]"), "spec.require[0].that", "is required and missing"),
-            (format!("{refs}allow: [{{from: [{{namespaces: [yes]}}]}}]"), "spec.allow[0].from[0].namespaces[0]", "must be text, not `true`; put it in quotes (y, n, yes, no, on, off mean true or false)"),
+            (
+                format!("{refs}allow: [{{from: [{{namespaces: [yes]}}]}}]"),
+                "spec.allow[0].from[0].namespaces[0]",
+                "must be text, not `true`; put it in quotes (y, n, yes, no, on, off mean true or false)",
+            ),
         ];
         for (text, field, reason) in rows {
             assert_eq!(spec(&text).unwrap_err(), [(field.to_owned(), reason.to_owned())], "{text}");

@@ -132,7 +132,10 @@ impl Documents {
             place: entry.place.clone(),
             document: entry.title.clone(),
             field: "metadata.name".to_owned(),
-            reason: format!("there is another of this kind and name at {}; all are refused, keep one", others.join(", ")),
+            reason: format!(
+                "there is another of this kind and name at {}; all are refused, keep one",
+                others.join(", ")
+            ),
         });
         self.close(entry, &format!("{} stands more than once", entry.title));
     }

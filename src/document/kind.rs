@@ -89,7 +89,8 @@ pub(super) fn classify(api_version: &str, kind: &str) -> Class {
             return Class::Read(*read);
         }
         let known: Vec<String> = versions.iter().map(|version| full(group, version)).collect();
-        let reason = format!("{api_version:?} is not a version of {kind} that is known here; write {}", known.join(" or "));
+        let reason =
+            format!("{api_version:?} is not a version of {kind} that is known here; write {}", known.join(" or "));
         return Class::Misspelt { field: "apiVersion", reason, meant: Some(*read) };
     }
     if OTHERS.contains(&(group, kind)) {
@@ -119,9 +120,12 @@ fn misspelt_version(api_version: &str, kind: &str) -> Option<Class> {
     let unique = |group: &str| group == OURS || group.ends_with(".istio.io");
     let candidates = READ.iter().filter(|(_, name, group, _)| *name == kind && !group.is_empty());
     let mut forms = candidates.flat_map(|(read, _, group, versions)| {
-        versions.iter().flat_map(move |version| [(*read, *group, full(group, version)), (*read, *group, (*group).to_owned())])
+        versions
+            .iter()
+            .flat_map(move |version| [(*read, *group, full(group, version)), (*read, *group, (*group).to_owned())])
     });
-    let found = forms.find(|(read, _, form)| *read == Kind::AgentPolicy || nearest(api_version, [form.as_str()]).is_some());
+    let found =
+        forms.find(|(read, _, form)| *read == Kind::AgentPolicy || nearest(api_version, [form.as_str()]).is_some());
     if let Some((read, group, _)) = found {
         let (_, _, _, versions) = READ.iter().find(|(kind, ..)| *kind == read)?;
         let reason = format!("{api_version:?} is not an API of {kind}; write {}", full(group, versions.first()?));
@@ -132,7 +136,8 @@ fn misspelt_version(api_version: &str, kind: &str) -> Option<Class> {
     let group = api_version.split('/').next().unwrap_or(api_version);
     let mut near = ours.filter(|(_, name, g, _)| nearest(kind, [*name]).is_some() && nearest(group, [*g]).is_some());
     let (read, name, group, versions) = near.next()?;
-    let reason = format!("{api_version:?} {kind:?} is not known; did you mean {} {name}?", full(group, versions.first()?));
+    let reason =
+        format!("{api_version:?} {kind:?} is not known; did you mean {} {name}?", full(group, versions.first()?));
     Some(Class::Misspelt { field: "kind", reason, meant: Some(*read) })
 }
 
@@ -177,31 +182,75 @@ mod tests {
         }
     }
 
+    /// apiVersion, kind, the wrong field, part of the reason, what was meant.
+    const MISSPELT: &[(&str, &str, &str, &str, Option<Kind>)] = &[
+        ("agent-waypoint.dev/v1alpha1", "AgentPolicies", "kind", "did you mean AgentPolicy?", Some(Kind::AgentPolicy)),
+        ("agent-waypoint.dev/v1alpha1", "Agentpolicy", "kind", "did you mean AgentPolicy?", Some(Kind::AgentPolicy)),
+        ("agent-waypoint.dev/v1alpha1", "Zebra", "kind", "its kinds here: AgentPolicy", None),
+        (
+            "agent-waypoint.dev/v1",
+            "AgentPolicy",
+            "apiVersion",
+            "write agent-waypoint.dev/v1alpha1",
+            Some(Kind::AgentPolicy),
+        ),
+        (
+            "agent-waypoint.dev",
+            "AgentPolicy",
+            "apiVersion",
+            "write agent-waypoint.dev/v1alpha1",
+            Some(Kind::AgentPolicy),
+        ),
+        (
+            "agentwaypoint.dev/v1alpha1",
+            "AgentPolicy",
+            "apiVersion",
+            "write agent-waypoint.dev/",
+            Some(Kind::AgentPolicy),
+        ),
+        ("example.com/v1", "AgentPolicy", "apiVersion", "write agent-waypoint.dev/v1alpha1", Some(Kind::AgentPolicy)),
+        (
+            "agent-waypiont.dev/v1alpha1",
+            "AgentPolcy",
+            "kind",
+            "did you mean agent-waypoint.dev/v1alpha1 AgentPolicy?",
+            Some(Kind::AgentPolicy),
+        ),
+        (
+            "security.istio.io/v1",
+            "AuthorisationPolicy",
+            "kind",
+            "did you mean AuthorizationPolicy?",
+            Some(Kind::AuthorizationPolicy),
+        ),
+        (
+            "security.istio.io/v1alpha1",
+            "AuthorizationPolicy",
+            "apiVersion",
+            "write security.istio.io/v1 or",
+            Some(Kind::AuthorizationPolicy),
+        ),
+        (
+            "security.istio/v1",
+            "AuthorizationPolicy",
+            "apiVersion",
+            "write security.istio.io/v1",
+            Some(Kind::AuthorizationPolicy),
+        ),
+        ("networking.istio.io/v1", "ServiceEntries", "kind", "did you mean ServiceEntry?", Some(Kind::ServiceEntry)),
+        ("networking.istio.io/v1", "Whatever", "kind", "is not a kind of networking.istio.io", None),
+        ("v1", "service", "kind", "did you mean Service?", Some(Kind::Service)),
+        ("v2", "Service", "apiVersion", "write v1", Some(Kind::Service)),
+        ("gateway.networking.k8s.io/v1", "HttpRoute", "kind", "did you mean HTTPRoute?", Some(Kind::HttpRoute)),
+    ];
+
     #[test]
     fn misspellings_name_the_nearest() {
-        let rows = [
-            ("agent-waypoint.dev/v1alpha1", "AgentPolicies", "kind", "did you mean AgentPolicy?", Some(Kind::AgentPolicy)),
-            ("agent-waypoint.dev/v1alpha1", "Agentpolicy", "kind", "did you mean AgentPolicy?", Some(Kind::AgentPolicy)),
-            ("agent-waypoint.dev/v1alpha1", "Zebra", "kind", "its kinds here: AgentPolicy", None),
-            ("agent-waypoint.dev/v1", "AgentPolicy", "apiVersion", "write agent-waypoint.dev/v1alpha1", Some(Kind::AgentPolicy)),
-            ("agent-waypoint.dev", "AgentPolicy", "apiVersion", "write agent-waypoint.dev/v1alpha1", Some(Kind::AgentPolicy)),
-            ("agentwaypoint.dev/v1alpha1", "AgentPolicy", "apiVersion", "write agent-waypoint.dev/", Some(Kind::AgentPolicy)),
-            ("example.com/v1", "AgentPolicy", "apiVersion", "write agent-waypoint.dev/v1alpha1", Some(Kind::AgentPolicy)),
-            ("agent-waypiont.dev/v1alpha1", "AgentPolcy", "kind", "did you mean agent-waypoint.dev/v1alpha1 AgentPolicy?", Some(Kind::AgentPolicy)),
-            ("security.istio.io/v1", "AuthorisationPolicy", "kind", "did you mean AuthorizationPolicy?", Some(Kind::AuthorizationPolicy)),
-            ("security.istio.io/v1alpha1", "AuthorizationPolicy", "apiVersion", "write security.istio.io/v1 or", Some(Kind::AuthorizationPolicy)),
-            ("security.istio/v1", "AuthorizationPolicy", "apiVersion", "write security.istio.io/v1", Some(Kind::AuthorizationPolicy)),
-            ("networking.istio.io/v1", "ServiceEntries", "kind", "did you mean ServiceEntry?", Some(Kind::ServiceEntry)),
-            ("networking.istio.io/v1", "Whatever", "kind", "is not a kind of networking.istio.io", None),
-            ("v1", "service", "kind", "did you mean Service?", Some(Kind::Service)),
-            ("v2", "Service", "apiVersion", "write v1", Some(Kind::Service)),
-            ("gateway.networking.k8s.io/v1", "HttpRoute", "kind", "did you mean HTTPRoute?", Some(Kind::HttpRoute)),
-        ];
-        for (api_version, kind, field, text, meant) in rows {
+        for (api_version, kind, field, text, meant) in MISSPELT {
             let Class::Misspelt { field: f, reason, meant: m } = classify(api_version, kind) else {
                 panic!("{api_version} {kind}: {:?}", classify(api_version, kind));
             };
-            assert_eq!((f, m), (field, meant), "{api_version} {kind}: {reason}");
+            assert_eq!((f, m), (*field, *meant), "{api_version} {kind}: {reason}");
             assert!(reason.contains(text), "{api_version} {kind}: {reason}");
         }
     }

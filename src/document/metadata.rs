@@ -70,16 +70,47 @@ pub(super) fn lenient(root: &Node) -> Meta {
         return Meta { namespace: DEFAULT_NAMESPACE.to_owned(), ..Meta::default() };
     };
     let text = |key: &str| node.get(key).and_then(Node::text).map(str::to_owned);
-    let misspelt = || {
-        let key = nearest("namespace", node.fields().iter().map(|field| field.key.as_str()).filter(|key| *key != "name"))?;
-        text(key)
-    };
-    let namespace = text("namespace").or_else(misspelt).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
     let map = |key: &str| {
         let fields = node.get(key).map(Node::fields).unwrap_or_default();
         fields.iter().filter_map(|field| Some((field.key.clone(), field.node.text()?.to_owned()))).collect()
     };
+    let namespace = namespace(node).unwrap_or(DEFAULT_NAMESPACE).to_owned();
     Meta { name: text("name").unwrap_or_default(), namespace, labels: map("labels"), ..Meta::default() }
+}
+
+/// What stands at the top of kinds that are read. Another key may be one that slipped out of `metadata`.
+const TOP: [&str; 11] = [
+    "apiVersion",
+    "kind",
+    "metadata",
+    "spec",
+    "status",
+    "data",
+    "binaryData",
+    "immutable",
+    "addressType",
+    "endpoints",
+    "ports",
+];
+
+/// Whether the namespace of a refused document is known: it says one, under a key that can be meant so, or has no key
+/// that could have been meant so.
+pub(super) fn is_placed(root: &Node) -> bool {
+    let Some(node) = root.get("metadata") else { return false };
+    match namespace(node) {
+        Some(namespace) => is_name(namespace),
+        None => {
+            let known = |key: &str| TOP.contains(&key);
+            let whole = root.fields().iter().all(|field| known(&field.key));
+            whole && node.get("namespace").is_none() && decode::<ObjectMeta>(node, "").is_ok()
+        }
+    }
+}
+
+fn namespace(node: &Node) -> Option<&str> {
+    let keys = || node.fields().iter().map(|field| field.key.as_str()).filter(|key| *key != "name");
+    let text = |key: &str| node.get(key).and_then(Node::text);
+    text("namespace").or_else(|| text(nearest("namespace", keys())?))
 }
 
 fn is_name(text: &str) -> bool {

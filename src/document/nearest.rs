@@ -51,7 +51,12 @@ mod tests {
     #[test]
     fn near_words_are_named_and_far_ones_are_not() {
         let known = ["tools", "notTools", "prompts", "http", "to"];
-        let rows = [("tool", Some("tools")), ("Tools", Some("tools")), ("nottools", Some("notTools")), ("prompt", Some("prompts"))];
+        let rows = [
+            ("tool", Some("tools")),
+            ("Tools", Some("tools")),
+            ("nottools", Some("notTools")),
+            ("prompt", Some("prompts")),
+        ];
         for (word, expected) in rows {
             assert_eq!(nearest(word, known), expected, "{word}");
         }

@@ -56,7 +56,13 @@ impl Origin {
     pub fn problem(&self, found: FieldProblem) -> Problem {
         let line = if found.field.is_empty() { self.place.line } else { self.tree.line_of(&found.field) };
         let place = Place { file: Arc::clone(&self.place.file), line };
-        Problem { severity: found.severity, place, document: self.title.clone(), field: found.field, reason: found.reason }
+        Problem {
+            severity: found.severity,
+            place,
+            document: self.title.clone(),
+            field: found.field,
+            reason: found.reason,
+        }
     }
 }
 
@@ -65,6 +71,13 @@ impl Origin {
 pub struct Reading {
     pub(super) entries: Vec<Entry>,
     pub(super) skipped: usize,
+}
+
+impl Reading {
+    /// Whether the file holds no document at all, skipped ones included.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.skipped == 0
+    }
 }
 
 /// One document of a kind that is understood here, or was very likely meant to be.
@@ -145,7 +158,9 @@ fn one(node: Node, file: &Arc<PathBuf>) -> Option<Entry> {
 }
 
 fn word<'a>(node: &'a Node, key: &str) -> Result<&'a str, String> {
-    let found = node.get(key).ok_or_else(|| "is required and missing; every document names its apiVersion and kind".to_owned())?;
+    let found = node
+        .get(key)
+        .ok_or_else(|| "is required and missing; every document names its apiVersion and kind".to_owned())?;
     found.text().ok_or_else(|| "must be text".to_owned())
 }
 
@@ -204,19 +219,11 @@ impl Draft {
             Kind::ConfigMap => Content::ConfigMap(self.document(meta, decode(&self.node, "")?)),
             Kind::ServiceEntry => Content::ServiceEntry(self.document(meta, self.spec()?)),
             Kind::WorkloadEntry => Content::WorkloadEntry(self.document(meta, self.spec()?)),
-            Kind::AgentPolicy => {
-                let spec: AgentPolicySpec = self.spec()?;
-                fit(target_refs::of_agent_policy(&spec.target_refs, &meta.namespace))?;
-                Content::AgentPolicy(self.document(meta, spec))
-            }
-            Kind::AuthorizationPolicy => {
-                let spec: AuthorizationPolicySpec = self.spec()?;
-                fit(target_refs::of_istio(&spec.target_refs, spec.target_ref.as_ref()))?;
-                Content::AuthorizationPolicy(self.document(meta, spec))
-            }
+            Kind::AgentPolicy => Content::AgentPolicy(self.document(meta, self.spec()?)),
+            Kind::AuthorizationPolicy => Content::AuthorizationPolicy(self.document(meta, self.spec()?)),
             Kind::RequestAuthentication => {
                 let spec: RequestAuthenticationSpec = self.spec()?;
-                fit(target_refs::of_istio(&spec.target_refs, spec.target_ref.as_ref()))?;
+                fit(target_refs::of_request_authentication(&spec.target_refs, spec.target_ref.as_ref()))?;
                 if selects_targets(&self.node) {
                     fit(request_authentication::check(&spec))?;
                 }
@@ -243,7 +250,9 @@ impl Draft {
     /// What the document closes though it types: a policy that names no target is a sidecar's or ztunnel's.
     fn closes(&self) -> Closes {
         match self.kind {
-            Some(Kind::AuthorizationPolicy | Kind::RequestAuthentication) if !selects_targets(&self.node) => Closes::Nothing,
+            Some(Kind::AuthorizationPolicy | Kind::RequestAuthentication) if !selects_targets(&self.node) => {
+                Closes::Nothing
+            }
             kind => closure::of(kind, &self.node),
         }
     }
@@ -265,7 +274,10 @@ impl Draft {
         let findings: Findings = unknown
             .map(|field| {
                 let near = nearest(&field.key, known.iter().copied());
-                let hint = near.map_or_else(|| format!("; known here: {}", known.join(", ")), |near| format!("; did you mean `{near}`?"));
+                let hint = near.map_or_else(
+                    || format!("; known here: {}", known.join(", ")),
+                    |near| format!("; did you mean `{near}`?"),
+                );
                 (field.key.clone(), format!("unknown field{hint}"))
             })
             .collect();

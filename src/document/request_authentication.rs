@@ -33,7 +33,7 @@ pub struct JwtRuleSpec {
     /// JSON Web Key Set, inline.
     #[serde(default)]
     pub jwks: String,
-    /// Whether the token goes on to the server. Istio's default is no.
+    /// Whether the token goes on to the server; it does not where absent.
     #[serde(default)]
     pub forward_original_token: bool,
     /// Not enforced yet.

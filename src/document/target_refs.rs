@@ -1,4 +1,5 @@
-//! Whether `targetRefs` can be meant as they stand; whether they name anything is `mesh`'s business.
+//! Whether `targetRefs` can be meant as they stand, of documents that have no rules (`policy` checks those that do).
+//! Whether they name anything is `mesh`'s business.
 
 use super::agent_policy::{TargetKind, TargetRef};
 use super::{FieldProblem, Severity};
@@ -6,34 +7,20 @@ use super::{FieldProblem, Severity};
 const ISTIO: &str = "networking.istio.io";
 const GATEWAY: &str = "gateway.networking.k8s.io";
 
-/// An AgentPolicy needs at least one; groups may be left out.
-pub(super) fn of_agent_policy(refs: &[TargetRef], namespace: &str) -> Vec<FieldProblem> {
-    let mut out = Vec::new();
-    if refs.is_empty() {
-        out.push(error("spec.targetRefs".to_owned(), "names no target; at least one is required".to_owned()));
-    }
-    for (index, target) in refs.iter().enumerate() {
-        let at = format!("spec.targetRefs[{index}]");
-        if !target.group.is_empty() {
-            out.extend(group(target, &at));
-        }
-        out.extend(section(target, &at));
-        if target.kind == TargetKind::Namespace && target.name != namespace {
-            let reason = format!("a Namespace target is the policy's own namespace, {namespace:?}");
-            out.push(error(format!("{at}.name"), reason));
-        }
-    }
-    out
-}
-
-/// AuthorizationPolicy and RequestAuthentication: groups as Istio wants them, no Namespace.
-pub(super) fn of_istio(refs: &[TargetRef], single: Option<&TargetRef>) -> Vec<FieldProblem> {
+/// RequestAuthentication: groups as Istio wants them, no Namespace, one form.
+pub(super) fn of_request_authentication(refs: &[TargetRef], single: Option<&TargetRef>) -> Vec<FieldProblem> {
     let list = refs.iter().enumerate().map(|(index, target)| (format!("spec.targetRefs[{index}]"), target));
     let single = single.map(|target| ("spec.targetRef".to_owned(), target));
     let mut out = Vec::new();
+    if !refs.is_empty() && single.is_some() {
+        out.push(error("spec.targetRef".to_owned(), "cannot stand beside targetRefs".to_owned()));
+    }
     for (at, target) in list.chain(single) {
         if target.kind == TargetKind::Namespace {
-            out.push(error(format!("{at}.kind"), "Istio knows no Namespace target; leave targetRefs out or name Services".to_owned()));
+            out.push(error(
+                format!("{at}.kind"),
+                "Istio knows no Namespace target; leave targetRefs out or name Services".to_owned(),
+            ));
             continue;
         }
         out.extend(group(target, &at));

@@ -196,7 +196,9 @@ impl Node {
             return Some(node.walk(rest).unwrap_or((node.line, node)));
         }
         let starts = |key: &str| {
-            path.strip_prefix(key).filter(|rest| rest.is_empty() || rest.starts_with(['.', '['])).filter(|_| !key.is_empty())
+            path.strip_prefix(key)
+                .filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+                .filter(|_| !key.is_empty())
         };
         let fields = self.fields().iter().filter_map(|field| Some((field, starts(&field.key)?)));
         let (field, rest) = fields.max_by_key(|(field, _)| field.key.len())?;
@@ -206,9 +208,10 @@ impl Node {
     /// The first key that stands twice in one mapping: its path and line.
     pub(super) fn twice(&self) -> Option<(String, usize)> {
         match &self.value {
-            Value::List(items) => items.iter().enumerate().find_map(|(index, item)| {
-                item.twice().map(|(path, line)| (join(&format!("[{index}]"), &path), line))
-            }),
+            Value::List(items) => items
+                .iter()
+                .enumerate()
+                .find_map(|(index, item)| item.twice().map(|(path, line)| (join(&format!("[{index}]"), &path), line))),
             Value::Map(fields) => {
                 let mut seen = std::collections::HashSet::new();
                 fields.iter().find_map(|field| {
@@ -218,7 +221,9 @@ impl Node {
                     field.node.twice().map(|(path, line)| (join(&field.key, &path), line))
                 })
             }
-            Value::Null | Value::Bool(_) | Value::Signed(_) | Value::Unsigned(_) | Value::Float(_) | Value::Text(_) => None,
+            Value::Null | Value::Bool(_) | Value::Signed(_) | Value::Unsigned(_) | Value::Float(_) | Value::Text(_) => {
+                None
+            }
         }
     }
 }

@@ -41,6 +41,11 @@ impl Gauge {
         self.state.load(Ordering::Acquire) & CLOSED != 0
     }
 
+    /// Whether any stream is on it.
+    pub(super) fn is_carrying(&self) -> bool {
+        self.state.load(Ordering::Acquire) & !CLOSED != 0
+    }
+
     pub(super) fn uses(&self) -> usize {
         self.uses.load(Ordering::Relaxed)
     }

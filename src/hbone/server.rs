@@ -1,10 +1,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,8 +15,9 @@ use super::connection::{self, Context};
 use super::{Observer, Shed, Tunnel, settings};
 use crate::config::limits::{DRAIN_DEADLINE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_HANDSHAKES};
 use crate::fault::Faulty;
+use crate::id::Peer;
 use crate::net;
-use crate::tls::{self, Accepted, HandshakeFault, Identity};
+use crate::tls::{self, Accepted, HandshakeFault, Identity, PeerChain};
 
 /// Pause after the kernel could not give us a connection (no file descriptors), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -98,7 +102,12 @@ impl Server {
             };
             let (server, handler, drain) = (self.clone(), handler.clone(), drain.clone());
             tasks.spawn(async move {
-                server.one(tcp, addr, handshake, handler, drain).await;
+                net::tune(&tcp);
+                let proven = server.prove(tcp, addr, &drain).await;
+                drop(handshake);
+                if let Some(proven) = proven {
+                    server.carry(proven, handler, drain).await;
+                }
                 drop(place);
             });
         }
@@ -107,53 +116,73 @@ impl Server {
         tasks.wait().await;
     }
 
-    async fn one<H, F>(
-        self,
-        tcp: TcpStream,
-        addr: SocketAddr,
-        handshake: OwnedSemaphorePermit,
-        handler: H,
-        drain: CancellationToken,
-    ) where
+    /// Serves one connection that was accepted elsewhere, to its end, without the limits on their number.
+    pub async fn serve_io<IO, H, F>(self, io: IO, addr: SocketAddr, handler: H, drain: CancellationToken)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
         H: Fn(Tunnel) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        net::tune(&tcp);
-        let accepted = tokio::select! {
+        if let Some(proven) = self.prove(io, addr, &drain).await {
+            self.carry(proven, handler, drain).await;
+        }
+    }
+
+    async fn prove<IO>(&self, io: IO, addr: SocketAddr, drain: &CancellationToken) -> Option<Proven<IO>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let proven = tokio::select! {
             biased;
-            () = drain.cancelled() => return,
-            accepted = Box::pin(tls::accept(&self.identity, tcp, addr)) => accepted,
+            () = drain.cancelled() => return None,
+            proven = Box::pin(handshake(&self.identity, io, addr)) => proven,
         };
-        let Accepted { stream, peer, chain, not_after } = match accepted {
-            Ok(accepted) => accepted,
-            Err(fault) => return self.failed(addr, &fault),
-        };
-        // TLS proved the peer, but until the HTTP/2 preface came this is still a handshake.
-        let preface = timeout(HANDSHAKE_TIMEOUT, settings::server().handshake(stream));
-        let h2 = match preface.await {
-            Ok(Ok(h2)) => h2,
-            Ok(Err(error)) => {
-                let error = std::io::Error::other(error);
-                return self.failed(addr, &HandshakeFault::Io(error));
+        match proven {
+            Ok(proven) => Some(proven),
+            Err(fault) => {
+                tracing::debug!(%addr, reason = fault.reason(), %fault, "handshake failed");
+                self.observer.handshake_failed(addr, &fault);
+                None
             }
-            Err(_) => return self.failed(addr, &HandshakeFault::Timeout),
-        };
-        drop(handshake);
+        }
+    }
+
+    async fn carry<IO, H, F>(self, proven: Proven<IO>, handler: H, drain: CancellationToken)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+        H: Fn(Tunnel) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
         let context = Context {
-            peer: Arc::new(peer),
-            chain,
-            not_after,
+            peer: Arc::new(proven.peer),
+            chain: proven.chain,
+            not_after: proven.not_after,
             identity: self.identity,
             observer: self.observer,
             drain,
             drain_deadline: self.drain_deadline,
         };
-        connection::run(h2, context, handler).await;
+        connection::run(proven.h2, context, handler).await;
     }
+}
 
-    fn failed(&self, addr: SocketAddr, fault: &HandshakeFault) {
-        tracing::debug!(%addr, reason = fault.reason(), %fault, "handshake failed");
-        self.observer.handshake_failed(addr, fault);
+struct Proven<IO> {
+    h2: h2::server::Connection<TlsStream<IO>, Bytes>,
+    peer: Peer,
+    chain: PeerChain,
+    not_after: SystemTime,
+}
+
+/// TLS, then the HTTP/2 preface: until that came, a proven peer too is only half connected.
+async fn handshake<IO>(identity: &Identity, io: IO, addr: SocketAddr) -> Result<Proven<IO>, HandshakeFault>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let Accepted { stream, peer, chain, not_after } = tls::accept(identity, io, addr).await?;
+    match timeout(HANDSHAKE_TIMEOUT, settings::server().handshake(stream)).await {
+        Ok(Ok(h2)) => Ok(Proven { h2, peer, chain, not_after }),
+        Ok(Err(error)) => Err(HandshakeFault::Io(std::io::Error::other(error))),
+        Err(_) => Err(HandshakeFault::Timeout),
     }
 }
 

@@ -6,16 +6,12 @@ use h2::{client, server};
 use tokio::time::Instant;
 
 use crate::config::limits::{
-    CONNECTION_WINDOW, MAX_FRAME, MAX_HEADER_LIST, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW, UPSTREAM_STREAMS,
+    CONNECTION_WINDOW, MAX_FRAME, MAX_HEADER_LIST, MAX_RESET_BEFORE_ACCEPT, MAX_RESET_BY_ERROR, MAX_STREAMS,
+    SEND_BUFFER, STREAM_WINDOW, UPSTREAM_STREAMS,
 };
 
 /// Streams that we reset and still remember, so that late frames for them are no error.
 const RESET_STREAMS_REMEMBERED: usize = 50;
-/// Streams a peer may open and reset before we even saw them (rapid reset, CVE-2023-44487); beyond, the connection ends.
-const RESET_BEFORE_ACCEPT: usize = 20;
-/// Streams that we had to reset for the peer's errors (CVE-2025-8671); beyond, the connection ends.
-const RESET_BY_ERROR: usize = 256;
-
 pub(super) fn server() -> server::Builder {
     let mut builder = server::Builder::new();
     builder
@@ -26,8 +22,8 @@ pub(super) fn server() -> server::Builder {
         .max_header_list_size(MAX_HEADER_LIST)
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_reset_streams(RESET_STREAMS_REMEMBERED)
-        .max_pending_accept_reset_streams(RESET_BEFORE_ACCEPT)
-        .max_local_error_reset_streams(Some(RESET_BY_ERROR));
+        .max_pending_accept_reset_streams(MAX_RESET_BEFORE_ACCEPT)
+        .max_local_error_reset_streams(Some(MAX_RESET_BY_ERROR));
     builder
 }
 
@@ -41,7 +37,7 @@ pub(super) fn client() -> client::Builder {
         .max_send_buffer_size(SEND_BUFFER)
         .initial_max_send_streams(UPSTREAM_STREAMS)
         .max_concurrent_reset_streams(RESET_STREAMS_REMEMBERED)
-        .max_local_error_reset_streams(Some(RESET_BY_ERROR))
+        .max_local_error_reset_streams(Some(MAX_RESET_BY_ERROR))
         .enable_push(false);
     builder
 }

@@ -68,7 +68,9 @@ impl Stream {
             match ready!(self.recv.poll_data(cx)) {
                 Some(Ok(chunk)) if chunk.is_empty() => {}
                 Some(Ok(chunk)) => return Poll::Ready(Ok(Some(chunk))),
-                Some(Err(error)) if error.is_remote() && error.reason() == Some(Reason::NO_ERROR) && error.is_reset() => {
+                Some(Err(error))
+                    if error.is_remote() && error.reason() == Some(Reason::NO_ERROR) && error.is_reset() =>
+                {
                     return Poll::Ready(Ok(None));
                 }
                 Some(Err(error)) => return Poll::Ready(Err(io_error(error))),

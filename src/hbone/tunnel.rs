@@ -160,6 +160,9 @@ impl Answer {
 
 impl fmt::Debug for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tunnel").field("peer", self.peer.id()).field("authority", &self.authority).finish_non_exhaustive()
+        f.debug_struct("Tunnel")
+            .field("peer", self.peer.id())
+            .field("authority", &self.authority)
+            .finish_non_exhaustive()
     }
 }

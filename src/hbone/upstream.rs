@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -119,8 +119,9 @@ where
 {
     let mut keepalive = pin!(keepalive::watch(connection.ping_pong(), not_after));
     let mut end = pin!(sleep_until(end));
-    let mut ticks = interval(IDLE_TICK);
-    let (mut uses, mut idle) = (gauge.uses(), Duration::ZERO);
+    let mut used_at = Instant::now();
+    let mut ticks = interval_at(used_at + IDLE_TICK, IDLE_TICK);
+    let mut uses = gauge.uses();
     let mut connection = pin!(connection);
     loop {
         tokio::select! {
@@ -137,13 +138,85 @@ where
                 return;
             }
             _ = ticks.tick() => {
-                let unused = gauge.uses() == uses;
-                uses = gauge.uses();
-                idle = if unused { idle + IDLE_TICK } else { Duration::ZERO };
-                if idle >= POOL_IDLE && gauge.close_if_idle() {
+                if gauge.is_carrying() || gauge.uses() != uses {
+                    (used_at, uses) = (Instant::now(), gauge.uses());
+                } else if used_at.elapsed() >= POOL_IDLE && gauge.close_if_idle() {
                     return;
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::config::limits::{PING_INTERVAL, PING_TIMEOUT};
+
+    struct Line {
+        gauge: Arc<Gauge>,
+        _requests: SendRequest<Bytes>,
+        driving: JoinHandle<()>,
+    }
+
+    /// A driven client connection to a server that `peer` drives.
+    async fn line<F: Future<Output = ()> + Send + 'static>(
+        peer: impl FnOnce(h2::server::Connection<tokio::io::DuplexStream, Bytes>) -> F,
+    ) -> Line {
+        let (near, far) = duplex(64 << 10);
+        let (server, client) = tokio::join!(h2::server::handshake(far), settings::client().handshake(near));
+        let ((requests, connection), gauge) = (client.unwrap(), Arc::new(Gauge::default()));
+        tokio::spawn(peer(server.unwrap()));
+        let held = Arc::clone(&gauge);
+        let day = Duration::from_secs(86_400);
+        let driving = tokio::spawn(async move {
+            drive(connection, &held, Instant::now() + day, SystemTime::now() + day).await;
+        });
+        Line { gauge, _requests: requests, driving }
+    }
+
+    async fn alive(mut server: h2::server::Connection<tokio::io::DuplexStream, Bytes>) {
+        while let Some(Ok(_)) = server.accept().await {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unused_connection_is_closed() {
+        let line = line(alive).await;
+        let begun = Instant::now();
+        line.driving.await.unwrap();
+        assert!(line.gauge.lease(1).is_none(), "no lease on a closed connection");
+        let unused = begun.elapsed();
+        assert!(unused >= POOL_IDLE && unused <= POOL_IDLE + 2 * IDLE_TICK, "{unused:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_used_connection_stays() {
+        let line = line(alive).await;
+        let lease = line.gauge.lease(1).unwrap();
+        tokio::time::sleep(10 * POOL_IDLE).await;
+        assert!(!line.driving.is_finished());
+        drop(lease);
+        for _ in 0..10 {
+            tokio::time::sleep(POOL_IDLE / 2).await;
+            drop(line.gauge.lease(1).unwrap());
+        }
+        assert!(!line.driving.is_finished());
+        line.driving.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_given_up() {
+        let line = line(|server| async move {
+            std::future::pending::<()>().await;
+            drop(server);
+        })
+        .await;
+        let _lease = line.gauge.lease(1).unwrap();
+        let begun = Instant::now();
+        line.driving.await.unwrap();
+        assert_eq!(begun.elapsed().as_secs(), (PING_INTERVAL + PING_TIMEOUT).as_secs());
     }
 }

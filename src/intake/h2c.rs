@@ -65,6 +65,8 @@ where
             }
             accepted = connection.accept() => match accepted {
                 None => return Ok(()),
+                // A transport that fails with nothing due is an end like any other.
+                Some(Err(error)) if error.is_io() && streams.is_empty() => return Ok(()),
                 Some(Err(error)) => return Err(IntakeFault::Http2(error)),
                 Some(Ok((request, respond))) => {
                     let serving = stream::serve(request, respond, handler.clone());
@@ -78,3 +80,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

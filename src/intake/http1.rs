@@ -95,7 +95,7 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// The next head; `None` if there will be none.
-    async fn next_head(&mut self) -> Result<Option<RequestHead>, IntakeFault> {
+    async fn next_head(&self) -> Result<Option<RequestHead>, IntakeFault> {
         let mut parser = RequestParser::new();
         let mut deadline = None;
         loop {
@@ -252,3 +252,6 @@ async fn abandoned<R: AsyncRead + Unpin>(reader: &Shared<R>) -> io::Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

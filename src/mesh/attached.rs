@@ -31,17 +31,17 @@ impl PortName<'_> {
 
 impl<'a> Attached<'a> {
     /// Attaches `item` to one target, or to one port of it.
-    pub(super) fn to_owner(&mut self, owner: Owned<'a>, section: Option<&'a str>, item: usize) {
+    pub(super) fn add_to_owner(&mut self, owner: Owned<'a>, section: Option<&'a str>, item: usize) {
         self.by_owner.entry(owner).or_default().push((section, item));
     }
 
     /// Attaches `item` to all targets of a namespace.
-    pub(super) fn to_namespace(&mut self, namespace: &'a str, item: usize) {
+    pub(super) fn add_to_namespace(&mut self, namespace: &'a str, item: usize) {
         self.by_namespace.entry(namespace).or_default().push(item);
     }
 
     /// Attaches `item` to all targets.
-    pub(super) fn to_all(&mut self, item: usize) {
+    pub(super) fn add_to_all(&mut self, item: usize) {
         self.everywhere.push(item);
     }
 

@@ -66,15 +66,18 @@ struct Index<'s> {
 
 impl Index<'_> {
     fn add<'a>(&mut self, fronted: &Fronted<'a>, port: Port<'a>, ruled: Ruled, found: &mut Found<'a>) {
-        let (namespace, name): (Arc<str>, Arc<str>) = (fronted.meta.namespace.as_str().into(), fronted.meta.name.as_str().into());
+        let (namespace, name): (Arc<str>, Arc<str>) =
+            (fronted.meta.namespace.as_str().into(), fronted.meta.name.as_str().into());
         let number = port.port.number;
-        let key = TargetKey { kind: fronted.kind, namespace: Arc::clone(&namespace), name: Arc::clone(&name), port: number };
+        let key =
+            TargetKey { kind: fronted.kind, namespace: Arc::clone(&namespace), name: Arc::clone(&name), port: number };
         let target = Target {
             destination: Destination { service: name, namespace, port: number },
             protocol: ruled.protocol,
             rules: ruled.rules,
             tokens: ruled.tokens,
             upstream_h2: port.spoken == Spoken::Http2,
+            forwards_token: ruled.forwards_token,
             closed: ruled.closed,
             revision: ruled.revision,
             endpoints: port.endpoints.into_iter().map(Arc::new).collect(),

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::TargetKind;
 use super::attached::Attached;
 use super::endpoint::At;
 use super::fronted::{Fronted, Port};
-use super::TargetKind;
 use crate::document::{Closes, Closure};
 
 /// Closures by what they close.
@@ -24,13 +24,13 @@ impl<'c> Closed<'c> {
         for (item, closure) in all.iter().enumerate() {
             match &closure.closes {
                 Closes::Nothing => {}
-                Closes::Everything => attached.to_all(item),
-                Closes::Namespace(namespace) => attached.to_namespace(namespace, item),
+                Closes::Everything => attached.add_to_all(item),
+                Closes::Namespace(namespace) => attached.add_to_namespace(namespace, item),
                 Closes::Workload { .. } => by_workload.push(item),
                 Closes::Refs(refs) => {
                     for one in refs {
                         let kind = if one.kind == "Service" { TargetKind::Service } else { TargetKind::ServiceEntry };
-                        attached.to_owner((kind, &one.namespace, &one.name), one.section.as_deref(), item);
+                        attached.add_to_owner((kind, &one.namespace, &one.name), one.section.as_deref(), item);
                     }
                 }
             }

@@ -30,12 +30,18 @@ pub(super) fn originate<'a>(
     let Some(((policy, roots), younger)) = named.split_first() else { return reasons };
     let target = format!("ServiceEntry {}/{}:{}", fronted.meta.namespace, fronted.meta.name, port.port.number);
     for (other, _) in younger {
-        refuse(&other.origin, format!("conflicted: the older {} names {target} too; it is closed", policy.origin.title()));
+        refuse(
+            &other.origin,
+            format!("conflicted: the older {} names {target} too; it is closed", policy.origin.title()),
+        );
     }
     if fronted.kind != TargetKind::ServiceEntry || !fronted.external {
         refuse(&policy.origin, format!("{target} is in the mesh, where TLS is not originated; it is closed"));
     } else if port.spoken == Spoken::Tcp {
-        refuse(&policy.origin, format!("{target} is not of protocol HTTP: its clients bring their own TLS; it is closed"));
+        refuse(
+            &policy.origin,
+            format!("{target} is not of protocol HTTP: its clients bring their own TLS; it is closed"),
+        );
     } else if port.endpoints.iter().any(|endpoint| matches!(endpoint.via, Via::Hbone { .. })) {
         refuse(&policy.origin, format!("an endpoint of {target} is reached by HBONE; it is closed"));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::TargetKind;
 use super::attached::{Owned, PortName};
@@ -107,6 +108,6 @@ fn is_away(meta: &Meta) -> bool {
 
 /// Endpoints, one per address and port; the later of two holds.
 pub(super) fn unique(endpoints: impl IntoIterator<Item = Endpoint>) -> Vec<Endpoint> {
-    let by_id: BTreeMap<_, _> = endpoints.into_iter().map(|endpoint| (endpoint.id.clone(), endpoint)).collect();
+    let by_id: BTreeMap<_, _> = endpoints.into_iter().map(|endpoint| (Arc::clone(&endpoint.id), endpoint)).collect();
     by_id.into_values().collect()
 }

@@ -1,6 +1,6 @@
 //! Policies that are fit to be in force, and what they are attached to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::attached::{Attached, Owned, PortName};
 use super::endpoint::Roots;
@@ -10,7 +10,6 @@ use super::{Settings, TargetKind};
 use crate::document::agent_policy::{self, AgentPolicySpec, TargetRef};
 use crate::document::authorization_policy::AuthorizationPolicySpec;
 use crate::document::backend_tls_policy::BackendTlsPolicySpec;
-use crate::document::request_authentication::RequestAuthenticationSpec;
 use crate::document::{Document, Documents, Meta, Origin};
 use crate::policy::{JwtRule, Verifier, check_agent_policy, check_authorization_policy};
 
@@ -32,9 +31,18 @@ impl<T> Default for Attachable<'_, T> {
 pub(super) struct Policies<'a> {
     pub(super) agent: Attachable<'a, &'a Document<AgentPolicySpec>>,
     pub(super) istio: Attachable<'a, &'a Document<AuthorizationPolicySpec>>,
-    pub(super) tokens: Attachable<'a, (&'a Document<RequestAuthenticationSpec>, Vec<JwtRule>)>,
+    pub(super) tokens: Attachable<'a, Tokens<'a>>,
     pub(super) tls: Attachable<'a, (&'a Document<BackendTlsPolicySpec>, Roots)>,
     refs: Vec<Ref<'a>>,
+}
+
+/// The tokens that one RequestAuthentication accepts.
+#[derive(Debug)]
+pub(super) struct Tokens<'a> {
+    pub(super) origin: &'a Origin,
+    pub(super) rules: Vec<JwtRule>,
+    /// What its rules say of `forwardOriginalToken`.
+    pub(super) forward: BTreeSet<bool>,
 }
 
 /// One `targetRefs` entry of a policy in force.
@@ -104,7 +112,8 @@ impl<'a> Policies<'a> {
                 rules.push(rule);
             }
             if !found.is_refused(&document.origin) {
-                attach(&mut self.tokens, (document, rules), &refs, settings);
+                let forward = document.spec.jwt_rules.iter().map(|rule| rule.forward_original_token).collect();
+                attach(&mut self.tokens, Tokens { origin: &document.origin, rules, forward }, &refs, settings);
                 self.refs.extend(refs);
             }
         }
@@ -116,7 +125,8 @@ impl<'a> Policies<'a> {
         for document in documents.backend_tls_policies.iter().map(|document| &**document) {
             let refs = refs(document, &document.spec.target_refs, None);
             for one in refs.iter().filter(|one| one.target.kind == agent_policy::TargetKind::Service) {
-                let reason = "TLS is originated for external ServiceEntries only; Services are reached by HBONE or as they are";
+                let reason =
+                    "TLS is originated for external ServiceEntries only; Services are reached by HBONE or as they are";
                 found.refuse(&document.origin, format!("{}.kind", one.field), reason);
             }
             let mut pem = String::new();
@@ -126,7 +136,10 @@ impl<'a> Policies<'a> {
                     Some(text) => pem.extend([text, "\n"]),
                     None => {
                         let field = format!("spec.validation.caCertificateRefs[{index}].name");
-                        let reason = format!("there is no ConfigMap {}/{} with a key ca.crt", document.meta.namespace, reference.name);
+                        let reason = format!(
+                            "there is no ConfigMap {}/{} with a key ca.crt",
+                            document.meta.namespace, reference.name
+                        );
                         found.refuse(&document.origin, field, reason);
                     }
                 }
@@ -160,10 +173,18 @@ impl<'a> Policies<'a> {
             let name = format!("{} {}/{}", kind.as_str(), meta.namespace, target.name);
             match (ports.get(&owned), &target.section_name) {
                 (None, _) if away.contains(&owned) => {
-                    found.warn(origin, format!("{field}.name"), format!("{name} is labelled istio.io/use-waypoint: none; not in force"));
+                    found.warn(
+                        origin,
+                        format!("{field}.name"),
+                        format!("{name} is labelled istio.io/use-waypoint: none; not in force"),
+                    );
                 }
                 (None, _) => {
-                    found.warn(origin, format!("{field}.name"), format!("there is no {name}; in force as soon as there is"));
+                    found.warn(
+                        origin,
+                        format!("{field}.name"),
+                        format!("there is no {name}; in force as soon as there is"),
+                    );
                 }
                 (Some(ports), Some(section)) if !ports.iter().any(|port| port.is(section)) => {
                     let known: Vec<String> = ports.iter().map(told).collect();
@@ -193,10 +214,10 @@ fn attach<'a, T>(to: &mut Attachable<'a, T>, item: T, refs: &[Ref<'a>], settings
     for Ref { meta, target, .. } in refs {
         match (kind(target), target.kind) {
             (Some(kind), _) => {
-                to.at.to_owner((kind, &meta.namespace, &target.name), target.section_name.as_deref(), index);
+                to.at.add_to_owner((kind, &meta.namespace, &target.name), target.section_name.as_deref(), index);
             }
-            (None, agent_policy::TargetKind::Namespace) => to.at.to_namespace(&meta.namespace, index),
-            (None, _) if is_our_gateway(meta, target, settings) => to.at.to_all(index),
+            (None, agent_policy::TargetKind::Namespace) => to.at.add_to_namespace(&meta.namespace, index),
+            (None, _) if is_our_gateway(meta, target, settings) => to.at.add_to_all(index),
             (None, _) => {}
         }
     }

@@ -13,6 +13,8 @@ use crate::document::agent_policy::{Mode, Protocol};
 use crate::document::{FieldProblem, Meta, Origin, Severity};
 use crate::policy::{JwtRule, RuleSet, Rules, Verifier, compile};
 
+/// Declared protocol, AgentPolicies and AuthorizationPolicies by position.
+type RulesKey = (Option<Protocol>, Vec<usize>, Vec<usize>);
 type Compiled = Result<Arc<Rules>, String>;
 type Verifiers = Result<Option<Arc<Verifier>>, String>;
 
@@ -22,6 +24,7 @@ pub(super) struct Ruled {
     pub(super) protocol: PortProtocol,
     pub(super) rules: Arc<Rules>,
     pub(super) tokens: Option<Arc<Verifier>>,
+    pub(super) forwards_token: bool,
     pub(super) closed: Option<Arc<str>>,
     pub(super) revision: TargetRevision,
 }
@@ -30,7 +33,7 @@ pub(super) struct Ruled {
 #[derive(Debug)]
 pub(super) struct Compiler<'p, 'a> {
     policies: &'p Policies<'a>,
-    rules: HashMap<(Option<Protocol>, Vec<usize>, Vec<usize>), Compiled>,
+    rules: HashMap<RulesKey, Compiled>,
     tokens: HashMap<Vec<usize>, Verifiers>,
 }
 
@@ -63,6 +66,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let token: Vec<usize> = self.policies.tokens.at.of(owned, port.port).into_iter().collect();
         let rules = if reasons.is_empty() { self.compiled(declared, agent, istio, found) } else { Err(String::new()) };
         let tokens = self.verifier(token.clone());
+        let forward = self.forward(&token, &mut reasons, found);
         reasons.extend(rules.as_ref().err().filter(|reason| !reason.is_empty()).cloned());
         reasons.extend(tokens.as_ref().err().cloned());
         let (rules, closed) = match (rules, reasons.is_empty()) {
@@ -73,7 +77,15 @@ impl<'p, 'a> Compiler<'p, 'a> {
             }
         };
         let revision = self.revision(&rules, &token);
-        Ruled { protocol: protocol(declared, port.spoken), rules, tokens: tokens.unwrap_or(None), closed, revision }
+        let protocol = protocol(declared, port.spoken);
+        Ruled {
+            protocol,
+            rules,
+            forwards_token: !forward.contains(&false),
+            tokens: tokens.unwrap_or(None),
+            closed,
+            revision,
+        }
     }
 
     /// The protocol that the port is declared to speak: by the older of two that disagree, which closes it.
@@ -97,7 +109,8 @@ impl<'p, 'a> Compiler<'p, 'a> {
             }
         }
         claims.sort_by(|a, b| age(a.meta).cmp(&age(b.meta)));
-        let target = format!("{} {}/{}:{}", fronted.kind.as_str(), fronted.meta.namespace, fronted.meta.name, port.port.number);
+        let target =
+            format!("{} {}/{}:{}", fronted.kind.as_str(), fronted.meta.namespace, fronted.meta.name, port.port.number);
         let (first, rest) = claims.split_first()?;
         let mut tell = |claim: &Claim<'a>, reason: String| {
             let problem = FieldProblem { severity: Severity::Error, field: claim.field.clone(), reason };
@@ -107,10 +120,21 @@ impl<'p, 'a> Compiler<'p, 'a> {
         for claim in rest.iter().filter(|claim| claim.protocol != first.protocol) {
             let (own, older) = (name(claim.protocol), name(first.protocol));
             let by = first.origin.title();
-            tell(claim, format!("conflicted: calls {target} {own}, which the older {by} calls {older}; it is closed until they agree"));
+            tell(
+                claim,
+                format!(
+                    "conflicted: calls {target} {own}, which the older {by} calls {older}; it is closed until they agree"
+                ),
+            );
         }
         if port.spoken == Spoken::Tcp {
-            tell(first, format!("calls {target} {}, but the port itself says TCP or TLS, which cannot be read; it is closed until they agree", name(first.protocol)));
+            tell(
+                first,
+                format!(
+                    "calls {target} {}, but the port itself says TCP or TLS, which cannot be read; it is closed until they agree",
+                    name(first.protocol)
+                ),
+            );
         }
         Some(first.protocol)
     }
@@ -134,24 +158,36 @@ impl<'p, 'a> Compiler<'p, 'a> {
             agent: agent.iter().map(|document| (&document.meta, &document.spec)).collect(),
             istio: istio.iter().map(|document| (&document.meta, &document.spec)).collect(),
         };
+        let origins: Vec<&Origin> =
+            agent.iter().map(|one| &one.origin).chain(istio.iter().map(|one| &one.origin)).collect();
         let compiled = compile(&set).map(Arc::new).map_err(|problems| {
-            let origin = agent.first().map(|document| &document.origin).or(istio.first().map(|document| &document.origin));
-            let mut reasons = BTreeSet::new();
-            for problem in problems {
-                let Some(origin) = origin else { continue };
-                reasons.insert(because(origin, &problem));
-                found.problems.push(origin.problem(problem));
+            let reasons: BTreeSet<String> =
+                problems.into_iter().filter_map(|one| blamed(&origins, one, found)).collect();
+            if reasons.is_empty() {
+                return "its rules do not compile".to_owned();
             }
-            let reasons = reasons.into_iter().collect::<Vec<_>>().join("; ");
-            if reasons.is_empty() { "its rules do not compile".to_owned() } else { reasons }
+            reasons.into_iter().collect::<Vec<_>>().join("; ")
         });
         self.rules.insert(key, compiled.clone());
         compiled
     }
 
+    /// What the rules of one port say of `forwardOriginalToken`: all the same, as the port's token is sent on or is not.
+    fn forward(&self, items: &[usize], reasons: &mut BTreeSet<String>, found: &mut Found<'a>) -> BTreeSet<bool> {
+        let all: Vec<_> = items.iter().filter_map(|item| self.policies.tokens.items.get(*item)).collect();
+        let forward: BTreeSet<bool> = all.iter().flat_map(|tokens| tokens.forward.iter().copied()).collect();
+        if let (2.., Some(last)) = (forward.len(), all.last()) {
+            let reason = "forwardOriginalToken must be the same in all rules of one target".to_owned();
+            let problem = FieldProblem { severity: Severity::Error, field: "spec.jwtRules".to_owned(), reason };
+            reasons.insert(because(last.origin, &problem));
+            found.problems.push(last.origin.problem(problem));
+        }
+        forward
+    }
+
     fn jwt_rules(&self, items: &[usize]) -> Vec<&'p JwtRule> {
         let policies = self.policies;
-        items.iter().filter_map(|item| policies.tokens.items.get(*item)).flat_map(|(_, rules)| rules).collect()
+        items.iter().filter_map(|item| policies.tokens.items.get(*item)).flat_map(|tokens| &tokens.rules).collect()
     }
 
     fn verifier(&mut self, items: Vec<usize>) -> Verifiers {
@@ -180,6 +216,18 @@ impl<'p, 'a> Compiler<'p, 'a> {
     }
 }
 
+/// Tells of a problem at the document with which its reason begins, and gives the reason to close the port.
+fn blamed(origins: &[&Origin], mut problem: FieldProblem, found: &mut Found<'_>) -> Option<String> {
+    let named = origins.iter().find(|origin| problem.reason.starts_with(&format!("{}: ", origin.title())));
+    let origin = named.or_else(|| origins.first())?;
+    if let Some(rest) = problem.reason.strip_prefix(&format!("{}: ", origin.title())) {
+        problem.reason = rest.to_owned();
+    }
+    let reason = because(origin, &problem);
+    found.problems.push(origin.problem(problem));
+    Some(reason)
+}
+
 fn protocol(declared: Option<Protocol>, spoken: Spoken) -> PortProtocol {
     match (declared, spoken) {
         (Some(Protocol::Mcp), _) | (None, Spoken::Declared(Protocol::Mcp)) => PortProtocol::Mcp,
@@ -196,4 +244,3 @@ fn name(protocol: Protocol) -> &'static str {
         Protocol::A2a => "A2A",
     }
 }
-

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::{Target, TargetKey};
+use super::{At, Endpoint, Target, TargetKey, Via};
 use crate::wire::authority::Authority;
 
 /// Every port that this waypoint fronts, at one moment. Immutable.
@@ -63,6 +63,15 @@ impl Snapshot {
     pub fn closed(&self) -> BTreeMap<String, String> {
         let closed = self.targets().filter_map(|target| Some((target.key.to_string(), target.closed()?.to_owned())));
         closed.collect()
+    }
+
+    /// Whether `address` is a VIP or an endpoint of the mesh: what a name outside may not resolve to.
+    pub fn is_mesh_address(&self, address: IpAddr) -> bool {
+        let of_mesh = |endpoint: &Endpoint| {
+            !matches!(endpoint.via, Via::Tls { .. }) && matches!(endpoint.at, At::Addr(addr) if addr.ip() == address)
+        };
+        self.by_addr.keys().any(|vip| vip.ip() == address)
+            || self.targets().flat_map(|target| &target.endpoints).any(|endpoint| of_mesh(endpoint))
     }
 
     /// Document counts.

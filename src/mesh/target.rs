@@ -20,6 +20,7 @@ pub struct Target {
     /// Where calls can go; may be empty.
     pub endpoints: Vec<Arc<Endpoint>>,
     pub(super) upstream_h2: bool,
+    pub(super) forwards_token: bool,
     pub(super) closed: Option<Arc<str>>,
     pub(super) revision: TargetRevision,
 }
@@ -30,6 +31,12 @@ impl Target {
         self.upstream_h2
     }
 
+    /// Whether `Authorization` goes on to the server: where no RequestAuthentication selects the target, or where its rules
+    /// say `forwardOriginalToken: true`. Else it is taken out once verified, as Istio does.
+    pub fn forwards_token(&self) -> bool {
+        self.forwards_token
+    }
+
     /// Why every call is refused, where a document's fault closed the target.
     pub fn closed(&self) -> Option<&str> {
         self.closed.as_deref()
@@ -37,7 +44,9 @@ impl Target {
 
     /// Whether `other`, of the same key, says the same: rules and tokens by revision, everything else by value.
     pub(super) fn is_as(&self, other: &Self) -> bool {
-        let what = |target: &Self| (target.protocol, target.upstream_h2, target.revision, target.tokens.is_some());
+        let what = |target: &Self| {
+            (target.protocol, target.upstream_h2, target.forwards_token, target.revision, target.tokens.is_some())
+        };
         what(self) == what(other) && self.closed == other.closed && self.endpoints == other.endpoints
     }
 

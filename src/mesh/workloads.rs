@@ -80,7 +80,8 @@ impl<'a> Workload<'a> {
 
     /// Whether every label of `selector` is the workload's. An empty selector selects nothing.
     pub(super) fn matches(&self, selector: &BTreeMap<String, String>) -> bool {
-        !selector.is_empty() && selector.iter().all(|(key, value)| self.labels.get(key.as_str()) == Some(&value.as_str()))
+        !selector.is_empty()
+            && selector.iter().all(|(key, value)| self.labels.get(key.as_str()) == Some(&value.as_str()))
     }
 
     /// The workload's `port` as an endpoint. `more` are identities accepted beside its own.
@@ -141,7 +142,10 @@ impl Host {
 pub(super) fn is_dns_name(name: &str) -> bool {
     let label = |label: &str| {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-        (1..=63).contains(&label.len()) && label.bytes().all(allowed) && !label.starts_with('-') && !label.ends_with('-')
+        (1..=63).contains(&label.len())
+            && label.bytes().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
     };
     let numeric = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     name.len() <= 253 && !numeric && name.split('.').all(label)

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::limits::COPY_BUFFER;
+
 /// First buffer of a direction, bytes: an idle tunnel costs two of these.
-const FIRST_BUFFER: usize = 4 << 10;
-/// Buffer of a busy direction, bytes.
-const LARGEST_BUFFER: usize = 64 << 10;
+const FIRST_BUFFER: usize = COPY_BUFFER / 16;
 
 /// What was copied, and how it ended.
 #[derive(Debug)]
@@ -95,8 +95,8 @@ where
         write.write_all(chunk).await.map_err(Stop::Write)?;
         write.flush().await.map_err(Stop::Write)?;
         count.fetch_add(n as u64, Ordering::Relaxed);
-        if n == buffer.len() && n < LARGEST_BUFFER {
-            buffer = vec![0; (n * 2).min(LARGEST_BUFFER)];
+        if n == buffer.len() && n < COPY_BUFFER {
+            buffer = vec![0; (n * 2).min(COPY_BUFFER)];
         }
     }
     write.shutdown().await.map_err(Stop::Write)
@@ -168,13 +168,13 @@ mod tests {
     #[tokio::test]
     async fn a_reset_of_one_side_ends_both() {
         let (_client, a) = duplex(64);
-        let broken = tokio_test_reset();
+        let broken = reset_stream();
         let copied = both_ways(a, broken, &CancellationToken::new()).await;
         assert!(matches!(copied.end, End::Reset), "{copied:?}");
     }
 
     /// A stream whose reading fails as a reset connection's does.
-    fn tokio_test_reset() -> impl AsyncRead + AsyncWrite + Unpin {
+    fn reset_stream() -> impl AsyncRead + AsyncWrite + Unpin {
         struct Reset;
         impl AsyncRead for Reset {
             fn poll_read(

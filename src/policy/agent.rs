@@ -157,12 +157,13 @@ impl Compiler<'_> {
 
     /// A rule that refuses, is about every call, and reads what only tool calls have, refuses every other call.
     fn warn_of_other_kinds(&mut self, condition: &Condition, source: &str, path: &str) {
-        let kind = condition.names().iter().find_map(|name| match name {
-            Name::ToolName | Name::ToolArguments => Some(("tool", "tools")),
-            Name::PromptName | Name::PromptArguments => Some(("prompt", "prompts")),
-            Name::ResourceName | Name::ResourceUri => Some(("resource", "resources")),
-            _ => None,
-        });
+        let reads = |names: &[Name]| names.iter().any(|name| condition.reads(*name));
+        let kinds = [
+            ("tool", "tools", &[Name::Tool, Name::ToolArguments]),
+            ("prompt", "prompts", &[Name::Prompt, Name::PromptArguments]),
+            ("resource", "resources", &[Name::Resource, Name::ResourceUri]),
+        ];
+        let kind = kinds.iter().find(|(_, _, names)| reads(*names)).map(|(kind, field, _)| (kind, field));
         if let Some((kind, field)) = kind.filter(|(kind, _)| !source.contains(&format!("has(mcp.{kind}"))) {
             let what = format!(
                 "reads mcp.{kind}, which other calls do not have, and so refuses them all: add `to: [{{{field}: [\"*\"]}}]`"

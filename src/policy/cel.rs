@@ -3,13 +3,19 @@
 //! Source text is type-checked against [`super::names`] and compiled once, on a thread whose stack is deep enough for
 //! the parser; evaluation borrows the facts, knows three values of logic, and counts its steps.
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other node is an error of the expression")]
 mod calls;
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other node or value is treated alike: an error")]
 mod eval;
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other type of value is an error")]
 mod functions;
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other node is an error of the expression")]
 mod lower;
 mod op;
 mod thread;
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other node is shown as it is")]
 mod trace;
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other type of value is an error")]
 mod value;
 
 #[cfg(test)]
@@ -92,6 +98,14 @@ impl Condition {
         }
     }
 
+    /// What the condition says to a rule that needs it to be `wanted` in order to let a call through: failed, where it
+    /// is not known yet but can never become that.
+    pub(super) fn settled(&self, scope: &Scope<'_>, meter: &mut Meter, wanted: bool) -> Truth {
+        let truth = self.truth(scope, meter);
+        let hopeless = truth == Truth::Unknown && !eval::may_be(&self.op, wanted, scope, meter);
+        if hopeless { Truth::Failed } else { truth }
+    }
+
     /// What decided it: the sub-expression, with the values it saw.
     pub(super) fn because(&self, scope: &Scope<'_>, meter: &mut Meter) -> String {
         trace::because(&self.op, scope, meter)
@@ -105,10 +119,5 @@ impl Condition {
     /// Whether the condition reads `name`.
     pub(super) fn reads(&self, name: Name) -> bool {
         self.names.contains(&name)
-    }
-
-    /// Every name it reads.
-    pub(super) fn names(&self) -> &[Name] {
-        &self.names
     }
 }

@@ -19,11 +19,11 @@ pub enum Decision {
 /// The right to send one call upstream. Only [`super::Rules::decide`] makes one, it cannot be copied, and routing
 /// consumes it, so that "upstream without a decision" does not compile.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// # use agent_waypoint::policy::Permit;
 /// let forged = Permit { rule: None, revision: todo!(), shadow: None };
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// # use agent_waypoint::policy::Permit;
 /// fn twice(permit: Permit) -> (Permit, Permit) {
 ///     (permit.clone(), permit)

@@ -122,6 +122,10 @@ impl IstioOperation {
 
 /// Compiles one policy, noting all that is wrong or not enforced here. None where it is not for a waypoint at all.
 pub(super) fn compile(meta: &Meta, spec: &AuthorizationPolicySpec, problems: &mut Problems) -> Option<IstioPolicy> {
+    if is_for_ztunnel(spec) {
+        problems.warning("spec", "selects pods, so it is enforced by ztunnel, not here; `targetRefs` attaches it here");
+        return None;
+    }
     check_targets(meta, spec, problems);
     if meta.annotations.get("istio.io/dry-run").is_some_and(|value| value != "false") {
         problems.error("metadata.annotations[istio.io/dry-run]", "is not enforced yet");
@@ -159,10 +163,6 @@ fn is_for_ztunnel(spec: &AuthorizationPolicySpec) -> bool {
 }
 
 fn check_targets(meta: &Meta, spec: &AuthorizationPolicySpec, problems: &mut Problems) {
-    if is_for_ztunnel(spec) {
-        problems.warning("spec", "selects pods, so it is enforced by ztunnel, not here; `targetRefs` attaches it here");
-        return;
-    }
     if spec.selector.is_some() {
         problems.error("spec.selector", "cannot stand beside `targetRefs`");
     }

@@ -89,12 +89,17 @@ impl Rule {
             Test::Istio(rule) => Says { about: rule.truth(scope), holds: Truth::True },
             Test::Agent(test) => {
                 let about = test.about(self.effect, scope);
-                let mut condition = || test.condition.as_ref().map_or(Truth::True, |cel| cel.truth(scope, meter));
-                if self.effect != Effect::Require {
-                    return Says { about: about.and(condition), holds: Truth::True };
+                if about == Truth::False {
+                    return Says { about, holds: Truth::True };
                 }
-                let holds = if about == Truth::False { Truth::True } else { condition() };
-                Says { about, holds }
+                let permits = self.effect != Effect::Deny;
+                let condition = test.condition.as_ref().map_or(Truth::True, |cel| cel.settled(scope, meter, permits));
+                match self.effect {
+                    Effect::Require => Says { about, holds: condition },
+                    // Whatever `to` turns out to be, a condition that fails permits nothing.
+                    Effect::Allow if condition == Truth::Failed => Says { about: Truth::Failed, holds: Truth::True },
+                    Effect::Allow | Effect::Deny => Says { about: about.and(|| condition), holds: Truth::True },
+                }
             }
         }
     }
@@ -162,8 +167,9 @@ fn known_call(declared: Option<Protocol>, scope: &Scope<'_>) -> Truth {
     if declared.is_none() {
         return Truth::True;
     }
+    // Of all the calls to come, some are known.
     if scope.any_call() {
-        return Truth::Unknown;
+        return Truth::True;
     }
     match scope.facts.call {
         Call::Mcp(call) if matches!(call.object, McpObject::Other) => Truth::False,

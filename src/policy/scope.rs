@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use super::cel::{Fault, Stop, Val};
 use super::facts::Facts;
 use super::names::{Group, Name};
-use crate::call::{Call, Knowable, McpCall, McpObject, Object, Phase};
+use crate::call::{Call, HttpHead, Knowable, McpCall, McpObject, Object, Phase};
 
 /// How much of the call is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,9 +83,9 @@ impl<'a> Scope<'a> {
         }
         matches!(
             (name, self.object()),
-            (Name::ToolName | Name::ToolArguments, Some(McpObject::Tool { .. }))
-                | (Name::PromptName | Name::PromptArguments, Some(McpObject::Prompt { .. }))
-                | (Name::ResourceName | Name::ResourceUri, Some(McpObject::Resource(_)))
+            (Name::Tool | Name::ToolArguments, Some(McpObject::Tool { .. }))
+                | (Name::Prompt | Name::PromptArguments, Some(McpObject::Prompt { .. }))
+                | (Name::Resource | Name::ResourceUri, Some(McpObject::Resource(_)))
         )
     }
 
@@ -109,7 +109,7 @@ impl<'a> Scope<'a> {
 
     /// The value of a name; `Unknown` where this phase does not know it, an error where the call has none.
     pub(super) fn value(&self, name: Name) -> Result<Val<'a>, Stop> {
-        let peer = self.facts.peer;
+        let (peer, destination) = (self.facts.peer, self.facts.destination);
         let istio = || peer.id().istio().ok_or(ABSENT);
         match name {
             Name::SpiffeId => Ok(Val::text(peer.id().uri())),
@@ -117,55 +117,38 @@ impl<'a> Scope<'a> {
             Name::SourceNamespace => istio().map(|id| Val::text(&id.namespace)),
             Name::ServiceAccount => istio().map(|id| Val::text(&id.service_account)),
             Name::SourceAddress => Ok(Val::Str(Cow::Owned(peer.addr().ip().to_canonical().to_string()))),
-            Name::Service | Name::DestinationNamespace | Name::Port => Ok(self.destination(name)),
-            Name::HttpMethod | Name::Path | Name::Host | Name::Headers => self.request(name),
+            Name::Service => Ok(Val::text(&destination.service)),
+            Name::DestinationNamespace => Ok(Val::text(&destination.namespace)),
+            Name::Port => Ok(Val::Int(destination.port.into())),
+            Name::HttpMethod => self.head().map(|head| Val::text(head.method.as_str())),
+            Name::Path => self.head().map(|head| Val::text(&head.path)),
+            Name::Host => self.head().map(|head| Val::text(&head.host)),
+            Name::Headers => self.head().map(|head| Val::Headers(&head.headers)),
             Name::Jwt if self.token_unknown() => Err(Stop::Unknown),
             Name::Jwt => self.facts.claims.map(|claims| Val::JsonMap(claims.object())).ok_or(ABSENT),
-            Name::McpMethod | Name::McpVersion | Name::McpSession | Name::McpPhase => self.message(name),
-            Name::ToolName
+            Name::McpMethod => self.message().map(|_| Val::text(self.method)),
+            Name::McpVersion => self.message()?.version.as_deref().map(Val::text).ok_or(ABSENT),
+            Name::McpSession => self.message()?.session.as_deref().map(Val::text).ok_or(ABSENT),
+            Name::McpPhase if self.lens == Lens::List && !self.of_base() => {
+                self.message().map(|_| Val::text(Phase::List.as_str()))
+            }
+            Name::McpPhase => self.message().map(|_| Val::text(Phase::Call.as_str())),
+            Name::Tool
             | Name::ToolArguments
             | Name::ToolTarget
-            | Name::PromptName
+            | Name::Prompt
             | Name::PromptArguments
-            | Name::ResourceName
+            | Name::Resource
             | Name::ResourceUri => self.named(name),
         }
     }
 
-    fn destination(&self, name: Name) -> Val<'a> {
-        let destination = self.facts.destination;
-        match name {
-            Name::Port => Val::Int(destination.port.into()),
-            Name::DestinationNamespace => Val::text(&destination.namespace),
-            _ => Val::text(&destination.service),
-        }
+    fn head(&self) -> Result<&'a HttpHead, Stop> {
+        if self.any_call() { Err(Stop::Unknown) } else { self.facts.request.ok_or(ABSENT) }
     }
 
-    fn request(&self, name: Name) -> Result<Val<'a>, Stop> {
-        if self.any_call() {
-            return Err(Stop::Unknown);
-        }
-        let head = self.facts.request.ok_or(ABSENT)?;
-        Ok(match name {
-            Name::HttpMethod => Val::text(head.method.as_str()),
-            Name::Path => Val::text(&head.path),
-            Name::Host => Val::text(&head.host),
-            _ => Val::Headers(&head.headers),
-        })
-    }
-
-    fn message(&self, name: Name) -> Result<Val<'a>, Stop> {
-        if self.any_call() {
-            return Err(Stop::Unknown);
-        }
-        let call = self.mcp().ok_or(ABSENT)?;
-        match name {
-            Name::McpVersion => call.version.as_deref().map(Val::text).ok_or(ABSENT),
-            Name::McpSession => call.session.as_deref().map(Val::text).ok_or(ABSENT),
-            Name::McpPhase if self.lens == Lens::List && !self.of_base() => Ok(Val::text(Phase::List.as_str())),
-            Name::McpPhase => Ok(Val::text(call.phase().as_str())),
-            _ => Ok(Val::text(self.method)),
-        }
+    fn message(&self) -> Result<&'a McpCall, Stop> {
+        if self.any_call() { Err(Stop::Unknown) } else { self.mcp().ok_or(ABSENT) }
     }
 
     /// What the call names: tool, prompt or resource.
@@ -174,13 +157,13 @@ impl<'a> Scope<'a> {
             return Err(Stop::Unknown);
         }
         match (name, self.object().ok_or(ABSENT)?) {
-            (Name::ToolName, McpObject::Tool { name, .. }) | (Name::PromptName, McpObject::Prompt { name, .. }) => {
+            (Name::Tool, McpObject::Tool { name, .. }) | (Name::Prompt, McpObject::Prompt { name, .. }) => {
                 name.known().map(|name| Val::text(name)).ok_or(Stop::Unknown)
             }
             (Name::ToolArguments, McpObject::Tool { arguments, .. })
             | (Name::PromptArguments, McpObject::Prompt { arguments, .. }) => self.arguments(arguments),
             (Name::ToolTarget, McpObject::Tool { .. }) => Ok(Val::text(&self.facts.destination.service)),
-            (Name::ResourceName, McpObject::Resource(uri)) => {
+            (Name::Resource, McpObject::Resource(uri)) => {
                 uri.known().map(|uri| Val::text(&uri.raw)).ok_or(Stop::Unknown)
             }
             (Name::ResourceUri, McpObject::Resource(uri)) => {

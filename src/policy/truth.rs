@@ -39,15 +39,6 @@ impl Truth {
             _ => Self::False,
         }
     }
-
-    /// CEL's `!`.
-    pub(super) fn negate(self) -> Self {
-        match self {
-            Self::True => Self::False,
-            Self::False => Self::True,
-            Self::Unknown | Self::Failed => self,
-        }
-    }
 }
 
 impl From<bool> for Truth {
@@ -90,6 +81,5 @@ mod tests {
         assert_eq!(Failed.or(|| True), True);
         assert_eq!(Failed.and(|| True), Failed);
         assert_eq!(Failed.and(|| Unknown), Unknown, "what is unknown may turn out false");
-        assert_eq!(Failed.negate(), Failed);
     }
 }

@@ -1,31 +1,21 @@
-//! Decisions in the words of the record.
+//! Targets and decisions in the words of the record.
 
 use std::sync::Arc;
 
 use crate::mesh::Target;
-use crate::policy::{Denial, Permit, RuleName, Shadow};
-use crate::telemetry::{Outcome, RuleRef, Ruling, Shadow as OtherRuling, Site};
+use crate::policy::{Denial, Permit};
+use crate::telemetry::{Ruling, Site};
 
 /// A permit, as the record says it.
 pub(super) fn permit(permit: &Permit) -> Ruling {
-    Ruling {
-        reason: if permit.rule().is_some() { "allowed_by_rule" } else { "open" },
-        detail: None,
-        rule: permit.rule().map(rule),
-        revision: Some(permit.revision().as_u64()),
-        shadow: permit.shadow().map(shadow),
-    }
+    Ruling::permitted(permit)
 }
 
-/// A denial, as the record says it.
+/// A denial, as the record says it: with the smallest policy that would allow, where nobody wrote one yet.
 pub(super) fn denial(denial: &Denial, target: &Target) -> Ruling {
-    Ruling {
-        reason: denial.reason.as_str(),
-        detail: denial.hint.as_deref().or_else(|| target.closed()).map(Arc::from),
-        rule: denial.rule.as_ref().map(rule),
-        revision: Some(target.rules.revision().as_u64()),
-        shadow: denial.shadow.as_ref().map(shadow),
-    }
+    let ruling = Ruling::refused(denial, target.rules.revision());
+    let hint = denial.hint.as_deref().map(Arc::from);
+    Ruling { detail: ruling.detail.or(hint), ..ruling }
 }
 
 /// The target, as the record says it.
@@ -37,20 +27,4 @@ pub(super) fn site(target: &Target) -> Arc<Site> {
         namespace: Arc::clone(&key.namespace),
         port: key.port,
     })
-}
-
-fn rule(name: &RuleName) -> RuleRef {
-    RuleRef {
-        kind: name.kind,
-        policy: Arc::clone(&name.policy),
-        rule: Arc::clone(&name.rule),
-        generation: name.generation,
-    }
-}
-
-fn shadow(shadow: &Shadow) -> OtherRuling {
-    OtherRuling {
-        outcome: if shadow.refused.is_some() { Outcome::Deny } else { Outcome::Allow },
-        rule: shadow.rule.as_ref().map(rule),
-    }
 }

@@ -14,7 +14,7 @@ use crate::id::Peer;
 use crate::mesh::Target;
 use crate::net::copy;
 use crate::telemetry::{Protocol, RecordGuard};
-use crate::upstream::BoxedIo;
+use crate::net::BoxedIo;
 
 /// A TCP port: the CONNECT is answered once the call is permitted and its endpoint reached.
 pub(super) async fn serve_tunnel(shared: &Arc<Shared>, tunnel: Tunnel, target: Arc<Target>) {

@@ -12,7 +12,7 @@ use super::Shared;
 use super::answer::ProxyFault;
 use super::stages::Standing;
 use crate::telemetry::RecordGuard;
-use crate::upstream::BoxedIo;
+use crate::net::BoxedIo;
 
 /// The upstream's end of a switched connection.
 pub(super) struct Watched {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Record;
+use crate::config::limits::ACCESS_LOG_QUEUE;
 
 /// The sending end of the access log; a clone shares the queue.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ enum Item {
 }
 
 impl AccessLog {
-    /// Starts the writing thread. At most `capacity` records wait, [`crate::config::limits::ACCESS_LOG_QUEUE`] in
+    /// Starts the writing thread. At most `capacity` records wait, [`ACCESS_LOG_QUEUE`] in
     /// production. The thread ends when the last handle is gone and everything queued is written.
     ///
     /// # Errors
@@ -34,6 +35,14 @@ impl AccessLog {
         let (queue, items) = sync_channel(capacity);
         let _thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || run(&items, out))?;
         Ok(Self { queue: Some(queue) })
+    }
+
+    /// [`AccessLog::start`] on stdout, with room for [`ACCESS_LOG_QUEUE`] lines.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn to_stdout() -> std::io::Result<Self> {
+        Self::start(std::io::stdout(), ACCESS_LOG_QUEUE)
     }
 
     /// A log that is off: records go nowhere and none counts as lost.

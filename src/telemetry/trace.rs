@@ -4,6 +4,7 @@
 //! span is a sibling of the server's, under the caller's. Whether a span is made follows the parent's sampled flag, and
 //! `OTEL_TRACES_SAMPLER` where there is no parent.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
@@ -13,8 +14,9 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanData};
 
 use super::record::{Outcome, Record};
 
@@ -52,6 +54,7 @@ impl Tracing {
             .build()
             .map_err(|error| fault(error.to_string()))?;
         let resource = Resource::builder().with_service_name(service_name()).build();
+        let exporter = Heard { exporter, failing: AtomicBool::new(false) };
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
         let tracer = provider.tracer("agent-waypoint");
         Ok(Self { provider, tracer })
@@ -100,6 +103,38 @@ impl Tracing {
     }
 }
 
+/// Says when spans begin and stop being lost; the SDK itself keeps silent.
+#[derive(Debug)]
+struct Heard {
+    exporter: SpanExporter,
+    failing: AtomicBool,
+}
+
+impl opentelemetry_sdk::trace::SpanExporter for Heard {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let result = self.exporter.export(batch).await;
+        let failed_before = self.failing.swap(result.is_err(), Ordering::Relaxed);
+        match &result {
+            Err(error) if !failed_before => tracing::warn!(%error, "spans are being lost"),
+            Ok(()) if failed_before => tracing::info!("spans are being sent again"),
+            Ok(()) | Err(_) => {}
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, limit: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(limit)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
 fn service_name() -> String {
     std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_unset| "agent-waypoint".to_owned())
 }
@@ -129,7 +164,10 @@ fn attributes(record: &Record) -> Vec<KeyValue> {
         ("server.address", record.site.as_ref().map(|site| &*site.host)),
         ("agent_waypoint.policy", record.ruling.rule.as_ref().map(|rule| &*rule.policy)),
         ("agent_waypoint.rule", record.ruling.rule.as_ref().map(|rule| &*rule.rule)),
-        ("agent_waypoint.shadow", record.ruling.shadow.as_ref().map(|shadow| if shadow.refused.is_some() { "deny" } else { "allow" })),
+        (
+            "agent_waypoint.shadow",
+            record.ruling.shadow.as_ref().map(|shadow| if shadow.refused.is_some() { "deny" } else { "allow" }),
+        ),
         ("agent_waypoint.upstream", record.upstream.as_deref()),
         ("error.type", record.fault.as_ref().map(|fault| fault.reason)),
     ];

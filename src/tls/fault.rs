@@ -92,6 +92,7 @@ impl HandshakeFault {
 
     fn of_rustls(error: rustls::Error) -> Self {
         use rustls::{AlertDescription as Alert, Error};
+        #[expect(clippy::wildcard_enum_match_arm, reason = "rustls' error is open-ended; the rest is shown as it is")]
         match error {
             Error::NoCertificatesPresented | Error::AlertReceived(Alert::CertificateRequired) => Self::NoCertificate,
             Error::NoApplicationProtocol | Error::AlertReceived(Alert::NoApplicationProtocol) => Self::NoAlpn,

@@ -11,8 +11,8 @@ use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::UnixTime;
 use tokio::sync::watch;
 
-use super::verify::{Clients, Servers, Trust, nobody};
 use super::fault::peer_fault;
+use super::verify::{Clients, Servers, Trust, nobody};
 use super::{BundleFault, Bundles, Expect, PeerChain, PeerFault, Svid, provider};
 use crate::id::{TrustDomain, WorkloadId};
 
@@ -65,9 +65,9 @@ pub enum IdentityFault {
     #[error("new certificate is for {new}, but this process runs as {old}")]
     OtherIdentity {
         /// The identity in force.
-        old: WorkloadId,
+        old: Box<WorkloadId>,
         /// The identity that was offered.
-        new: WorkloadId,
+        new: Box<WorkloadId>,
     },
     /// rustls would not take it.
     #[error("certificate cannot be used: {0}")]
@@ -93,7 +93,8 @@ impl Identity {
             return Ok(());
         }
         if old.svid.id() != svid.id() {
-            return Err(IdentityFault::OtherIdentity { old: old.svid.id().clone(), new: svid.id().clone() });
+            let (old, new) = (Box::new(old.svid.id().clone()), Box::new(svid.id().clone()));
+            return Err(IdentityFault::OtherIdentity { old, new });
         }
         let edition = Edition {
             certificate: old.edition.certificate + 1,
@@ -148,9 +149,9 @@ impl Identity {
 
     fn trusts(&self, chain: &PeerChain) -> bool {
         let material = self.shared.current.load();
-        let verdict = chain.parts().map(|(leaf, rest)| {
-            Clients(Arc::clone(&material.trust)).verify_client_cert(leaf, rest, UnixTime::now())
-        });
+        let verdict = chain
+            .parts()
+            .map(|(leaf, rest)| Clients(Arc::clone(&material.trust)).verify_client_cert(leaf, rest, UnixTime::now()));
         match verdict {
             Some(Ok(_)) => true,
             // Its end has a timer of its own.

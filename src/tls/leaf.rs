@@ -38,7 +38,7 @@ pub(super) fn earliest_end(chain: &[CertificateDer<'_>], leaf_end: SystemTime) -
 
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, PeerFault> {
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         Ok(_) | Err(_) => Err(PeerFault::Malformed),
     }
 }

@@ -1,5 +1,5 @@
 use http::HeaderMap;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 
 /// Fields that are about one connection (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 4] = [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
@@ -24,10 +24,11 @@ pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
     }
 }
 
-/// Leaves the framing of a request to the body that really goes out.
+/// Leaves the framing of a request to the body that really goes out. `Expect` was answered to the caller by us.
 pub(super) fn strip_framing(fields: &mut HeaderMap) {
     strip_hop_by_hop(fields);
     fields.remove(CONTENT_LENGTH);
+    fields.remove(EXPECT);
 }
 
 #[cfg(test)]
@@ -54,7 +55,8 @@ mod tests {
         .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
         .collect();
         strip_hop_by_hop(&mut fields);
-        let left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
-        assert_eq!(left, ["content-length", "content-encoding", "mcp-session-id", "www-authenticate"]);
+        let mut left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-encoding", "content-length", "mcp-session-id", "www-authenticate"]);
     }
 }

@@ -3,9 +3,9 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use super::body::{InBody, OutBody};
-use super::exchange::{accept, http1_builder, http1_request, judge};
+use super::exchange::{accept, http1_builder, http1_request, judge, no_http};
 use super::fields::strip_hop_by_hop;
-use super::{DialFault, SendFault, Upstreams};
+use super::{SendFault, Upstreams};
 use crate::mesh::Endpoint;
 use crate::net::BoxedIo;
 
@@ -37,7 +37,7 @@ impl Upstreams {
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         request.headers_mut().insert(UPGRADE, protocol.clone());
         let io = TokioIo::new(self.connect_tcp(endpoint).await?);
-        let (mut sender, connection) = http1_builder().handshake(io).await.map_err(|_| DialFault::Handshake)?;
+        let (mut sender, connection) = http1_builder().handshake(io).await.map_err(no_http)?;
         self.drive(connection.with_upgrades());
         let mut response = sender.try_send_request(request).await.map_err(|error| judge(error).fault)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -47,7 +47,7 @@ impl Upstreams {
         if !switched {
             return Err(SendFault::NotHttp);
         }
-        let io = hyper::upgrade::on(&mut response).await.map_err(|_| SendFault::Broken)?;
+        let io = hyper::upgrade::on(&mut response).await.map_err(|_closed| SendFault::Broken)?;
         let (mut parts, _no_body) = response.into_parts();
         strip_hop_by_hop(&mut parts.headers);
         parts.headers.insert(UPGRADE, protocol.clone());

@@ -28,7 +28,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 async fn draining_lets_streams_finish_then_ends() {
     let ca = Ca::new();
     let world = World::start(ca.identity(WAYPOINT), echo);
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     let (answer, mut send) = client.connect("10.0.0.1:80").await;
     let mut recv = answer.into_body();
     world.drain.cancel();
@@ -51,7 +51,7 @@ async fn the_drain_deadline_ends_what_is_left() {
     let ca = Ca::new();
     let short = Duration::from_millis(200);
     let world = World::start_with(ca.identity(WAYPOINT), echo, |server| server.drain_deadline(short));
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     let (answer, _send) = client.connect("10.0.0.1:80").await;
     world.drain.cancel();
     assert!(soon(read_all(&mut answer.into_body())).await.is_err());
@@ -75,7 +75,7 @@ async fn rotation_leaves_streams_and_shows_to_new_connections() {
     let identity = ca.identity(WAYPOINT);
     let world = World::start(identity.clone(), echo);
     let alice = ca.identity(ALICE);
-    let mut client = world.dial(&alice).await;
+    let client = world.dial(&alice).await;
     let (answer, mut send) = client.connect("10.0.0.1:80").await;
     let mut recv = answer.into_body();
     let next = ca.good(WAYPOINT);
@@ -99,7 +99,7 @@ async fn removed_roots_end_the_connections_that_stood_on_them() {
     let world = World::start(identity.clone(), echo);
     let by_old = Identity::new(old.good(ALICE).svid(), both.clone()).unwrap();
     let by_new = Identity::new(new.good(ALICE).svid(), both).unwrap();
-    let (mut leaving, mut staying) = (world.dial(&by_old).await, world.dial(&by_new).await);
+    let (leaving, staying) = (world.dial(&by_old).await, world.dial(&by_new).await);
     let (answer, _send) = leaving.connect("10.0.0.1:80").await;
     staying.connect("10.0.0.1:80").await;
     identity.rotate(new.good(WAYPOINT).svid(), new.bundles("cluster.local")).unwrap();
@@ -115,7 +115,7 @@ async fn a_connection_is_asked_to_leave_before_its_certificate_ends_and_then_end
     let mut short = leaf(&[ALICE]);
     short.not_after = OffsetDateTime::now_utc() + Duration::from_secs(4);
     let alice = Identity::new(ca.issue(&short).svid(), ca.bundles("cluster.local")).unwrap();
-    let mut client = world.dial(&alice).await;
+    let client = world.dial(&alice).await;
     let (answer, mut send) = client.connect("10.0.0.1:80").await;
     let mut recv = answer.into_body();
     soon(async {
@@ -139,7 +139,7 @@ async fn an_expired_own_certificate_stops_serving() {
     let identity = Identity::new(ca.issue(&short).svid(), ca.bundles("cluster.local")).unwrap();
     let world = World::start(identity.clone(), echo);
     let alice = ca.identity(ALICE);
-    let mut client = world.dial(&alice).await;
+    let client = world.dial(&alice).await;
     let (answer, _send) = client.connect("10.0.0.1:80").await;
     assert!(soon(read_all(&mut answer.into_body())).await.is_err(), "ended at our own certificate's end");
     eventually("expired", || identity.expired()).await;

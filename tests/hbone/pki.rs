@@ -116,6 +116,7 @@ pub(crate) fn leaf(uris: &[&str]) -> CertificateParams {
     params.not_before = OffsetDateTime::now_utc() - Duration::from_secs(60);
     params.not_after = OffsetDateTime::now_utc() + Duration::from_secs(3_600);
     params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+    params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![Eku::ServerAuth, Eku::ClientAuth];
     params

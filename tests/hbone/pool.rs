@@ -178,6 +178,7 @@ async fn rotation_retires_connections_but_not_their_streams() {
     let mut all = String::new();
     kept.read_to_string(&mut all).await.unwrap();
     assert_eq!(all, "x bye");
+    drop(kept);
     eventually("old connection ends with its last stream", || world.seen.closed().len() == 1).await;
 }
 

@@ -15,13 +15,13 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::pki::{ALICE, Ca, WAYPOINT, id};
-use crate::world::{World, connect, echo, eventually, read_all, refuse};
+use crate::world::{Client, World, connect, echo, eventually, read_all, refuse};
 
 #[tokio::test]
 async fn bytes_go_both_ways_and_half_close_is_kept() {
     let ca = Ca::new();
     let world = World::start(ca.identity(WAYPOINT), echo);
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     let (answer, mut send) = client.connect("10.0.0.1:80").await;
     assert_eq!(answer.status(), StatusCode::OK);
     let mut recv = answer.into_body();
@@ -49,7 +49,7 @@ async fn the_server_may_close_first() {
             told.send(rest).await.unwrap();
         }
     });
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     let (answer, mut send) = client.connect("10.0.0.1:80").await;
     assert_eq!(read_all(&mut answer.into_body()).await.unwrap(), b"that is all");
     send.send_data(Bytes::from_static(b"not yet all of mine"), true).unwrap();
@@ -60,7 +60,7 @@ async fn the_server_may_close_first() {
 async fn what_is_no_tunnel_is_answered_by_status() {
     let ca = Ca::new();
     let world = World::start(ca.identity(WAYPOINT), refuse);
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     let get = Request::builder().uri("https://10.0.0.1/").body(()).unwrap();
     let rows = [
         (get, StatusCode::METHOD_NOT_ALLOWED),
@@ -72,7 +72,7 @@ async fn what_is_no_tunnel_is_answered_by_status() {
     ];
     for (request, status) in rows {
         let what = format!("{request:?}");
-        let answer = send_lenient(&mut client, request).await;
+        let answer = send_lenient(&client, request).await;
         assert_eq!(answer, status, "{what}");
     }
     assert_eq!(*world.seen.refused.lock().unwrap(), [405, 400, 400, 400, 400, 404]);
@@ -82,17 +82,17 @@ async fn what_is_no_tunnel_is_answered_by_status() {
 async fn an_extended_connect_is_no_tunnel() {
     let ca = Ca::new();
     let world = World::start(ca.identity(WAYPOINT), echo);
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     let mut websocket = Request::builder().method(Method::CONNECT).uri("https://a.b/").body(()).unwrap();
     websocket.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
     // We did not offer it (RFC 8441, 3), so to the HTTP/2 layer it is malformed.
-    let (answer, _send) = client.requests.send_request(websocket, false).unwrap();
+    let (answer, _send) = client.requests.clone().send_request(websocket, false).unwrap();
     assert_eq!(answer.await.unwrap_err().reason(), Some(Reason::PROTOCOL_ERROR));
     assert_eq!(client.connect("10.0.0.1:80").await.0.status(), StatusCode::OK);
 }
 
 /// The status, with its body checked to be short text.
-async fn send_lenient(client: &mut crate::world::Client, request: Request<()>) -> StatusCode {
+async fn send_lenient(client: &Client, request: Request<()>) -> StatusCode {
     let mut requests = client.requests.clone().ready().await.unwrap();
     let (answer, _send) = requests.send_request(request, false).unwrap();
     let answer = answer.await.unwrap();
@@ -116,7 +116,7 @@ async fn the_tunnel_knows_its_peer_and_only_claims_the_rest() {
             tunnel.refuse(Refusal::Forbidden);
         }
     });
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     let mut request = connect("tool.tools.svc.cluster.local:8080");
     let headers = request.headers_mut();
     headers.insert("baggage", "k8s.namespace.name=evil".parse().unwrap());
@@ -176,7 +176,7 @@ async fn a_reset_after_the_answer_is_a_read_error() {
             told.send((read, written)).await.unwrap();
         }
     });
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     let (_answer, mut send) = client.connect("10.0.0.1:80").await;
     send.send_reset(Reason::CANCEL);
     let (read, written) = said.recv().await.unwrap();
@@ -192,7 +192,7 @@ async fn dropping_an_unfinished_stream_resets_it() {
         stream.write_all(b"half of it").await.unwrap();
         stream.read_exact(&mut [0; 4]).await.unwrap();
     });
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     let (answer, mut send) = client.connect("10.0.0.1:80").await;
     let mut recv = answer.into_body();
     assert_eq!(recv.data().await.unwrap().unwrap(), "half of it");
@@ -209,7 +209,7 @@ async fn a_panicking_handler_costs_one_stream() {
         assert!(!port, "a handler that panics, as it should in this test");
         echo(tunnel).await;
     });
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     let mut requests = client.requests.clone().ready().await.unwrap();
     let (answer, _send) = requests.send_request(connect("10.0.0.1:666"), false).unwrap();
     assert!(answer.await.unwrap_err().is_reset());
@@ -232,7 +232,7 @@ async fn a_stalled_reader_stops_the_writer() {
             }
         }
     });
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     // Reads nothing: the default window of the bare client is 64 KiB.
     let (answer, _send) = client.connect("10.0.0.1:80").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -258,7 +258,7 @@ async fn an_application_that_does_not_read_stops_the_peer() {
         let _stream = tunnel.accept().unwrap();
         std::future::pending::<()>().await;
     });
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     let (_answer, mut send) = client.connect("10.0.0.1:80").await;
     let mut taken = 0;
     loop {
@@ -281,7 +281,7 @@ async fn an_application_that_does_not_read_stops_the_peer() {
 async fn large_transfers_arrive_whole() {
     let ca = Ca::new();
     let world = World::start(ca.identity(WAYPOINT), echo);
-    let mut client = world.dial(&ca.identity(ALICE)).await;
+    let client = world.dial(&ca.identity(ALICE)).await;
     let (answer, mut send) = client.connect("10.0.0.1:80").await;
     let total = 8 << 20;
     let sending = tokio::spawn(async move {
@@ -305,7 +305,7 @@ async fn large_transfers_arrive_whole() {
 async fn connections_over_the_limit_are_shed() {
     let ca = Ca::new();
     let world = World::start_with(ca.identity(WAYPOINT), echo, |server| server.at_most(1, 1));
-    let mut first = world.dial(&ca.identity(ALICE)).await;
+    let first = world.dial(&ca.identity(ALICE)).await;
     first.connect("10.0.0.1:80").await;
     let mut second = tokio::net::TcpStream::connect(world.addr).await.unwrap();
     assert_eq!(second.read(&mut [0; 1]).await.unwrap_or(0), 0);
@@ -314,4 +314,25 @@ async fn connections_over_the_limit_are_shed() {
     eventually("place given back", || !world.seen.closed().is_empty()).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     world.dial(&ca.identity(ALICE)).await.connect("10.0.0.1:80").await;
+}
+
+#[tokio::test]
+async fn rapid_resets_cost_the_attacker_its_connection_and_nobody_else() {
+    let ca = Ca::new();
+    let world = World::start(ca.identity(WAYPOINT), echo);
+    let (attacker, victim) = (world.dial(&ca.identity(ALICE)).await, world.dial(&ca.identity(ALICE)).await);
+    let mut reset = 0;
+    // CVE-2023-44487: open and reset without pause, so that nothing is over any limit of open streams.
+    while reset < 20_000 {
+        let Ok(mut requests) = attacker.requests.clone().ready().await else { break };
+        let Ok((_answer, mut send)) = requests.send_request(connect("10.0.0.1:80"), false) else { break };
+        send.send_reset(Reason::CANCEL);
+        reset += 1;
+        if reset % 100 == 0 {
+            tokio::task::yield_now().await;
+            assert_eq!(victim.connect("10.0.0.1:80").await.0.status(), StatusCode::OK);
+        }
+    }
+    assert!(reset < 20_000, "never stopped");
+    assert_eq!(victim.connect("10.0.0.1:80").await.0.status(), StatusCode::OK);
 }

@@ -108,12 +108,11 @@ impl World {
     /// An HTTP/2 connection as `identity`.
     pub(crate) async fn dial(&self, identity: &Identity) -> Client {
         let tcp = TcpStream::connect(self.addr).await.unwrap();
+        net::tune(&tcp);
         let connected = tls::connect(identity, tcp, Expect::TrustDomain(td("cluster.local"))).await.unwrap();
-        let mut builder = h2::client::Builder::new();
-        let (requests, mut connection) = builder.handshake::<_, Bytes>(connected.stream).await.unwrap();
-        let pings = connection.ping_pong().unwrap();
+        let (requests, connection) = h2::client::handshake(connected.stream).await.unwrap();
         let driving = tokio::spawn(async move { connection.await.map_err(|error| error.to_string()) });
-        Client { requests, driving, pings }
+        Client { requests, driving }
     }
 }
 
@@ -121,17 +120,16 @@ impl World {
 pub(crate) struct Client {
     pub(crate) requests: SendRequest<Bytes>,
     pub(crate) driving: JoinHandle<Result<(), String>>,
-    pub(crate) pings: h2::PingPong,
 }
 
 impl Client {
-    pub(crate) async fn send(&mut self, request: Request<()>) -> (Response<RecvStream>, SendStream<Bytes>) {
+    pub(crate) async fn send(&self, request: Request<()>) -> (Response<RecvStream>, SendStream<Bytes>) {
         let mut requests = self.requests.clone().ready().await.unwrap();
         let (answer, send) = requests.send_request(request, false).unwrap();
         (answer.await.unwrap(), send)
     }
 
-    pub(crate) async fn connect(&mut self, authority: &str) -> (Response<RecvStream>, SendStream<Bytes>) {
+    pub(crate) async fn connect(&self, authority: &str) -> (Response<RecvStream>, SendStream<Bytes>) {
         self.send(connect(authority)).await
     }
 }

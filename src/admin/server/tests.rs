@@ -95,7 +95,12 @@ async fn dumps_show_what_is_in_force_and_what_is_wrong() {
     assert_eq!(json["certificates"][0]["notAfter"], "1970-01-02T00:00:00Z");
     assert_eq!(json["hasDocuments"], false);
     assert!(json["targets"].is_array());
-    assert!(server.get("/problems").await.ends_with("a.yaml:3: error: AgentPolicy tools/repo: spec.allow[0].when: unknown name\n"));
+    assert!(
+        server
+            .get("/problems")
+            .await
+            .ends_with("a.yaml:3: error: AgentPolicy tools/repo: spec.allow[0].when: unknown name\n")
+    );
     assert!(server.get("/healthz/ready").await.starts_with("HTTP/1.1 503 "));
     assert!(server.get("/nowhere").await.starts_with("HTTP/1.1 404 "));
 }

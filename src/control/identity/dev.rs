@@ -152,6 +152,7 @@ impl DevCa {
         params.not_before = OffsetDateTime::now_utc() - SKEW;
         params.not_after = OffsetDateTime::now_utc() + ttl;
         params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(id.uri()).map_err(issue)?)];
+        params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &self.issuer).map_err(issue)?;
@@ -229,7 +230,7 @@ fn publish(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
 /// A number that no other draft has.
 fn nonce() -> io::Result<u64> {
     let mut bytes = [0; 8];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no randomness"))?;
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| io::Error::other("no randomness"))?;
     Ok(u64::from_le_bytes(bytes))
 }
 

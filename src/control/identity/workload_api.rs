@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use spiffe::{X509Context, X509Source, X509SourceError};
+use spiffe::{WorkloadApiClient, WorkloadApiError, X509Context, X509Source, X509SourceError};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::id::TrustDomain;
@@ -10,6 +11,8 @@ use crate::tls::{Bundles, Identity, IdentityFault, Svid, SvidFault};
 
 /// How long the first certificate may take.
 const FIRST_SYNC: Duration = Duration::from_secs(30);
+/// How long asking for the cause of a failure may take.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Certificate and bundles from the SPIFFE Workload API (SPIRE and others), followed live; the bundles of federated trust
 /// domains too.
@@ -24,6 +27,9 @@ pub enum WorkloadApiFault {
     /// No connection, no permission, no certificate.
     #[error("SPIFFE Workload API: {0}")]
     Source(X509SourceError),
+    /// What it answers instead of a certificate.
+    #[error("SPIFFE Workload API: {0}")]
+    Fetch(WorkloadApiError),
     /// What it gave is no SVID.
     #[error("SPIFFE Workload API gave an unusable certificate: {0}")]
     Svid(SvidFault),
@@ -36,7 +42,10 @@ impl WorkloadApi {
     /// Connects to an endpoint (`unix:///run/spire/agent.sock`) and waits for the first certificate.
     pub async fn open(endpoint: &str) -> Result<(Self, Identity), WorkloadApiFault> {
         let builder = X509Source::builder().endpoint(endpoint).initial_sync_timeout(FIRST_SYNC);
-        let source = builder.build().await.map_err(WorkloadApiFault::Source)?;
+        let source = match builder.build().await {
+            Ok(source) => source,
+            Err(error) => return Err(why_not(endpoint, error).await),
+        };
         let (svid, bundles) = read(&source)?;
         let identity = Identity::new(svid, bundles).map_err(WorkloadApiFault::Identity)?;
         Ok((Self { source }, identity))
@@ -70,6 +79,18 @@ impl WorkloadApi {
     }
 }
 
+/// The source retries and in the end reports only that time ran out; asking once more, directly, tells why.
+async fn why_not(endpoint: &str, error: X509SourceError) -> WorkloadApiFault {
+    let ask = async {
+        let client = WorkloadApiClient::connect_to(endpoint).await?;
+        client.fetch_x509_context().await.map(drop)
+    };
+    match timeout(ASK_AGAIN, ask).await {
+        Ok(Err(cause)) => WorkloadApiFault::Fetch(cause),
+        Ok(Ok(())) | Err(_) => WorkloadApiFault::Source(error),
+    }
+}
+
 fn read(source: &X509Source) -> Result<(Svid, Bundles), WorkloadApiFault> {
     // One observation, so that certificate and bundles belong together.
     let state = source.state();
@@ -88,8 +109,7 @@ fn bundles(context: &Arc<X509Context>) -> Bundles {
             tracing::warn!(%trust_domain, "bundle of an impossible trust domain passed over");
             continue;
         };
-        let roots: Vec<_> =
-            bundle.authorities().iter().map(|c| CertificateDer::from(c.as_bytes().to_vec())).collect();
+        let roots: Vec<_> = bundle.authorities().iter().map(|c| CertificateDer::from(c.as_bytes().to_vec())).collect();
         if roots.is_empty() {
             continue;
         }

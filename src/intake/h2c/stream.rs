@@ -82,7 +82,7 @@ async fn answer_with(
     method: &Method,
     respond: &mut SendResponse<Bytes>,
 ) -> Result<(), Ended> {
-    let (mut parts, mut body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     fields::strip_answer(&mut parts.headers);
     let bodiless = match delimit(method, Version::HTTP_2, parts.status, body.size_hint().exact()) {
         Delimit::Nothing => true,
@@ -95,8 +95,13 @@ async fn answer_with(
             false
         }
     };
-    let mut send = respond.send_response(Response::from_parts(parts, ()), bodiless)?;
-    while !bodiless {
+    let send = respond.send_response(Response::from_parts(parts, ()), bodiless)?;
+    if bodiless { Ok(()) } else { pass_on(body, send).await }
+}
+
+/// Sends a body with its trailers, frame by frame, as long as the caller wants it.
+async fn pass_on(mut body: ResponseBody, mut send: SendStream<Bytes>) -> Result<(), Ended> {
+    loop {
         let frame = tokio::select! {
             biased;
             frame = body.frame() => frame,
@@ -119,7 +124,6 @@ async fn answer_with(
             }
         }
     }
-    Ok(())
 }
 
 /// Sends as much at a time as the caller's window and our buffer take.

@@ -102,7 +102,9 @@ fn ports_and_protocols_and_hbone_endpoints() {
 #[test]
 fn how_workloads_are_reached() {
     let entry = |rest: &str| {
-        format!("{SERVICE}---\napiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: w, namespace: tools}}\nspec: {{address: 10.0.0.1, {rest}}}\n")
+        format!(
+            "{SERVICE}---\napiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: w, namespace: tools}}\nspec: {{address: 10.0.0.1, {rest}}}\n"
+        )
     };
     let hbone = |account: &str| Some(format!("spiffe://cluster.local/ns/tools/sa/{account}"));
     let rows = [
@@ -110,7 +112,11 @@ fn how_workloads_are_reached() {
         ("labels: {app: repo, networking.istio.io/tunnel: none}", None, HBONE_PORT),
         ("labels: {app: repo, networking.istio.io/tunnel: http}", hbone("default"), HBONE_PORT),
         ("serviceAccount: x, labels: {app: repo, networking.istio.io/tunnel: http}", hbone("x"), HBONE_PORT),
-        ("labels: {app: repo, networking.istio.io/tunnel: http, agent-waypoint.dev/hbone-port: '15108'}", hbone("default"), 15108),
+        (
+            "labels: {app: repo, networking.istio.io/tunnel: http, agent-waypoint.dev/hbone-port: '15108'}",
+            hbone("default"),
+            15108,
+        ),
     ];
     for (rest, identity, tunnel_port) in rows {
         let (snapshot, problems) = build_of(&entry(rest));
@@ -161,7 +167,10 @@ fn slices_give_ready_endpoints_and_entries_their_identity() {
     let Via::Hbone { expect } = &target.endpoints[1].via else { panic!("{target:?}") };
     assert_eq!(expect[0].uri(), "spiffe://cluster.local/ns/pods/sa/repo");
 
-    let another = POD.replace("repo-1", "repo-2").replace("serviceAccount: repo", "serviceAccount: else").replace("app: repo, ", "");
+    let another = POD
+        .replace("repo-1", "repo-2")
+        .replace("serviceAccount: repo", "serviceAccount: else")
+        .replace("app: repo, ", "");
     let (snapshot, problems) = build_of(&format!("{SERVICE}{SLICE}{POD}{another}"));
     assert!(errors(&problems)[0].reason.contains("several WorkloadEntries"), "{problems:?}");
     assert_eq!(snapshot.closed().len(), 3);
@@ -191,7 +200,9 @@ fn headless_away_and_external_name_services() {
 }
 
 fn entry(spec: &str) -> String {
-    format!("---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: ext, namespace: tools}}\nspec:\n{spec}")
+    format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: ext, namespace: tools}}\nspec:\n{spec}"
+    )
 }
 
 const DNS: &str = "  hosts: [Api.Example.com]
@@ -208,7 +219,11 @@ fn service_entries() {
     for ip in ["10.9.9.9:80", "10.9.9.8:80"] {
         assert!(snapshot.find(&Authority::Addr(ip.parse().unwrap())).is_some(), "{ip}");
     }
-    let rows = [(80, PortProtocol::Http, 443, false), (443, PortProtocol::Tcp, 443, false), (90, PortProtocol::Http, 90, true)];
+    let rows = [
+        (80, PortProtocol::Http, 443, false),
+        (443, PortProtocol::Tcp, 443, false),
+        (90, PortProtocol::Http, 90, true),
+    ];
     for (port, protocol, target, h2) in rows {
         let found = snapshot.find(&host("api.example.com", port)).unwrap();
         assert_eq!((found.protocol, found.upstream_h2()), (protocol, h2), "{port}");
@@ -244,8 +259,16 @@ fn what_service_entries_cannot_be_closes_them() {
         (DNS.replace("10.9.9.9/32", "10.9.9.0/24"), "spec.addresses[0]", "prefixes"),
         (DNS.replace("resolution: DNS", "resolution: NONE"), "spec.resolution", "STATIC or DNS"),
         (DNS.replace("number: 443", "number: 80"), "spec.ports[1].number", "twice"),
-        (DNS.replace("resolution: DNS", "resolution: STATIC\n  endpoints: [{address: a.b}]"), "spec.endpoints[0].address", "IP address"),
-        (DNS.replace("resolution: DNS", "resolution: DNS\n  endpoints: [{address: 'unix:///x'}]"), "spec.endpoints[0].address", "Unix"),
+        (
+            DNS.replace("resolution: DNS", "resolution: STATIC\n  endpoints: [{address: a.b}]"),
+            "spec.endpoints[0].address",
+            "IP address",
+        ),
+        (
+            DNS.replace("resolution: DNS", "resolution: DNS\n  endpoints: [{address: 'unix:///x'}]"),
+            "spec.endpoints[0].address",
+            "Unix",
+        ),
     ];
     for (spec, field, text) in rows {
         let (snapshot, problems) = build_of(&entry(&spec));
@@ -275,7 +298,8 @@ fn tls_is_originated_where_a_policy_names_the_port() {
     assert_eq!(via(80), Via::Tls { server_name: "api.example.com".into(), roots: Roots::System });
     assert_eq!(via(443), Via::Plain);
 
-    let inline = BACKEND_TLS.replace("wellKnownCACertificates: System", "caCertificateRefs: [{kind: ConfigMap, name: roots, group: ''}]");
+    let inline = BACKEND_TLS
+        .replace("wellKnownCACertificates: System", "caCertificateRefs: [{kind: ConfigMap, name: roots, group: ''}]");
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots, namespace: tools}\ndata: {ca.crt: PEM}\n";
     let (snapshot, _) = build_of(&format!("{}{inline}{map}", entry(DNS)));
     let via = snapshot.find(&host("api.example.com", 80)).unwrap().endpoints[0].via.clone();
@@ -291,11 +315,31 @@ fn tls_that_cannot_be_originated_closes_the_port() {
     let twice = format!("{BACKEND_TLS}{}", BACKEND_TLS.replace("name: tls,", "name: younger,"));
     let rows = [
         (format!("{}{tls_port}", entry(DNS)), "bring their own TLS"),
-        (format!("{}{BACKEND_TLS}", entry(&DNS.replace("MESH_EXTERNAL", "MESH_INTERNAL").replace("resolution: DNS", "resolution: STATIC"))), "in the mesh"),
+        (
+            format!(
+                "{}{BACKEND_TLS}",
+                entry(&DNS.replace("MESH_EXTERNAL", "MESH_INTERNAL").replace("resolution: DNS", "resolution: STATIC"))
+            ),
+            "in the mesh",
+        ),
         (format!("{}{twice}", entry(DNS)), "conflicted"),
-        (format!("{SERVICE}{}", BACKEND_TLS.replace("ServiceEntry, name: ext, sectionName: http", "Service, name: repo").replace("group: networking.istio.io, ", "")), "external ServiceEntries only"),
-        (format!("{}{}", entry(DNS), BACKEND_TLS.replace("wellKnown", "subjectAltNames: [x], wellKnown")), "subjectAltNames"),
-        (format!("{}{}", entry(DNS), BACKEND_TLS.replace("hostname: api.example.com", "hostname: 'no host'")), "host name"),
+        (
+            format!(
+                "{SERVICE}{}",
+                BACKEND_TLS
+                    .replace("ServiceEntry, name: ext, sectionName: http", "Service, name: repo")
+                    .replace("group: networking.istio.io, ", "")
+            ),
+            "external ServiceEntries only",
+        ),
+        (
+            format!("{}{}", entry(DNS), BACKEND_TLS.replace("wellKnown", "subjectAltNames: [x], wellKnown")),
+            "subjectAltNames",
+        ),
+        (
+            format!("{}{}", entry(DNS), BACKEND_TLS.replace("hostname: api.example.com", "hostname: 'no host'")),
+            "host name",
+        ),
     ];
     for (text, reason) in rows {
         let (snapshot, problems) = build_of(&text);
@@ -315,7 +359,11 @@ fn declared_protocols_and_conflicts() {
     let port = |text: &str| {
         let (snapshot, problems) = build_of(&format!("{SERVICE}{text}"));
         let target = snapshot.find(&host("repo.tools", 82)).unwrap();
-        (target.protocol, target.closed().map(str::to_owned), errors(&problems).iter().map(|p| p.to_string()).collect::<Vec<_>>())
+        (
+            target.protocol,
+            target.closed().map(str::to_owned),
+            errors(&problems).iter().map(|p| p.to_string()).collect::<Vec<_>>(),
+        )
     };
     assert_eq!(port(&other("a", "A2A", "Enforce")).0, PortProtocol::A2a);
     assert_eq!(port(&other("a", "A2A", "DryRun")).0, PortProtocol::Undeclared, "DryRun declares nothing");
@@ -326,7 +374,8 @@ fn declared_protocols_and_conflicts() {
     assert_eq!(told.len(), 1);
     assert!(told[0].contains("AgentPolicy tools/b: spec.protocol"), "{told:?}");
     let older = other("b", "MCP", "Enforce").replace("name: b,", "name: b, creationTimestamp: '2024-01-01T00:00:00Z',");
-    let younger = other("a", "A2A", "Enforce").replace("name: a,", "name: a, creationTimestamp: '2025-01-01T00:00:00Z',");
+    let younger =
+        other("a", "A2A", "Enforce").replace("name: a,", "name: a, creationTimestamp: '2025-01-01T00:00:00Z',");
     assert_eq!(port(&format!("{older}{younger}")).0, PortProtocol::Mcp, "by creation time before name");
 
     let tcp = SERVICE.replace("targetPort: by-name", "appProtocol: tls");
@@ -341,31 +390,53 @@ fn a_policy_that_names_nothing_is_a_warning_until_the_service_comes() {
     let (snapshot, problems) = build_of(ALLOW);
     assert_eq!(
         told(&problems),
-        ["f.yaml:7: warning: AgentPolicy tools/p: spec.targetRefs[0].name: there is no Service tools/repo; in force as soon as there is"]
+        [
+            "f.yaml:7: warning: AgentPolicy tools/p: spec.targetRefs[0].name: there is no Service tools/repo; in force as soon as there is"
+        ]
     );
     let before = snapshot.targets().len();
     let (snapshot, problems) = build_after(&format!("{SERVICE}{ALLOW}"), &snapshot);
     assert_eq!((before, told(&problems).len()), (0, 0));
     assert!(!snapshot.find(&host("repo.tools", 80)).unwrap().rules.is_open());
     let (_, problems) = build_of(&format!("{SERVICE}{}", ALLOW.replace("sectionName: mcp", "sectionName: mpc")));
-    assert!(told(&problems)[0].ends_with("has no port \"mpc\"; its ports: mcp (80), http-admin (81), other (82)"), "{problems:?}");
+    assert!(
+        told(&problems)[0].ends_with("has no port \"mpc\"; its ports: mcp (80), http-admin (81), other (82)"),
+        "{problems:?}"
+    );
 }
 
 #[test]
 fn a_refused_document_closes_what_it_selects_and_nothing_else() {
     let rows = [
         ("a field", ALLOW.replace("allow:", "allows:"), vec!["Service tools/repo:80"]),
-        ("a port by number", ALLOW.replace("allow:", "allows:").replace("sectionName: mcp", "sectionName: 81"), vec!["Service tools/repo:81"]),
-        ("every port", ALLOW.replace("allow:", "allows:").replace(", sectionName: mcp", ""), vec!["Service tools/repo:80", "Service tools/repo:81", "Service tools/repo:82"]),
+        (
+            "a port by number",
+            ALLOW.replace("allow:", "allows:").replace("sectionName: mcp", "sectionName: 81"),
+            vec!["Service tools/repo:81"],
+        ),
+        (
+            "every port",
+            ALLOW.replace("allow:", "allows:").replace(", sectionName: mcp", ""),
+            vec!["Service tools/repo:80", "Service tools/repo:81", "Service tools/repo:82"],
+        ),
         ("kind", ALLOW.replace("AgentPolicy", "AgentPolicies"), vec!["Service tools/repo:80"]),
         ("version", ALLOW.replace("v1alpha1", "v1"), vec!["Service tools/repo:80"]),
         ("duplicate key", format!("{ALLOW}  allow: []\n"), vec!["Service tools/repo:80"]),
         ("no kind", ALLOW.replace("kind: AgentPolicy", "knd: AgentPolicy"), vec!["Service tools/repo:80"]),
-        ("no readable target", ALLOW.replace("targetRefs", "targetrefs"), vec!["Service tools/repo:80", "Service tools/repo:81", "Service tools/repo:82"]),
+        (
+            "no readable target",
+            ALLOW.replace("targetRefs", "targetrefs"),
+            vec!["Service tools/repo:80", "Service tools/repo:81", "Service tools/repo:82"],
+        ),
         ("misspelt namespace", ALLOW.replace("namespace:", "namspace:"), vec!["Service tools/repo:80"]),
-        ("a Gateway", ALLOW.replace("kind: Service, name: repo, sectionName: mcp", "kind: Gateway, name: g, sectionName: x"), vec!["Service other/web:80", "Service tools/repo:80", "Service tools/repo:81", "Service tools/repo:82"]),
+        (
+            "a Gateway",
+            ALLOW.replace("kind: Service, name: repo, sectionName: mcp", "kind: Gateway, name: g, sectionName: x"),
+            vec!["Service other/web:80", "Service tools/repo:80", "Service tools/repo:81", "Service tools/repo:82"],
+        ),
     ];
-    let web = "---\napiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: other}\nspec: {ports: [{port: 80}]}\n";
+    let web =
+        "---\napiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: other}\nspec: {ports: [{port: 80}]}\n";
     for (what, policy, closed) in rows {
         let (snapshot, problems) = build_of(&format!("{SERVICE}{web}{policy}"));
         let found = snapshot.closed();
@@ -383,14 +454,19 @@ fn two_of_one_name_are_both_refused() {
     assert_eq!(snapshot.closed().keys().collect::<Vec<_>>(), ["Service tools/repo:80"]);
     let (snapshot, problems) = build_of(&format!("{SERVICE}---{SERVICE}"));
     assert_eq!((errors(&problems).len(), snapshot.closed().len()), (2, 3));
-    let (snapshot, problems) = build_of(&format!("{SERVICE}---{}", SERVICE.replace("namespace: tools", "namespace: other").replace("10.96.0.7", "10.96.0.8")));
+    let (snapshot, problems) = build_of(&format!(
+        "{SERVICE}---{}",
+        SERVICE.replace("namespace: tools", "namespace: other").replace("10.96.0.7", "10.96.0.8")
+    ));
     assert_eq!((told(&problems).len(), snapshot.closed().len(), snapshot.targets().len()), (0, 0, 6));
 }
 
 #[test]
 fn routes_close_their_parents() {
     let route = |parent: &str| {
-        format!("{SERVICE}---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r, namespace: tools}}\nspec: {{parentRefs: [{{{parent}}}]}}\n")
+        format!(
+            "{SERVICE}---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r, namespace: tools}}\nspec: {{parentRefs: [{{{parent}}}]}}\n"
+        )
     };
     let rows = [
         ("group: '', kind: Service, name: repo", 3),
@@ -431,7 +507,9 @@ fn unchanged_targets_are_taken_over() {
 #[test]
 fn istio_policies_by_target_and_by_selector() {
     let policy = |rest: &str| {
-        format!("{SERVICE}---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: a, namespace: tools}}\nspec: {{{rest}}}\n")
+        format!(
+            "{SERVICE}---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: a, namespace: tools}}\nspec: {{{rest}}}\n"
+        )
     };
     let closed = |rest: &str| {
         let (snapshot, problems) = build_of(&policy(rest));
@@ -445,7 +523,11 @@ fn istio_policies_by_target_and_by_selector() {
     let rows = [
         ("targetRefs: [{kind: ServiceEntry, name: x}]", "spec.targetRefs[0].group", 0),
         ("targetRefs: [{kind: Namespace, name: tools}]", "spec.targetRefs[0].kind", 3),
-        ("targetRef: {kind: Service, name: repo}, actions: DENY", "spec.actions: unknown field; did you mean `action`?", 3),
+        (
+            "targetRef: {kind: Service, name: repo}, actions: DENY",
+            "spec.actions: unknown field; did you mean `action`?",
+            3,
+        ),
         ("targetRefs: [{kind: Service, name: repo}], action: Deny", "did you mean `DENY`", 3),
     ];
     for (rest, text, count) in rows {
@@ -458,7 +540,9 @@ fn istio_policies_by_target_and_by_selector() {
 #[test]
 fn request_authentication_fields_not_enforced_are_refused() {
     let policy = |rule: &str| {
-        format!("{SERVICE}---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: a, namespace: tools}}\nspec: {{targetRefs: [{{kind: Service, name: repo}}], jwtRules: [{{issuer: i, {rule}}}]}}\n")
+        format!(
+            "{SERVICE}---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: a, namespace: tools}}\nspec: {{targetRefs: [{{kind: Service, name: repo}}], jwtRules: [{{issuer: i, {rule}}}]}}\n"
+        )
     };
     let rows = [
         ("jwksUri: 'https://x'", "spec.jwtRules[0].jwksUri", "write the keys into jwks"),
@@ -472,6 +556,32 @@ fn request_authentication_fields_not_enforced_are_refused() {
         assert_eq!(problems[0].field, field, "{rule}");
         assert!(problems[0].reason.contains(reason), "{rule}: {problems:?}");
         assert_eq!(snapshot.closed().len(), 3, "{rule}");
+    }
+}
+
+const KEYS: &str = r#"'{"keys": [{"kty": "EC", "crv": "P-256", "kid": "k", "alg": "ES256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}'"#;
+
+#[test]
+fn tokens_are_verified_and_sent_on_as_the_rules_say() {
+    let policy = |rules: &str| {
+        format!(
+            "{SERVICE}---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: a, namespace: tools}}\nspec:\n  targetRefs: [{{kind: Service, name: repo}}]\n  jwtRules:\n{rules}"
+        )
+    };
+    let rule = |issuer: &str, forward: &str| format!("  - {{issuer: {issuer}, jwks: {KEYS}{forward}}}\n");
+    let yes = ", forwardOriginalToken: true";
+    let rows = [
+        (String::new(), (false, true, false)),
+        (policy(&rule("i", "")), (true, false, false)),
+        (policy(&rule("i", yes)), (true, true, false)),
+        (policy(&format!("{}{}", rule("i", yes), rule("j", ""))), (true, false, true)),
+    ];
+    for (text, (tokens, forwards, closed)) in rows {
+        let text = if text.is_empty() { SERVICE.to_owned() } else { text };
+        let (snapshot, problems) = build_of(&text);
+        let target = snapshot.find(&host("repo.tools", 80)).unwrap();
+        let found = (target.tokens.is_some(), target.forwards_token(), target.closed().is_some());
+        assert_eq!(found, (tokens, forwards, closed), "{text}: {problems:?}");
     }
 }
 
@@ -494,7 +604,10 @@ fn nothing_at_all_is_no_documents() {
 #[test]
 fn ten_thousand_services_build_fast() {
     let one = |i: usize| {
-        SERVICE.replace("name: repo,", &format!("name: repo-{i},")).replace("10.96.0.7", &format!("10.{}.{}.7", i / 250, i % 250)) + "---"
+        SERVICE
+            .replace("name: repo,", &format!("name: repo-{i},"))
+            .replace("10.96.0.7", &format!("10.{}.{}.7", i / 250, i % 250))
+            + "---"
     };
     let text: String = (0..10_000).map(one).collect();
     let namespace_policy = ALLOW.replace("kind: Service, name: repo, sectionName: mcp", "kind: Namespace, name: tools");

@@ -285,6 +285,21 @@ fn root(op: &Op) -> Option<crate::policy::names::Name> {
     }
 }
 
+/// Whether the expression may still turn out `wanted`: `unknown && error` is not known, but never true.
+pub(super) fn may_be(op: &Op, wanted: bool, scope: &Scope<'_>, meter: &mut Meter) -> bool {
+    match op {
+        Op::Not(a) => may_be(a, !wanted, scope, meter),
+        // True needs both sides of `&&`, false needs both of `||`.
+        Op::And(a, b) if wanted => may_be(a, wanted, scope, meter) && may_be(b, wanted, scope, meter),
+        Op::Or(a, b) if !wanted => may_be(a, wanted, scope, meter) && may_be(b, wanted, scope, meter),
+        Op::And(a, b) | Op::Or(a, b) => may_be(a, wanted, scope, meter) || may_be(b, wanted, scope, meter),
+        _ => {
+            let value = as_bool(Eval { scope, meter, locals: Vec::new() }.run(op));
+            value == Ok(wanted) || value == Err(Stop::Unknown)
+        }
+    }
+}
+
 fn of_presence<'a>(has: Has) -> Outcome<'a> {
     match has {
         Has::Yes => Ok(Val::Bool(true)),

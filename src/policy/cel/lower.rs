@@ -50,9 +50,9 @@ impl Lower<'_> {
     fn place(&self, expr: &IdedExpr) -> Option<(usize, usize)> {
         let (start, _) = self.places.offset_for(leftmost(expr).id)?;
         let start = usize::try_from(start).ok()?;
-        let before: Vec<char> = self.source.chars().take(start).collect();
-        let line = before.iter().filter(|c| **c == '\n').count() + 1;
-        let column = before.iter().rev().take_while(|c| **c != '\n').count() + 1;
+        let before = self.source.get(..start)?;
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         Some((line, column))
     }
 

@@ -18,9 +18,9 @@ pub(in crate::policy) enum Val<'a> {
     Str(Cow<'a, str>),
     Bytes(Cow<'a, [u8]>),
     JsonList(&'a [Value]),
-    List(Rc<[Val<'a>]>),
+    List(Rc<[Self]>),
     JsonMap(&'a Object),
-    Map(Rc<[(Val<'a>, Val<'a>)]>),
+    Map(Rc<[(Self, Self)]>),
     Headers(&'a HeaderMap),
 }
 

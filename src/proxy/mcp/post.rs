@@ -83,7 +83,7 @@ async fn decide(mut exchange: Exchange, decoded: Decoded) -> Answer {
         Err(refused) => {
             record.denied(note::denial(&refused.denial, &target));
             let wording = session.as_ref().and_then(|bound| bound.session.wording.clone());
-            let wording = shared.wordings.find(&target.key).or(wording);
+            let wording = shared.wordings.find(&target.key, &awaited.call).or(wording);
             deny(record, awaited.id.as_ref(), &refused, wording.as_ref())
         }
     }

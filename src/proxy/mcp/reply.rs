@@ -148,7 +148,7 @@ impl Reply {
         if &*self.awaited.call.method == "initialize" {
             self.bind(headers, message);
         } else if let Some(wording) = UnknownName::learn(&self.awaited.call, message) {
-            self.shared.wordings.keep(&self.standing.asked().target().key, wording);
+            self.shared.wordings.keep(&self.standing.asked().target().key, &self.awaited.call, wording);
         }
     }
 

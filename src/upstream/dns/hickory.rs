@@ -1,10 +1,13 @@
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 use super::{DnsFault, Found, Resolve};
 
@@ -19,16 +22,33 @@ pub struct Hickory {
 impl Hickory {
     /// Reads `/etc/resolv.conf`. Where that fails, every lookup says so and nothing else stops working.
     pub fn from_system() -> Self {
-        let built = TokioResolver::builder_tokio().and_then(|mut builder| {
+        Self::built(TokioResolver::builder_tokio())
+    }
+
+    /// Asks `server` alone, by UDP and then TCP; `/etc/hosts` is not read.
+    pub fn asking(server: SocketAddr) -> Self {
+        let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
+        (udp.port, tcp.port) = (server.port(), server.port());
+        let server = NameServerConfig::new(server.ip(), true, vec![udp, tcp]);
+        let config = ResolverConfig::from_name_servers(vec![server]);
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        builder.options_mut().use_hosts_file = ResolveHosts::Never;
+        Self::built(Ok(builder))
+    }
+
+    fn built(builder: Result<Builder, NetError>) -> Self {
+        let resolver = builder.and_then(|mut builder| {
             let options = builder.options_mut();
             options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+            // Answers are kept by `Dns`, which bounds their time from below and above.
             options.cache_size = 0;
             builder.build()
         });
-        let resolver = built.inspect_err(|error| tracing::warn!(%error, "no DNS: resolver not configured")).ok();
-        Self { resolver }
+        Self { resolver: resolver.inspect_err(|error| tracing::warn!(%error, "no DNS: resolver not configured")).ok() }
     }
 }
+
+type Builder = hickory_resolver::ResolverBuilder<TokioRuntimeProvider>;
 
 impl Resolve for Hickory {
     fn resolve(&self, host: Arc<str>) -> BoxFuture<'static, Result<Found, DnsFault>> {
@@ -37,11 +57,7 @@ impl Resolve for Hickory {
             let resolver = resolver.ok_or(DnsFault::NoResolver)?;
             let answer = resolver.lookup_ip(format!("{host}.")).await.map_err(|error| {
                 tracing::debug!(%host, %error, "name not resolved");
-                if error.is_no_records_found() || error.is_nx_domain() {
-                    DnsFault::NoAddress
-                } else {
-                    DnsFault::Unanswered
-                }
+                if error.is_no_records_found() { DnsFault::NoAddress } else { DnsFault::Unanswered }
             })?;
             let ttl = answer.valid_until().saturating_duration_since(std::time::Instant::now());
             Ok(Found { addresses: answer.iter().collect(), ttl })
@@ -55,3 +71,6 @@ impl fmt::Debug for Hickory {
         f.debug_struct("Hickory").field("configured", &self.resolver.is_some()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,24 +45,22 @@ impl Chunked {
 
     pub(super) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Piece, DecodeFault> {
         loop {
-            match self.state {
-                State::Over => return Ok(Piece::End),
-                State::Data => {
-                    let piece = take(&mut self.left, buffer);
-                    if self.left == 0 {
-                        self.state = State::DataCr;
-                    }
-                    if let Piece::Data(data) = &piece {
-                        self.overhead = self.overhead.saturating_sub(data.len());
-                    }
-                    return Ok(piece);
-                }
-                _ => {
-                    let Some(byte) = buffer.first().copied() else { return Ok(Piece::More) };
-                    buffer.advance(1);
-                    self.state = self.step(byte)?;
-                }
+            if self.state == State::Over {
+                return Ok(Piece::End);
             }
+            if self.state == State::Data {
+                let piece = take(&mut self.left, buffer);
+                if self.left == 0 {
+                    self.state = State::DataCr;
+                }
+                if let Piece::Data(data) = &piece {
+                    self.overhead = self.overhead.saturating_sub(data.len());
+                }
+                return Ok(piece);
+            }
+            let Some(byte) = buffer.first().copied() else { return Ok(Piece::More) };
+            buffer.advance(1);
+            self.state = self.step(byte)?;
         }
     }
 

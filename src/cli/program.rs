@@ -1,0 +1,152 @@
+//! The program around the commands: arguments, log, runtime, signals, exit code.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::args::{Command, CommandLine, RunArgs};
+use super::{Ended, Out, check, connect, explain, run};
+use crate::telemetry::logs;
+
+/// Runs the command that `args` (the program's name first) name. 0 well, 1 not, 2 no such command line, 3 `explain`: the
+/// call is refused.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let line = match CommandLine::try_parse_from(implied_run(args)) {
+        Ok(line) => line,
+        Err(error) => {
+            // Help and version are "errors" of code 0 to the parser. Nobody reading them is none.
+            let _unread = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match command(line.command) {
+        Ok(ended) => ended.into(),
+        Err(error) => {
+            let _unread = writeln!(io::stderr(), "error: {error:#}");
+            Ended::Badly.into()
+        }
+    }
+}
+
+/// istiod's template starts a waypoint with flags and no subcommand: that is `run`.
+fn implied_run(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let text = |arg: &OsString| arg.to_string_lossy().into_owned();
+    let first_is_flag = args.get(1).map(text).is_some_and(|first| first.starts_with('-'));
+    let config = args.iter().map(text).any(|arg| arg == "--config" || arg.starts_with("--config="));
+    if first_is_flag && config {
+        args.insert(1, "run".into());
+    }
+    args
+}
+
+fn command(command: Command) -> anyhow::Result<Ended> {
+    let mut out = Out::new(io::stdout());
+    match command {
+        Command::Run(args) => serve(*args),
+        Command::Connect(args) => {
+            log("info", logs::Format::Text)?;
+            runtime()?.block_on(connecting(&args, &mut out))
+        }
+        Command::Check(args) => check::run(&args, &mut out),
+        Command::Explain(args) => explain::run(&args, &mut out, &mut Out::new(io::stderr())),
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demonstrate(&args, &mut out),
+        Command::Version => {
+            writeln!(out, "agent-waypoint {}", env!("CARGO_PKG_VERSION"))?;
+            Ok(Ended::Well)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut CommandLine::command(), "agent-waypoint", &mut out);
+            Ok(Ended::Well)
+        }
+    }
+}
+
+fn serve(args: RunArgs) -> anyhow::Result<Ended> {
+    log("info", if args.log_json { logs::Format::Json } else { logs::Format::Text })?;
+    // One thread for files, certificates and pages; the data plane brings its own.
+    let control = Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()?;
+    control.block_on(run::run(args))?;
+    Ok(Ended::Well)
+}
+
+async fn connecting(args: &super::args::ConnectArgs, out: &mut Out<io::Stdout>) -> anyhow::Result<Ended> {
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let asked = until_signal()?;
+    let work = async {
+        let identity = connect::identity(args, &tasks, &stop).await?;
+        connect::run(args, identity, out, stop.clone()).await
+    };
+    let ended = stopping(asked, &stop, work).await;
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    ended
+}
+
+#[cfg(feature = "demo")]
+fn demonstrate(args: &super::args::DemoArgs, out: &mut Out<io::Stdout>) -> anyhow::Result<Ended> {
+    use crate::demo::{self, Colours};
+    // Quiet, so that nothing stands between the lines of the table; who wants the log asks for it. The clients' own log
+    // (rmcp) says again what the table says.
+    log(if args.serve { "warn,rmcp=off" } else { "off" }, logs::Format::Text)?;
+    let colours = if io::stdout().is_terminal() { Colours::On } else { Colours::Off };
+    runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        let asked = until_signal()?;
+        stopping(asked, &stop, Box::pin(demo::run(args, out, colours, stop.clone()))).await
+    })
+}
+
+/// `RUST_LOG` where it is set.
+fn log(otherwise: &str, format: logs::Format) -> anyhow::Result<()> {
+    let filter = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    Ok(logs::init(filter.as_deref().unwrap_or(otherwise), format)?)
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build()
+}
+
+/// Resolves at SIGINT or SIGTERM, which from now on end nothing by themselves.
+fn until_signal() -> io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// `work`, told to stop when `asked`.
+async fn stopping<T>(asked: impl Future<Output = ()>, stop: &CancellationToken, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        done = &mut work => return done,
+        () = asked => stop.cancel(),
+    }
+    work.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_with_config_and_no_subcommand_are_run() {
+        let run = |args: &[&str]| implied_run(args.iter().map(OsString::from)).get(1).cloned().unwrap_or_default();
+        assert_eq!(run(&["agent-waypoint", "--config", "x"]), "run");
+        assert_eq!(run(&["agent-waypoint", "--dev", "--config=x"]), "run");
+        assert_eq!(run(&["agent-waypoint", "--help"]), "--help");
+        assert_eq!(run(&["agent-waypoint", "run", "--config", "x"]), "run");
+        assert_eq!(run(&["agent-waypoint"]), "");
+    }
+}

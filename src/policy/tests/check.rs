@@ -1,0 +1,204 @@
+use crate::document::agent_policy::{AgentPolicySpec, Protocol};
+use crate::document::authorization_policy::AuthorizationPolicySpec;
+use crate::document::{Meta, Severity};
+use crate::policy::fixture::{agent_spec, istio_spec, meta};
+use crate::policy::{RuleSet, check_agent_policy, check_authorization_policy, compile, on_compile_thread};
+
+fn one(meta: &Meta, spec: &AgentPolicySpec, what: &str) -> (Severity, String, String) {
+    let problems = check_agent_policy(meta, spec);
+    assert_eq!(problems.len(), 1, "{what}: {problems:?}");
+    let problem = problems.into_iter().next().unwrap();
+    (problem.severity, problem.field, problem.reason)
+}
+
+#[test]
+fn agent_policy_errors_have_their_place() {
+    let rows = [
+        ("allow: [{from: []}]", "spec.allow[0].from", "empty list"),
+        ("allow: [{to: []}]", "spec.allow[0].to", "empty list"),
+        ("allow: [{from: [{}]}]", "spec.allow[0].from[0]", "names nobody"),
+        ("allow: [{to: [{}]}]", "spec.allow[0].to[0]", "names nothing"),
+        ("allow: [{to: [{http: {}}]}]", "spec.allow[0].to[0].http", "names nothing"),
+        ("allow: [{}, {to: [{tools: [a], prompts: [b]}]}]", "spec.allow[1].to[0]", "tools and prompts are different"),
+        ("allow: [{to: [{tools: [a], methods: [b]}]}]", "spec.allow[0].to[0]", "tools and methods are different"),
+        ("deny: [{to: [{tools: [a, \"a*b\"]}]}]", "spec.deny[0].to[0].tools[1]", "one `*` may stand"),
+        ("deny: [{to: [{notTools: [\"\"]}]}]", "spec.deny[0].to[0].notTools[0]", "is empty"),
+        ("allow: [{from: [{namespaces: [\"a*b\"]}]}]", "spec.allow[0].from[0].namespaces[0]", "one `*` may stand"),
+        ("allow: [{from: [{namespaces: [\"a/b\"]}]}]", "spec.allow[0].from[0].namespaces[0]", "slash"),
+        (
+            "allow: [{from: [{principals: [\"spiffe://a/b\"]}]}]",
+            "spec.allow[0].from[0].principals[0]",
+            "without the scheme: `a/b`",
+        ),
+        (
+            "allow: [{from: [{serviceAccounts: [\"*\"]}]}]",
+            "spec.allow[0].from[0].serviceAccounts[0]",
+            "write `tools/*`",
+        ),
+        (
+            "allow: [{from: [{notServiceAccounts: [\"a/b/c\"]}]}]",
+            "spec.allow[0].from[0].notServiceAccounts[0]",
+            "namespace/name",
+        ),
+        (
+            "allow: [{from: [{ipBlocks: [\"10.0.0.0/33\"]}]}]",
+            "spec.allow[0].from[0].ipBlocks[0]",
+            "no IP address or CIDR",
+        ),
+        (
+            "deny: [{from: [{notIpBlocks: [\"::ffff:10.0.0.0/104\"]}]}]",
+            "spec.deny[0].from[0].notIpBlocks[0]",
+            "IPv4 block",
+        ),
+        ("allow: [{to: [{http: {paths: [\"/a/{*}\"]}}]}]", "spec.allow[0].to[0].http.paths[0]", "templates"),
+        ("allow: [{to: [{http: {notPaths: [\"/a?b\"]}}]}]", "spec.allow[0].to[0].http.notPaths[0]", "query"),
+        ("allow: [{when: \"mcp.tool.nmae == 'x'\"}]", "spec.allow[0].when", "1:1: unknown name `mcp.tool.nmae`"),
+        ("require: [{that: \"true && foo\"}]", "spec.require[0].that", "1:9: unknown name `foo`"),
+        ("require: [{that: \"\"}]", "spec.require[0].that", "is empty"),
+        ("allow: [{name: a}, {name: a}]", "spec.allow[1].name", "names two rules"),
+        ("deny: [{name: a}]\nallow: [{name: a}]", "spec.allow[0].name", "names two rules"),
+        ("allow: [{name: \"\"}]", "spec.allow[0].name", "1 to 253"),
+        ("protocol: MCP\nallow: [{to: [{operations: [x]}]}]", "spec.allow[0].to[0]", "protocol is MCP"),
+        ("protocol: MCP\nallow: [{to: [{notSkills: [x]}]}]", "spec.allow[0].to[0]", "protocol is MCP"),
+    ];
+    for (yaml, field, reason) in rows {
+        let (severity, got_field, got_reason) = one(&meta("p"), &agent_spec(yaml), yaml);
+        assert_eq!((severity, &*got_field), (Severity::Error, field), "{yaml}");
+        assert!(got_reason.contains(reason), "{yaml}: {got_reason}");
+    }
+}
+
+#[test]
+fn agent_policy_warnings() {
+    let rows = [
+        ("allow: [{when: 'false'}]", "spec.allow[0].when", "never matches"),
+        ("allow: [{to: [{tools: [a], notTools: [\"*\"]}]}]", "spec.allow[0].to[0].tools", "never match"),
+        ("allow: [{to: [{tools: [ab, \"abc*\"], notTools: [\"a*\"]}]}]", "spec.allow[0].to[0].tools", "never match"),
+        ("allow: [{from: [{namespaces: [a], notNamespaces: [a]}]}]", "spec.allow[0].from[0].namespaces", "never match"),
+        ("deny: [{when: \"mcp.tool.name == 'x'\"}]", "spec.deny[0]", "to: [{tools"),
+        ("require: [{that: \"mcp.prompt.arguments.a == 1\"}]", "spec.require[0]", "to: [{prompts"),
+        ("mode: Enforce", "spec", "no rules"),
+    ];
+    for (yaml, field, reason) in rows {
+        let (severity, got_field, got_reason) = one(&meta("p"), &agent_spec(yaml), yaml);
+        assert_eq!((severity, &*got_field), (Severity::Warning, field), "{yaml}");
+        assert!(got_reason.contains(reason), "{yaml}: {got_reason}");
+    }
+    for silent in [
+        "allow: [{}]",
+        "protocol: MCP",
+        "deny: [{when: \"has(mcp.tool.name) && mcp.tool.name == 'x'\"}]",
+        "deny: [{to: [{tools: [\"*\"]}], when: \"mcp.tool.name == 'x'\"}]",
+        "allow: [{when: \"mcp.tool.name == 'x'\"}]",
+    ] {
+        assert_eq!(check_agent_policy(&meta("p"), &agent_spec(silent)), vec![], "{silent}");
+    }
+}
+
+#[test]
+fn agent_policy_targets() {
+    let rows = [
+        ("[]", "spec.targetRefs", "is empty"),
+        ("[{kind: Service, name: \"\"}]", "spec.targetRefs[0].name", "is empty"),
+        ("[{kind: Service, name: a}, {kind: Namespace, name: other}]", "spec.targetRefs[1].name", "`tools`"),
+        ("[{kind: Service, name: a, group: apps}]", "spec.targetRefs[0].group", "must be ``"),
+        ("[{kind: Gateway, name: a, group: x}]", "spec.targetRefs[0].group", "gateway.networking.k8s.io"),
+        ("[{kind: Gateway, name: a, sectionName: b}]", "spec.targetRefs[0].sectionName", "names a port"),
+        ("[{kind: Service, name: a, sectionName: \"\"}]", "spec.targetRefs[0].sectionName", "is empty"),
+    ];
+    for (targets, field, reason) in rows {
+        let spec: AgentPolicySpec = serde_saphyr::from_str(&format!("targetRefs: {targets}\nallow: [{{}}]")).unwrap();
+        let (severity, got_field, got_reason) = one(&meta("p"), &spec, targets);
+        assert_eq!((severity, &*got_field), (Severity::Error, field), "{targets}");
+        assert!(got_reason.contains(reason), "{targets}: {got_reason}");
+    }
+    let spec = "targetRefs: [{kind: Namespace, name: tools}]\nprotocol: MCP\nallow: [{}]";
+    let (_, field, _) = one(&meta("p"), &serde_saphyr::from_str(spec).unwrap(), spec);
+    assert_eq!(field, "spec.targetRefs[0].kind");
+}
+
+#[test]
+fn shapes_that_do_not_load() {
+    for yaml in [
+        "allow: [{to: [{tools: []}]}]",
+        "allow: [{from: [{namespaces: []}]}]",
+        "allow: [{to: [{tool: [a]}]}]",
+        "allow: [{form: []}]",
+        "allow: [{to: [{http: {paths: []}}]}]",
+        "require: [{}]",
+        "mode: Enforced",
+        "protocol: mcp",
+    ] {
+        let text = format!("targetRefs: [{{kind: Service, name: a}}]\n{yaml}");
+        assert!(serde_saphyr::from_str::<AgentPolicySpec>(&text).is_err(), "{yaml}");
+    }
+    assert!(serde_saphyr::from_str::<AgentPolicySpec>("targetRefs: [{kind: Pod, name: a}]").is_err());
+}
+
+#[test]
+fn authorization_policy_errors_are_never_ignored() {
+    let rows = [
+        ("action: AUDIT", "spec.action"),
+        ("action: CUSTOM\nprovider: {name: x}", "spec.provider"),
+        ("rules: [{when: [{key: source.ip}]}]", "spec.rules[0].when"),
+        ("rules: [{from: [{source: {requestPrincipals: [a]}}]}]", "spec.rules[0].from[0].source.requestPrincipals"),
+        ("rules: [{from: [{source: {notIpBlocks: [a]}}]}]", "spec.rules[0].from[0].source.notIpBlocks"),
+        ("rules: [{from: [{source: {remoteIpBlocks: [a]}}]}]", "spec.rules[0].from[0].source.remoteIpBlocks"),
+        ("rules: [{from: [{source: {trustDomains: [a]}}]}]", "spec.rules[0].from[0].source.trustDomains"),
+        ("rules: [{from: [{source: {}}]}]", "spec.rules[0].from[0].source"),
+        ("rules: [{from: [{source: {namespaces: [\"a*b\"]}}]}]", "spec.rules[0].from[0].source.namespaces[0]"),
+        (
+            "rules: [{from: [{source: {serviceAccounts: [\"a/*\"]}}]}]",
+            "spec.rules[0].from[0].source.serviceAccounts[0]",
+        ),
+        ("rules: [{to: [{operation: {hosts: [a]}}]}]", "spec.rules[0].to[0].operation.hosts"),
+        ("rules: [{to: [{operation: {ports: [http]}}]}]", "spec.rules[0].to[0].operation.ports[0]"),
+        ("rules: [{to: [{operation: {notPorts: [\"0\"]}}]}]", "spec.rules[0].to[0].operation.notPorts[0]"),
+        ("rules: [{to: [{operation: {paths: [\"/{**}\"]}}]}]", "spec.rules[0].to[0].operation.paths[0]"),
+        ("rules: [{to: [{operation: {}}]}]", "spec.rules[0].to[0].operation"),
+        ("selector: {matchLabels: {a: b}}", "spec.selector"),
+    ];
+    for (yaml, field) in rows {
+        let problems = check_authorization_policy(&meta("p"), &istio_spec(yaml));
+        let errors: Vec<_> = problems.iter().filter(|problem| problem.severity == Severity::Error).collect();
+        assert!(errors.iter().any(|problem| problem.field == field), "{yaml}: {problems:?}");
+        let (meta, spec) = (meta("p"), istio_spec(yaml));
+        let set = RuleSet { istio: vec![(&meta, &spec)], ..RuleSet::default() };
+        assert!(compile(&set).is_err(), "{yaml}: its target is to be closed");
+    }
+    let dry = Meta { annotations: [("istio.io/dry-run".to_owned(), "true".to_owned())].into(), ..meta("p") };
+    assert!(
+        check_authorization_policy(&dry, &istio_spec("rules: []"))
+            .iter()
+            .any(|p| p.reason.contains("not enforced yet"))
+    );
+    assert_eq!(check_authorization_policy(&meta("p"), &istio_spec("rules: [{}]")), vec![]);
+}
+
+#[test]
+fn selector_policies_are_left_to_ztunnel() {
+    let spec: AuthorizationPolicySpec =
+        serde_saphyr::from_str("selector: {matchLabels: {a: b}}\nrules: [{when: [{key: source.ip}]}]").unwrap();
+    let problems = check_authorization_policy(&meta("p"), &spec);
+    assert!(
+        problems.iter().all(|problem| problem.severity == Severity::Warning) && problems.len() == 1,
+        "{problems:?}"
+    );
+    assert!(problems[0].reason.contains("enforced by ztunnel, not here"));
+}
+
+#[test]
+fn compile_names_the_document() {
+    let (meta, spec) = (meta("p"), agent_spec("allow: [{when: 'foo'}]"));
+    let set = RuleSet { declared: Some(Protocol::Mcp), agent: vec![(&meta, &spec)], istio: vec![] };
+    let problems = on_compile_thread(|| compile(&set)).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].reason.starts_with("AgentPolicy tools/p: 1:1: unknown name `foo`"), "{problems:?}");
+}
+
+#[test]
+fn many_sets_compile_on_one_thread_and_panics_go_on() {
+    let name = on_compile_thread(|| on_compile_thread(|| std::thread::current().name().map(str::to_owned)));
+    assert_eq!(name.as_deref(), Some("compile"));
+    assert!(std::panic::catch_unwind(|| on_compile_thread(|| panic!("as it should"))).is_err());
+}
