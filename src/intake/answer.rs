@@ -10,8 +10,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 
 use super::body::{Body, BodyFault};
-use crate::net::BoxedIo;
 use crate::call::HttpHead;
+use crate::net::BoxedIo;
 use crate::wire::http1::{HeadFault, Upgrade};
 
 /// The body of an answer. Each frame is sent on and flushed before the next is asked for; an error ends the stream so

@@ -25,8 +25,8 @@ use self::writer::Writer;
 use super::answer::{Answer, Handler, Request, ResponseBody};
 use super::body::Body;
 use super::fault::IntakeFault;
-use crate::net::BoxedIo;
 use crate::config::limits::{DISCARD_TIMEOUT, HALF_CLOSED_SILENCE, HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT};
+use crate::net::BoxedIo;
 use crate::wire::http1::{self, Framing, HeadFault, KeepAlive, RequestHead, RequestParser, Upgrade, fields};
 
 /// Serves requests from `io` until the caller ends the connection, one cannot be kept, or `drain` is cancelled and the

@@ -84,8 +84,9 @@ fn is_discovery(head: &HttpHead) -> bool {
         "/.well-known/oauth-authorization-server",
         "/.well-known/openid-configuration",
     ];
-    let of = |document: &&str| head.path.strip_prefix(*document).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    head.method == http::Method::GET && DOCUMENTS.iter().any(|document| of(&document))
+    let of =
+        |document: &str| head.path.strip_prefix(document).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    head.method == http::Method::GET && DOCUMENTS.iter().any(|document| of(document))
 }
 
 /// The method that calls what a list method lists.

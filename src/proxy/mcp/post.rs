@@ -40,7 +40,7 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
     };
     let mut exchange = match Exchange::open(calls, target, request.head, mcp) {
         Ok(exchange) => exchange,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let mut hold = exchange.shared.budget.hold(exchange.peer.id());
     let body = match read_body(request.body, &mut hold, &exchange.record).await {
