@@ -1,0 +1,2 @@
+//! Endpoints behind HBONE and behind TLS: only whoever is expected gets a byte.
+
