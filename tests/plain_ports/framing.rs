@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::io::AsyncWriteExt;
 
-use crate::http::{WEB, hello, until, web};
+use crate::http::{WEB, hello, istio, until, web};
 use crate::lab::{Lab, PATIENCE, Reply, service};
 use crate::server::Raw;
 
@@ -26,7 +26,8 @@ async fn a_length_that_was_said_is_passed_on_both_ways() {
 async fn a_chunked_body_stays_chunked() {
     let upstream = Raw::answering(&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"]).await;
     let lab = Lab::start(&web(upstream.addr, "")).await;
-    let request = b"POST /up HTTP/1.1\r\nHost: w\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\nbody\r\n0\r\nX-T: v\r\n\r\n";
+    let request =
+        b"POST /up HTTP/1.1\r\nHost: w\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\nbody\r\n0\r\nX-T: v\r\n\r\n";
     let reply = lab.raw("agents/reader", WEB, request).await;
     assert_eq!(reply.status, 200);
     assert!(reply.body.contains("hi"), "{reply:?}");
@@ -67,11 +68,9 @@ async fn grpc() -> Raw {
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_passes_with_its_trailers_and_trailers_only() {
     let upstream = grpc().await;
-    let documents = [
-        service("calls", "127.0.9.3", upstream.addr, "grpc"),
-        service("any", "127.0.9.4", upstream.addr, ""),
-    ]
-    .join("---\n");
+    let documents =
+        [service("calls", "127.0.9.3", upstream.addr, "grpc"), service("any", "127.0.9.4", upstream.addr, "")]
+            .join("---\n");
     let lab = Lab::start(&documents).await;
     for authority in ["127.0.9.3:80", "127.0.9.4:80"] {
         let stream = lab.tunnel("agents/reader", authority).await.unwrap();
@@ -199,4 +198,36 @@ async fn a_request_that_breaks_off_is_shown_as_broken_to_the_server() {
     let reply = Reply::read(&mut stream).await;
     assert_eq!(reply.status, 400, "{reply:?}");
     assert!(!upstream.seen().contains("\r\n0\r\n"), "{}", upstream.seen());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_ends_when_it_is_no_longer_permitted() {
+    let upstream = Raw::start(|mut accepted| async move { while accepted.read().await.is_some() {} }).await;
+    let lab = Lab::start(&web(upstream.addr, "")).await;
+    let mut stream = lab.tunnel("agents/reader", WEB).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: w\r\nContent-Length: 1000\r\n\r\nhalf").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    std::fs::write(lab.documents(), web(upstream.addr, &istio("DENY", "[{}]"))).unwrap();
+    let reply = Reply::read(&mut stream).await;
+    assert_eq!(reply.status, 403, "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_answer_that_drips_ends_when_it_is_no_longer_permitted() {
+    let upstream = Raw::start(|mut accepted| async move {
+        if accepted.head().await.is_some() {
+            accepted.io.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n").await.unwrap();
+            while accepted.io.write_all(b".").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    })
+    .await;
+    let lab = Lab::start(&web(upstream.addr, "")).await;
+    let mut stream = lab.tunnel("agents/reader", WEB).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: w\r\n\r\n").await.unwrap();
+    until(&mut stream, b"\r\n\r\n...").await;
+    std::fs::write(lab.documents(), web(upstream.addr, &istio("DENY", "[{}]"))).unwrap();
+    let rest = until(&mut stream, b"never").await;
+    assert!(rest.len() < 60, "{rest}");
 }

@@ -16,7 +16,7 @@ pub(crate) async fn hello() -> Upstream {
     Upstream::start(|_, _| with("", "hello")).await
 }
 
-fn istio(action: &str, rules: &str) -> String {
+pub(crate) fn istio(action: &str, rules: &str) -> String {
     format!(
         "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: {}, namespace: tools}}\nspec:\n  targetRefs: [{{kind: Service, group: '', name: web}}]\n  action: {action}\n  rules: {rules}\n",
         action.to_lowercase()

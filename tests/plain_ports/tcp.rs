@@ -90,7 +90,8 @@ async fn refusals_of_tcp_are_statuses_of_the_connect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_undeclared_port_is_no_way_round_http_rules() {
     let upstream = Raw::answering(&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno"]).await;
-    let documents = service("any", "127.0.9.6", upstream.addr, "") + &deny("any", "[{to: [{operation: {paths: ['/admin']}}]}]");
+    let documents =
+        service("any", "127.0.9.6", upstream.addr, "") + &deny("any", "[{to: [{operation: {paths: ['/admin']}}]}]");
     let lab = Lab::start(&documents).await;
     // What is no HTTP to us may be HTTP to a lenient server: late, in small letters, or after an empty line.
     for (first, second) in [
@@ -141,7 +142,8 @@ async fn a_tcp_stream_ends_when_it_is_no_longer_permitted() {
     let lab = Lab::start(&documents).await;
     let mut stream = lab.tunnel("agents/reader", DATABASE).await.unwrap();
     assert_eq!(until(&mut stream, b"welcome").await, "welcome");
-    std::fs::write(lab.documents(), documents + &deny("database", "[{from: [{source: {namespaces: [agents]}}]}]")).unwrap();
+    std::fs::write(lab.documents(), documents + &deny("database", "[{from: [{source: {namespaces: [agents]}}]}]"))
+        .unwrap();
     let mut rest = Vec::new();
     let _reset = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("ended");
     assert!(rest.is_empty());
