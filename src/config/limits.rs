@@ -43,6 +43,8 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(50);
 pub const MAX_HEAD: usize = 64 << 10;
 /// Fields in one head.
 pub const MAX_FIELDS: usize = 100;
+/// Interim answers (1xx) of a server before its answer to one request; beyond, its connection ends.
+pub const MAX_INTERIM: usize = 64;
 /// Path, or query, of one request, bytes (414 beyond).
 pub const MAX_TARGET: usize = 16 << 10;
 /// Framing bytes (chunk extensions and trailers) of one chunked body beyond its data, bytes.
@@ -169,6 +171,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("drain_deadline", DRAIN_DEADLINE.as_secs(), "seconds"),
     ("max_head", MAX_HEAD as u64, "bytes"),
     ("max_fields", MAX_FIELDS as u64, "fields"),
+    ("max_interim", MAX_INTERIM as u64, "answers"),
     ("max_target", MAX_TARGET as u64, "bytes"),
     ("max_chunk_overhead", MAX_CHUNK_OVERHEAD as u64, "bytes"),
     ("read_chunk", READ_CHUNK as u64, "bytes"),
