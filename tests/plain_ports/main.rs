@@ -8,6 +8,7 @@
 mod lab;
 
 mod framing;
+mod hostile;
 mod http;
 mod server;
 mod tcp;
