@@ -25,21 +25,14 @@ fn program(state: &Path) -> Command {
     command
 }
 
-fn run(state: &Path, args: &[&str]) -> Output {
+/// Runs to its end; one that starts after all is ended.
+async fn run(state: &Path, args: &[&str]) -> Output {
     let mut command = program(state);
     command.arg("run").args(args).args(["--stats-addr", "127.0.0.1:0", "--ready-addr", "127.0.0.1:0"]);
     command.args(["--admin-addr", "127.0.0.1:0"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let id = child.id().to_string();
-    let watch = std::thread::spawn(move || child.wait_with_output().unwrap());
-    let begun = Instant::now();
-    while !watch.is_finished() {
-        if begun.elapsed() > PATIENCE {
-            Command::new("kill").args(["-KILL", &id]).status().unwrap();
-        }
-        std::thread::yield_now();
-    }
-    watch.join().unwrap()
+    let mut command = tokio::process::Command::from(command);
+    let output = command.kill_on_drop(true).output();
+    tokio::time::timeout(PATIENCE, output).await.unwrap_or_else(|_| panic!("{args:?}: still running")).unwrap()
 }
 
 struct Pki {
@@ -78,8 +71,8 @@ impl Pki {
     }
 }
 
-#[test]
-fn what_the_command_line_names_wrongly_ends_the_start_with_one_line_and_code_1() {
+#[tokio::test]
+async fn what_the_command_line_names_wrongly_ends_the_start_with_one_line_and_code_1() {
     let state = tempfile::tempdir().unwrap();
     let pki = Pki::new();
     pki.issue("good", Some(SPIFFE), 3_600);
@@ -119,7 +112,7 @@ fn what_the_command_line_names_wrongly_ends_the_start_with_one_line_and_code_1()
     ];
     for (args, word) in rows {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let output = run(state.path(), &args);
+        let output = run(state.path(), &args).await;
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{args:?}: {told}");
         let lines: Vec<&str> = told.lines().collect();
