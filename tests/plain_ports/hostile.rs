@@ -183,11 +183,8 @@ async fn empty_and_tiny_data_for_a_stalled_server_pile_up_nowhere() {
     })
     .await;
     let upstream = hello().await;
-    let documents = [
-        web(upstream.addr, ""),
-        crate::lab::service("stalled", "127.0.9.5", stalled.addr, "tcp"),
-    ]
-    .join("---\n");
+    let documents =
+        [web(upstream.addr, ""), crate::lab::service("stalled", "127.0.9.5", stalled.addr, "tcp")].join("---\n");
     let lab = Lab::start(&documents).await;
     victim(&lab).await;
     let before = resident();
@@ -217,8 +214,7 @@ async fn a_hundred_answers_that_nobody_reads_hold_little() {
     })
     .await;
     let upstream = hello().await;
-    let documents =
-        [web(upstream.addr, ""), crate::lab::service("big", "127.0.9.5", big.addr, "http")].join("---\n");
+    let documents = [web(upstream.addr, ""), crate::lab::service("big", "127.0.9.5", big.addr, "http")].join("---\n");
     let lab = Lab::start(&documents).await;
     victim(&lab).await;
     let before = resident();
