@@ -7,6 +7,7 @@
 #[path = "../lab/lab.rs"]
 mod lab;
 
+mod desync;
 mod framing;
 mod hostile;
 mod http;
