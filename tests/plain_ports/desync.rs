@@ -1,5 +1,7 @@
 //! What one caller or a careless server leaves behind on a connection to a server never reaches another caller.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -127,7 +129,7 @@ async fn a_post_without_a_body_says_so() {
     assert!(seen.contains("content-length: 0\r\n"), "{seen}");
     lab.raw("agents/reader", WEB, GET).await;
     let seen = upstream.seen().to_ascii_lowercase();
-    assert!(!seen[seen.find("get /next").unwrap()..].contains("content-length"), "{seen}");
+    assert!(!seen.split_once("get /next").unwrap().1.contains("content-length"), "{seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,4 +146,31 @@ async fn a_closed_connection_costs_a_caller_nothing() {
         let reply = lab.raw("agents/reader", WEB, GET).await;
         assert_eq!((reply.status, reply.body.as_str()), (200, "ok"), "{reply:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_said_all_and_then_left_is_not_waited_for() {
+    let left = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&left);
+    let upstream = Raw::start(move |mut accepted| {
+        let left = Arc::clone(&count);
+        async move {
+            while accepted.read().await.is_some() {}
+            left.fetch_add(1, Ordering::SeqCst);
+        }
+    })
+    .await;
+    let lab = Lab::start(&web(upstream.addr, "")).await;
+    let mut stream = lab.tunnel("agents/reader", WEB).await.unwrap();
+    stream.write_all(GET).await.unwrap();
+    stream.shutdown().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((upstream.connections(), left.load(Ordering::SeqCst)), (1, 0), "only half has been closed");
+    drop(stream);
+    let leaving = async {
+        while left.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), leaving).await.expect("the server is told");
 }

@@ -170,7 +170,7 @@ async fn head_204_and_304_have_no_body_and_the_next_answer_is_the_next() {
     let pipelined = "HEAD /1 HTTP/1.1\r\nHost: w\r\n\r\nGET /2 HTTP/1.1\r\nHost: w\r\n\r\nGET /3 HTTP/1.1\r\nHost: w\r\n\r\nGET /4 HTTP/1.1\r\nHost: w\r\n\r\n";
     stream.write_all(pipelined.as_bytes()).await.unwrap();
     let all = until(&mut stream, b"last").await;
-    let statuses: Vec<&str> = all.split("HTTP/1.1 ").skip(1).map(|part| &part[..3]).collect();
+    let statuses: Vec<&str> = all.split("HTTP/1.1 ").skip(1).filter_map(|part| part.get(..3)).collect();
     assert_eq!(statuses, ["200", "204", "304", "200"], "{all}");
     assert!(all.to_ascii_lowercase().contains("content-length: 100"), "HEAD says what GET would: {all}");
 }
