@@ -193,11 +193,11 @@ mod tests {
         struct Reset;
         impl AsyncRead for Reset {
             fn poll_read(
-                self: std::pin::Pin<&mut Self>,
+                self: Pin<&mut Self>,
                 _: &mut std::task::Context<'_>,
                 _: &mut tokio::io::ReadBuf<'_>,
-            ) -> std::task::Poll<io::Result<()>> {
-                std::task::Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            ) -> Poll<io::Result<()>> {
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
             }
         }
         tokio::io::join(Reset, tokio::io::sink())
