@@ -133,13 +133,13 @@ pub struct ConnectArgs {
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Documents: files or directories. May be repeated
-    #[arg(short = 'f', long = "file", value_name = "FILE_OR_DIR", required = true)]
+    #[arg(short = 'f', long = "file", value_name = "FILE_OR_DIR", required = true, env = "AGENT_WAYPOINT_FILE", value_delimiter = ',')]
     pub files: Vec<PathBuf>,
     /// Our trust domain
     #[arg(long, value_name = "TD", env = "AGENT_WAYPOINT_TRUST_DOMAIN", default_value = "cluster.local")]
     pub trust_domain: TrustDomain,
     /// One JSON object per line
-    #[arg(long)]
+    #[arg(long, env = "AGENT_WAYPOINT_JSON")]
     pub json: bool,
 }
 
@@ -147,43 +147,43 @@ pub struct CheckArgs {
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// Documents: files or directories. May be repeated
-    #[arg(short = 'f', long = "file", value_name = "FILE_OR_DIR", required = true)]
+    #[arg(short = 'f', long = "file", value_name = "FILE_OR_DIR", required = true, env = "AGENT_WAYPOINT_FILE", value_delimiter = ',')]
     pub files: Vec<PathBuf>,
     /// Who calls: NAMESPACE/SERVICEACCOUNT, or a whole SPIFFE ID
-    #[arg(long, value_name = "NS/SA")]
+    #[arg(long, value_name = "NS/SA", env = "AGENT_WAYPOINT_FROM")]
     pub from: String,
     /// The caller's address, for ipBlocks
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:40000")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:40000", env = "AGENT_WAYPOINT_FROM_ADDR")]
     pub from_addr: SocketAddr,
     /// What is called
-    #[arg(long, value_name = "NS/SERVICE:PORT", value_parser = parse_service)]
+    #[arg(long, value_name = "NS/SERVICE:PORT", value_parser = parse_service, env = "AGENT_WAYPOINT_TO")]
     pub to: ServicePort,
     /// A tool call
-    #[arg(long, value_name = "TOOL", conflicts_with_all = ["call", "method"])]
+    #[arg(long, value_name = "TOOL", conflicts_with_all = ["call", "method"], env = "AGENT_WAYPOINT_TOOL")]
     pub tool: Option<String>,
     /// One argument of the tool, K=V; V is JSON if it parses, else a string. May be repeated
-    #[arg(long = "arg", value_name = "K=V", requires = "tool")]
+    #[arg(long = "arg", value_name = "K=V", requires = "tool", env = "AGENT_WAYPOINT_ARG")]
     pub args: Vec<String>,
     /// Another MCP method by name, or an HTTP method for a plain port (with --path)
-    #[arg(long, value_name = "METHOD", conflicts_with = "call")]
+    #[arg(long, value_name = "METHOD", conflicts_with = "call", env = "AGENT_WAYPOINT_METHOD")]
     pub method: Option<String>,
     /// A file with the JSON-RPC message, as a client would send it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_CALL")]
     pub call: Option<PathBuf>,
     /// Path of the HTTP request
-    #[arg(long, value_name = "PATH", default_value = "/mcp")]
+    #[arg(long, value_name = "PATH", default_value = "/mcp", env = "AGENT_WAYPOINT_PATH")]
     pub path: String,
     /// Header of the HTTP request, NAME=VALUE. May be repeated
-    #[arg(long = "header", value_name = "NAME=VALUE")]
+    #[arg(long = "header", value_name = "NAME=VALUE", env = "AGENT_WAYPOINT_HEADER")]
     pub headers: Vec<String>,
     /// A file with the caller's token (its claims are taken as verified) or its claims as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_JWT")]
     pub jwt: Option<PathBuf>,
     /// Our trust domain
     #[arg(long, value_name = "TD", env = "AGENT_WAYPOINT_TRUST_DOMAIN", default_value = "cluster.local")]
     pub trust_domain: TrustDomain,
     /// JSON instead of text
-    #[arg(long)]
+    #[arg(long, env = "AGENT_WAYPOINT_JSON")]
     pub json: bool,
 }
 
@@ -192,10 +192,10 @@ pub struct ExplainArgs {
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Keep everything running afterwards and print commands to try by hand
-    #[arg(long)]
+    #[arg(long, env = "AGENT_WAYPOINT_SERVE")]
     pub serve: bool,
     /// One JSON object per line
-    #[arg(long)]
+    #[arg(long, env = "AGENT_WAYPOINT_JSON")]
     pub json: bool,
 }
 
