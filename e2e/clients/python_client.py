@@ -6,6 +6,7 @@ session, and prints one JSON line with the outcome. What went wrong is an outcom
 
 import asyncio
 import json
+import os
 import sys
 from contextlib import AsyncExitStack
 from typing import Any
@@ -70,9 +71,13 @@ async def main() -> None:
             outcome = {"outcome": "broken", "message": f"no answer in {TIMEOUT} s"}
         except Exception as error:
             outcome = failure(error)
+        except asyncio.CancelledError:
+            # 1.x answers a status it does not expect by cancelling whoever holds the session: it is lost.
+            outcome = {"outcome": "broken", "message": "the session was cancelled"}
         print(json.dumps({"step": order["step"], **outcome}), flush=True)
         if order["do"] == "close":
             return
+    os._exit(0)  # of a broken session nothing can be closed in order
 
 
 asyncio.run(main())

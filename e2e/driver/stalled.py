@@ -22,6 +22,7 @@ KINDS = {"download": (200, "tcp"), "upload": (150, "tcp"), "events": (150, None)
 PER_TUNNEL_KIB = 256
 # What an allocator may still do while nothing moves.
 FLAT_KIB = 8 * 1024
+FILL_SECONDS = 90
 WATCH_SECONDS = 20
 FOREVER = asyncio.Event()
 EVENT = b"event: message\ndata: " + (
@@ -35,6 +36,7 @@ class FastServers:
     def __init__(self) -> None:
         self.addresses: dict[str, tuple[str, int]] = {}
         self.connections = dict.fromkeys(KINDS, 0)
+        self.written = 0
         self._held: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         started = threading.Event()
@@ -45,7 +47,9 @@ class FastServers:
 
     def _run(self, started: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
-        handlers: dict[str, Callable[..., object]] = {"download": _pour, "upload": _ignore, "events": _events}
+        handlers: dict[str, Callable[..., object]] = {
+            "download": self._pour, "upload": _ignore, "events": self._events
+        }
         servers = []
         for kind, handler in handlers.items():
 
@@ -74,28 +78,28 @@ class FastServers:
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.close()
 
+    async def _pour(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._endless(writer, b"x" * 65536)
+
+    async def _events(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\r\n")
+        await self._endless(writer, EVENT * 32)
+
+    async def _endless(self, writer: asyncio.StreamWriter, piece: bytes) -> None:
+        while True:
+            writer.write(piece)
+            await writer.drain()
+            self.written += len(piece)
+
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 
 
-async def _pour(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while True:
-        writer.write(b"x" * 65536)
-        await writer.drain()
-
-
 async def _ignore(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.transport.pause_reading()  # type: ignore[attr-defined]  # a reader that stopped
     await FOREVER.wait()
-
-
-async def _events(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\r\n")
-    while True:
-        writer.write(EVENT * 32)
-        await writer.drain()
 
 
 def open_tunnels(addresses: dict[str, tuple[str, int]]) -> list[socket.socket]:
@@ -147,7 +151,6 @@ def run(report: Report, bin_dir: Path, directory: Path) -> None:
                 clients = {kind: mesh.connect_process("agents/researcher", kind) for kind in KINDS}
                 idle = resident_kib(mesh.waypoint)
                 ends = open_tunnels({kind: address for kind, (address, _) in clients.items()})
-                stuff(ends, seconds=5)
                 _measure(report, mesh.waypoint, idle, ends, {k: p for k, (_, p) in clients.items()})
                 report.check("stalled: tunnels reached the servers", _reached(servers))
                 report.check("stalled: tunnels stand", _standing(ends))
@@ -186,14 +189,22 @@ def _measure(
     ends: list[socket.socket],
     clients: dict[str, subprocess.Popen[bytes]],
 ) -> None:
-    full = resident_kib(waypoint)
-    highest = full
+    # Filling ends when every buffer on the way is full, the kernel's included; then nothing may grow any more.
+    filled = [resident_kib(waypoint)]
+    deadline = time.monotonic() + FILL_SECONDS
+    while len(filled) < 6 or filled[-1] - filled[-6] > 1024:
+        if time.monotonic() > deadline:
+            report.check("stalled: settles", f"still growing after {FILL_SECONDS} s: {filled[-6:]} KiB")
+            return
+        stuff(ends, seconds=1)
+        filled.append(resident_kib(waypoint))
+    full = highest = filled[-1]
     deadline = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:
         stuff(ends, seconds=1)
         highest = max(highest, resident_kib(waypoint))
     tunnels = len(ends)
-    report.line(f"{tunnels} tunnels: idle {idle} KiB, stalled {full} KiB, highest in {WATCH_SECONDS} s {highest} KiB")
+    report.line(f"{tunnels} tunnels: idle {idle} KiB, stalled {full} KiB after {len(filled)} s, highest in {WATCH_SECONDS} s {highest} KiB")
     report.line(f"connect processes: { {kind: resident_kib(process) for kind, process in clients.items()} } KiB")
     growth = full - idle
     bound = tunnels * PER_TUNNEL_KIB

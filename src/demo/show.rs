@@ -129,7 +129,12 @@ impl<'a> Show<'a> {
     }
 
     /// A session that must not open; the first message is answered with `status`.
-    pub(super) async fn no_session(&mut self, who: Stranger<'_>, status: u16, decision: Decision) -> anyhow::Result<()> {
+    pub(super) async fn no_session(
+        &mut self,
+        who: Stranger<'_>,
+        status: u16,
+        decision: Decision,
+    ) -> anyhow::Result<()> {
         let before = self.before().await;
         let door = self.lab.door(who.namespace, who.account).await?;
         let opened = Session::open(door, who.token).await;

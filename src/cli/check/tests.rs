@@ -58,7 +58,8 @@ fn an_error_is_told_with_file_line_document_and_field() {
     let policy = POLICY.replace("PLACEHOLDER", "jwt.sub === 'x'");
     let (ended, text, dir) = checked(&[("a.yaml", SERVICE), ("b.yaml", &policy)], false);
     assert_eq!(ended, Ended::Badly);
-    let place = format!("{}:13: error: AgentPolicy tools/notes: spec.allow[0].when: ", dir.path().join("b.yaml").display());
+    let place =
+        format!("{}:13: error: AgentPolicy tools/notes: spec.allow[0].when: ", dir.path().join("b.yaml").display());
     assert!(text.starts_with(&place), "{text}");
     assert!(text.contains("closed: "), "{text}");
 }

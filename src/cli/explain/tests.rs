@@ -40,8 +40,7 @@ fn asked(args: &[&str]) -> anyhow::Result<(Ended, String)> {
     let call = dir.path().join("call.json");
     let message = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_note"}}"#;
     std::fs::write(&call, message).unwrap();
-    let mut line: Vec<String> =
-        ["agent-waypoint", "explain", "-f"].iter().map(|word| (*word).to_owned()).collect();
+    let mut line: Vec<String> = ["agent-waypoint", "explain", "-f"].iter().map(|word| (*word).to_owned()).collect();
     line.push(documents.display().to_string());
     let replaced = args.iter().map(|arg| match *arg {
         "ALICE" => jwt.display().to_string(),
