@@ -3,6 +3,14 @@
 //! The tables between `<!-- NAME -->` and `<!-- /NAME -->` are written by this file: `UPDATE_REFERENCE=1 cargo test
 //! --test reference` puts them there.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test ends by failing"
+)]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
