@@ -31,6 +31,9 @@ use crate::telemetry::{AccessLog, Keyed, Metrics, Telemetry, Tracing};
 use crate::upstream::Upstreams;
 use crate::upstream::dns::{Dns, Forbids, Hickory};
 
+/// Pages by path.
+type Pages = Arc<dyn Fn(&str) -> admin::Page + Send + Sync>;
+
 /// Time for queued log lines and spans to leave at the end.
 const FLUSH: Duration = Duration::from_secs(2);
 /// Time for upstream connections to close at the end.
@@ -103,7 +106,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartFault> {
     let server = hbone::Server::new(identity.clone())
         .observed_by(Arc::new(observe::Counting::new(telemetry.clone())))
         .drain_deadline(settings.drain);
-    let refresh = observe::Refresh { telemetry: telemetry.clone(), proxy: proxy.clone(), identity, documents, published };
+    let refresh =
+        observe::Refresh { telemetry: telemetry.clone(), proxy: proxy.clone(), identity, documents, published };
     let serving = data.spawn({
         let drain = drain.clone();
         server.serve(
@@ -117,7 +121,17 @@ pub async fn start(settings: Settings) -> Result<Running, StartFault> {
     });
     pages(&tasks, &stop, &readiness, refresh, (listeners.stats, listeners.ready, listeners.admin));
     readiness.met(Condition::Serving);
-    Ok(Running { addresses, stop, drain, serving, tasks, _data: DataRuntime(Some(data)), telemetry, upstreams, readiness })
+    Ok(Running {
+        addresses,
+        stop,
+        drain,
+        serving,
+        tasks,
+        _data: DataRuntime(Some(data)),
+        telemetry,
+        upstreams,
+        readiness,
+    })
 }
 
 impl Running {
@@ -208,10 +222,7 @@ fn pages(
     let telemetry = refresh.telemetry.clone();
     let stats_pages = Arc::new(admin::stats(telemetry, move || refresh.gauges()));
     let ready_pages = Arc::new(admin::ready(readiness.clone()));
-    let others: Vec<Arc<dyn Fn(&str) -> admin::Page + Send + Sync>> = vec![
-        Arc::clone(&stats_pages) as Arc<dyn Fn(&str) -> admin::Page + Send + Sync>,
-        Arc::clone(&ready_pages) as Arc<dyn Fn(&str) -> admin::Page + Send + Sync>,
-    ];
+    let others: Vec<Pages> = vec![Arc::clone(&stats_pages) as Pages, Arc::clone(&ready_pages) as Pages];
     tasks.spawn(admin::serve(stats, admin::Hosts::Any, move |path: &str| stats_pages(path), stop.clone()));
     tasks.spawn(admin::serve(ready, admin::Hosts::Any, move |path: &str| ready_pages(path), stop.clone()));
     tasks.spawn(admin::serve(admin, admin::Hosts::Addresses, admin::admin(sources, others), stop.clone()));

@@ -20,54 +20,88 @@ use std::io::Write;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::Ended;
-use crate::cli::args::DemoArgs;
 use lab::Lab;
 use show::Show;
 use table::Style;
 
-/// Runs the demo. `colours` is for terminals; `stop` ends it early, and ends `--serve`.
+/// What the lines look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A table without colours.
+    Table,
+    /// A table for a terminal.
+    Coloured,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What to do once all lines are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afterwards {
+    /// End.
+    End,
+    /// Keep everything running until told to stop, and say what to try by hand.
+    Serve,
+}
+
+/// How it came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Outcome {
+    /// Lines that came out as they should.
+    pub good: usize,
+    /// All lines.
+    pub lines: usize,
+}
+
+impl Outcome {
+    /// Whether there were lines and each came out as it should.
+    pub fn is_good(self) -> bool {
+        self.lines > 0 && self.good == self.lines
+    }
+}
+
+/// Runs the demo; `stop` ends it early, and ends serving.
 ///
 /// # Errors
 /// Something could not even be started, or `out` cannot be written to.
 pub async fn run(
-    args: &DemoArgs,
+    form: Form,
+    afterwards: Afterwards,
     out: &mut (dyn Write + Send),
-    colours: Colours,
     stop: CancellationToken,
-) -> anyhow::Result<Ended> {
-    let style = match (args.json, colours) {
-        (true, _) => Style::Json,
-        (false, Colours::On) => Style::Coloured,
-        (false, Colours::Off) => Style::Plain,
+) -> anyhow::Result<Outcome> {
+    let style = match form {
+        Form::Table => Style::Plain,
+        Form::Coloured => Style::Coloured,
+        Form::Json => Style::Json,
     };
     let lab = Lab::start().await?;
-    let ended = tokio::select! {
-        () = stop.cancelled() => Ok(Ended::Badly),
-        ended = Box::pin(play(&lab, args, out, style)) => ended,
+    let outcome = tokio::select! {
+        () = stop.cancelled() => Ok(Outcome { good: 0, lines: 0 }),
+        outcome = Box::pin(play(&lab, afterwards, out, style)) => outcome,
     };
-    if args.serve && ended.is_ok() && !stop.is_cancelled() {
+    if afterwards == Afterwards::Serve && outcome.is_ok() {
         stop.cancelled().await;
     }
     lab.stop().await;
-    ended
+    outcome
 }
 
-/// Whether the output takes colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Colours {
-    /// A terminal.
-    On,
-    /// A file or a pipe.
-    Off,
-}
-
-async fn play(lab: &Lab, args: &DemoArgs, out: &mut (dyn Write + Send), style: Style) -> anyhow::Result<Ended> {
+async fn play(
+    lab: &Lab,
+    afterwards: Afterwards,
+    out: &mut (dyn Write + Send),
+    style: Style,
+) -> anyhow::Result<Outcome> {
     let mut show = Show::begin(lab, out, style)?;
     scenes::play(&mut show).await?;
-    let ended = show.end()?;
-    if args.serve {
+    let outcome = show.end()?;
+    if afterwards == Afterwards::Serve {
         serve::explain(lab, out)?;
     }
-    Ok(ended)
+    Ok(outcome)
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,11 +20,11 @@ mod reading;
 mod target_refs;
 mod tree;
 
+pub(crate) use closure::SERVICE_NAME;
 pub use closure::{ClosedRef, Closes, Closure};
 pub use documents::{Documents, Input, Source, load};
 pub use problem::{FieldProblem, Meta, Place, Problem, Severity};
 pub use reading::{Document, Origin, Reading, read};
-pub(crate) use closure::SERVICE_NAME;
 
 #[cfg(test)]
 mod tests;

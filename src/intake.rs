@@ -11,13 +11,14 @@ mod http1;
 mod rewind;
 mod sniff;
 
-pub use answer::{Answer, BoxedIo, Duplex, Handler, Request, ResponseBody, no_body, text_body};
+pub use crate::net::BoxedIo;
+pub use crate::wire::http1::{HeadFault, Upgrade};
+pub use answer::{Answer, Handler, Request, ResponseBody, no_body, text_body};
 pub use body::{Body, BodyFault};
 pub use fault::IntakeFault;
 pub use h2c::serve_h2c;
 pub use http1::serve_http1;
 pub use rewind::Rewind;
-pub use crate::wire::http1::{HeadFault, Upgrade};
 pub use sniff::{Sniffed, Spoken, sniff, sniff_within};
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ pub mod upstream;
 pub mod control;
 pub mod proxy;
 pub mod admin;
+pub mod client;
 pub mod app;
-pub mod cli;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod cli;

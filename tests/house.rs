@@ -23,10 +23,10 @@ const ORDER: &[&str] = &[
     "control",
     "proxy",
     "admin",
+    "client",
     "app",
-    "cli",
     "demo",
-    "program",
+    "cli",
 ];
 /// Lines of one file, tests not counted.
 const MAX_LINES: usize = 400;

@@ -1,6 +1,8 @@
 //! MCP through a whole waypoint on loopback: what is allowed arrives exactly as decided on; of what is refused the
 //! upstream sees not one byte.
 
+#![cfg(test)]
+
 #[path = "lab/lab.rs"]
 mod lab;
 
@@ -8,7 +10,8 @@ use lab::{Lab, Upstream, events, json, notes, post, with};
 use serde_json::{Value, json as value};
 
 const NOTES: &str = "127.0.9.1:80";
-const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"get_note","arguments":{"id":1}}}"#;
+const CALL: &str =
+    r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"get_note","arguments":{"id":1}}}"#;
 
 /// A server that answers every call with a text and lists four tools.
 async fn server() -> Upstream {
@@ -30,7 +33,9 @@ async fn server() -> Upstream {
 }
 
 fn call(tool: &str, arguments: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":"a-1","method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#)
+    format!(
+        r#"{{"jsonrpc":"2.0","id":"a-1","method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

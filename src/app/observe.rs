@@ -10,8 +10,8 @@ use crate::hbone::{Closed, Observer, Shed};
 use crate::id::Peer;
 use crate::mesh::Published;
 use crate::proxy::Proxy;
-use crate::telemetry::metrics::{Direction, DocumentCounts};
 use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::{Direction, DocumentCounts};
 use crate::tls::{HandshakeFault, Identity};
 
 /// Counts what happens on the HBONE side.

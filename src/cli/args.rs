@@ -63,7 +63,13 @@ pub struct IdentityArgs {
     #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_IDENTITY_KEY", requires = "identity_cert")]
     pub identity_key: Option<PathBuf>,
     /// Roots of a trust domain, PEM; without TD= those of --trust-domain. May be repeated
-    #[arg(long, value_name = "[TD=]FILE", env = "AGENT_WAYPOINT_TRUST_BUNDLE", value_delimiter = ',', requires = "identity_cert")]
+    #[arg(
+        long,
+        value_name = "[TD=]FILE",
+        env = "AGENT_WAYPOINT_TRUST_BUNDLE",
+        value_delimiter = ',',
+        requires = "identity_cert"
+    )]
     pub trust_bundle: Vec<String>,
     /// SPIFFE Workload API, unix:///path/to/socket
     #[arg(long, value_name = "URI", env = "AGENT_WAYPOINT_SPIFFE_ENDPOINT", conflicts_with = "identity_cert")]
@@ -78,7 +84,14 @@ pub struct IdentityArgs {
 #[command(group = clap::ArgGroup::new("identity").args(["dev", "identity_cert", "spiffe_endpoint"]).required(true))]
 pub struct RunArgs {
     /// Documents: files or directories, watched. May be repeated
-    #[arg(short = 'f', long = "file", value_name = "FILE_OR_DIR", env = "AGENT_WAYPOINT_FILE", value_delimiter = ',', required = true)]
+    #[arg(
+        short = 'f',
+        long = "file",
+        value_name = "FILE_OR_DIR",
+        env = "AGENT_WAYPOINT_FILE",
+        value_delimiter = ',',
+        required = true
+    )]
     pub files: Vec<PathBuf>,
     /// Own identity.
     #[command(flatten)]
@@ -90,10 +103,20 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_HBONE_ADDR", help = "HBONE in [default: 127.0.0.1:15008]")]
     pub hbone_addr: Option<SocketAddr>,
     /// Metrics
-    #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_STATS_ADDR", help = "/stats/prometheus [default: 127.0.0.1:15020]")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "AGENT_WAYPOINT_STATS_ADDR",
+        help = "/stats/prometheus [default: 127.0.0.1:15020]"
+    )]
     pub stats_addr: Option<SocketAddr>,
     /// Readiness
-    #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_READY_ADDR", help = "/healthz/ready [default: 127.0.0.1:15021]")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "AGENT_WAYPOINT_READY_ADDR",
+        help = "/healthz/ready [default: 127.0.0.1:15021]"
+    )]
     pub ready_addr: Option<SocketAddr>,
     /// Administration, never on all interfaces
     #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_ADMIN_ADDR", default_value = "127.0.0.1:15000")]

@@ -19,7 +19,11 @@ use crate::policy::Facts;
 /// What the command line names cannot be read, or `out` cannot be written to.
 pub fn run(args: &CheckArgs, out: &mut dyn Write) -> anyhow::Result<Ended> {
     let loaded = load::load(&args.files, &args.trust_domain)?;
-    if args.json { write_json(&loaded, out)? } else { write_text(&loaded, out)? }
+    if args.json {
+        write_json(&loaded, out)?
+    } else {
+        write_text(&loaded, out)?
+    }
     out.flush()?;
     Ok(if loaded.errors() == 0 { Ended::Well } else { Ended::Badly })
 }
@@ -80,8 +84,7 @@ fn count(target: &Target) -> String {
     // Which call is asked about is all the same: an explanation names every rule.
     let Ok(id) = WorkloadId::parse("spiffe://check/nobody") else { return String::new() };
     let peer = suppose::peer(id, ([127, 0, 0, 1], 0).into());
-    let facts =
-        Facts { peer: &peer, destination: &target.destination, request: None, claims: None, call: &Call::Tcp };
+    let facts = Facts { peer: &peer, destination: &target.destination, request: None, claims: None, call: &Call::Tcp };
     let findings = target.rules.explain(&facts).findings;
     let (dry, wet): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| finding.dry_run);
     let mut words: Vec<String> = Vec::new();

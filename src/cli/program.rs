@@ -93,15 +93,21 @@ async fn connecting(args: &super::args::ConnectArgs, out: &mut Out<io::Stdout>) 
 
 #[cfg(feature = "demo")]
 fn demonstrate(args: &super::args::DemoArgs, out: &mut Out<io::Stdout>) -> anyhow::Result<Ended> {
-    use crate::demo::{self, Colours};
+    use crate::demo::{self, Afterwards, Form};
     // Quiet, so that nothing stands between the lines of the table; who wants the log asks for it. The clients' own log
     // (rmcp) says again what the table says.
     log(if args.serve { "warn,rmcp=off" } else { "off" }, logs::Format::Text)?;
-    let colours = if io::stdout().is_terminal() { Colours::On } else { Colours::Off };
+    let form = match (args.json, io::stdout().is_terminal()) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Coloured,
+        (false, false) => Form::Table,
+    };
+    let afterwards = if args.serve { Afterwards::Serve } else { Afterwards::End };
     runtime()?.block_on(async {
         let stop = CancellationToken::new();
         let asked = until_signal()?;
-        stopping(asked, &stop, Box::pin(demo::run(args, out, colours, stop.clone()))).await
+        let outcome = stopping(asked, &stop, Box::pin(demo::run(form, afterwards, out, stop.clone()))).await?;
+        Ok(if outcome.is_good() { Ended::Well } else { Ended::Badly })
     })
 }
 

@@ -17,7 +17,7 @@ use super::issuer::Issuer;
 use super::pod::Pod;
 use super::records::Records;
 use crate::app::{self, Running};
-use crate::cli::connect::Caller;
+use crate::client::Caller;
 use crate::control::identity::{DEV_TTL, DevCa};
 use crate::id::{TrustDomain, WorkloadId};
 use crate::net;

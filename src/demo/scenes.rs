@@ -63,12 +63,8 @@ async fn by_token(show: &mut Show<'_>) -> anyhow::Result<()> {
     show.call(&for_bob, "update_note", update, Expected::Denied { reason: "not_allowed", by: None }).await?;
     for_bob.session.close().await;
     let forged = Issuer::new()?.token("alice")?;
-    let forger = Stranger {
-        label: "agents/assistant, forged",
-        namespace: "agents",
-        account: "assistant",
-        token: Some(&forged),
-    };
+    let forger =
+        Stranger { label: "agents/assistant, forged", namespace: "agents", account: "assistant", token: Some(&forged) };
     show.no_session(forger, 401, Decision::Refused).await
 }
 
@@ -83,7 +79,11 @@ async fn by_identity(show: &mut Show<'_>) -> anyhow::Result<()> {
     let alerts = [Alert::UnknownCA, Alert::CertificateUnknown, Alert::BadCertificate, Alert::DecryptError];
     let unknown = alerts.map(Attempt::Alert);
     for (uri, who, what) in [
-        ("spiffe://evil.example/ns/agents/sa/researcher", "researcher of evil.example", "opens TLS, by another trust domain"),
+        (
+            "spiffe://evil.example/ns/agents/sa/researcher",
+            "researcher of evil.example",
+            "opens TLS, by another trust domain",
+        ),
         ("spiffe://cluster.local/ns/agents/sa/researcher", "researcher, self-made", "opens TLS, by a CA of its own"),
     ] {
         let attempt = async {

@@ -4,12 +4,12 @@ use std::io::Write;
 
 use serde_json::Value;
 
+use super::Outcome;
 use super::lab::Lab;
 use super::outsiders::Attempt;
 use super::records::Record;
 use super::sessions::{Answer, Session};
 use super::table::{Decision, Line, Saw, Style};
-use crate::cli::Ended;
 
 /// How many tools the server has.
 const TOOLS: usize = 5;
@@ -129,7 +129,12 @@ impl<'a> Show<'a> {
     }
 
     /// A session that must not open; the first message is answered with `status`.
-    pub(super) async fn no_session(&mut self, who: Stranger<'_>, status: u16, decision: Decision) -> anyhow::Result<()> {
+    pub(super) async fn no_session(
+        &mut self,
+        who: Stranger<'_>,
+        status: u16,
+        decision: Decision,
+    ) -> anyhow::Result<()> {
         let before = self.before().await;
         let door = self.lab.door(who.namespace, who.account).await?;
         let opened = Session::open(door, who.token).await;
@@ -179,12 +184,12 @@ impl<'a> Show<'a> {
         self.finish(before, Draft { decision, reason, answer, wrong, reaches: Reaches::Nothing, ..draft }).await
     }
 
-    /// The last line; how it all ended.
-    pub(super) fn end(self) -> anyhow::Result<Ended> {
+    /// The last line; how it all ended. A line of the access log that cannot be read spoils everything.
+    pub(super) fn end(self) -> anyhow::Result<Outcome> {
         self.style.foot(self.out, self.good, self.lines)?;
         self.out.flush()?;
-        let believable = self.lab.records().unreadable() == 0;
-        Ok(if self.good == self.lines && believable { Ended::Well } else { Ended::Badly })
+        anyhow::ensure!(self.lab.records().unreadable() == 0, "the waypoint wrote lines that are no records");
+        Ok(Outcome { good: self.good, lines: self.lines })
     }
 
     async fn before(&self) -> Before {

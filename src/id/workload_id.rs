@@ -85,11 +85,8 @@ impl WorkloadId {
             return Err(IdFault::TooLong);
         }
         let rest = uri.strip_prefix(SCHEME).ok_or(IdFault::Scheme)?;
-        let (domain, path) = rest.split_once('/').ok_or(if rest.is_empty() {
-            IdFault::TrustDomain
-        } else {
-            IdFault::Path
-        })?;
+        let (domain, path) =
+            rest.split_once('/').ok_or(if rest.is_empty() { IdFault::TrustDomain } else { IdFault::Path })?;
         let trust_domain = TrustDomain::parse(domain)?;
         check_path(path)?;
         Ok(Self { uri: uri.into(), trust_domain, istio: istio_parts(path) })

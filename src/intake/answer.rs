@@ -8,18 +8,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, Version};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::{Body, BodyFault};
 use crate::call::HttpHead;
+use crate::net::BoxedIo;
 use crate::wire::http1::{HeadFault, Upgrade};
-
-/// A byte stream both ways.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
-
-/// Any byte stream both ways.
-pub type BoxedIo = Box<dyn Duplex>;
 
 /// The body of an answer. Each frame is sent on and flushed before the next is asked for; an error ends the stream so
 /// that the caller sees that the body is not whole. Dropped as soon as the caller is known to be gone.

@@ -22,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 use self::reader::{Incoming, Reader, Shared, Sign, lock};
 use self::switch::Joined;
 use self::writer::Writer;
-use super::answer::{Answer, BoxedIo, Handler, Request, ResponseBody};
+use super::answer::{Answer, Handler, Request, ResponseBody};
 use super::body::Body;
 use super::fault::IntakeFault;
 use crate::config::limits::{DISCARD_TIMEOUT, HALF_CLOSED_SILENCE, HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT};
+use crate::net::BoxedIo;
 use crate::wire::http1::{self, Framing, HeadFault, KeepAlive, RequestHead, RequestParser, Upgrade, fields};
 
 /// Serves requests from `io` until the caller ends the connection, one cannot be kept, or `drain` is cancelled and the

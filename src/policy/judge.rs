@@ -3,7 +3,7 @@ use super::decision::Reason;
 use super::rule::{Effect, Force, Rule, Says, settle};
 use super::scope::{Lens, Scope};
 use super::truth::Truth;
-use crate::call::{Call, McpObject};
+use crate::call::{Call, HttpHead, McpObject};
 use crate::document::agent_policy::Protocol;
 
 /// Which rules are asked.
@@ -28,29 +28,34 @@ pub(super) struct Question<'a> {
     pub(super) refuse: [Option<Scope<'a>>; 2],
     pub(super) permit: [Option<Scope<'a>>; 2],
     pub(super) istio: Scope<'a>,
+    /// Whether it is about how to get a token, which whoever is known may ask.
+    discovery: bool,
 }
 
 impl<'a> Question<'a> {
     /// One light only.
     pub(super) fn single(scope: Scope<'a>) -> Self {
-        Self { refuse: [Some(scope), None], permit: [Some(scope), None], istio: scope }
+        Self { refuse: [Some(scope), None], permit: [Some(scope), None], istio: scope, discovery: false }
     }
 
     /// The question that a call puts.
     pub(super) fn of(facts: &super::Facts<'a>) -> Self {
-        let Call::Mcp(call) = facts.call else { return Self::single(Scope::of(facts, Lens::Call)) };
+        let Call::Mcp(call) = facts.call else {
+            let discovery = facts.request.is_some_and(is_discovery);
+            return Self { discovery, ..Self::single(Scope::of(facts, Lens::Call)) };
+        };
         let list = Scope::of(facts, Lens::List);
         match (&call.object, offered_by(&call.method)) {
             // A base method goes through for whoever could be allowed at least one call, unless a rule refuses it
             // by name or refuses everything.
             (McpObject::Base, _) => {
                 let any = Scope { lens: Lens::AnyCall, ..list };
-                Self { refuse: [Some(list), Some(any)], permit: [Some(any), None], istio: list }
+                Self { refuse: [Some(list), Some(any)], permit: [Some(any), None], istio: list, discovery: false }
             }
             // A list goes through where it is allowed itself, or where a call could be that it offers.
             (McpObject::Tool { .. } | McpObject::Prompt { .. } | McpObject::Resource(_), Some(method)) => {
                 let offered = Scope { method, ..list };
-                Self { refuse: [Some(list), None], permit: [Some(list), Some(offered)], istio: list }
+                Self { refuse: [Some(list), None], permit: [Some(list), Some(offered)], istio: list, discovery: false }
             }
             (McpObject::Tool { .. } | McpObject::Prompt { .. } | McpObject::Resource(_) | McpObject::Other, _) => {
                 Self::single(Scope::of(facts, Lens::Call))
@@ -69,6 +74,19 @@ impl<'a> Question<'a> {
     pub(super) fn of_anything(facts: &super::Facts<'a>) -> Self {
         Self::single(Scope::of(facts, Lens::Anything))
     }
+}
+
+/// Whether a request asks for the documents by which a client learns where to get a token (RFC 9728 section 3, RFC 8414
+/// section 3): MCP clients must be able to read them before they may call anything.
+fn is_discovery(head: &HttpHead) -> bool {
+    const DOCUMENTS: [&str; 3] = [
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+    ];
+    let of =
+        |document: &str| head.path.strip_prefix(document).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    head.method == http::Method::GET && DOCUMENTS.iter().any(|document| of(document))
 }
 
 /// The method that calls what a list method lists.
@@ -150,7 +168,8 @@ impl Court {
         let mut permits = |rule: &Rule, scope: &Scope<'_>| permits(rule.says(scope, meter), scope);
         let by_agent = allows().find(|rule| question.permit.iter().flatten().any(|scope| permits(rule, scope)));
         let closed = self.declared.is_some() || allows().any(Rule::is_plain);
-        if by_agent.is_none() && closed {
+        let discovery = question.discovery && self.declared == Some(Protocol::Mcp);
+        if by_agent.is_none() && closed && !discovery {
             return Verdict::refuse(self.default_reason(question), None);
         }
         if !self.istio_allow {

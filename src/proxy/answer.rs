@@ -59,6 +59,9 @@ pub(super) enum ProxyFault {
     /// Path or host cannot be written on the way out.
     #[error("the request cannot be forwarded as it was decided on")]
     Unsendable,
+    /// A switch to another protocol on a port that is declared MCP or A2A.
+    #[error("no upgrade is possible here")]
+    Upgrade,
     /// The answer streamed until its call was no longer permitted.
     #[error("no longer permitted")]
     Revoked,
@@ -73,7 +76,7 @@ impl ProxyFault {
             Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadAnswer | Self::UnaskedAnswer => StatusCode::BAD_GATEWAY,
             Self::NoStream => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotDecoded => StatusCode::NOT_IMPLEMENTED,
+            Self::NotDecoded | Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
             Self::Revoked => StatusCode::FORBIDDEN,
         }
     }
@@ -86,6 +89,7 @@ impl Faulty for ProxyFault {
             | Self::VersionChanged
             | Self::UnexpectedResponse
             | Self::Unsendable
+            | Self::Upgrade
             | Self::TlsInTunnel
             | Self::NotHttp => Blame::Caller,
             Self::BadAnswer | Self::UnaskedAnswer | Self::NoStream => Blame::Upstream,
@@ -102,7 +106,7 @@ impl Faulty for ProxyFault {
         match self {
             Self::TargetGone | Self::Unsendable => Stage::Route,
             Self::BadAnswer | Self::UnaskedAnswer | Self::NoStream | Self::Revoked => Stage::Forward,
-            Self::TlsInTunnel | Self::NotHttp => Stage::Read,
+            Self::TlsInTunnel | Self::NotHttp | Self::Upgrade => Stage::Read,
             Self::SessionUnknown
             | Self::VersionChanged
             | Self::UnexpectedResponse
@@ -125,6 +129,7 @@ impl Faulty for ProxyFault {
             Self::NoStream => "no_stream",
             Self::NotDecoded => "not_decoded",
             Self::Unsendable => "unsendable",
+            Self::Upgrade => "upgrade",
             Self::Revoked => "revoked",
         }
     }

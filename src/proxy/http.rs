@@ -55,6 +55,9 @@ impl Handler for Calls {
             let record = self.shared.telemetry.begin(&self.peer, Protocol::Http);
             return answer::proxy_fault(record, ProxyFault::TargetGone);
         };
+        if request.upgrade.is_some() && target.protocol.is_declared() {
+            return answer::proxy_fault(self.record(&target), ProxyFault::Upgrade);
+        }
         match target.protocol {
             PortProtocol::Mcp => mcp::serve(self, target, request).await,
             PortProtocol::A2a => answer::proxy_fault(self.record(&target), ProxyFault::NotDecoded),
@@ -105,13 +108,13 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
         Err(fault) => return answer::fault(record, &fault),
     };
     let (plain, endpoint, standing) = routed.depart();
-    record.upstream(&endpoint.id, None);
+    record.upstream(&endpoint.id, note::identity(&endpoint));
     let headers = standing.asked().head().map(|head| head.headers.clone()).unwrap_or_default();
     let Ok(mut request) = outgoing(standing.asked(), headers, Bytes::new()) else {
         return answer::proxy_fault(record, ProxyFault::Unsendable);
     };
     *request.body_mut() = metered(plain.body, &record);
-    if plain.upgrade.is_some() && target.protocol != PortProtocol::Mcp {
+    if plain.upgrade == Some(Upgrade::WebSocket) && target.protocol != PortProtocol::Mcp {
         return switch(calls, standing, record, &endpoint, request).await;
     }
     let version = if target.protocol == PortProtocol::Undeclared && plain.version == Version::HTTP_2 {
@@ -195,7 +198,7 @@ pub(super) fn outgoing(asked: &Asked, mut headers: HeaderMap, body: Bytes) -> Re
     };
     *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
     headers.insert(HOST, HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?);
-    if asked.claims().is_some() {
+    if asked.claims().is_some() && !asked.target().forwards_token() {
         headers.remove(AUTHORIZATION);
     }
     *request.headers_mut() = headers;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::mesh::Target;
+use crate::mesh::{Endpoint, Target, Via};
 use crate::policy::{Denial, Permit};
 use crate::telemetry::{Ruling, Site};
 
@@ -27,4 +27,12 @@ pub(super) fn site(target: &Target) -> Arc<Site> {
         namespace: Arc::clone(&key.namespace),
         port: key.port,
     })
+}
+
+/// The identity that an endpoint must prove, where it must prove one.
+pub(super) fn identity(endpoint: &Endpoint) -> Option<&str> {
+    match &endpoint.via {
+        Via::Hbone { expect } => expect.first().map(crate::id::WorkloadId::uri),
+        Via::Plain | Via::Tls { .. } => None,
+    }
 }

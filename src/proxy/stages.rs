@@ -153,9 +153,7 @@ impl Standing {
     pub(super) async fn revoked(&mut self, published: &Published) -> Option<Denial> {
         let mut editions = published.changed();
         loop {
-            let Some(target) = published.current().get(&self.asked.target.key).map(Arc::clone) else {
-                return None;
-            };
+            let target = published.current().get(&self.asked.target.key).map(Arc::clone)?;
             if target.revision() != self.asked.target.revision() {
                 self.asked.target = target;
                 if let Decision::Deny(denial) = self.asked.target.rules.decide(&self.asked.facts(&self.call)) {

@@ -12,9 +12,9 @@ use crate::fault::Faulty;
 use crate::hbone::{Refusal, Tunnel};
 use crate::id::Peer;
 use crate::mesh::Target;
+use crate::net::BoxedIo;
 use crate::net::copy;
 use crate::telemetry::{Protocol, RecordGuard};
-use crate::net::BoxedIo;
 
 /// A TCP port: the CONNECT is answered once the call is permitted and its endpoint reached.
 pub(super) async fn serve_tunnel(shared: &Arc<Shared>, tunnel: Tunnel, target: Arc<Target>) {
@@ -66,7 +66,7 @@ fn permit(
 
 async fn dial(shared: &Shared, routed: Routed<()>, record: &mut RecordGuard) -> Option<(BoxedIo, Standing)> {
     let ((), endpoint, standing) = routed.depart();
-    record.upstream(&endpoint.id, None);
+    record.upstream(&endpoint.id, note::identity(&endpoint));
     match shared.upstreams.connect_tcp(&endpoint).await {
         Ok(upstream) => Some((upstream, standing)),
         Err(fault) => {

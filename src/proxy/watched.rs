@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Shared;
 use super::answer::ProxyFault;
 use super::stages::Standing;
-use crate::telemetry::RecordGuard;
 use crate::net::BoxedIo;
+use crate::telemetry::RecordGuard;
 
 /// The upstream's end of a switched connection.
 pub(super) struct Watched {

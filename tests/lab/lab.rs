@@ -216,7 +216,9 @@ fn request(bytes: &[u8]) -> Option<(String, String, usize)> {
     let (head, rest) = text.split_once("\r\n\r\n")?;
     let length = head
         .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse::<usize>().unwrap()))
+        .find_map(|line| {
+            line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse::<usize>().unwrap())
+        })
         .unwrap_or(0);
     let body = rest.get(..length)?;
     Some((head.to_owned(), body.to_owned(), head.len() + 4 + length))
@@ -229,7 +231,10 @@ pub(crate) fn json(body: &str) -> String {
 
 /// A JSON answer with more headers.
 pub(crate) fn with(headers: &str, body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// A whole event stream that then ends.

@@ -43,7 +43,7 @@ impl Exchange {
     ///
     /// # Errors
     /// The answer: 401 for a token that is not valid, 404 for a session that is not this caller's.
-    pub(super) fn open(calls: &Calls, target: Arc<Target>, head: HttpHead, mcp: McpHead) -> Result<Self, Answer> {
+    pub(super) fn open(calls: &Calls, target: Arc<Target>, head: HttpHead, mcp: McpHead) -> Result<Self, Box<Answer>> {
         let shared = Arc::clone(calls.shared());
         let mut record = shared.telemetry.begin(calls.peer(), Protocol::Mcp);
         record.site(&note::site(&target));
@@ -52,7 +52,7 @@ impl Exchange {
             None => None,
             Some(tokens) => match tokens.verify(&head, SystemTime::now()) {
                 Ok(claims) => claims,
-                Err(fault) => return Err(answer::bad_token(record, &fault)),
+                Err(fault) => return Err(Box::new(answer::bad_token(record, &fault))),
             },
         };
         if let Some(claims) = &claims {
@@ -65,7 +65,7 @@ impl Exchange {
                 exchange.session = session;
                 Ok(exchange)
             }
-            Err(fault) => Err(answer::mcp_proxy_fault(exchange.record, None, fault)),
+            Err(fault) => Err(Box::new(answer::mcp_proxy_fault(exchange.record, None, fault))),
         }
     }
 

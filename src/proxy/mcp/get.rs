@@ -81,7 +81,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         record.failed(&fault);
         Unsent::Answered(answer::json(record, fault.status(), fault.body()))
     })?;
-    let exchange = Exchange::open(calls, target, request.head, mcp).map_err(Unsent::Answered)?;
+    let exchange = Exchange::open(calls, target, request.head, mcp).map_err(|answer| Unsent::Answered(*answer))?;
     let version = exchange.mcp.version().map(|version| version.as_str().into());
     let call = McpCall::base(exchange.head.method.as_str(), version, exchange.session_digest());
     let mut headers = exchange.head.headers.clone();
@@ -110,7 +110,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         }
     };
     let (headers, endpoint, standing): (_, _, Standing) = routed.depart();
-    record.upstream(&endpoint.id, None);
+    record.upstream(&endpoint.id, note::identity(&endpoint));
     let request = match outgoing(standing.asked(), headers, Bytes::new()) {
         Ok(request) => request,
         Err(fault) => return Err(Unsent::Answered(answer::mcp_proxy_fault(record, None, fault))),

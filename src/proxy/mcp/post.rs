@@ -40,7 +40,7 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
     };
     let mut exchange = match Exchange::open(calls, target, request.head, mcp) {
         Ok(exchange) => exchange,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let mut hold = exchange.shared.budget.hold(exchange.peer.id());
     let body = match read_body(request.body, &mut hold, &exchange.record).await {
@@ -130,7 +130,7 @@ impl Passage {
             Err(fault) => return self.no_endpoint(&fault),
         };
         let (message, endpoint, standing) = routed.depart();
-        self.record.upstream(&endpoint.id, None);
+        self.record.upstream(&endpoint.id, note::identity(&endpoint));
         if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
             bound.session.ask(id.as_json(), &self.awaited.call.method);
         }

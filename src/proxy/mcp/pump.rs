@@ -103,7 +103,7 @@ impl Pump {
     }
 
     /// What goes out for one event; nothing for what does not pass.
-    async fn event(&mut self, frame: sse::Frame) -> Result<Option<Bytes>, ProxyFault> {
+    async fn event(&self, frame: sse::Frame) -> Result<Option<Bytes>, ProxyFault> {
         let mut out = Vec::new();
         let sse::Frame::Event(mut event) = frame else {
             frame.write(&mut out);
@@ -123,7 +123,7 @@ impl Pump {
     }
 
     /// The message as it may pass, or nothing.
-    async fn message(&mut self, mut message: ServerMessage) -> Option<ServerMessage> {
+    async fn message(&self, mut message: ServerMessage) -> Option<ServerMessage> {
         match message.kind().clone() {
             ServerKind::Notification(_) => Some(message),
             ServerKind::Request(method) => {

@@ -10,7 +10,9 @@ pub(super) fn of(fault: &DialFault) -> &'static str {
         DialFault::Handshake(fault) => of_handshake(fault),
         DialFault::Http2(_) => "the connection ended before an answer; the waypoint's log says why",
         DialFault::Refused(status) => of_status(status.as_u16()),
-        DialFault::Timeout => "the waypoint did not answer in time; its log and /stats/prometheus say what it is busy with",
+        DialFault::Timeout => {
+            "the waypoint did not answer in time; its log and /stats/prometheus say what it is busy with"
+        }
         DialFault::BadAuthority => "write the service as NAMESPACE/SERVICE:PORT, as in tools/repo-mcp:80",
         DialFault::Closed => "this process is stopping",
     }
