@@ -37,7 +37,7 @@ USUAL = [HOST, ACCEPT, JSON, VERSION]
 
 # What a refusal may look like, by what is wrong.
 PARSE = frozenset({400})
-MEDIA = frozenset({400, 415})
+MEDIA = frozenset({400, 403, 415})  # 403: a POST whose media type has no JSON in it is plain HTTP, which no rule allows here
 FRAMING = frozenset({400, 501, 505})
 POLICY = frozenset({200})  # with a JSON-RPC error in it, as the caller's session has to live
 SHAPE = PARSE | POLICY  # a known method with params of the wrong shape
