@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,16 +15,12 @@ use super::args::{Command, CommandLine, RunArgs};
 use super::{Ended, Out, check, connect, explain, run};
 use crate::telemetry::logs;
 
-/// Runs the command that `args` (the program's name first) name. 0 well, 1 not, 2 no such command line, 3 `explain`: the
-/// call is refused.
+/// Runs the command that `args` (the program's name first) name. 0 well, 1 not, whoever was wrong, 2 help because nothing
+/// was asked for, 3 `explain`: the call is refused.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let line = match CommandLine::try_parse_from(implied_run(args)) {
         Ok(line) => line,
-        Err(error) => {
-            // Help and version are "errors" of code 0 to the parser. Nobody reading them is none.
-            let _unread = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return unusable(&error),
     };
     match command(line.command) {
         Ok(ended) => ended.into(),
@@ -31,6 +28,28 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             let _unread = writeln!(io::stderr(), "error: {error:#}");
             Ended::Badly.into()
         }
+    }
+}
+
+/// What comes of arguments that name nothing to run: the help that was asked for, or one line that says what is wrong.
+fn unusable(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Help and version are "errors" of code 0 to the parser. Nobody reading them is none.
+        let _unread = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    }
+    let _unread = writeln!(io::stderr(), "{}", one_line(&error.to_string()));
+    Ended::Badly.into()
+}
+
+/// The parser's message and tip without its usage.
+fn one_line(text: &str) -> String {
+    let joined = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut paragraphs = text.split("\n\n").map(joined);
+    let message = paragraphs.next().unwrap_or_default();
+    match paragraphs.find(|paragraph| paragraph.starts_with("tip: ")) {
+        Some(tip) => format!("{message} ({tip})"),
+        None => format!("{message} (see --help)"),
     }
 }
 
@@ -147,6 +166,19 @@ async fn stopping<T>(asked: impl Future<Output = ()>, stop: &CancellationToken, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_command_line_is_told_in_one_line() {
+        let told = |args: &[&str]| {
+            let error = CommandLine::try_parse_from(std::iter::once(&"agent-waypoint").chain(args)).unwrap_err();
+            one_line(&error.to_string())
+        };
+        for args in [&["run", "--dve"][..], &["run"], &["run", "--dev", "-f", "x", "--hbone-addr", "y"], &["rnu"]] {
+            let line = told(args);
+            assert!(line.starts_with("error: ") && !line.contains('\n') && !line.contains("Usage"), "{line}");
+        }
+        assert!(told(&["run", "--dve"]).contains("--dev"), "{}", told(&["run", "--dve"]));
+    }
 
     #[test]
     fn flags_with_config_and_no_subcommand_are_run() {

@@ -10,7 +10,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
-pub(super) use http1::http1_builder;
+pub(super) use http1::{exchange, http1_builder};
 pub(super) use outgoing::http1_request;
 
 use super::body::{InBody, OutBody, Stopped};
