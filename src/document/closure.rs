@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::kind::Kind;
 use super::metadata;
+use super::nearest::within;
 use super::problem::Meta;
 use super::tree::Node;
 
@@ -84,14 +85,22 @@ fn named(kind: Option<Kind>, root: &Node) -> Closes {
         Some(Kind::AgentPolicy | Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::BackendTlsPolicy) => {
             targets(root, &meta.namespace)
         }
-        // Nobody can say what it was meant to be: only what looks like a policy closes anything.
+        // Nobody can say what it was meant to be. It may hold policies, or be one whose writer has just begun.
         None if root.get("spec").is_some() => targets(root, &meta.namespace),
+        None if root.fields().is_empty() || root.fields().iter().any(|field| is_heading(&field.key)) => {
+            Closes::Everything
+        }
         None => Closes::Nothing,
     }
 }
 
 /// Label of an EndpointSlice that names its Service.
 pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Keys that every document of Kubernetes begins with; a mapping without any is none, and is told but closes nothing.
+fn is_heading(key: &str) -> bool {
+    ["apiVersion", "kind", "metadata"].iter().any(|heading| within(key, heading, 1))
+}
 
 fn workload(root: &Node, meta: Meta) -> Closes {
     let spec = root.get("spec");
@@ -108,7 +117,11 @@ fn workload(root: &Node, meta: Meta) -> Closes {
 }
 
 fn targets(root: &Node, namespace: &str) -> Closes {
-    let Some(spec) = root.get("spec") else { return Closes::Namespace(namespace.to_owned()) };
+    let Some(spec) = root.get("spec") else {
+        // It ends before its spec begins: its writer may be half way, even within the namespace's name.
+        let ends = root.fields().iter().all(|field| is_heading(&field.key));
+        return if ends { Closes::Everything } else { Closes::Namespace(namespace.to_owned()) };
+    };
     let single = spec.get("targetRef").map(std::slice::from_ref);
     let list = spec.get("targetRefs").and_then(Node::items);
     let mut refs = Vec::new();
