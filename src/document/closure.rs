@@ -128,12 +128,17 @@ fn targets(root: &Node, namespace: &str) -> Closes {
     for node in single.into_iter().chain(list).flatten() {
         let section = node.get("sectionName").and_then(Node::word);
         let name = node.get("name").and_then(Node::text);
-        match (node.get("kind").and_then(Node::text), name) {
+        let kind = match (node.get("kind").and_then(Node::text), name) {
             (Some("Gateway" | "GatewayClass"), _) => return Closes::Everything,
-            (Some("Service"), Some(name)) => refs.push(closed("Service", namespace, name, section)),
-            (Some("ServiceEntry"), Some(name)) => refs.push(closed("ServiceEntry", namespace, name, section)),
+            (Some("Service"), Some(_)) => "Service",
+            (Some("ServiceEntry"), Some(_)) => "ServiceEntry",
             _ => return Closes::Namespace(namespace.to_owned()),
-        }
+        };
+        // A namespace has no place there, which is why the document is refused; but it says what was meant.
+        let meant = node.get("namespace").and_then(Node::text).filter(|meant| *meant != namespace);
+        let name = name.unwrap_or_default();
+        refs.extend(meant.map(|meant| closed(kind, meant, name, section.clone())));
+        refs.push(closed(kind, namespace, name, section));
     }
     let selects_pods = spec.get("selector").is_some();
     match (refs.is_empty(), selects_pods) {

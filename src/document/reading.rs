@@ -291,6 +291,17 @@ impl Draft {
                 "has no value (null): write one, or take the field away".to_owned(),
             )]);
         }
+        if spec
+            .get("targetRefs")
+            .and_then(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .any(|one| one.get("namespace").is_some())
+        {
+            let reason =
+                "a policy's targets are in its own namespace: take `namespace` out here, and put the policy there";
+            return Err(vec![("spec.targetRefs".to_owned(), reason.to_owned())]);
+        }
         // Sets of rules and targets may be empty, and are checked where they matter; conditions may not.
         let open = ["allow", "deny", "require", "rules", "targetRefs", "jwtRules"];
         let empty = |key: &str, value: &Value| *value == Value::List(Vec::new()) && !open.contains(&key);
