@@ -30,6 +30,8 @@ impl<T> Default for Attachable<'_, T> {
 #[derive(Debug, Default)]
 pub(super) struct Policies<'a> {
     pub(super) agent: Attachable<'a, &'a Document<AgentPolicySpec>>,
+    /// Those of them, and of the refused, that say what a port speaks: a closed port is refused in its own protocol.
+    pub(super) declaring: Attachable<'a, &'a Document<AgentPolicySpec>>,
     pub(super) istio: Attachable<'a, &'a Document<AuthorizationPolicySpec>>,
     pub(super) tokens: Attachable<'a, Tokens<'a>>,
     pub(super) tls: Attachable<'a, (&'a Document<BackendTlsPolicySpec>, Roots)>,
@@ -72,11 +74,13 @@ impl<'a> Policies<'a> {
             for problem in check_agent_policy(&document.meta, &document.spec) {
                 found.fault(&document.origin, problem);
             }
+            let mut refs = refs(document, &document.spec.target_refs, None);
+            if document.spec.mode == Mode::DryRun {
+                refs.iter_mut().for_each(|one| one.portless = Severity::Warning);
+            } else if document.spec.protocol.is_some() {
+                attach(&mut self.declaring, document, &refs, settings);
+            }
             if !found.is_refused(&document.origin) {
-                let mut refs = refs(document, &document.spec.target_refs, None);
-                if document.spec.mode == Mode::DryRun {
-                    refs.iter_mut().for_each(|one| one.portless = Severity::Warning);
-                }
                 attach(&mut self.agent, document, &refs, settings);
                 self.refs.extend(refs);
             }

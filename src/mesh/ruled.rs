@@ -10,7 +10,7 @@ use super::policies::Policies;
 use super::protocol::Spoken;
 use super::target::{PortProtocol, TargetRevision};
 use super::undeclared::Undeclared;
-use crate::document::agent_policy::{Mode, Protocol};
+use crate::document::agent_policy::Protocol;
 use crate::document::{FieldProblem, Meta, Origin, Severity};
 use crate::policy::{JwtRule, RuleSet, Rules, Verifier, compile};
 
@@ -112,9 +112,9 @@ impl<'p, 'a> Compiler<'p, 'a> {
             let field = port.field.clone();
             claims.push(Claim { protocol, meta: fronted.meta, origin: fronted.origin, field });
         }
-        for item in self.policies.agent.at.directly(fronted.owned(), port.port) {
-            let Some(document) = self.policies.agent.items.get(item) else { continue };
-            if let (Some(protocol), Mode::Enforce) = (document.spec.protocol, document.spec.mode) {
+        for item in self.policies.declaring.at.directly(fronted.owned(), port.port) {
+            let Some(document) = self.policies.declaring.items.get(item) else { continue };
+            if let Some(protocol) = document.spec.protocol {
                 let field = "spec.protocol".to_owned();
                 claims.push(Claim { protocol, meta: &document.meta, origin: &document.origin, field });
             }

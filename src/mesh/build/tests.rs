@@ -385,6 +385,15 @@ fn declared_protocols_and_conflicts() {
     assert!(snapshot.closed()["Service tools/repo:80"].contains("is not known; write agent-waypoint.dev/mcp"));
 }
 
+/// An MCP client whose target closes because of a typo in a rule is told so in MCP, and keeps its session.
+#[test]
+fn a_refused_policy_still_says_what_its_port_speaks() {
+    let policy = ALLOW.replace("sectionName: mcp", "sectionName: other").replace("['get_*']", "['g*t']");
+    let (snapshot, _) = build_of(&format!("{SERVICE}{policy}  protocol: MCP\n"));
+    let target = snapshot.find(&host("repo.tools", 82)).unwrap();
+    assert_eq!((target.protocol, target.closed().is_some()), (PortProtocol::Mcp, true));
+}
+
 #[test]
 fn a_policy_that_names_nothing_is_a_warning_until_the_service_comes() {
     let (snapshot, problems) = build_of(ALLOW);
