@@ -7,14 +7,12 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Value as Json, json};
 
-use crate::call::{Call, Knowable, McpObject};
+use crate::call::Call;
 use crate::document::Meta;
 use crate::document::agent_policy::{AgentPolicySpec, From, HttpMatch, Mode, Protocol, Requirement, Rule, To};
 use crate::document::authorization_policy::{Action, AuthorizationPolicySpec, IstioFrom, IstioRule, IstioTo};
 use crate::document::authorization_policy::{Operation, Source};
-use crate::policy::fixture::{
-    World, agent_spec, head, istio_spec, meta, object, other, prompt, resource, tool, verdict,
-};
+use crate::policy::fixture::{World, agent_spec, head, istio_spec, meta, other, prompt, resource, tool, verdict};
 use crate::policy::{RuleSet, compile};
 
 /// What a condition says; `None` where it has no value.
