@@ -10,13 +10,16 @@ use crate::id::{TrustDomain, WorkloadId};
 
 const EXAMPLES: &str = "\
 Examples:
-  agent-waypoint demo                                        a small mesh on loopback, each decision printed
-  agent-waypoint check -f policies/                          every error with file, line, field and remedy
-  agent-waypoint run --dev -f policies/                      the waypoint on a laptop, with an embedded CA
+  agent-waypoint demo                        a small mesh on loopback, each decision printed
+  agent-waypoint check -f policies/          every error with file, line, field and remedy
+  agent-waypoint run --dev -f policies/      the waypoint on a laptop, with an embedded CA
+
+  # call through it as an identity
   agent-waypoint connect --as agents/researcher --listen 127.0.0.1:8080 tools/repo-mcp:80
-                                                             call through it as that identity
+
+  # which rule decides, and why
   agent-waypoint explain -f policies/ --from agents/researcher --to tools/repo-mcp:80 \\
-      --tool get_note --arg id=7                             which rule decides, and why";
+      --tool get_note --arg id=7";
 
 /// A waypoint for Istio ambient meshes: decodes MCP calls, authorizes each by proven SPIFFE identity, and forwards
 /// exactly what was authorized.
@@ -161,9 +164,9 @@ pub struct CheckArgs {
         short = 'f',
         long = "file",
         value_name = "FILE_OR_DIR",
+        required = true,
         env = "AGENT_WAYPOINT_FILE",
-        value_delimiter = ',',
-        required = true
+        value_delimiter = ','
     )]
     pub files: Vec<PathBuf>,
     /// Our trust domain
@@ -182,9 +185,9 @@ pub struct ExplainArgs {
         short = 'f',
         long = "file",
         value_name = "FILE_OR_DIR",
+        required = true,
         env = "AGENT_WAYPOINT_FILE",
-        value_delimiter = ',',
-        required = true
+        value_delimiter = ','
     )]
     pub files: Vec<PathBuf>,
     /// Who calls: NAMESPACE/SERVICEACCOUNT, or a whole SPIFFE ID

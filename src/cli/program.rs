@@ -1,7 +1,7 @@
 //! The program around the commands: arguments, log, runtime, signals, exit code.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -109,6 +109,8 @@ async fn connecting(args: &super::args::ConnectArgs, out: &mut Out<io::Stdout>) 
 
 #[cfg(feature = "demo")]
 fn demonstrate(args: &super::args::DemoArgs, out: &mut Out<io::Stdout>) -> anyhow::Result<Ended> {
+    use std::io::IsTerminal as _;
+
     use crate::demo::{self, Afterwards, Form};
     // Quiet, so that nothing stands between the lines of the table; who wants the log asks for it. The clients' own log
     // (rmcp) says again what the table says.
