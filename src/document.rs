@@ -21,6 +21,7 @@ mod target_refs;
 mod tree;
 
 pub(crate) use closure::SERVICE_NAME;
+pub(crate) use nearest::{nearest, within};
 pub use closure::{ClosedRef, Closes, Closure};
 pub use documents::{Documents, Input, Source, load};
 pub use problem::{FieldProblem, Meta, Place, Problem, Severity};

@@ -5,6 +5,7 @@ mod istiod;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
 pub use istiod::IstiodArgs;
@@ -61,7 +62,7 @@ pub enum Command {
 #[derive(Debug, Args, Clone)]
 pub struct IdentityArgs {
     /// Take identities from an embedded CA in $XDG_STATE_HOME/agent-waypoint/dev; loopback addresses only
-    #[arg(long, env = "AGENT_WAYPOINT_DEV", conflicts_with_all = ["identity_cert", "spiffe_endpoint"])]
+    #[arg(long, env = "AGENT_WAYPOINT_DEV", value_parser = BoolishValueParser::new(), conflicts_with_all = ["identity_cert", "spiffe_endpoint"])]
     pub dev: bool,
     /// Our certificate chain, PEM, leaf first
     #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_IDENTITY_CERT", requires_all = ["identity_key", "trust_bundle"])]
@@ -135,7 +136,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", env = "AGENT_WAYPOINT_DRAIN_SECONDS", default_value_t = crate::config::limits::DRAIN_DEADLINE.as_secs())]
     pub drain_seconds: u64,
     /// Log lines of our own as JSON
-    #[arg(long, env = "AGENT_WAYPOINT_LOG_JSON")]
+    #[arg(long, env = "AGENT_WAYPOINT_LOG_JSON", value_parser = BoolishValueParser::new())]
     pub log_json: bool,
 }
 
@@ -179,7 +180,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "TD", env = "AGENT_WAYPOINT_TRUST_DOMAIN", default_value = "cluster.local")]
     pub trust_domain: TrustDomain,
     /// One JSON object per line
-    #[arg(long, env = "AGENT_WAYPOINT_JSON")]
+    #[arg(long, env = "AGENT_WAYPOINT_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
 
@@ -230,7 +231,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "TD", env = "AGENT_WAYPOINT_TRUST_DOMAIN", default_value = "cluster.local")]
     pub trust_domain: TrustDomain,
     /// JSON instead of text
-    #[arg(long, env = "AGENT_WAYPOINT_JSON")]
+    #[arg(long, env = "AGENT_WAYPOINT_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
 
@@ -239,10 +240,10 @@ pub struct ExplainArgs {
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Keep everything running afterwards and print commands to try by hand
-    #[arg(long, env = "AGENT_WAYPOINT_SERVE")]
+    #[arg(long, env = "AGENT_WAYPOINT_SERVE", value_parser = BoolishValueParser::new())]
     pub serve: bool,
     /// One JSON object per line
-    #[arg(long, env = "AGENT_WAYPOINT_JSON")]
+    #[arg(long, env = "AGENT_WAYPOINT_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
 
@@ -298,6 +299,17 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_its_environment_variable() {
+        for command in CommandLine::command().get_subcommands() {
+            let flags = command.get_arguments().filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version"));
+            for (flag, long) in flags.filter_map(|flag| Some((flag, flag.get_long()?))) {
+                let name = format!("AGENT_WAYPOINT_{}", long.to_uppercase().replace('-', "_"));
+                assert_eq!(flag.get_env().and_then(|env| env.to_str()), Some(name.as_str()), "{}", command.get_name());
+            }
+        }
     }
 
     #[test]
