@@ -122,8 +122,11 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
     } else {
         upstream_version(&target)
     };
-    match calls.shared.upstreams.send(&endpoint, version, request).await {
-        Ok(response) => stream(calls, standing, record, response),
+    match calls.shared.upstreams.send_first(Arc::clone(&endpoint), &target.endpoints, version, request).await {
+        Ok((endpoint, response)) => {
+            record.upstream(&endpoint.id, note::identity(&endpoint));
+            stream(calls, standing, record, response)
+        }
         Err(fault) => {
             tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "upstream failed");
             answer::fault(record, &fault)
