@@ -137,9 +137,17 @@ impl AsyncWrite for Stream {
         Poll::Ready(Ok(part.len()))
     }
 
-    /// Nothing to do: the connection's own task sends what the window allows.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// Sends nothing, as the connection's own task does that; but tells, even of a stream that has been read to its end,
+    /// whether the peer has reset it meanwhile.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.write == Write::Shut {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(match self.send.poll_reset(cx) {
+            Poll::Pending | Poll::Ready(Ok(Reason::NO_ERROR)) => Ok(()),
+            Poll::Ready(Ok(reason)) => Err(io_error(reason.into())),
+            Poll::Ready(Err(error)) => Err(io_error(error)),
+        })
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

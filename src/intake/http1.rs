@@ -10,12 +10,13 @@ mod writer;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body as _;
-use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,9 @@ use super::fault::IntakeFault;
 use crate::config::limits::{DISCARD_TIMEOUT, HALF_CLOSED_SILENCE, HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT};
 use crate::net::BoxedIo;
 use crate::wire::http1::{self, Framing, HeadFault, KeepAlive, RequestHead, RequestParser, Upgrade, fields};
+
+/// Interval at which a caller that stopped sending is looked after.
+const HALF_CLOSED_LOOK: Duration = Duration::from_secs(1);
 
 /// Serves requests from `io` until the caller ends the connection, one cannot be kept, or `drain` is cancelled and the
 /// request at hand is answered. Errors: what the caller did wrong, or that its connection failed with an answer due.
@@ -162,7 +166,7 @@ where
                 answer = &mut handling => return Ok(answer),
                 sign = poll_fn(|cx| lock(&self.reader).poll_sign(cx)) => match sign {
                     Sign::Gone(error) => return Err(error),
-                    Sign::HalfClosed => return Ok(handling.await),
+                    Sign::HalfClosed => return self.answer_half_closed(handling).await,
                     Sign::Continue => {
                         http1::write_continue(&mut self.writer.out);
                         self.writer.send().await?;
@@ -170,6 +174,19 @@ where
                 },
             }
         }
+    }
+
+    /// Runs the handler for a caller that stopped sending, for as long as it can be there: nothing that is read can
+    /// tell any longer that it is gone, a flush may.
+    async fn answer_half_closed(&mut self, mut handling: impl Future<Output = Answer> + Unpin) -> io::Result<Answer> {
+        let deadline = Instant::now() + HALF_CLOSED_SILENCE;
+        while Instant::now() < deadline {
+            match timeout(HALF_CLOSED_LOOK, &mut handling).await {
+                Ok(answer) => return Ok(answer),
+                Err(_elapsed) => self.writer.io().flush().await?,
+            }
+        }
+        Err(io::ErrorKind::TimedOut.into())
     }
 
     async fn respond(&mut self, response: Response<ResponseBody>, asked: &Asked) -> Result<Then, IntakeFault> {
