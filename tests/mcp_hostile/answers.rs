@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::lab::{self, Lab, Reply, Upstream, events, json, notes, with};
 use super::live::Live;
-use super::{CALL, LIST, NOTES, SESSION, HELLO};
+use super::{CALL, HELLO, LIST, NOTES, SESSION};
 
 const BOTH: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"get_note"},{"name":"delete_note"}]}}"#;
 
@@ -217,7 +217,8 @@ async fn a_list_that_is_sent_again_under_an_id_in_use_stays_filtered() {
         calling
     };
     let (_calling, _unanswered) = tokio::join!(caller, begin);
-    let get = format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\nLast-Event-ID: 0\r\n{SESSION}\r\n");
+    let get =
+        format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\nLast-Event-ID: 0\r\n{SESSION}\r\n");
     let again = async { live.next().await.write(events(&format!("data: {BOTH}\n\n")).as_bytes()).await };
     let (reply, ()) = tokio::join!(lab.raw("agents/reader", NOTES, get.as_bytes()), again);
     assert!(!reply.body.contains("delete_note"), "{reply:?}");

@@ -153,17 +153,20 @@ async fn headers_by_which_a_server_could_read_another_body() {
         ("Content-Type: text/plain;application/json\r\n", 415),
         ("Content-Type: application/json, text/plain\r\n", 415),
         ("Content-Type: text/plain, application/json\r\n", 415),
-        ("Content-Type: application/json\r\nContent-Type: application/json\r\n", 415),
-        ("Content-Type: text/plain\r\nContent-Type: application/json\r\n", 415),
+        ("Content-Type: application/json\r\nContent-Type: application/json\r\n", 400),
+        ("Content-Type: text/plain\r\nContent-Type: application/json\r\n", 400),
         ("Content-Type: application/json; charset=utf-16le\r\n", 415),
         ("Content-Type: application/json; charset=utf-7\r\n", 415),
         ("Content-Type: application/json; charset=latin1\r\n", 415),
         ("Content-Type: application/json; charset=utf-8; charset=utf-16\r\n", 415),
         ("Content-Type: application/json\r\nContent-Encoding: gzip\r\n", 415),
         ("Content-Type: application/json\r\nContent-Encoding: deflate\r\n", 415),
-        ("Content-Type: application/json\r\nContent-Encoding: identity\r\nContent-Encoding: br\r\n", 415),
+        ("Content-Type: application/json\r\nContent-Encoding: identity\r\nContent-Encoding: br\r\n", 400),
         ("Content-Type: application/json\r\nMCP-Protocol-Version: 1999-01-01\r\n", 400),
-        ("Content-Type: application/json\r\nMCP-Protocol-Version: 2025-06-18\r\nMCP-Protocol-Version: 2025-06-18\r\n", 400),
+        (
+            "Content-Type: application/json\r\nMCP-Protocol-Version: 2025-06-18\r\nMCP-Protocol-Version: 2025-06-18\r\n",
+            400,
+        ),
         ("Content-Type: application/json\r\nMcp-Session-Id: a\r\nMcp-Session-Id: a\r\n", 400),
         ("Content-Type: application/json\r\nMcp-Session-Id: a b\r\n", 400),
         ("Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n", 400),
@@ -208,7 +211,7 @@ async fn a_modern_request_says_the_same_in_headers_and_body() {
         (names("tools/call", "delete_note"), &good, -32020),
         (names("ping", "get_note"), &good, -32020),
         (names("TOOLS/CALL", "get_note"), &good, -32020),
-        (names("tools/call", "get_note\r\nMcp-Name: get_note"), &good, -32020),
+        (names("tools/call", "get_note\r\nMcp-Name: get_note"), &good, 0),
         (names("tools/call", "=?BASE64?Z2V0X25vdGU=?="), &good, -32020),
         (names("tools/call", "=?base64?ZGVsZXRlX25vdGU=?="), &good, -32020),
         (format!("{JSON}MCP-Protocol-Version: 2025-06-18\r\n"), &good, -32020),
@@ -232,11 +235,18 @@ async fn a_modern_request_says_the_same_in_headers_and_body() {
 async fn what_passes_arrives_in_one_form() {
     let plain = of(r#"{"name":"get_note"}"#);
     let bodies = [
-        (r#" { "jsonrpc" : "2.0" , "id":1, "m\u0065thod":"\u0074ools\/call", "params":{"name":"g\u0065t_note"} } "#.to_owned(), plain.clone()),
+        (
+            r#" { "jsonrpc" : "2.0" , "id":1, "m\u0065thod":"\u0074ools\/call", "params":{"name":"g\u0065t_note"} } "#
+                .to_owned(),
+            plain.clone(),
+        ),
         (of(r#"{"name":"get_note","arguments":null}"#), plain.clone()),
         (with_argument("1234567890123456789012345678901"), with_argument("1234567890123456789012345678901")),
         (with_argument("1.10e2"), with_argument("1.10e2")),
-        (with_argument(r#"{"name":"delete_note","Method":1,"__proto__":2}"#), with_argument(r#"{"name":"delete_note","Method":1,"__proto__":2}"#)),
+        (
+            with_argument(r#"{"name":"delete_note","Method":1,"__proto__":2}"#),
+            with_argument(r#"{"name":"delete_note","Method":1,"__proto__":2}"#),
+        ),
         (with_argument(r#""\u00e9\ud83d\ude00""#), with_argument("\"é😀\"")),
     ];
     for (sent, arrives) in bodies {
@@ -260,8 +270,17 @@ async fn headers_arrive_in_one_form() {
     assert!(seen.starts_with("post /mcp?a="), "{seen}");
     assert!(seen.contains("content-type: application/json\r\n") && seen.contains("host: tools\r\n"), "{seen}");
     for gone in [
-        "override", "mcp-method", "mcp-name", "mcp-param", "last-event", "encoding", "upgrade", "http2", "x-mine",
-        "x-envoy", "client-cert",
+        "override",
+        "mcp-method",
+        "mcp-name",
+        "mcp-param",
+        "last-event",
+        "encoding",
+        "upgrade",
+        "http2",
+        "x-mine",
+        "x-envoy",
+        "client-cert",
     ] {
         assert!(!seen.contains(gone), "{gone}: {seen}");
     }

@@ -41,7 +41,8 @@ async fn read_until(caller: &mut hbone::Stream, text: &str) -> String {
 async fn read_to_end(caller: &mut hbone::Stream) -> (String, bool) {
     let mut read = Vec::new();
     let mut chunk = [0; 4096];
-    while let Ok(n @ 1..) = tokio::time::timeout(lab::PATIENCE, caller.read(&mut chunk)).await.expect("an end in time") {
+    while let Ok(n @ 1..) = tokio::time::timeout(lab::PATIENCE, caller.read(&mut chunk)).await.expect("an end in time")
+    {
         read.extend_from_slice(&chunk[..n]);
     }
     let text = String::from_utf8_lossy(&read).into_owned();
@@ -136,8 +137,8 @@ async fn a_list_in_flight_is_filtered_by_the_rules_in_force_when_it_comes() {
     tokio::time::sleep(SECOND).await;
     held.message(r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"get_note"},{"name":"other"}]}}"#).await;
     held.write(b"0\r\n\r\n").await;
-    let (text, whole) = read_to_end(&mut caller).await;
-    assert!(whole && text.contains("other") && !text.contains("get_note"), "{text}");
+    let text = read_until(&mut caller, "0\r\n\r\n").await;
+    assert!(text.contains("other") && !text.contains("get_note"), "{text}");
 }
 
 /// In the middle of a session a 4xx answer would cost a client all of it.
@@ -152,19 +153,17 @@ async fn a_call_that_is_revoked_before_its_answer_is_refused_like_any_other() {
     tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin);
     let revoke = async {
         let mut held = live.next().await;
-        let only_lists = notes(held_addr(&live)).replace("[\"get_*\", \"delete_*\"]", "[\"other\"]");
+        let only_lists = notes(live.addr).replace("[\"get_*\", \"delete_*\"]", "[\"other\"]");
         std::fs::write(lab.documents(), only_lists).unwrap();
         tokio::time::sleep(SECOND).await;
-        held.write(json(r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"s3cret"}]}}"#).as_bytes())
-            .await;
+        held.write(
+            json(r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"s3cret"}]}}"#).as_bytes(),
+        )
+        .await;
     };
     let (reply, ()) = tokio::join!(lab.post("agents/reader", NOTES, SESSION, CALL), revoke);
     assert_eq!((reply.status, &reply.json()["id"]), (200, &serde_json::json!(7)), "{reply:?}");
     assert!(reply.json()["error"]["code"].is_i64() && !reply.body.contains("s3cret"), "{reply:?}");
-}
-
-fn held_addr(live: &Live) -> std::net::SocketAddr {
-    live.addr
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,8 +190,9 @@ async fn a_caller_that_only_stopped_sending_gets_its_answer() {
     caller.shutdown().await.unwrap();
     let mut held = live.next().await;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    held.write(json(r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#).as_bytes()).await;
-    read_until(&mut caller, "content").await;
+    let answer = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#;
+    held.write(with("Connection: close\r\n", answer).as_bytes()).await;
+    read_until(&mut caller, "\"content\"").await;
     // Once it resets what it half closed, it is gone.
     let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
     caller.write_all(post("", CALL).as_bytes()).await.unwrap();
