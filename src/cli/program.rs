@@ -168,7 +168,7 @@ mod tests {
     fn a_wrong_command_line_is_told_in_one_line() {
         let told = |args: &[&str]| {
             let error = CommandLine::try_parse_from(std::iter::once(&"agent-waypoint").chain(args)).unwrap_err();
-            one_line(&error.to_string())
+            in_one_line(&error.render().to_string())
         };
         for args in [&["run", "--dve"][..], &["run"], &["run", "--dev", "-f", "x", "--hbone-addr", "y"], &["rnu"]] {
             let line = told(args);
