@@ -6,6 +6,7 @@ use tokio_util::task::TaskTracker;
 use super::settings::{IdentitySource, StartFault};
 use crate::admin::{Condition, Readiness};
 use crate::control::identity::{DEV_TTL, DevCa, FileSource, WorkloadApi};
+use crate::control::istiod::IstioCa;
 use crate::id::{IdFault, TrustDomain, WorkloadId};
 use crate::tls::Identity;
 
@@ -31,6 +32,11 @@ pub(super) async fn open(
         }
         IdentitySource::Files(paths) => {
             let (source, identity) = FileSource::open(paths.clone()).await?;
+            tasks.spawn(source.watch(identity.clone(), stop.clone()));
+            Ok(identity)
+        }
+        IdentitySource::IstioCa { istiod, id } => {
+            let (source, identity) = IstioCa::open(istiod.clone(), id.clone(), stop).await?;
             tasks.spawn(source.watch(identity.clone(), stop.clone()));
             Ok(identity)
         }

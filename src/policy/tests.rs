@@ -1,4 +1,5 @@
 mod check;
+mod model;
 mod property;
 
 use serde_json::json;

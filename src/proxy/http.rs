@@ -124,13 +124,17 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
     } else {
         upstream_version(&target)
     };
+    let sending = calls.shared.upstreams.send_first(Arc::clone(&endpoint), &target.endpoints, version, request);
     let sent = tokio::select! {
         biased;
-        sent = calls.shared.upstreams.send(&endpoint, version, request) => sent,
+        sent = sending => sent,
         denial = uploading.revoked(&mut standing, &calls.shared) => return revoked(record, &standing, denial.as_ref()),
     };
     match sent {
-        Ok(response) => stream(calls, standing, record, response),
+        Ok((endpoint, response)) => {
+            record.upstream(&endpoint.id, note::identity(&endpoint));
+            stream(calls, standing, record, response)
+        }
         Err(fault) => {
             tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "upstream failed");
             answer::fault(record, &fault)
