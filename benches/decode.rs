@@ -1,11 +1,26 @@
-//! What decoding costs per call: a body to a decoded `tools/call` and on to the bytes that are forwarded.
+//! What deciding costs per call, without I/O: a body to a decoded `tools/call`, to a decision, to the bytes that are
+//! forwarded; a list to the part of it that its caller may see.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark of valid bodies")]
+#![expect(clippy::unwrap_used, clippy::string_slice, reason = "a benchmark of valid bodies")]
 
-use agent_waypoint::wire::mcp::{Context, McpHead, decode};
-use agent_waypoint::wire::{json, sse};
-use divan::counter::BytesCount;
+#[path = "lab/world.rs"]
+mod world;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use agent_waypoint::call::{Call, HttpHead};
+use agent_waypoint::control::identity::{DEV_TTL, DevCa};
+use agent_waypoint::document::{Source, load};
+use agent_waypoint::id::{Peer, TrustDomain, WorkloadId};
+use agent_waypoint::mesh::{Settings, Snapshot, Target, build};
+use agent_waypoint::policy::{Decision, Facts, on_compile_thread};
+use agent_waypoint::tls;
+use agent_waypoint::wire::mcp::{Context, McpHead, ServerMessage, decode, filter_list};
+use agent_waypoint::wire::{authority::Authority, json, sse};
+use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use world::{CALLER, Place, call, documents, vip};
 
 fn main() {
     divan::main();
@@ -13,49 +28,161 @@ fn main() {
 
 const SIZES: [usize; 2] = [1 << 10, 64 << 10];
 
-/// A `tools/call` of about `size` bytes, as agents send them: short members, some text, some numbers.
-fn body(size: usize) -> Vec<u8> {
-    let mut body = String::from(
-        r#"{"jsonrpc":"2.0","id":17,"method":"tools/call","params":{"name":"create_issue","arguments":{"owner":"acme","items":["#,
-    );
-    let mut n = 0;
-    while body.len() < size - 120 {
-        let comma = if n == 0 { "" } else { "," };
-        body.push_str(&format!(
-            r#"{comma}{{"id":{n},"title":"Printer on floor {n} says \"PC LOAD LETTER\"","done":false,"hours":1.25}}"#
-        ));
-        n += 1;
+/// A proven caller, the target that it calls and the head that it sends.
+struct Setting {
+    peer: Peer,
+    target: Arc<Target>,
+    head: HttpHead,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let nowhere = "127.0.0.1:1".parse().unwrap();
+        let text = documents(Place { plain: nowhere, hbone: nowhere });
+        let source = Source { file: Arc::new(PathBuf::from("bench.yaml")), text };
+        let settings = Settings { trust_domain: TrustDomain::parse("cluster.local").unwrap(), gateway: None };
+        let (snapshot, problems) = on_compile_thread(|| build(&load([source]), &settings, &Snapshot::no_documents()));
+        assert!(problems.is_empty(), "{problems:?}");
+        let target = snapshot.find(&Authority::parse(&vip("mcp", "plain")).unwrap()).unwrap();
+        let mut headers = http::HeaderMap::new();
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("mcp-protocol-version", "2025-06-18"),
+            ("user-agent", "bench"),
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+        let head = HttpHead {
+            method: http::Method::POST,
+            path: "/mcp".to_owned(),
+            query: None,
+            host: "mcp-plain.tools".to_owned(),
+            headers,
+        };
+        Self { peer: peer(), target, head }
     }
-    body.push_str(r#"]},"_meta":{"progressToken":17}}}"#);
-    body.into_bytes()
+
+    fn facts<'a>(&'a self, call: &'a Call) -> Facts<'a> {
+        Facts { peer: &self.peer, destination: &self.target.destination, request: Some(&self.head), claims: None, call }
+    }
+}
+
+/// Proven the only way there is: by a handshake.
+fn peer() -> Peer {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let domain = TrustDomain::parse("cluster.local").unwrap();
+    let ca = DevCa::ephemeral(&domain).unwrap();
+    let identity = |namespace, account| {
+        let id = WorkloadId::of_istio(&domain, namespace, account).unwrap();
+        ca.identity(&id, DEV_TTL).unwrap()
+    };
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (server, client) = (identity("tools", "waypoint"), identity(CALLER.0, CALLER.1));
+    runtime.block_on(async {
+        let accepting = tls::accept(&server, far, "127.0.0.1:40000".parse().unwrap());
+        let connecting = tls::connect(&client, near, tls::Expect::TrustDomain(domain.clone()));
+        let (accepted, _connected) = tokio::join!(accepting, connecting);
+        accepted.unwrap().peer
+    })
+}
+
+/// The whole of what is done between reading a request and sending it on.
+#[divan::bench(args = SIZES)]
+fn decode_decide_serialise(bencher: Bencher<'_, '_>, size: usize) {
+    let (setting, body, head) = (Setting::new(), call(size), McpHead::default());
+    bencher.counter(BytesCount::new(body.len())).bench(|| {
+        let context = Context { head: &head, session: None, session_version: None };
+        let decoded = decode(black_box(&body), &context).unwrap();
+        let call = Call::Mcp(decoded.call().clone());
+        let decision = setting.target.rules.decide(&setting.facts(&call));
+        assert!(matches!(decision, Decision::Allow(_)), "{decision:?}");
+        decoded.canonical()
+    });
 }
 
 #[divan::bench(args = SIZES)]
-fn decode_and_serialise(bencher: Bencher<'_, '_>, size: usize) {
-    let (body, head) = (body(size), McpHead::default());
+fn decode_alone(bencher: Bencher<'_, '_>, size: usize) {
+    let (body, head) = (call(size), McpHead::default());
     let context = Context { head: &head, session: None, session_version: None };
-    bencher.counter(BytesCount::new(body.len())).bench(|| decode(black_box(&body), &context).unwrap().canonical());
+    bencher.counter(BytesCount::new(body.len())).bench(|| decode(black_box(&body), &context).unwrap());
 }
 
 #[divan::bench(args = SIZES)]
-fn parse_alone(bencher: Bencher<'_, '_>, size: usize) {
-    let body = body(size);
-    bencher.counter(BytesCount::new(body.len())).bench(|| json::parse(black_box(&body)).unwrap());
+fn decide_alone(bencher: Bencher<'_, '_>, size: usize) {
+    let (setting, head) = (Setting::new(), McpHead::default());
+    let context = Context { head: &head, session: None, session_version: None };
+    let call = Call::Mcp(decode(&call(size), &context).unwrap().call().clone());
+    bencher.bench(|| {
+        let decision = setting.target.rules.decide(&setting.facts(black_box(&call)));
+        assert!(matches!(decision, Decision::Allow(_)));
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn serialise_alone(bencher: Bencher<'_, '_>, size: usize) {
+    let (body, head) = (call(size), McpHead::default());
+    let context = Context { head: &head, session: None, session_version: None };
+    let decoded = decode(&body, &context).unwrap();
+    bencher.counter(BytesCount::new(body.len())).bench(|| black_box(&decoded).canonical());
+}
+
+/// A list of `tools`, of which every other one may be seen: parsed, filtered, written.
+#[divan::bench(args = [10, 1_000])]
+fn filter_tools(bencher: Bencher<'_, '_>, tools: usize) {
+    let (setting, head) = (Setting::new(), McpHead::default());
+    let context = Context { head: &head, session: None, session_version: None };
+    let request = decode(br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, &context).unwrap().call().clone();
+    let list = list(tools);
+    bencher.counter(ItemsCount::new(tools)).bench(|| {
+        let mut message = ServerMessage::parse(black_box(&list)).unwrap();
+        let seen = |entry: &agent_waypoint::call::McpCall| {
+            setting.target.rules.visible(&setting.facts(&Call::Mcp(entry.clone())))
+        };
+        let filtered = filter_list(&request, message.result_mut().unwrap(), seen);
+        assert_eq!((filtered.kept, filtered.dropped), (tools / 2, tools / 2));
+        message.canonical()
+    });
+}
+
+/// The same list, parsed and written only.
+#[divan::bench(args = [10, 1_000])]
+fn pass_tools_unfiltered(bencher: Bencher<'_, '_>, tools: usize) {
+    let list = list(tools);
+    bencher.counter(ItemsCount::new(tools)).bench(|| ServerMessage::parse(black_box(&list)).unwrap().canonical());
+}
+
+fn list(tools: usize) -> Vec<u8> {
+    let entries: Vec<_> = (0..tools)
+        .map(|n| {
+            let verb = if n % 2 == 0 { "create" } else { "delete" };
+            format!(
+                r#"{{"name":"{verb}_thing_{n}","title":"Thing {n}","description":"Does to thing {n} what its name says, once, and tells what came of it.","inputSchema":{{"type":"object","properties":{{"owner":{{"type":"string"}},"count":{{"type":"integer","minimum":1}}}},"required":["owner"]}}}}"#
+            )
+        })
+        .collect();
+    format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{}]}}}}"#, entries.join(",")).into_bytes()
 }
 
 /// For comparison: serde_json's tree, which accepts duplicate keys and loses number text.
 #[divan::bench(args = SIZES)]
-fn serde_json_alone(bencher: Bencher<'_, '_>, size: usize) {
-    let body = body(size);
+fn serde_json_parse(bencher: Bencher<'_, '_>, size: usize) {
+    let body = call(size);
     bencher
         .counter(BytesCount::new(body.len()))
         .bench(|| serde_json::from_slice::<serde_json::Value>(black_box(&body)).unwrap());
 }
 
 #[divan::bench(args = SIZES)]
+fn our_parse(bencher: Bencher<'_, '_>, size: usize) {
+    let body = call(size);
+    bencher.counter(BytesCount::new(body.len())).bench(|| json::parse(black_box(&body)).unwrap());
+}
+
+#[divan::bench(args = SIZES)]
 fn one_event(bencher: Bencher<'_, '_>, size: usize) {
     let mut bytes = Vec::new();
-    sse::Event::message(Some("7"), &String::from_utf8(body(size)).unwrap()).write(&mut bytes);
+    sse::Event::message(Some("7"), &String::from_utf8(call(size)).unwrap()).write(&mut bytes);
     bencher.counter(BytesCount::new(bytes.len())).bench(|| {
         let mut out = Vec::new();
         sse::Parser::default().push(black_box(&bytes), &mut out).unwrap();

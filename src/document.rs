@@ -21,9 +21,9 @@ mod target_refs;
 mod tree;
 
 pub(crate) use closure::SERVICE_NAME;
-pub(crate) use nearest::{nearest, within};
 pub use closure::{ClosedRef, Closes, Closure};
 pub use documents::{Documents, Input, Source, load};
+pub(crate) use nearest::{nearest, within};
 pub use problem::{FieldProblem, Meta, Place, Problem, Severity};
 pub use reading::{Document, Origin, Reading, read};
 

@@ -6,6 +6,7 @@
 mod answer;
 mod budget;
 mod flow;
+mod heavy;
 mod http;
 mod mcp;
 mod note;
@@ -27,6 +28,7 @@ use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 
 use budget::Budget;
+use heavy::Heavy;
 use sessions::Sessions;
 use wordings::Wordings;
 
@@ -45,6 +47,7 @@ struct Shared {
     sessions: Sessions,
     wordings: Wordings,
     budget: Arc<Budget>,
+    heavy: Heavy,
     drain: CancellationToken,
 }
 
@@ -66,6 +69,7 @@ impl Proxy {
                 sessions,
                 wordings: Wordings::default(),
                 budget,
+                heavy: Heavy::default(),
                 drain,
             }),
         }

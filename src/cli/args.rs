@@ -1,10 +1,14 @@
 //! The command line: every flag, its environment variable and its default. No behaviour.
 
+mod istiod;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
+
+pub use istiod::IstiodArgs;
 
 use crate::id::{TrustDomain, WorkloadId};
 
@@ -85,7 +89,7 @@ pub struct IdentityArgs {
 
 /// `run`
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("identity").args(["dev", "identity_cert", "spiffe_endpoint"]).required(true))]
+#[command(group = clap::ArgGroup::new("identity").args(["dev", "identity_cert", "spiffe_endpoint", "ca_address"]).required(true))]
 pub struct RunArgs {
     /// Documents: files or directories, watched. May be repeated
     #[arg(
@@ -100,6 +104,9 @@ pub struct RunArgs {
     /// Own identity.
     #[command(flatten)]
     pub identity: IdentityArgs,
+    /// Own identity from istiod.
+    #[command(flatten)]
+    pub istiod: IstiodArgs,
     /// Configuration that istiod's template passes; makes the addresses default to all interfaces, admin excepted
     #[arg(long, value_name = "X", env = "AGENT_WAYPOINT_CONFIG")]
     pub config: Option<String>,

@@ -165,6 +165,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_wrong_command_line_is_told_in_one_line() {
+        let told = |args: &[&str]| {
+            let error = CommandLine::try_parse_from(std::iter::once(&"agent-waypoint").chain(args)).unwrap_err();
+            in_one_line(&error.render().to_string())
+        };
+        for args in [&["run", "--dve"][..], &["run"], &["run", "--dev", "-f", "x", "--hbone-addr", "y"], &["rnu"]] {
+            let line = told(args);
+            assert!(line.starts_with("error: ") && !line.contains('\n') && !line.contains("Usage"), "{line}");
+        }
+        assert!(told(&["run", "--dve"]).contains("--dev"), "{}", told(&["run", "--dve"]));
+    }
+
+    #[test]
     fn flags_with_config_and_no_subcommand_are_run() {
         let run = |args: &[&str]| implied_run(args.iter().map(OsString::from)).get(1).cloned().unwrap_or_default();
         assert_eq!(run(&["agent-waypoint", "--config", "x"]), "run");

@@ -9,7 +9,14 @@ pub use ca::{CaFault, IstioCa};
 pub use channel::{Istiod, IstiodFault, Roots};
 
 /// istiod's certificate service, as compiled from `proto/ca.proto`.
-#[expect(unused_qualifications, clippy::allow_attributes, clippy::allow_attributes_without_reason, clippy::too_many_lines, clippy::clone_on_ref_ptr, reason = "generated")]
+#[expect(
+    unused_qualifications,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
+    clippy::clone_on_ref_ptr,
+    reason = "generated"
+)]
 pub mod wire {
     tonic::include_proto!("istio.v1.auth");
 }

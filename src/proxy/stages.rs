@@ -4,6 +4,7 @@
 //! permit only comes from `policy`. No I/O here.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
@@ -18,17 +19,19 @@ pub(super) struct Asked {
     target: Arc<Target>,
     head: Option<HttpHead>,
     claims: Option<Claims>,
+    /// When the token was verified.
+    at: SystemTime,
 }
 
 impl Asked {
     /// An HTTP request whose token, if any, was verified.
     pub(super) fn http(peer: Arc<Peer>, target: Arc<Target>, head: HttpHead, claims: Option<Claims>) -> Self {
-        Self { peer, target, head: Some(head), claims }
+        Self { peer, target, head: Some(head), claims, at: SystemTime::now() }
     }
 
     /// A byte stream.
     pub(super) fn tcp(peer: Arc<Peer>, target: Arc<Target>) -> Self {
-        Self { peer, target, head: None, claims: None }
+        Self { peer, target, head: None, claims: None, at: SystemTime::now() }
     }
 
     /// The caller.
@@ -60,6 +63,17 @@ impl Asked {
             claims: self.claims.as_ref(),
             call,
         }
+    }
+
+    /// The same under another edition of the target. A token counts for what the target's keys and audiences make of it
+    /// now; whether it has expired since is no matter, as it was valid when the call began. `None` where it is refused.
+    fn readdress(&mut self, target: Arc<Target>) -> Option<()> {
+        self.claims = match (&target.tokens, &self.head) {
+            (Some(tokens), Some(head)) => tokens.verify(head, self.at).ok()?,
+            (None, _) | (_, None) => None,
+        };
+        self.target = target;
+        Some(())
     }
 
     /// Stage 5: the call that was decoded, with what will be sent if it is permitted.
@@ -147,7 +161,13 @@ impl Standing {
         &self.asked
     }
 
-    /// Waits until the call is no longer permitted: its target is gone, or its rules changed and now refuse.
+    /// The call as one that was refused after all.
+    pub(super) fn refused(self, denial: Denial) -> Refused {
+        Refused { denial, asked: self.asked, call: self.call }
+    }
+
+    /// Waits until the call is no longer permitted: its rules changed and now refuse, or its target is gone or does not
+    /// take its token any longer (`None`).
     ///
     /// A snapshot in which this target's revision did not change costs one look-up.
     pub(super) async fn revoked(&mut self, published: &Published) -> Option<Denial> {
@@ -155,7 +175,7 @@ impl Standing {
         loop {
             let target = published.current().get(&self.asked.target.key).map(Arc::clone)?;
             if target.revision() != self.asked.target.revision() {
-                self.asked.target = target;
+                self.asked.readdress(target)?;
                 if let Decision::Deny(denial) = self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
                     return Some(denial);
                 }

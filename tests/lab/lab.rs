@@ -89,6 +89,11 @@ impl Lab {
         pool.connect(self.waypoint.hbone_addr(), &waypoint, authority).await
     }
 
+    /// Ends the connection of `who`, with all that was on it.
+    pub(crate) fn leave(&self, who: &str) {
+        self.pools.lock().unwrap().remove(who);
+    }
+
     /// Sends `request` in a tunnel of its own and reads until the server closes or a whole answer is there.
     pub(crate) async fn raw(&self, who: &str, authority: &str, request: &[u8]) -> Reply {
         let mut stream = self.tunnel(who, authority).await.expect("tunnel");
@@ -211,7 +216,7 @@ async fn serve(mut stream: TcpStream, script: Script, seen: Arc<Mutex<Vec<u8>>>)
 }
 
 /// One whole request with `Content-Length`, at the front of `bytes`.
-fn request(bytes: &[u8]) -> Option<(String, String, usize)> {
+pub(crate) fn request(bytes: &[u8]) -> Option<(String, String, usize)> {
     let text = String::from_utf8_lossy(bytes);
     let (head, rest) = text.split_once("\r\n\r\n")?;
     let length = head

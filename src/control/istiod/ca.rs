@@ -69,7 +69,11 @@ impl IstioCa {
     ///
     /// # Errors
     /// The last failure, when stopped.
-    pub async fn open(istiod: Istiod, expected: WorkloadId, stop: &CancellationToken) -> Result<(Self, Identity), CaFault> {
+    pub async fn open(
+        istiod: Istiod,
+        expected: WorkloadId,
+        stop: &CancellationToken,
+    ) -> Result<(Self, Identity), CaFault> {
         let this = Self { istiod, expected };
         let mut wait = RETRY_FIRST;
         loop {
@@ -128,7 +132,10 @@ impl IstioCa {
         };
         let svid = Svid::from_pem(chain.concat().as_bytes(), key.as_bytes())?;
         if *svid.id() != self.expected {
-            return Err(CaFault::SomebodyElse { got: Box::new(svid.id().clone()), expected: Box::new(self.expected.clone()) });
+            return Err(CaFault::SomebodyElse {
+                got: Box::new(svid.id().clone()),
+                expected: Box::new(self.expected.clone()),
+            });
         }
         let mut bundles = Bundles::default();
         bundles.add_pem(self.expected.trust_domain().clone(), roots.as_bytes())?;

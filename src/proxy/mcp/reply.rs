@@ -6,24 +6,30 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use http::{Response, StatusCode, response};
 use http_body_util::BodyExt as _;
 
 use super::super::answer::{self, ProxyFault};
-use super::super::sessions::{Session, SessionKey};
+use super::super::budget::{HeldBody, Hold};
+use super::super::sessions::{Session, SessionKey, subject};
 use super::super::stages::Standing;
 use super::super::{Shared, note};
 use super::exchange::Bound;
+use super::post::wording;
 use super::pump::{Pump, Waits};
 use crate::call::{Call, McpCall, Value};
 use crate::config::limits;
 use crate::intake::{Answer, no_body, text_body};
 use crate::mesh::Endpoint;
+use crate::policy::Denial;
 use crate::telemetry::RecordGuard;
 use crate::upstream::InBody;
 use crate::wire::jsonrpc::Id;
-use crate::wire::mcp::{McpHead, ResponseForm, ServerKind, ServerMessage, UnknownName, Version, denial, filter_list};
+use crate::wire::mcp::{
+    McpHead, ResponseForm, ServerKind, ServerMessage, UnknownName, Version, denial, filter_list, filter_lookalikes,
+    is_list,
+};
 
 /// An error body of a server that is read, bytes; what is longer is dropped.
 const MAX_ERROR_BODY: usize = 64 << 10;
@@ -45,6 +51,9 @@ pub(super) struct Reply {
     pub(super) awaited: Awaited,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) standing: Standing,
+    /// What is held for decoding: the request, whose arguments may be decided on again, and of the answer what is not
+    /// on its way.
+    pub(super) hold: Hold,
 }
 
 /// Passes the answer to a POST.
@@ -64,31 +73,30 @@ pub(super) async fn pass(reply: Reply, answered: Response<InBody>) -> Answer {
 impl Reply {
     /// One JSON message.
     async fn whole(mut self, parts: response::Parts, body: InBody) -> Answer {
-        let mut hold = self.shared.budget.hold(self.standing.asked().peer().id());
         let shared = Arc::clone(&self.shared);
         let read = tokio::select! {
-            read = collect(body, limits::MAX_LIST, &mut hold) => read,
-            _denial = self.standing.revoked(&shared.published) => return self.revoked(),
+            read = collect(body, limits::MAX_LIST, &mut self.hold) => read,
+            denial = self.standing.revoked(&shared.published) => return self.revoked(denial),
         };
-        let message = read.and_then(|bytes| ServerMessage::parse(&bytes).ok());
+        let Some(read) = read else { return self.bad() };
+        let message = shared.heavy.run(read.len(), || ServerMessage::parse(&read).ok()).await;
         let Some(mut message) = message else { return self.bad() };
         let answers = self.awaited.id.as_ref().is_some_and(|id| message.answers(id));
         if !answers {
             return self.bad();
         }
-        if self.standing.revoked(&self.shared.published).now_or_never().is_some() {
-            return self.revoked();
+        if let Some(denial) = self.standing.revoked(&shared.published).now_or_never() {
+            return self.revoked(denial);
         }
         self.learn(&parts.headers, &message);
-        let hidden = filter(&self.standing, &self.awaited.call, &mut message);
+        let (standing, call) = (&self.standing, &self.awaited.call);
+        let work = || (filter(standing, call, &mut message), message.canonical());
+        let (hidden, body) = shared.heavy.run(read.len(), work).await;
         self.shared.telemetry.metrics().list_entries_hidden(hidden);
-        if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
-            bound.session.answered(id.as_json());
-        }
-        let body = message.canonical();
+        self.answered();
         self.record.status(parts.status);
         self.record.meter().sent(body.len());
-        let mut response = Response::new(text_body(body));
+        let mut response = Response::new(HeldBody::whole(body, self.hold));
         *response.status_mut() = parts.status;
         *response.headers_mut() = passable(parts.headers, "application/json");
         Answer::Response(response)
@@ -120,8 +128,12 @@ impl Reply {
             self.shared.sessions.forget(&bound.key);
             return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::SessionUnknown);
         }
-        let mut hold = self.shared.budget.hold(self.standing.asked().peer().id());
-        let told = collect(body, MAX_ERROR_BODY, &mut hold).await.and_then(|bytes| ServerMessage::parse(&bytes).ok());
+        self.answered();
+        if !stays_here(parts, &self.standing) {
+            return self.bad();
+        }
+        let told =
+            collect(body, MAX_ERROR_BODY, &mut self.hold).await.and_then(|bytes| ServerMessage::parse(&bytes).ok());
         let told = told.filter(|message| *message.kind() == ServerKind::Error);
         let body = told.map_or_else(
             || denial::error(self.awaited.id.as_ref(), -32603, "the server refused the request", None),
@@ -135,12 +147,27 @@ impl Reply {
         Answer::Response(response)
     }
 
+    /// No other answer to the request will come: its id is free.
+    fn answered(&self) {
+        if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
+            bound.session.answered(id);
+        }
+    }
+
     fn bad(self) -> Answer {
+        self.answered();
         answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::BadAnswer)
     }
 
-    fn revoked(self) -> Answer {
-        answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::Revoked)
+    /// Refused after all, before anything of the answer went out: as if it had been refused at once.
+    fn revoked(mut self, denial: Option<Denial>) -> Answer {
+        note_revoked(&mut self.record, &self.standing, denial.as_ref());
+        let (Some(denial), Some(id)) = (denial, &self.awaited.id) else {
+            return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::TargetGone);
+        };
+        let refused = self.standing.refused(denial);
+        let wording = wording(&self.shared, self.session.as_ref(), &refused);
+        answer::mcp_denied(self.record, id, &refused, wording.as_ref())
     }
 
     /// Keeps what an answer says for later: a session, or how the server words an unknown name.
@@ -156,7 +183,7 @@ impl Reply {
         let (Ok(head), Some(result)) = (McpHead::read(headers), message.result()) else { return };
         let Some(id) = head.session() else { return };
         let asked = self.standing.asked();
-        let subject = asked.claims().map(|c| format!("{}/{}", c.issuer(), c.subject().unwrap_or_default()).into());
+        let subject = asked.claims().map(subject);
         let mut session = Session::new(asked.peer().id().clone(), subject, Arc::clone(&self.endpoint.id));
         session.version = result.get("protocolVersion").and_then(Value::as_str).and_then(Version::parse);
         session.wording = result.get("serverInfo").and_then(UnknownName::of_server);
@@ -174,8 +201,33 @@ pub(super) fn filter(standing: &Standing, request: &McpCall, message: &mut Serve
     filter_list(request, result, seen).dropped
 }
 
+/// The same for an answer whose id may have been another request's before: whatever could be a list is filtered.
+pub(super) fn filter_lookalike(standing: &Standing, request: &McpCall, message: &mut ServerMessage) -> usize {
+    if is_list(&request.method) {
+        return filter(standing, request, message);
+    }
+    let asked = standing.asked();
+    let Some(result) = message.result_mut() else { return 0 };
+    let seen = |entry: &McpCall| asked.target().rules.visible(&asked.facts(&Call::Mcp(entry.clone())));
+    filter_lookalikes(request, result, seen).dropped
+}
+
+/// Whether a redirect, if it is one, leads to the host that was asked: clients follow it with the body and all they
+/// have, and another host was not decided on.
+fn stays_here(parts: &response::Parts, standing: &Standing) -> bool {
+    if !parts.status.is_redirection() {
+        return true;
+    }
+    let host = standing.asked().head().map_or("", |head| &head.host);
+    parts.headers.get_all(LOCATION).iter().all(|to| {
+        let to = to.to_str().unwrap_or_default();
+        let path = to.strip_prefix("http://").and_then(|to| to.strip_prefix(host)).unwrap_or(to);
+        path.starts_with('/') && !path.starts_with("//") && !path.contains('\\')
+    })
+}
+
 /// The whole body, if it stays within `limit` and the budget.
-pub(super) async fn collect(mut body: InBody, limit: usize, hold: &mut super::super::budget::Hold) -> Option<Bytes> {
+pub(super) async fn collect(mut body: InBody, limit: usize, hold: &mut Hold) -> Option<Bytes> {
     let mut held = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.ok()?.into_data() else { continue };
@@ -200,7 +252,7 @@ pub(super) fn passable(mut headers: HeaderMap, content_type: &'static str) -> He
 }
 
 /// For the record of a denial that comes in the middle of an answer.
-pub(super) fn note_revoked(record: &mut RecordGuard, standing: &Standing, denial: Option<&crate::policy::Denial>) {
+pub(super) fn note_revoked(record: &mut RecordGuard, standing: &Standing, denial: Option<&Denial>) {
     if let Some(denial) = denial {
         record.denied(note::denial(denial, standing.asked().target()));
     }
