@@ -51,9 +51,9 @@ impl Case {
     /// What an undeclared port sees: nothing of MCP.
     fn seen(&self) -> What {
         match &self.what {
-            What::Tcp => What::Tcp,
-            What::Http(method, path) => What::Http(method, path),
-            _ if !self.declared => What::Http("POST", "/mcp"),
+            What::Tool(..) | What::Prompt(_) | What::Resource(..) | What::Other(_) if !self.declared => {
+                What::Http("POST", "/mcp")
+            }
             what => what.clone(),
         }
     }
@@ -62,7 +62,7 @@ impl Case {
         match self.what {
             What::Tcp => None,
             What::Http(method, path) => Some((method, path)),
-            _ => Some(("POST", "/mcp")),
+            What::Tool(..) | What::Prompt(_) | What::Resource(..) | What::Other(_) => Some(("POST", "/mcp")),
         }
     }
 
@@ -137,7 +137,7 @@ fn what(to: &To, case: &Case, permits: bool) -> bool {
                 What::Prompt(_) => "prompts/get",
                 What::Resource(..) => "resources/read",
                 What::Other(method) => method,
-                What::Http(..) | What::Tcp => unreachable!(),
+                What::Http(..) | What::Tcp => panic!("matched above"),
             };
             field(&to.methods, &to.not_methods, Some(method), permits) && !(permits && two_ways(case))
         }
@@ -180,15 +180,18 @@ fn about(from: Option<&Vec<From>>, to: Option<&Vec<To>>, case: &Case, permits: b
         && to.map_or(of_all, |to| to.iter().any(|one| what(one, case, permits)))
 }
 
+/// Worked out by hand.
+type Worked = fn(&Case) -> Said;
+
 /// Conditions and what they say, worked out by hand.
-const CONDITIONS: &[(&str, fn(&Case) -> Said)] = &[
+const CONDITIONS: &[(&str, Worked)] = &[
     ("true", |_| Some(true)),
     ("false || false", |_| Some(false)),
     ("mcp.tool.arguments.n == 1", |case| Some(argument(case)? == &json!(1))),
     ("!(mcp.tool.arguments.n < 2)", |case| Some(argument(case)?.as_i64()? >= 2)),
     ("has(mcp.tool.arguments.n)", |case| match case.seen() {
         What::Tool(_, arguments) => Some(arguments.get("n").is_some()),
-        _ => Some(false),
+        What::Prompt(_) | What::Resource(..) | What::Other(_) | What::Http(..) | What::Tcp => Some(false),
     }),
     ("jwt.sub == 'alice'", |case| Some(case.sub? == "alice")),
     ("has(jwt.sub) && jwt.sub == 'alice'", |case| Some(case.sub == Some("alice"))),
