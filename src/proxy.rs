@@ -4,6 +4,7 @@
 //! chosen. It reads the published snapshot and never writes it; only [`answer`] chooses what a caller is told.
 
 mod answer;
+mod beside;
 mod budget;
 mod flow;
 mod heavy;

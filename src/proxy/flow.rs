@@ -1,17 +1,20 @@
-//! The body of a plain HTTP answer on its way: counted, and ended when its call is no longer permitted.
+//! The bodies of plain HTTP on their way: counted, and an answer's ended when its call is no longer permitted.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures_util::stream;
-use http_body::Body as _;
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt as _, StreamBody};
 
 use super::Shared;
 use super::answer::ProxyFault;
 use super::note;
 use super::stages::Standing;
-use crate::intake::{BodyFault, ResponseBody};
-use crate::telemetry::RecordGuard;
+use crate::intake::{Body, BodyFault, ResponseBody};
+use crate::telemetry::{Meter, RecordGuard};
 use crate::upstream::InBody;
 
 /// An answer whose whole length is known and at most this is short: it is over before any policy could change, bytes.
@@ -45,7 +48,7 @@ pub(super) fn flow(shared: Arc<Shared>, standing: Standing, record: RecordGuard,
 }
 
 impl Flow {
-    async fn next(&mut self) -> Option<Result<http_body::Frame<bytes::Bytes>, BodyFault>> {
+    async fn next(&mut self) -> Option<Result<Frame<Bytes>, BodyFault>> {
         let frame = if self.watched {
             tokio::select! {
                 biased;
@@ -65,5 +68,40 @@ impl Flow {
             self.record.failed(&BodyFault::Upstream);
             BodyFault::Upstream
         }))
+    }
+}
+
+/// The body of a request, counted. Its length stays known: a body of known length goes out with it, not in chunks.
+pub(super) struct Metered {
+    body: Body,
+    meter: Meter,
+}
+
+impl Metered {
+    pub(super) fn new(body: Body, meter: Meter) -> Self {
+        Self { body, meter }
+    }
+}
+
+impl HttpBody for Metered {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.meter.received(data.len());
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

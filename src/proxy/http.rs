@@ -8,7 +8,8 @@ use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
 use http::{Request as Outgoing, Response, StatusCode, Version};
 
 use super::answer::{self, ProxyFault};
-use super::flow::flow;
+use super::beside::Listener;
+use super::flow::{Metered, flow};
 use super::stages::{Asked, Refused, Standing};
 use super::{Shared, mcp, note};
 use crate::call::Call;
@@ -97,6 +98,7 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
         },
     };
     let Request { head, version, upgrade, body } = request;
+    let body = Listener::of(&calls.shared, &calls.peer, &target, &head, claims.as_ref(), &record).hear(body);
     let asked = Asked::http(Arc::clone(&calls.peer), Arc::clone(&target), head, claims);
     let permitted = match asked.decoded(Call::Http, Plain { body, upgrade, version }).authorize() {
         Ok(permitted) => permitted,
@@ -172,17 +174,10 @@ async fn switch(
 }
 
 fn metered(body: Body, record: &RecordGuard) -> OutBody {
-    use http_body_util::BodyExt as _;
-    let meter = record.meter();
     if http_body::Body::is_end_stream(&body) {
         return OutBody::empty();
     }
-    OutBody::stream(body.map_frame(move |frame| {
-        if let Some(data) = frame.data_ref() {
-            meter.received(data.len());
-        }
-        frame
-    }))
+    OutBody::stream(Metered::new(body, record.meter()))
 }
 
 /// The request that goes out: the method, path and host that were decided on, with these fields and this body.

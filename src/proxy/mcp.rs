@@ -24,7 +24,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 
 /// What a request on an MCP port is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     /// A message.
     Post,
     /// A stream of the server's messages.
@@ -36,7 +36,7 @@ enum Shape {
 }
 
 impl Shape {
-    fn of(head: &HttpHead) -> Self {
+    pub(super) fn of(head: &HttpHead) -> Self {
         let headers = &head.headers;
         let in_session = headers.contains_key(SESSION_ID) || headers.contains_key(LAST_EVENT_ID);
         match head.method {

@@ -9,6 +9,7 @@ mod lab;
 mod live;
 
 mod answers;
+mod beside;
 mod refusals;
 mod requests;
 mod sessions;
