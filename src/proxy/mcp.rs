@@ -5,6 +5,7 @@
 
 mod exchange;
 mod get;
+mod manner;
 mod post;
 mod pump;
 mod reply;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 
 use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+
+pub(super) use manner::{Manner, Manners};
 
 use super::http::{Calls, plain};
 use crate::call::HttpHead;
