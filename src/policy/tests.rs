@@ -526,7 +526,11 @@ fn a_protocol_that_only_dry_run_declares_is_decided_on_beside() {
     let refused = |world: &World| rules.shadow(&world.facts()).unwrap().refused;
     assert_eq!(refused(&call("a")), None);
     assert_eq!(refused(&call("b")), Some(Reason::NotAllowed));
-    assert_eq!(refused(&http()), Some(Reason::NotAllowed), "the port would be closed to plain HTTP");
+    assert_eq!(
+        refused(&World { call: Call::Http, request: Some(head("GET", "/x")), ..call("a") }),
+        Some(Reason::NotAllowed),
+        "the port would be closed to plain HTTP"
+    );
     assert_eq!(
         permit(&rules, &call("b")).shadow().unwrap().refused,
         Some(Reason::NotAllowed),

@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::Shared;
 use super::budget::Hold;
 use super::heavy;
+use super::http::Calls;
 use super::mcp::Shape;
 use crate::call::{Call, HttpHead, McpCall};
 use crate::config::limits::MAX_BODY;
@@ -38,10 +38,9 @@ struct Heard {
 }
 
 impl Listener {
-    /// For a request to `target`, whose record is `record`.
+    /// For one of `calls` to `target`, whose record is `record`.
     pub(super) fn of(
-        shared: &Shared,
-        peer: &Arc<Peer>,
+        calls: &Calls,
         target: &Arc<Target>,
         head: &HttpHead,
         claims: Option<&Claims>,
@@ -51,12 +50,12 @@ impl Listener {
             return Self(None);
         }
         Self(Some(Box::new(Heard {
-            peer: Arc::clone(peer),
+            peer: Arc::clone(calls.peer()),
             target: Arc::clone(target),
             head: head.clone(),
             claims: claims.cloned(),
             record: record.beside(),
-            hold: shared.budget.hold(peer.id()),
+            hold: calls.shared().budget.hold(calls.peer().id()),
             bytes: BytesMut::new(),
         })))
     }

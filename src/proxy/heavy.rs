@@ -48,10 +48,9 @@ mod tests {
     async fn large_work_leaves_its_thread_to_others() {
         let (sender, receiver) = std::sync::mpsc::channel();
         let heavy = Arc::new(Heavy::default());
-        let large =
-            tokio::spawn(
-                async move { heavy.run(LARGE, || receiver.recv_timeout(Duration::from_secs(10)).is_ok()).await },
-            );
+        let large = tokio::spawn(async move {
+            heavy.run(LARGE, move || receiver.recv_timeout(Duration::from_secs(10)).is_ok()).await
+        });
         let small = tokio::spawn(async move { sender.send(()) });
         assert!(large.await.unwrap(), "the only thread was taken");
         small.await.unwrap().unwrap();

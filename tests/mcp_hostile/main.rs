@@ -10,6 +10,7 @@ mod live;
 
 mod answers;
 mod beside;
+mod limits;
 mod refusals;
 mod requests;
 mod sessions;
