@@ -4,6 +4,7 @@
 //! chosen. It reads the published snapshot and never writes it; only [`answer`] chooses what a caller is told.
 
 mod answer;
+mod beside;
 mod budget;
 mod flow;
 mod heavy;
@@ -46,6 +47,7 @@ struct Shared {
     telemetry: Telemetry,
     sessions: Sessions,
     wordings: Wordings,
+    manners: mcp::Manners,
     budget: Arc<Budget>,
     heavy: Heavy,
     drain: CancellationToken,
@@ -68,6 +70,7 @@ impl Proxy {
                 telemetry,
                 sessions,
                 wordings: Wordings::default(),
+                manners: mcp::Manners::default(),
                 budget,
                 heavy: Heavy::default(),
                 drain,

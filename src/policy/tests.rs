@@ -521,6 +521,26 @@ fn denials_are_worded_as_the_refusing_policy_says() {
 }
 
 #[test]
+fn a_protocol_that_only_dry_run_declares_is_decided_on_beside() {
+    let rules = rules(None, &["mode: DryRun\nprotocol: MCP\nallow: [{name: a, to: [{tools: [a]}]}]"], &[]);
+    assert_eq!(rules.decoded_beside(), Some(Protocol::Mcp));
+    let refused = |world: &World| rules.shadow(&world.facts()).unwrap().refused;
+    assert_eq!(refused(&call("a")), None);
+    assert_eq!(refused(&call("b")), Some(Reason::NotAllowed));
+    assert_eq!(
+        refused(&World { call: Call::Http, request: Some(head("GET", "/x")), ..call("a") }),
+        Some(Reason::NotAllowed),
+        "the port would be closed to plain HTTP"
+    );
+    assert_eq!(
+        permit(&rules, &call("b")).shadow().unwrap().refused,
+        Some(Reason::NotAllowed),
+        "and nothing is held back"
+    );
+    assert_eq!(mcp_rules(&["mode: DryRun\nprotocol: MCP\nallow: [{}]"]).decoded_beside(), None);
+}
+
+#[test]
 fn dry_run_takes_no_part_and_says_what_it_would_do() {
     let enforced = "protocol: MCP\nallow: [{name: all}]";
     let rules = mcp_rules(&[enforced, "mode: DryRun\ndeny: [{name: stop, to: [{tools: [x]}]}]"]);

@@ -1,8 +1,11 @@
 //! Stage 10: what a caller is told. The only place that chooses a status; nothing internal goes out from here.
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use std::sync::Arc;
+
+use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
+use super::mcp::Manner;
 use super::stages::Refused;
 use crate::call::{Call, McpCall};
 use crate::document::agent_policy::DenialForm;
@@ -234,13 +237,38 @@ pub(super) fn denied(record: RecordGuard) -> Answer {
 
 /// Policy refused an MCP request: HTTP 200 and a JSON-RPC error with the exact id, by which the caller's session lives
 /// on. 403 only where there is no session yet and nothing that this caller could send would ever be permitted.
-pub(super) fn mcp_denied(record: RecordGuard, id: &Id, refused: &Refused, wording: Option<&UnknownName>) -> Answer {
+pub(super) fn mcp_denied(record: RecordGuard, id: &Id, refused: &Refused, likeness: &Likeness) -> Answer {
     let Call::Mcp(call) = &refused.call else { return denied(record) };
     let facts = refused.asked.facts(&refused.call);
+    let hidden = refused.denial.form == DenialForm::Hidden;
     let hopeless = call.session.is_none() && !refused.asked.target().rules.may_ever_admit(&facts);
     let status = if hopeless { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    let body = refusal(&record, id, call, &refused.denial, wording);
-    json(record, status, body)
+    let body = refusal(&record, id, call, &refused.denial, likeness.wording.as_ref());
+    if hidden && !hopeless { as_server(record, body, likeness) } else { json(record, status, body) }
+}
+
+/// As the target's servers answer a name that they do not have.
+#[derive(Debug, Default)]
+pub(super) struct Likeness {
+    /// What they say.
+    pub(super) wording: Option<UnknownName>,
+    /// In which form.
+    pub(super) manner: Option<Arc<Manner>>,
+    /// The caller's session id, which some of them repeat.
+    pub(super) session: Option<Arc<str>>,
+}
+
+/// In the server's own form, and without the record's id, which would say that it was not the server.
+fn as_server(mut record: RecordGuard, body: Vec<u8>, likeness: &Likeness) -> Answer {
+    record.status(StatusCode::OK);
+    record.meter().sent(body.len());
+    let (fields, body) = match &likeness.manner {
+        Some(manner) => manner.dress(body, likeness.session.as_deref()),
+        None => (HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]), text_body(body)),
+    };
+    let mut response = Response::new(body);
+    *response.headers_mut() = fields;
+    Answer::Response(response)
 }
 
 fn refusal(record: &RecordGuard, id: &Id, call: &McpCall, refused: &Denial, wording: Option<&UnknownName>) -> Vec<u8> {

@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
 use http::{Request as Outgoing, Response, StatusCode, Version};
 
 use super::answer::{self, ProxyFault};
+use super::beside::Listener;
 use super::flow::{flow, grpc_status, upload};
 use super::stages::{Asked, Refused, Standing};
 use super::{Shared, mcp, note};
@@ -98,6 +99,7 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
         },
     };
     let Request { head, version, upgrade, body } = request;
+    let body = Listener::of(calls, &target, &head, claims.as_ref(), &record).hear(body);
     let asked = Asked::http(Arc::clone(&calls.peer), Arc::clone(&target), head, claims);
     let permitted = match asked.decoded(Call::Http, Plain { body, upgrade, version }).authorize() {
         Ok(permitted) => permitted,

@@ -89,11 +89,6 @@ impl Lab {
         pool.connect(self.waypoint.hbone_addr(), &waypoint, authority).await
     }
 
-    /// Ends the connection of `who`, with all that was on it.
-    pub(crate) fn leave(&self, who: &str) {
-        self.pools.lock().unwrap().remove(who);
-    }
-
     /// Sends `request` in a tunnel of its own and reads until the server closes or a whole answer is there.
     pub(crate) async fn raw(&self, who: &str, authority: &str, request: &[u8]) -> Reply {
         let mut stream = self.tunnel(who, authority).await.expect("tunnel");

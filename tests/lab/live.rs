@@ -11,7 +11,7 @@ use super::lab::PATIENCE;
 
 pub(crate) struct Live {
     pub(crate) addr: SocketAddr,
-    requests: mpsc::UnboundedReceiver<Held>,
+    requests: mpsc::Receiver<Held>,
 }
 
 /// One request and the connection that waits for its answer.
@@ -26,13 +26,13 @@ impl Live {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let (sender, requests) = mpsc::unbounded_channel();
+        let (sender, requests) = mpsc::channel(64);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let sender = sender.clone();
                 tokio::spawn(async move {
-                    if let Some(held) = Held::read(stream).await {
-                        let _unwanted = sender.send(held);
+                    if let Some(held) = Box::pin(Held::read(stream)).await {
+                        let _unwanted = sender.send(held).await;
                     }
                 });
             }

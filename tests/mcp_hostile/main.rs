@@ -9,6 +9,8 @@ mod lab;
 mod live;
 
 mod answers;
+mod beside;
+mod limits;
 mod refusals;
 mod requests;
 mod sessions;

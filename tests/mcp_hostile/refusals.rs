@@ -30,5 +30,22 @@ async fn a_hidden_refusal_looks_like_the_real_servers_unknown_tool() {
     let before = lab.post("agents/reader", NOTES, &session, &call("5", "delete_note")).await;
     let real = lab.post("agents/reader", NOTES, &session, &call("5", "get_nothing")).await;
     let after = lab.post("agents/reader", NOTES, &session, &call("5", "delete_note")).await;
-    println!("HELLO {hello:#?}\nBEFORE {before:#?}\nREAL {real:#?}\nAFTER {after:#?}");
+    // Before anything was seen of it but its greeting: the form is the server's, the words are common ones.
+    let form = |reply: &Reply| {
+        let fields = reply.head.to_ascii_lowercase();
+        let fields: Vec<_> = fields.lines().filter(|line| !line.starts_with("date:")).map(str::to_owned).collect();
+        let date = reply.head.to_ascii_lowercase().contains("\r\ndate: ");
+        (reply.status, fields, date)
+    };
+    assert!(
+        !before.head.contains("x-agent-waypoint") && before.body.contains("Unknown tool: delete_note"),
+        "{before:?}"
+    );
+    assert!(before.head.contains("text/event-stream"), "{before:?}");
+    assert_eq!(form(&after), form(&real));
+    assert_eq!(after.body, real.body);
+    // What says that it is a refusal also says where its record is.
+    let disclosed = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"create_note","arguments":{}}}"#;
+    let disclosed = lab.post("agents/writer", NOTES, "", disclosed).await;
+    assert!(disclosed.head.contains("x-agent-waypoint-request-id"), "{disclosed:?}");
 }

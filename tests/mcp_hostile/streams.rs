@@ -198,7 +198,6 @@ async fn a_caller_that_only_stopped_sending_gets_its_answer() {
     caller.write_all(post("", CALL).as_bytes()).await.unwrap();
     caller.shutdown().await.unwrap();
     let mut held = live.next().await;
-    lab.leave("agents/reader");
     drop(caller);
     assert!(held.closed(2 * SECOND).await, "a call outlives its caller's connection");
 }

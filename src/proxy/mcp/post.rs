@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::super::answer::{self, ProxyFault};
+use super::super::answer::{self, Likeness, ProxyFault};
 use super::super::budget::Hold;
 use super::super::http::{Calls, outgoing};
 use super::super::note;
@@ -88,34 +88,30 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, bytes: Bytes, hold: Ho
         }
         Err(refused) => {
             record.denied(note::denial(&refused.denial, &target));
-            let wording = wording(&shared, session.as_ref(), &refused);
-            deny(record, awaited.id.as_ref(), &refused, wording.as_ref())
+            let likeness = likeness(&shared, session.as_ref(), &refused);
+            deny(record, awaited.id.as_ref(), &refused, &likeness)
         }
     }
 }
 
 /// A refused notification is accepted and dropped: clients take anything else as the end of their session.
-fn deny(
-    record: crate::telemetry::RecordGuard,
-    id: Option<&Id>,
-    refused: &Refused,
-    wording: Option<&crate::wire::mcp::UnknownName>,
-) -> Answer {
+fn deny(record: crate::telemetry::RecordGuard, id: Option<&Id>, refused: &Refused, likeness: &Likeness) -> Answer {
     match id {
-        Some(id) => answer::mcp_denied(record, id, refused, wording),
+        Some(id) => answer::mcp_denied(record, id, refused, likeness),
         None => answer::text(record, StatusCode::ACCEPTED, ""),
     }
 }
 
 /// How the target's servers answer a name that they do not have: as was seen, else as servers of this name do.
-pub(super) fn wording(
-    shared: &super::super::Shared,
-    session: Option<&Bound>,
-    refused: &Refused,
-) -> Option<crate::wire::mcp::UnknownName> {
-    let Call::Mcp(call) = &refused.call else { return None };
-    let seen = shared.wordings.find(&refused.asked.target().key, call);
-    seen.or_else(|| session.and_then(|bound| bound.session.wording.clone()))
+pub(super) fn likeness(shared: &super::super::Shared, session: Option<&Bound>, refused: &Refused) -> Likeness {
+    let Call::Mcp(call) = &refused.call else { return Likeness::default() };
+    let target = &refused.asked.target().key;
+    let seen = shared.wordings.find(target, call);
+    Likeness {
+        wording: seen.or_else(|| session.and_then(|bound| bound.session.wording.clone())),
+        manner: shared.manners.find(target),
+        session: session.map(|bound| Arc::clone(&bound.key.id)),
+    }
 }
 
 fn digest_arguments(exchange: &mut Exchange, decoded: &Decoded) {

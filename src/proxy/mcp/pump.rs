@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 
 use super::super::answer::ProxyFault;
 use super::super::http::{outgoing, upstream_version};
+use super::manner::Events;
 use super::reply::{Reply, filter, filter_lookalike, note_revoked};
 use crate::call::McpCall;
 use crate::config::limits;
@@ -45,6 +46,8 @@ pub(super) struct Pump {
     frames: VecDeque<sse::Frame>,
     /// Bytes held for the request.
     base: usize,
+    /// The events so far.
+    seen: Events,
 }
 
 impl Pump {
@@ -52,7 +55,15 @@ impl Pump {
         let list = matches!(waits, Waits::Session) || is_list(&reply.awaited.call.method);
         let limit = if list { limits::MAX_LIST } else { limits::MAX_EVENT };
         let base = reply.hold.bytes();
-        Self { reply, waits, body, parser: sse::Parser::new(limit), frames: VecDeque::new(), base }
+        Self {
+            reply,
+            waits,
+            body,
+            parser: sse::Parser::new(limit),
+            frames: VecDeque::new(),
+            base,
+            seen: Events::default(),
+        }
     }
 
     /// The body of the answer: each event goes out as soon as it is whole. Dropping it ends the upstream's stream.
@@ -145,7 +156,7 @@ impl Pump {
     }
 
     /// What becomes of one event.
-    fn event(&self, frame: sse::Frame) -> Result<Passed, ProxyFault> {
+    fn event(&mut self, frame: sse::Frame) -> Result<Passed, ProxyFault> {
         let mut out = Vec::new();
         let sse::Frame::Event(mut event) = frame else {
             frame.write(&mut out);
@@ -156,12 +167,15 @@ impl Pump {
             if let (ServerKind::Request(method), Some(id)) = (message.kind(), message.id()) {
                 return Ok(Passed::Asked(method.clone(), id.clone()));
             }
+            self.seen.answer(&event);
             let Some(message) = self.message(message) else { return Ok(Passed::Dropped) };
             let text = String::from_utf8(message.canonical()).map_err(|_not_utf8| ProxyFault::BadAnswer)?;
             event.data = Some(text.into());
         } else if event.data.as_ref().is_some_and(|data| !data.is_empty()) {
             // Clients do not read events of other names; nothing is in them for a caller.
             return Ok(Passed::Dropped);
+        } else {
+            self.seen.before(&event);
         }
         event.write(&mut out);
         Ok(Passed::Out(out.into()))
@@ -192,7 +206,7 @@ impl Pump {
         if let Waits::Answer { headers } = &self.waits
             && awaited.id.as_ref().is_some_and(|id| message.answers(id))
         {
-            self.reply.learn(headers, message);
+            self.reply.learn(headers, message, Some(self.seen.clone()));
             if let (Some(bound), Some(id)) = (session, &awaited.id) {
                 bound.session.answered(id);
             }

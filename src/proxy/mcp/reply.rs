@@ -16,7 +16,8 @@ use super::super::sessions::{Session, SessionKey, subject};
 use super::super::stages::Standing;
 use super::super::{Shared, note};
 use super::exchange::Bound;
-use super::post::wording;
+use super::manner::{Events, Manner};
+use super::post::likeness;
 use super::pump::{Pump, Waits};
 use crate::call::{Call, McpCall, Value};
 use crate::config::limits;
@@ -88,7 +89,7 @@ impl Reply {
         if let Some(denial) = self.standing.revoked(&shared.published).now_or_never() {
             return self.revoked(denial);
         }
-        self.learn(&parts.headers, &message);
+        self.learn(&parts.headers, &message, None);
         let (standing, call) = (&self.standing, &self.awaited.call);
         let work = || (filter(standing, call, &mut message), message.canonical());
         let (hidden, body) = shared.heavy.run(read.len(), work).await;
@@ -166,16 +167,19 @@ impl Reply {
             return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::TargetGone);
         };
         let refused = self.standing.refused(denial);
-        let wording = wording(&self.shared, self.session.as_ref(), &refused);
-        answer::mcp_denied(self.record, id, &refused, wording.as_ref())
+        let likeness = likeness(&self.shared, self.session.as_ref(), &refused);
+        answer::mcp_denied(self.record, id, &refused, &likeness)
     }
 
     /// Keeps what an answer says for later: a session, or how the server words an unknown name.
-    pub(super) fn learn(&self, headers: &HeaderMap, message: &ServerMessage) {
-        if &*self.awaited.call.method == "initialize" {
+    pub(super) fn learn(&self, headers: &HeaderMap, message: &ServerMessage, events: Option<Events>) {
+        let first = &*self.awaited.call.method == "initialize";
+        let target = &self.standing.asked().target().key;
+        self.shared.manners.keep(target, Manner::new(headers, events, first));
+        if first {
             self.bind(headers, message);
         } else if let Some(wording) = UnknownName::learn(&self.awaited.call, message) {
-            self.shared.wordings.keep(&self.standing.asked().target().key, &self.awaited.call, wording);
+            self.shared.wordings.keep(target, &self.awaited.call, wording);
         }
     }
 
