@@ -174,7 +174,8 @@ mod tests {
             let line = told(args);
             assert!(line.starts_with("error: ") && !line.contains('\n') && !line.contains("Usage"), "{line}");
         }
-        assert!(told(&["run", "--dve"]).contains("--dev"), "{}", told(&["run", "--dve"]));
+        let tip = told(&["run", "--trust-domian", "x"]);
+        assert!(tip.contains("--trust-domain'"), "{tip}");
     }
 
     #[test]
