@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use agent_waypoint::cli::args::CommandLine;
+use agent_waypoint::cli::args::{CommandLine, ISTIO_VARIABLES};
 use agent_waypoint::config::limits;
 use agent_waypoint::policy::names::{self, Known};
 use clap::CommandFactory as _;
@@ -199,9 +199,6 @@ fn log_fields_are_listed() {
 }
 
 /// Every flag has a variable, which is the flag in capitals: so that the rule in the page holds.
-const ISTIO_VARIABLES: [&str; 7] =
-    ["CA_ADDRESS", "CA_ROOT_CA", "ALT_CA_HOSTNAME", "AUTH_TOKEN", "CLUSTER_ID", "POD_NAMESPACE", "SERVICE_ACCOUNT"];
-
 #[test]
 fn every_flag_has_its_variable() {
     let mut command = CommandLine::command();

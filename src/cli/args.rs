@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
-pub use istiod::IstiodArgs;
+pub use istiod::{IstiodArgs, VARIABLES as ISTIO_VARIABLES};
 
 use crate::id::{TrustDomain, WorkloadId};
 
@@ -306,7 +306,10 @@ mod tests {
         for command in CommandLine::command().get_subcommands() {
             let flags = command.get_arguments().filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version"));
             for (flag, long) in flags.filter_map(|flag| Some((flag, flag.get_long()?))) {
-                let name = format!("AGENT_WAYPOINT_{}", long.to_uppercase().replace('-', "_"));
+                let name = long.to_uppercase().replace('-', "_");
+                // What istiod's templates set keeps Istio's names.
+                let name =
+                    if istiod::VARIABLES.contains(&name.as_str()) { name } else { format!("AGENT_WAYPOINT_{name}") };
                 assert_eq!(flag.get_env().and_then(|env| env.to_str()), Some(name.as_str()), "{}", command.get_name());
             }
         }

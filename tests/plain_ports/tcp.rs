@@ -149,3 +149,25 @@ async fn a_tcp_stream_ends_when_it_is_no_longer_permitted() {
     assert!(rest.is_empty());
     assert!(lab.tunnel("agents/reader", DATABASE).await.unwrap_err().to_string().contains("403"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_said_all_and_then_left_frees_its_tunnel() {
+    let upstream = Raw::start(|accepted| async move {
+        std::future::pending::<()>().await;
+        drop(accepted);
+    })
+    .await;
+    let lab = Lab::start(&service("database", "127.0.9.5", upstream.addr, "tcp")).await;
+    let mut stream = lab.tunnel("agents/reader", DATABASE).await.unwrap();
+    stream.write_all(b"query").await.unwrap();
+    stream.shutdown().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(lab.log.lines().is_empty(), "only half has been closed: {:?}", lab.log.lines());
+    drop(stream);
+    let ended = async {
+        while lab.log.lines().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), ended).await.expect("the tunnel has ended");
+}

@@ -18,7 +18,7 @@ use crate::lab::Lab;
 /// The port where a destination's ztunnel takes HBONE is fixed, so each test has an address of its own.
 const POD_RIGHT: &str = "127.0.81.1";
 const POD_WRONG: &str = "127.0.81.2";
-const POD_HOSTILE: &str = "127.0.81.3";
+const PODS_HOSTILE: &str = "127.0.82";
 
 /// A Service in front of a pod that is reached by HBONE as `tools/web`.
 fn by_hbone(pod: &str) -> String {
@@ -137,33 +137,41 @@ async fn a_server_outside_must_have_the_name_that_the_policy_says() {
     }
 }
 
-/// A destination's ztunnel gone bad: it takes the CONNECT and then floods. Whoever is served by others is not harmed.
+/// Destinations' ztunnels gone bad: each takes a CONNECT and then floods. Whoever is served by others is not harmed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_destination_harms_only_its_own_callers() {
     let upstream = hello().await;
-    let documents =
-        format!("{}---\n{}", by_hbone(POD_HOSTILE), crate::lab::service("fine", "127.0.9.5", upstream.addr, "http"));
+    let mut documents = crate::lab::service("fine", "127.0.9.5", upstream.addr, "http");
+    for kind in 0..5 {
+        let hostile = by_hbone(&format!("{PODS_HOSTILE}.{kind}")).replace("127.0.9.2", &format!("127.0.9.2{kind}"));
+        documents = format!("{documents}---\n{}", hostile.replace("web", &format!("web{kind}")));
+    }
     let lab = Lab::start(&documents).await;
-    let id = WorkloadId::of_istio(lab.ca.trust_domain(), "tools", "web").unwrap();
-    let identity = lab.ca.identity(&id, DEV_TTL).unwrap();
-    let at: SocketAddr = format!("{POD_HOSTILE}:15008").parse().unwrap();
-    let listener = TcpListener::bind(at).await.unwrap();
-    tokio::spawn(async move {
-        let mut turn = 0_u8;
-        while let Ok((tcp, addr)) = listener.accept().await {
-            let Ok(accepted) = agent_waypoint::tls::accept(&identity, tcp, addr).await else { continue };
-            turn += 1;
-            tokio::spawn(flooding(accepted.stream, turn % 5));
-        }
-    });
+    for kind in 0..5 {
+        let id = WorkloadId::of_istio(lab.ca.trust_domain(), "tools", &format!("web{kind}")).unwrap();
+        let identity = lab.ca.identity(&id, DEV_TTL).unwrap();
+        let listener = TcpListener::bind(format!("{PODS_HOSTILE}.{kind}:15008")).await.unwrap();
+        tokio::spawn(async move {
+            while let Ok((tcp, addr)) = listener.accept().await {
+                let Ok(accepted) = agent_waypoint::tls::accept(&identity, tcp, addr).await else { continue };
+                tokio::spawn(flooding(accepted.stream, kind));
+            }
+        });
+    }
     let get = b"GET / HTTP/1.1\r\nHost: w\r\n\r\n";
-    for _ in 0..5 {
-        let mut harmed = lab.tunnel("agents/reader", WEB).await.unwrap();
-        harmed.write_all(get).await.unwrap();
+    let mut harmed = Vec::new();
+    for kind in 0..5 {
+        let mut stream = lab.tunnel("agents/reader", &format!("127.0.9.2{kind}:80")).await.unwrap();
+        stream.write_all(get).await.unwrap();
+        harmed.push(stream);
+    }
+    for _ in 0..10 {
         let reply = lab.raw("agents/reader", "127.0.9.5:80", get).await;
         assert_eq!(reply.status, 200, "{reply:?}");
-        let reply = crate::lab::Reply::read(&mut harmed).await;
-        assert!(matches!(reply.status, 0 | 502 | 503), "{reply:?}");
+    }
+    for stream in &mut harmed {
+        let reply = crate::lab::Reply::read(stream).await;
+        assert!(matches!(reply.status, 502 | 503), "{reply:?}");
     }
 }
 
