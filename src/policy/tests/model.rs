@@ -50,12 +50,8 @@ impl Case {
 
     /// What an undeclared port sees: nothing of MCP.
     fn seen(&self) -> What {
-        match &self.what {
-            What::Tool(..) | What::Prompt(_) | What::Resource(..) | What::Other(_) if !self.declared => {
-                What::Http("POST", "/mcp")
-            }
-            what => what.clone(),
-        }
+        let plain = matches!(self.what, What::Http(..) | What::Tcp);
+        if self.declared || plain { self.what.clone() } else { What::Http("POST", "/mcp") }
     }
 
     fn http(&self) -> Option<(&'static str, &'static str)> {
