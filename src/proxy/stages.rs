@@ -4,6 +4,8 @@
 //! permit only comes from `policy`. No I/O here.
 
 use std::sync::Arc;
+
+use tokio::sync::watch;
 use std::time::SystemTime;
 
 use crate::call::{Call, HttpHead};
@@ -143,7 +145,8 @@ impl<M> Routed<M> {
     /// Takes the message out to send it, and leaves what must hold for as long as the answer streams.
     pub(super) fn depart(self) -> (M, Arc<Endpoint>, Standing) {
         let Permitted { decoded, permit } = self.permitted;
-        (decoded.message, self.endpoint, Standing { asked: decoded.asked, call: decoded.call, _permit: permit })
+        let standing = Standing { asked: decoded.asked, call: decoded.call, _permit: permit, editions: None };
+        (decoded.message, self.endpoint, standing)
     }
 }
 
@@ -153,6 +156,8 @@ pub(super) struct Standing {
     asked: Asked,
     call: Call,
     _permit: Permit,
+    /// Editions not looked at yet; absent before the first look.
+    editions: Option<watch::Receiver<u64>>,
 }
 
 impl Standing {
@@ -169,20 +174,44 @@ impl Standing {
     /// Waits until the call is no longer permitted: its rules changed and now refuse, or its target is gone or does not
     /// take its token any longer (`None`).
     ///
-    /// A snapshot in which this target's revision did not change costs one look-up.
+    /// Asked again after it was dropped, it costs one comparison as long as nothing was published; a snapshot in which
+    /// this target's revision did not change costs one look-up.
     pub(super) async fn revoked(&mut self, published: &Published) -> Option<Denial> {
-        let mut editions = published.changed();
         loop {
-            let target = published.current().get(&self.asked.target.key).map(Arc::clone)?;
-            if target.revision() != self.asked.target.revision() {
-                self.asked.readdress(target)?;
-                if let Decision::Deny(denial) = self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
-                    return Some(denial);
-                }
+            if let Err(denial) = self.still(published) {
+                return denial;
             }
+            let Some(editions) = &mut self.editions else { continue };
+            // `changed` also takes the edition for seen, so that what follows it must look, not ask whether to.
             if editions.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
+            if let Err(denial) = self.look(published) {
+                return denial;
+            }
+        }
+    }
+
+    /// Whether the call is permitted under what is published now; the denial as in [`Standing::revoked`].
+    fn still(&mut self, published: &Published) -> Result<(), Option<Denial>> {
+        match &mut self.editions {
+            // Whoever publishes changes the snapshot before the edition: an edition that was seen was looked at.
+            Some(editions) if !editions.has_changed().unwrap_or(false) => return Ok(()),
+            Some(editions) => editions.mark_unchanged(),
+            None => self.editions = Some(published.changed()),
+        }
+        self.look(published)
+    }
+
+    fn look(&mut self, published: &Published) -> Result<(), Option<Denial>> {
+        let target = published.current().get(&self.asked.target.key).map(Arc::clone).ok_or(None)?;
+        if target.revision() == self.asked.target.revision() {
+            return Ok(());
+        }
+        self.asked.readdress(target).ok_or(None)?;
+        match self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(denial) => Err(Some(denial)),
         }
     }
 }
