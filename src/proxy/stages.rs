@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use std::time::SystemTime;
+use tokio::sync::watch;
 
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
@@ -178,22 +178,22 @@ impl Standing {
     /// this target's revision did not change costs one look-up.
     pub(super) async fn revoked(&mut self, published: &Published) -> Option<Denial> {
         loop {
-            if let Err(denial) = self.still(published) {
-                return denial;
+            if let Err(refused) = self.still(published) {
+                return refused.map(|denial| *denial);
             }
             let Some(editions) = &mut self.editions else { continue };
             // `changed` also takes the edition for seen, so that what follows it must look, not ask whether to.
             if editions.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
-            if let Err(denial) = self.look(published) {
-                return denial;
+            if let Err(refused) = self.look(published) {
+                return refused.map(|denial| *denial);
             }
         }
     }
 
     /// Whether the call is permitted under what is published now; the denial as in [`Standing::revoked`].
-    fn still(&mut self, published: &Published) -> Result<(), Option<Denial>> {
+    fn still(&mut self, published: &Published) -> Result<(), Option<Box<Denial>>> {
         match &mut self.editions {
             // Whoever publishes changes the snapshot before the edition: an edition that was seen was looked at.
             Some(editions) if !editions.has_changed().unwrap_or(false) => return Ok(()),
@@ -203,7 +203,7 @@ impl Standing {
         self.look(published)
     }
 
-    fn look(&mut self, published: &Published) -> Result<(), Option<Denial>> {
+    fn look(&mut self, published: &Published) -> Result<(), Option<Box<Denial>>> {
         let target = published.current().get(&self.asked.target.key).map(Arc::clone).ok_or(None)?;
         if target.revision() == self.asked.target.revision() {
             return Ok(());
@@ -211,7 +211,7 @@ impl Standing {
         self.asked.readdress(target).ok_or(None)?;
         match self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
             Decision::Allow(_) => Ok(()),
-            Decision::Deny(denial) => Err(Some(denial)),
+            Decision::Deny(denial) => Err(Some(Box::new(denial))),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::lab::{self, Lab, Reply, Upstream, events, json, notes, with};
-use super::live::Live;
 use super::{CALL, HELLO, LIST, NOTES, SESSION};
+use crate::lab::{self, Lab, Reply, Upstream, events, json, notes, with};
+use crate::live::Live;
 
 const BOTH: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"get_note"},{"name":"delete_note"}]}}"#;
 

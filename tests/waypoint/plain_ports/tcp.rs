@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::http::{hello, until};
+use super::http::{hello, until};
+use super::server::Raw;
 use crate::lab::{Lab, PATIENCE, service};
-use crate::server::Raw;
 
 const DATABASE: &str = "127.0.9.5:80";
 const ANY: &str = "127.0.9.6:80";
@@ -128,7 +128,7 @@ async fn tls_of_the_clients_own_passes_where_bytes_do_and_not_on_http() {
     let mut echo = [0; 10];
     stream.read_exact(&mut echo).await.unwrap();
     assert_eq!(&echo, hello);
-    let mut stream = lab.tunnel("agents/reader", crate::http::WEB).await.unwrap();
+    let mut stream = lab.tunnel("agents/reader", super::http::WEB).await.unwrap();
     stream.write_all(hello).await.unwrap();
     let mut all = Vec::new();
     let _reset = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("ended");

@@ -3,8 +3,8 @@
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::lab::{Lab, Reply, notes};
 use super::{HELLO, NOTES};
+use crate::lab::{Lab, Reply, notes};
 
 /// The session's header of an answer.
 fn session(reply: &Reply) -> String {

@@ -2,8 +2,8 @@
 
 use tokio::io::AsyncWriteExt;
 
-use super::lab::{Lab, Reply, notes};
 use super::{CALL, NOTES, server};
+use crate::lab::{Lab, Reply, notes};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_fills_its_share_is_refused_and_others_are_not() {

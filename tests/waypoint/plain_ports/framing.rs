@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::io::AsyncWriteExt;
 
-use crate::http::{WEB, hello, istio, until, web};
+use super::http::{WEB, hello, istio, until, web};
+use super::server::Raw;
 use crate::lab::{Lab, PATIENCE, Reply, service};
-use crate::server::Raw;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_length_that_was_said_is_passed_on_both_ways() {

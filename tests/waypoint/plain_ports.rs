@@ -1,12 +1,6 @@
 //! Ports that nobody declared MCP or A2A, through a whole waypoint on loopback: plain HTTP, gRPC, TCP, WebSocket, TLS of
 //! the client's own, and what hostile callers and hostile servers do with them.
 
-#![cfg(test)]
-
-#[expect(dead_code, reason = "shared with the tests of MCP, which use more of it")]
-#[path = "../lab/lab.rs"]
-mod lab;
-
 mod desync;
 mod framing;
 mod hostile;

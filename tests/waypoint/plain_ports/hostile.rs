@@ -10,9 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::http::{WEB, hello, until, web};
+use super::http::{WEB, hello, until, web};
+use super::server::Raw;
 use crate::lab::{Lab, PATIENCE, Reply};
-use crate::server::Raw;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;

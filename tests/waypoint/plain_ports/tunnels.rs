@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{WEB, hello};
+use super::http::{WEB, hello};
 use crate::lab::Lab;
 
 /// The port where a destination's ztunnel takes HBONE is fixed, so each test has an address of its own.

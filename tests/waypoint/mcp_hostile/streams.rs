@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::lab::{self, Lab, json, notes, post, with};
-use super::live::{Held, Live};
 use super::{CALL, HELLO, LIST, NOTES, SESSION};
+use crate::lab::{self, Lab, json, notes, post, with};
+use crate::live::{Held, Live};
 use agent_waypoint::hbone;
 
 const SECOND: Duration = Duration::from_secs(1);

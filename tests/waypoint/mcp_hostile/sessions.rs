@@ -7,9 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json as value};
 use tokio::io::AsyncWriteExt;
 
-use super::lab::{self, Lab, json, notes, with};
-use super::live::Live;
 use super::{CALL, HELLO, LIST, NOTES, SESSION, server};
+use crate::lab::{self, Lab, json, notes, with};
+use crate::live::Live;
 
 const DONE: &str = "Mcp-Session-Id: s-1\r\nConnection: close\r\n";
 const HELLO_ANSWER: &str = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{}}}"#;

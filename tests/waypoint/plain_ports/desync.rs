@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::http::{WEB, until, web};
+use super::http::{WEB, until, web};
+use super::server::Raw;
 use crate::lab::{Lab, Reply};
-use crate::server::Raw;
 
 const GET: &[u8] = b"GET /next HTTP/1.1\r\nHost: w\r\n\r\n";
 
@@ -96,7 +96,7 @@ async fn a_switch_that_nobody_asked_for_is_no_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_declined_websocket_leaves_http_behind() {
     let upstream = Raw::answering(&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno"]).await;
-    let deny = crate::http::istio("DENY", "[{to: [{operation: {paths: ['/admin']}}]}]");
+    let deny = super::http::istio("DENY", "[{to: [{operation: {paths: ['/admin']}}]}]");
     let lab = Lab::start(&web(upstream.addr, &deny)).await;
     let mut stream = lab.tunnel("agents/mallory", WEB).await.unwrap();
     stream

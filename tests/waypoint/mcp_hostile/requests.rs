@@ -2,8 +2,8 @@
 
 use tokio::io::AsyncWriteExt;
 
-use super::lab::{Lab, Reply, notes};
 use super::{NOTES, server};
+use crate::lab::{Lab, Reply, notes};
 
 /// A POST of these bytes, with `headers` in place of the usual content type.
 fn raw(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! A protocol that only a DryRun policy declares is decoded beside the stream: for the record, and for nothing else.
 
-use super::lab::{Lab, POLICY, service};
 use super::{CALL, LIST, NOTES, server};
+use crate::lab::{Lab, POLICY, service};
 
 fn documents(addr: std::net::SocketAddr) -> String {
     let policy = POLICY.replace("  protocol: MCP\n", "  protocol: MCP\n  mode: DryRun\n");

@@ -1,13 +1,6 @@
 //! MCP through a whole waypoint on loopback, with callers and servers that mean harm: of what is refused the upstream
 //! sees not one byte, and what passes is exactly what was decided on.
 
-#![cfg(test)]
-
-#[path = "../lab/lab.rs"]
-mod lab;
-#[path = "../lab/live.rs"]
-mod live;
-
 mod answers;
 mod beside;
 mod limits;
@@ -16,7 +9,7 @@ mod requests;
 mod sessions;
 mod streams;
 
-use lab::{Upstream, json, with};
+use crate::lab::{Upstream, json, with};
 use serde_json::{Value, json as value};
 
 /// `tools/notes:80`.

@@ -2,8 +2,8 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::server::Raw;
 use crate::lab::{Lab, PATIENCE, Reply, Upstream, service, with};
-use crate::server::Raw;
 
 pub(crate) const WEB: &str = "127.0.9.2:80";
 
