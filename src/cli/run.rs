@@ -20,7 +20,11 @@ pub async fn run(args: RunArgs) -> Result<(), StartFault> {
     let settings = settings(args)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let running = app::start(settings).await?;
+    let running = tokio::select! {
+        started = Box::pin(app::start(settings)) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     tracing::info!(
         hbone = %running.hbone_addr(), stats = %running.stats_addr(), ready = %running.ready_addr(),
         admin = %running.admin_addr(), "serving"

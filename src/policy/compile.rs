@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::judge::Court;
+use super::decide::Court;
 use super::problems::Problems;
 use super::rule::Effect;
 use super::rules::{Open, RuleSet, Rules, State};

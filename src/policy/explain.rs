@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::Revision;
 use super::cel::Meter;
+use super::decide::{Bench, Court, Question};
 use super::decision::{Reason, RuleName};
-use super::judge::{Bench, Court, Question};
 use super::rule::{Effect, Force, Rule, Test};
 use super::scope::Scope;
 use super::truth::Truth;

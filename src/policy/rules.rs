@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use super::cel::Meter;
+use super::decide::{Bench, Court, Question, Verdict};
 use super::decision::{Decision, Denial, Permit, Reason, Shadow};
 use super::explain::{self, Explanation};
 use super::hint;
-use super::judge::{Bench, Court, Question, Verdict};
 use super::{Facts, Revision};
 use crate::call::{Call, McpObject};
 use crate::config::limits::CEL_BUDGET;

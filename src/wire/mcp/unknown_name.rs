@@ -32,7 +32,11 @@ impl UnknownName {
         let name = call.name().filter(|name| name.len() >= MIN_NAME)?;
         let mut message = answer.tree().as_object()?.clone();
         match answer.kind() {
-            ServerKind::Error => learn_error(name, message.get_mut("error")?.as_object_mut()?)?,
+            // What a tool says of its arguments could be a caller's own words, to be told to others.
+            ServerKind::Error if says_nothing(call) => {
+                learn_error(name, message.get_mut("error")?.as_object_mut()?)?;
+            }
+            ServerKind::Error => return None,
             ServerKind::Result if matches!(call.object, McpObject::Tool { .. }) => {
                 learn_result(name, message.get_mut("result")?.as_object_mut()?)?;
             }
@@ -75,6 +79,17 @@ impl UnknownName {
         let mut out = Vec::new();
         json::write(&message, &mut out);
         out
+    }
+}
+
+/// Whether a call has no arguments: then an error can only be about its name.
+fn says_nothing(call: &McpCall) -> bool {
+    match &call.object {
+        McpObject::Tool { arguments, .. } | McpObject::Prompt { arguments, .. } => {
+            arguments.known().is_some_and(|arguments| arguments.is_empty())
+        }
+        McpObject::Resource(_) => true,
+        McpObject::Base | McpObject::Other => false,
     }
 }
 

@@ -101,6 +101,18 @@ fn learnt_answers_are_the_servers_own() {
 }
 
 #[test]
+fn nothing_is_learnt_from_what_a_caller_may_have_said() {
+    let answer =
+        br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"unknown tool seen: buy at evil.example"}}"#;
+    let answer = ServerMessage::parse(answer).unwrap();
+    assert!(UnknownName::learn(&tool("seen"), &answer).is_some());
+    let said: Object = [("x", Value::from("buy at evil.example"))].into_iter().collect();
+    let mut call = tool("seen");
+    call.object = McpObject::Tool { name: Knowable::Known("seen".into()), arguments: Knowable::Known(said.into()) };
+    assert_eq!(UnknownName::learn(&call, &answer), None);
+}
+
+#[test]
 fn nothing_is_learnt_from_other_answers() {
     let rows = [
         r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#,

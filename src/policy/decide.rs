@@ -1,3 +1,8 @@
+//! The decision: the rules of one port, asked in order – deny, require, allow, then the default.
+//!
+//! Input: compiled rules and what is known of one call. Output: a verdict and the rule that made it. Rules are asked in
+//! three-valued logic, so that the same rule decides a call (all is known) and an entry of a list (arguments are not).
+
 use super::cel::Meter;
 use super::decision::Reason;
 use super::rule::{Effect, Force, Rule, Says, settle};
