@@ -10,6 +10,8 @@ mod http;
 mod mcp;
 mod note;
 mod sessions;
+#[cfg(test)]
+mod sizes;
 mod stages;
 mod tcp;
 mod tunnel;

@@ -20,7 +20,8 @@ pub(super) async fn serve(shared: &Arc<Shared>, tunnel: Tunnel) {
         return tunnel.refuse(Refusal::NotFound);
     };
     match target.protocol {
-        PortProtocol::Tcp => tcp::serve_tunnel(shared, tunnel, target).await,
+        // Each on the heap: a tunnel that lasts keeps the memory of its own protocol, not of the largest.
+        PortProtocol::Tcp => Box::pin(tcp::serve_tunnel(shared, tunnel, target)).await,
         PortProtocol::Mcp | PortProtocol::A2a | PortProtocol::Http | PortProtocol::Undeclared => {
             let peer = Arc::clone(&tunnel.peer);
             let Ok(stream) = tunnel.accept() else { return };
@@ -31,15 +32,15 @@ pub(super) async fn serve(shared: &Arc<Shared>, tunnel: Tunnel) {
 
 /// Serves the bytes of an accepted tunnel. Only an undeclared port may fall back to TCP, under TCP rules; a declared one
 /// is read only to tell HTTP/1.1 from HTTP/2.
-async fn serve_stream(shared: &Arc<Shared>, calls: Calls, stream: hbone::Stream, target: &Arc<Target>) {
+pub(super) async fn serve_stream(shared: &Arc<Shared>, calls: Calls, stream: hbone::Stream, target: &Arc<Target>) {
     let undeclared = target.protocol == PortProtocol::Undeclared;
     let wait = if undeclared { limits::SNIFF_TIMEOUT } else { limits::HTTP_IDLE_TIMEOUT };
     let Ok(Sniffed { spoken, io }) = intake::sniff_within(stream, wait).await else { return };
     match spoken {
         Spoken::Http1 => end(target, intake::serve_http1(io, calls, shared.drain.clone()).await),
-        Spoken::H2 => end(target, intake::serve_h2c(io, calls, shared.drain.clone()).await),
+        Spoken::H2 => end(target, Box::pin(intake::serve_h2c(io, calls, shared.drain.clone())).await),
         Spoken::Tls | Spoken::Other | Spoken::Silent if undeclared => {
-            tcp::serve_accepted(shared, calls.peer(), Arc::clone(target), io).await;
+            Box::pin(tcp::serve_accepted(shared, calls.peer(), Arc::clone(target), io)).await;
         }
         Spoken::Tls => {
             shared.telemetry.metrics().fault(&ProxyFault::TlsInTunnel);
