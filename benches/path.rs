@@ -67,7 +67,8 @@ async fn run() {
         }
     }
     print(&rows);
-    for (_, waypoint) in waypoints {
+    for (name, waypoint) in waypoints {
+        println!("\nresident at the end{name}: {} KiB", waypoint.resident() >> 10);
         waypoint.stop().await;
     }
 }

@@ -69,6 +69,13 @@ impl Waypoint {
         Duration::from_secs_f64(ticks / TICKS)
     }
 
+    /// Resident memory, bytes.
+    pub(crate) fn resident(&self) -> usize {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse::<usize>().unwrap() << 10
+    }
+
     /// Ends it.
     pub(crate) async fn stop(mut self) {
         self.child.kill().await.unwrap();

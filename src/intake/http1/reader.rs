@@ -4,14 +4,14 @@
 //! whether the caller is still there. Nothing is read that nobody asked for, beyond one head's worth.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::io::AsyncRead;
-use tokio_util::io::poll_read_buf;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::config::limits::{MAX_DISCARD, MAX_HEAD, READ_CHUNK};
 use crate::intake::body::BodyFault;
@@ -95,10 +95,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             return Poll::Ready(Ok(0));
         }
         let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        self.buffer.reserve(READ_CHUNK);
-        let read = ready!(poll_read_buf(Pin::new(io), cx, &mut self.buffer))?;
-        self.eof = read == 0;
-        Poll::Ready(Ok(read))
+        // By way of the stack: a connection that waits holds no buffer, and one that got little holds little.
+        let mut chunk = [MaybeUninit::uninit(); READ_CHUNK];
+        let mut chunk = ReadBuf::uninit(&mut chunk);
+        ready!(Pin::new(io).poll_read(cx, &mut chunk))?;
+        let read = chunk.filled();
+        self.buffer.extend_from_slice(read);
+        self.eof = read.is_empty();
+        Poll::Ready(Ok(read.len()))
     }
 
     /// For reading past HTTP: what is buffered first, then the stream.
