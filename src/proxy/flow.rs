@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use super::Shared;
 use super::answer::ProxyFault;
 use super::note;
-use super::stages::Standing;
+use super::stages::{Revoked, Standing};
 use crate::intake::{BodyFault, ResponseBody};
 use crate::telemetry::RecordGuard;
 use crate::upstream::InBody;
@@ -49,7 +49,7 @@ impl Flow {
         let frame = if self.watched {
             tokio::select! {
                 biased;
-                denial = self.standing.revoked(&self.shared.published) => {
+                Revoked(denial) = self.standing.revoked(&self.shared.published) => {
                     if let Some(denial) = denial {
                         self.record.denied(note::denial(&denial, self.standing.asked().target()));
                     }

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
 use crate::mesh::{Endpoint, Published, Target};
@@ -129,7 +131,8 @@ impl<M> Routed<M> {
     /// Takes the message out to send it, and leaves what must hold for as long as the answer streams.
     pub(super) fn depart(self) -> (M, Arc<Endpoint>, Standing) {
         let Permitted { decoded, permit } = self.permitted;
-        (decoded.message, self.endpoint, Standing { asked: decoded.asked, call: decoded.call, _permit: permit })
+        let standing = Standing { asked: decoded.asked, call: decoded.call, _permit: permit, editions: None };
+        (decoded.message, self.endpoint, standing)
     }
 }
 
@@ -139,7 +142,16 @@ pub(super) struct Standing {
     asked: Asked,
     call: Call,
     _permit: Permit,
+    /// Editions not looked at yet; absent before the first look.
+    editions: Option<watch::Receiver<u64>>,
 }
+
+/// A permit that no longer stands.
+#[derive(Debug)]
+pub(super) struct Revoked(
+    /// What refuses it now; none where its target is gone.
+    pub(super) Option<Denial>,
+);
 
 impl Standing {
     /// Who asked.
@@ -149,20 +161,48 @@ impl Standing {
 
     /// Waits until the call is no longer permitted: its target is gone, or its rules changed and now refuse.
     ///
-    /// A snapshot in which this target's revision did not change costs one look-up.
-    pub(super) async fn revoked(&mut self, published: &Published) -> Option<Denial> {
-        let mut editions = published.changed();
+    /// Asked again after it was dropped, it costs one comparison as long as nothing was published; a snapshot in which
+    /// this target's revision did not change costs one look-up.
+    pub(super) async fn revoked(&mut self, published: &Published) -> Revoked {
         loop {
-            let target = published.current().get(&self.asked.target.key).map(Arc::clone)?;
-            if target.revision() != self.asked.target.revision() {
-                self.asked.target = target;
-                if let Decision::Deny(denial) = self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
-                    return Some(denial);
-                }
+            if let Err(revoked) = self.still(published) {
+                return revoked;
             }
+            let Some(editions) = &mut self.editions else { continue };
+            // `changed` also takes the edition for seen, so that what follows it must look, not ask whether to.
             if editions.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
+            if let Err(revoked) = self.look(published) {
+                return revoked;
+            }
+        }
+    }
+
+    /// Whether the call is still permitted under what is published now.
+    ///
+    /// # Errors
+    /// [`Revoked`]
+    pub(super) fn still(&mut self, published: &Published) -> Result<(), Revoked> {
+        match &mut self.editions {
+            // Whoever publishes changes the snapshot before the edition: an edition that was seen was looked at.
+            Some(editions) if !editions.has_changed().unwrap_or(false) => return Ok(()),
+            Some(editions) => editions.mark_unchanged(),
+            None => self.editions = Some(published.changed()),
+        }
+        self.look(published)
+    }
+
+    fn look(&mut self, published: &Published) -> Result<(), Revoked> {
+        let snapshot = published.current();
+        let Some(target) = snapshot.get(&self.asked.target.key) else { return Err(Revoked(None)) };
+        if target.revision() == self.asked.target.revision() {
+            return Ok(());
+        }
+        self.asked.target = Arc::clone(target);
+        match self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(denial) => Err(Revoked(Some(denial))),
         }
     }
 }

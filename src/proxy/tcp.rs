@@ -88,7 +88,7 @@ where
     tokio::pin!(copying);
     let copied = tokio::select! {
         copied = &mut copying => copied,
-        _denial = standing.revoked(&shared.published) => {
+        _revoked = standing.revoked(&shared.published) => {
             tracing::info!(target = %standing.asked().target().key, peer = %standing.asked().peer().id(), "stream ended: no longer permitted");
             cancel.cancel();
             copying.await

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 
 use super::super::answer::ProxyFault;
 use super::super::http::{outgoing, upstream_version};
+use super::super::stages::Revoked;
 use super::reply::{Reply, filter, note_revoked};
 use crate::call::McpCall;
 use crate::config::limits;
@@ -79,7 +80,7 @@ impl Pump {
             let shared = Arc::clone(&self.reply.shared);
             let frame = tokio::select! {
                 biased;
-                denial = self.reply.standing.revoked(&shared.published) => {
+                Revoked(denial) = self.reply.standing.revoked(&shared.published) => {
                     note_revoked(&mut self.reply.record, &self.reply.standing, denial.as_ref());
                     return Some(Err(BodyFault::Ended));
                 }

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt as _;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode, response};
 use http_body_util::BodyExt as _;
@@ -68,7 +67,7 @@ impl Reply {
         let shared = Arc::clone(&self.shared);
         let read = tokio::select! {
             read = collect(body, limits::MAX_LIST, &mut hold) => read,
-            _denial = self.standing.revoked(&shared.published) => return self.revoked(),
+            _revoked = self.standing.revoked(&shared.published) => return self.revoked(),
         };
         let message = read.and_then(|bytes| ServerMessage::parse(&bytes).ok());
         let Some(mut message) = message else { return self.bad() };
@@ -76,7 +75,7 @@ impl Reply {
         if !answers {
             return self.bad();
         }
-        if self.standing.revoked(&self.shared.published).now_or_never().is_some() {
+        if self.standing.still(&self.shared.published).is_err() {
             return self.revoked();
         }
         self.learn(&parts.headers, &message);
