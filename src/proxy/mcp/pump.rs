@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
@@ -27,10 +27,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the stream belongs to.
 pub(super) enum Waits {
-    /// A POST: the stream holds the answer, and these were its headers.
+    /// A POST: the stream holds the answer.
     Answer {
-        /// Fields of the server's response.
-        headers: Box<HeaderMap>,
+        /// The session that the response's head began, where it could be read. Not the head itself: its fields would
+        /// keep the upstream connection's read buffer for as long as the stream lasts.
+        session: Option<Arc<str>>,
     },
     /// A GET: answers to earlier requests of the session may come.
     Session,
@@ -129,7 +130,8 @@ impl Pump {
             ServerKind::Notification(_) => Some(message),
             ServerKind::Request(method) => {
                 let id = message.id().cloned()?;
-                self.answer_server(&method, &id).await;
+                // Rare, and larger than everything else that is kept for a stream.
+                Box::pin(self.answer_server(&method, &id)).await;
                 None
             }
             ServerKind::Result | ServerKind::Error => {
@@ -144,10 +146,10 @@ impl Pump {
     /// The request that a response answers; a response to nothing that was asked is dropped.
     fn answered(&self, message: &ServerMessage) -> Option<McpCall> {
         let Reply { awaited, session, .. } = &self.reply;
-        if let Waits::Answer { headers } = &self.waits
+        if let Waits::Answer { session: began } = &self.waits
             && awaited.id.as_ref().is_some_and(|id| message.answers(id))
         {
-            self.reply.learn(headers, message);
+            self.reply.learn(began.as_deref(), message);
             if let (Some(bound), Some(id)) = (session, &awaited.id) {
                 bound.session.answered(id.as_json());
             }
@@ -173,10 +175,10 @@ impl Pump {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(http::header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         headers.remove("last-event-id");
-        if let Waits::Answer { headers: answered } = &self.waits
-            && let Some(session) = answered.get("mcp-session-id")
+        if let Waits::Answer { session: Some(began) } = &self.waits
+            && let Ok(session) = HeaderValue::from_str(began)
         {
-            headers.insert("mcp-session-id", session.clone());
+            headers.insert("mcp-session-id", session);
         }
         let Ok(mut request) = outgoing(asked, headers, body.into()) else { return };
         *request.method_mut() = http::Method::POST;

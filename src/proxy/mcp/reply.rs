@@ -78,7 +78,7 @@ impl Reply {
         if self.standing.still(&self.shared.published).is_err() {
             return self.revoked();
         }
-        self.learn(&parts.headers, &message);
+        self.learn(session_of(&parts.headers).as_deref(), &message);
         let hidden = filter(&self.standing, &self.awaited.call, &mut message);
         self.shared.telemetry.metrics().list_entries_hidden(hidden);
         if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
@@ -96,8 +96,8 @@ impl Reply {
     /// A stream of events, one of which is the answer.
     fn stream(mut self, parts: response::Parts, body: InBody) -> Answer {
         self.record.status(parts.status);
-        let headers = passable(parts.headers.clone(), "text/event-stream");
-        let waits = Waits::Answer { headers: Box::new(parts.headers) };
+        let waits = Waits::Answer { session: session_of(&parts.headers) };
+        let headers = passable(parts.headers, "text/event-stream");
         let mut response = Response::new(Pump::new(self, waits, body).into_body());
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers;
@@ -142,18 +142,17 @@ impl Reply {
         answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::Revoked)
     }
 
-    /// Keeps what an answer says for later: a session, or how the server words an unknown name.
-    pub(super) fn learn(&self, headers: &HeaderMap, message: &ServerMessage) {
+    /// Keeps what an answer says for later: the session that its head began, or how the server words an unknown name.
+    pub(super) fn learn(&self, began: Option<&str>, message: &ServerMessage) {
         if &*self.awaited.call.method == "initialize" {
-            self.bind(headers, message);
+            self.bind(began, message);
         } else if let Some(wording) = UnknownName::learn(&self.awaited.call, message) {
             self.shared.wordings.keep(&self.standing.asked().target().key, &self.awaited.call, wording);
         }
     }
 
-    fn bind(&self, headers: &HeaderMap, message: &ServerMessage) {
-        let (Ok(head), Some(result)) = (McpHead::read(headers), message.result()) else { return };
-        let Some(id) = head.session() else { return };
+    fn bind(&self, began: Option<&str>, message: &ServerMessage) {
+        let (Some(id), Some(result)) = (began, message.result()) else { return };
         let asked = self.standing.asked();
         let subject = asked.claims().map(|c| format!("{}/{}", c.issuer(), c.subject().unwrap_or_default()).into());
         let mut session = Session::new(asked.peer().id().clone(), subject, Arc::clone(&self.endpoint.id));
@@ -162,6 +161,11 @@ impl Reply {
         let key = SessionKey { target: asked.target().key.clone(), id: id.into() };
         self.shared.sessions.bind(key, Arc::new(session));
     }
+}
+
+/// The session that a response's head names.
+fn session_of(headers: &HeaderMap) -> Option<Arc<str>> {
+    McpHead::read(headers).ok()?.session().map(Arc::from)
 }
 
 /// Takes out of a list what the caller may not see. Anything but a list passes as it is.
