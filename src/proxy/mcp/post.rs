@@ -52,7 +52,10 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
         session: exchange.session_digest(),
         session_version: exchange.session.as_ref().and_then(|bound| bound.session.version),
     };
-    match decode(&body, &context) {
+    let decoded = decode(&body, &context);
+    // What is held while the server works is what was decided on and what was sent, not the body as it came.
+    drop(body);
+    match decoded {
         Ok(decoded) => Box::pin(decide(exchange, decoded)).await,
         Err(fault) => {
             exchange.record.failed(&fault);
@@ -73,6 +76,7 @@ async fn decide(mut exchange: Exchange, decoded: Decoded) -> Answer {
     forward_headers(&mut headers, &exchange.mcp, &decoded);
     let message = Message { bytes: decoded.canonical().into(), headers };
     let awaited = Awaited { id: decoded.id().cloned(), call: decoded.call().clone() };
+    drop(decoded);
     let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
     match Asked::http(peer, Arc::clone(&target), head, claims).decoded(call, message).authorize() {
         Ok(permitted) => {
