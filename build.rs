@@ -1,8 +1,10 @@
-//! Compiles `proto/` without protoc.
+//! Compiles `proto/` without protoc. Servers are compiled too: the tests are the other end.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     let files = protox::compile(["proto/workload.proto"], ["proto"])?;
     tonic_prost_build::configure().build_client(false).compile_fds(files)?;
+    let files = protox::compile(["proto/ca.proto"], ["proto"])?;
+    tonic_prost_build::configure().compile_fds(files)?;
     Ok(())
 }

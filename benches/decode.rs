@@ -1,7 +1,7 @@
 //! What deciding costs per call, without I/O: a body to a decoded `tools/call`, to a decision, to the bytes that are
 //! forwarded; a list to the part of it that its caller may see.
 
-#![expect(clippy::unwrap_used, clippy::string_slice, reason = "a benchmark of valid bodies")]
+#![expect(clippy::unwrap_used, reason = "a benchmark of valid bodies")]
 
 #[path = "lab/world.rs"]
 mod world;

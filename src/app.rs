@@ -93,6 +93,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartFault> {
     let telemetry = telemetry(settings.access_log, settings.otlp_endpoint.as_deref())?;
     let identity = identity::open(&settings.identity, &settings.trust_domain, &tasks, &stop).await?;
     readiness.met(Condition::Identity);
+    tasks.spawn(identity::attest(identity.clone(), readiness.clone(), stop.clone()));
     let published = Arc::new(Published::new());
     let documents =
         files::watch(settings.files.clone(), settings.trust_domain.clone(), Arc::clone(&published), stop.clone())?;

@@ -98,7 +98,7 @@ async fn play(
     scenes::play(&mut show).await?;
     let outcome = show.end()?;
     if afterwards == Afterwards::Serve {
-        serve::explain(lab, out)?;
+        serve::explain(lab, out, style)?;
     }
     Ok(outcome)
 }

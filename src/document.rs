@@ -23,6 +23,7 @@ mod tree;
 pub(crate) use closure::SERVICE_NAME;
 pub use closure::{ClosedRef, Closes, Closure};
 pub use documents::{Documents, Input, Source, load};
+pub(crate) use nearest::{nearest, within};
 pub use problem::{FieldProblem, Meta, Place, Problem, Severity};
 pub use reading::{Document, Origin, Reading, read};
 

@@ -18,6 +18,7 @@ mod service_entries;
 mod services;
 mod snapshot;
 mod target;
+mod undeclared;
 mod workloads;
 
 pub use build::{Settings, build};

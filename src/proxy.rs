@@ -4,8 +4,10 @@
 //! chosen. It reads the published snapshot and never writes it; only [`answer`] chooses what a caller is told.
 
 mod answer;
+mod beside;
 mod budget;
 mod flow;
+mod heavy;
 mod http;
 mod mcp;
 mod note;
@@ -29,6 +31,7 @@ use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 
 use budget::Budget;
+use heavy::Heavy;
 use sessions::Sessions;
 use wordings::Wordings;
 
@@ -46,7 +49,9 @@ struct Shared {
     telemetry: Telemetry,
     sessions: Sessions,
     wordings: Wordings,
+    manners: mcp::Manners,
     budget: Arc<Budget>,
+    heavy: Heavy,
     drain: CancellationToken,
 }
 
@@ -67,7 +72,9 @@ impl Proxy {
                 telemetry,
                 sessions,
                 wordings: Wordings::default(),
+                manners: mcp::Manners::default(),
                 budget,
+                heavy: Heavy::default(),
                 drain,
             }),
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use access_log::AccessLog;
 pub use keyed::Keyed;
 pub use metrics::Metrics;
-pub use record::{Meter, Operation, Outcome, Protocol, Record, RecordGuard, Ruling, Site};
+pub use record::{Beside, Meter, Operation, Outcome, Protocol, Record, RecordGuard, Ruling, Site};
 pub use trace::Tracing;
 
 use crate::id::Peer;

@@ -38,16 +38,29 @@ const VAGUE: &[&str] =
 struct Source {
     path: String,
     code: String,
+    only_tests: bool,
 }
 
 impl Source {
     fn new(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), code: blank(text) }
+        Self { path: path.to_owned(), code: blank(text), only_tests: false }
     }
 
     /// Whether the whole file is test code: `tests.rs`, or below a `tests` directory.
     fn is_test(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.contains("/tests/") || self.path.starts_with("tests/")
+        self.only_tests || self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+    }
+
+    /// The files of modules that this one declares for tests only: `#[cfg(test)] mod fixture;` in `src/a.rs` is
+    /// `src/a/fixture`, by itself or as a directory.
+    fn test_modules(&self) -> Vec<String> {
+        let directory = self.path.trim_end_matches(".rs").trim_end_matches("/lib");
+        let declared = self.code.split("#[cfg(test)]").skip(1).filter_map(|after| {
+            let (item, _) = after.split_once([';', '{'])?;
+            let mut words = item.split_whitespace().skip_while(|word| *word != "mod");
+            words.nth(1).map(|name| format!("{directory}/{name}"))
+        });
+        declared.collect()
     }
 
     /// The code with every `#[cfg(test)]` item blanked out as well.
@@ -308,7 +321,18 @@ fn read_sources(directory: &str) -> Vec<Source> {
         }
     }
     sources.sort_by(|a, b| a.path.cmp(&b.path));
+    mark_tests(&mut sources);
     sources
+}
+
+fn mark_tests(sources: &mut [Source]) {
+    let declared: Vec<String> = sources.iter().flat_map(Source::test_modules).collect();
+    for source in sources {
+        let below = |module: &String| {
+            source.path.strip_prefix(module.as_str()).is_some_and(|rest| rest.starts_with(['.', '/']))
+        };
+        source.only_tests = declared.iter().any(below);
+    }
 }
 
 fn in_all(directories: &[&str], check: fn(&Source) -> Vec<String>) -> String {
@@ -403,6 +427,19 @@ fn a_planted_peer_is_found() {
     assert_eq!(found("src/policy.rs", "#[cfg(test)]\nmod tests { fn f() { Peer::verified(a, b, c) } }"), 0);
     assert_eq!(found("src/policy.rs", "#[cfg(test)]\nmod tests {}\nfn f() { Peer::verified(a, b, c) }"), 1);
     assert_eq!(found("src/id/peer.rs", "/// See `Peer::verified`.\npub(crate) fn verified() {}"), 0);
+}
+
+#[test]
+fn files_of_modules_for_tests_are_test_code() {
+    let text = "#[cfg(test)]\npub(crate) mod fixture;\nmod rules;";
+    let mint = "fn f() { Peer::verified(a, b, c) }";
+    let paths =
+        ["src/policy/fixture.rs", "src/policy/fixture/deep.rs", "src/policy/fixtures.rs", "src/policy/rules.rs"];
+    let mut sources: Vec<Source> = paths.iter().map(|path| Source::new(path, mint)).collect();
+    sources.push(Source::new("src/policy.rs", text));
+    mark_tests(&mut sources);
+    let found: Vec<bool> = sources.iter().map(|source| !minted_peers(source).is_empty()).collect();
+    assert_eq!(found, [false, false, true, true, false]);
 }
 
 #[test]

@@ -47,13 +47,13 @@ impl Waypoint {
         }
         command.env("XDG_STATE_HOME", servers.state()).env("RUST_LOG", "warn").stdout(Stdio::null()).kill_on_drop(true);
         let child = command.spawn().unwrap();
-        for _ in 0..200 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            if TcpStream::connect(hbone).await.is_ok() {
-                return Self { child, hbone };
+        let started = async {
+            while TcpStream::connect(hbone).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-        }
-        panic!("the waypoint did not start");
+        };
+        tokio::time::timeout(Duration::from_secs(10), started).await.unwrap();
+        Self { child, hbone }
     }
 
     fn proc(&self, file: &str) -> String {

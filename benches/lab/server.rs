@@ -90,11 +90,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
 pub(crate) fn whole(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let fields = bytes[..head].split(|byte| *byte == b'\n');
-    let length = fields.filter_map(|field| {
+    let mut length = fields.filter_map(|field| {
         let (name, value) = std::str::from_utf8(field).ok()?.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
     });
-    let total = head + length.last().unwrap_or(0);
+    let total = head + length.next_back().unwrap_or(0);
     (bytes.len() >= total).then_some(total)
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::control::files::FilesFault;
 use crate::control::identity::{DevFault, FileFault, FilePaths, WorkloadApiFault};
-use crate::id::{IdFault, TrustDomain};
+use crate::control::istiod::{CaFault, Istiod};
+use crate::id::{IdFault, TrustDomain, WorkloadId};
 use crate::net::ListenFault;
 use crate::telemetry::trace::TraceFault;
 
@@ -45,6 +46,13 @@ pub enum IdentitySource {
     },
     /// PEM files, watched.
     Files(FilePaths),
+    /// istiod's CA.
+    IstioCa {
+        /// The way to it.
+        istiod: Istiod,
+        /// Who we are there.
+        id: WorkloadId,
+    },
     /// SPIFFE Workload API, `unix:///..`
     WorkloadApi(String),
 }
@@ -90,6 +98,9 @@ pub enum StartFault {
     /// Documents that cannot be read at all.
     #[error(transparent)]
     Files(#[from] FilesFault),
+    /// istiod's CA, when asked to end before it answered.
+    #[error(transparent)]
+    IstioCa(#[from] CaFault),
     /// The OTLP endpoint.
     #[error(transparent)]
     Trace(#[from] TraceFault),

@@ -1,21 +1,29 @@
 //! The command line: every flag, its environment variable and its default. No behaviour.
 
+mod istiod;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
+
+pub use istiod::{IstiodArgs, VARIABLES as ISTIO_VARIABLES};
 
 use crate::id::{TrustDomain, WorkloadId};
 
 const EXAMPLES: &str = "\
 Examples:
-  agent-waypoint demo                                        a small mesh on loopback, each decision printed
-  agent-waypoint check -f policies/                          every error with file, line, field and remedy
-  agent-waypoint run --dev -f policies/                      the waypoint on a laptop, with an embedded CA
+  agent-waypoint demo                        a small mesh on loopback, each decision printed
+  agent-waypoint check -f policies/          every error with file, line, field and remedy
+  agent-waypoint run --dev -f policies/      the waypoint on a laptop, with an embedded CA
+
+  # call through it as an identity
   agent-waypoint connect --as agents/researcher --listen 127.0.0.1:8080 tools/repo-mcp:80
-                                                             call through it as that identity
+
+  # which rule decides, and why
   agent-waypoint explain -f policies/ --from agents/researcher --to tools/repo-mcp:80 \\
-      --tool get_note --arg id=7                             which rule decides, and why";
+      --tool get_note --arg id=7";
 
 /// A waypoint for Istio ambient meshes: decodes MCP calls, authorizes each by proven SPIFFE identity, and forwards
 /// exactly what was authorized.
@@ -54,7 +62,7 @@ pub enum Command {
 #[derive(Debug, Args, Clone)]
 pub struct IdentityArgs {
     /// Take identities from an embedded CA in $XDG_STATE_HOME/agent-waypoint/dev; loopback addresses only
-    #[arg(long, env = "AGENT_WAYPOINT_DEV", conflicts_with_all = ["identity_cert", "spiffe_endpoint"])]
+    #[arg(long, env = "AGENT_WAYPOINT_DEV", value_parser = BoolishValueParser::new(), conflicts_with_all = ["identity_cert", "spiffe_endpoint"])]
     pub dev: bool,
     /// Our certificate chain, PEM, leaf first
     #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_IDENTITY_CERT", requires_all = ["identity_key", "trust_bundle"])]
@@ -81,7 +89,7 @@ pub struct IdentityArgs {
 
 /// `run`
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("identity").args(["dev", "identity_cert", "spiffe_endpoint"]).required(true))]
+#[command(group = clap::ArgGroup::new("identity").args(["dev", "identity_cert", "spiffe_endpoint", "ca_address"]).required(true))]
 pub struct RunArgs {
     /// Documents: files or directories, watched. May be repeated
     #[arg(
@@ -96,6 +104,9 @@ pub struct RunArgs {
     /// Own identity.
     #[command(flatten)]
     pub identity: IdentityArgs,
+    /// Own identity from istiod.
+    #[command(flatten)]
+    pub istiod: IstiodArgs,
     /// Configuration that istiod's template passes; makes the addresses default to all interfaces, admin excepted
     #[arg(long, value_name = "X", env = "AGENT_WAYPOINT_CONFIG")]
     pub config: Option<String>,
@@ -125,7 +136,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", env = "AGENT_WAYPOINT_DRAIN_SECONDS", default_value_t = crate::config::limits::DRAIN_DEADLINE.as_secs())]
     pub drain_seconds: u64,
     /// Log lines of our own as JSON
-    #[arg(long, env = "AGENT_WAYPOINT_LOG_JSON")]
+    #[arg(long, env = "AGENT_WAYPOINT_LOG_JSON", value_parser = BoolishValueParser::new())]
     pub log_json: bool,
 }
 
@@ -156,13 +167,20 @@ pub struct ConnectArgs {
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Documents: files or directories. May be repeated
-    #[arg(short = 'f', long = "file", value_name = "FILE_OR_DIR", required = true)]
+    #[arg(
+        short = 'f',
+        long = "file",
+        value_name = "FILE_OR_DIR",
+        required = true,
+        env = "AGENT_WAYPOINT_FILE",
+        value_delimiter = ','
+    )]
     pub files: Vec<PathBuf>,
     /// Our trust domain
     #[arg(long, value_name = "TD", env = "AGENT_WAYPOINT_TRUST_DOMAIN", default_value = "cluster.local")]
     pub trust_domain: TrustDomain,
     /// One JSON object per line
-    #[arg(long)]
+    #[arg(long, env = "AGENT_WAYPOINT_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
 
@@ -170,43 +188,50 @@ pub struct CheckArgs {
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// Documents: files or directories. May be repeated
-    #[arg(short = 'f', long = "file", value_name = "FILE_OR_DIR", required = true)]
+    #[arg(
+        short = 'f',
+        long = "file",
+        value_name = "FILE_OR_DIR",
+        required = true,
+        env = "AGENT_WAYPOINT_FILE",
+        value_delimiter = ','
+    )]
     pub files: Vec<PathBuf>,
     /// Who calls: NAMESPACE/SERVICEACCOUNT, or a whole SPIFFE ID
-    #[arg(long, value_name = "NS/SA")]
+    #[arg(long, value_name = "NS/SA", env = "AGENT_WAYPOINT_FROM")]
     pub from: String,
     /// The caller's address, for ipBlocks
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:40000")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:40000", env = "AGENT_WAYPOINT_FROM_ADDR")]
     pub from_addr: SocketAddr,
     /// What is called
-    #[arg(long, value_name = "NS/SERVICE:PORT", value_parser = parse_service)]
+    #[arg(long, value_name = "NS/SERVICE:PORT", value_parser = parse_service, env = "AGENT_WAYPOINT_TO")]
     pub to: ServicePort,
     /// A tool call
-    #[arg(long, value_name = "TOOL", conflicts_with_all = ["call", "method"])]
+    #[arg(long, value_name = "TOOL", conflicts_with_all = ["call", "method"], env = "AGENT_WAYPOINT_TOOL")]
     pub tool: Option<String>,
     /// One argument of the tool, K=V; V is JSON if it parses, else a string. May be repeated
-    #[arg(long = "arg", value_name = "K=V", requires = "tool")]
+    #[arg(long = "arg", value_name = "K=V", requires = "tool", env = "AGENT_WAYPOINT_ARG")]
     pub args: Vec<String>,
     /// Another MCP method by name, or an HTTP method for a plain port (with --path)
-    #[arg(long, value_name = "METHOD", conflicts_with = "call")]
+    #[arg(long, value_name = "METHOD", conflicts_with = "call", env = "AGENT_WAYPOINT_METHOD")]
     pub method: Option<String>,
     /// A file with the JSON-RPC message, as a client would send it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_CALL")]
     pub call: Option<PathBuf>,
     /// Path of the HTTP request
-    #[arg(long, value_name = "PATH", default_value = "/mcp")]
+    #[arg(long, value_name = "PATH", default_value = "/mcp", env = "AGENT_WAYPOINT_PATH")]
     pub path: String,
     /// Header of the HTTP request, NAME=VALUE. May be repeated
-    #[arg(long = "header", value_name = "NAME=VALUE")]
+    #[arg(long = "header", value_name = "NAME=VALUE", env = "AGENT_WAYPOINT_HEADER")]
     pub headers: Vec<String>,
     /// A file with the caller's token (its claims are taken as verified) or its claims as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_JWT")]
     pub jwt: Option<PathBuf>,
     /// Our trust domain
     #[arg(long, value_name = "TD", env = "AGENT_WAYPOINT_TRUST_DOMAIN", default_value = "cluster.local")]
     pub trust_domain: TrustDomain,
     /// JSON instead of text
-    #[arg(long)]
+    #[arg(long, env = "AGENT_WAYPOINT_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
 
@@ -215,10 +240,10 @@ pub struct ExplainArgs {
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Keep everything running afterwards and print commands to try by hand
-    #[arg(long)]
+    #[arg(long, env = "AGENT_WAYPOINT_SERVE", value_parser = BoolishValueParser::new())]
     pub serve: bool,
     /// One JSON object per line
-    #[arg(long)]
+    #[arg(long, env = "AGENT_WAYPOINT_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
 
@@ -274,6 +299,20 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_its_environment_variable() {
+        for command in CommandLine::command().get_subcommands() {
+            let flags = command.get_arguments().filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version"));
+            for (flag, long) in flags.filter_map(|flag| Some((flag, flag.get_long()?))) {
+                let name = long.to_uppercase().replace('-', "_");
+                // What istiod's templates set keeps Istio's names.
+                let name =
+                    if istiod::VARIABLES.contains(&name.as_str()) { name } else { format!("AGENT_WAYPOINT_{name}") };
+                assert_eq!(flag.get_env().and_then(|env| env.to_str()), Some(name.as_str()), "{}", command.get_name());
+            }
+        }
     }
 
     #[test]

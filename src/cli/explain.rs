@@ -30,6 +30,9 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
     let id = identity(&args.from, &args.trust_domain)
         .with_context(|| format!("--from {:?} is neither NAMESPACE/SERVICEACCOUNT nor a SPIFFE ID", args.from))?;
     let peer = suppose::peer(id, args.from_addr);
+    if let Some(reason) = target.closed() {
+        return closed(args, target, reason, out);
+    }
     let question = question::Question::ask(args, target)?;
     let claims = args.jwt.as_deref().map(claims::read).transpose()?;
     let facts = Facts {
@@ -43,6 +46,22 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
     let asked = Asked { from: peer.id().uri(), to: target.key.to_string(), call: &question.said };
     write(args, &asked, &explanation, out)?;
     Ok(if explanation.allowed { Ended::Well } else { Ended::Denied })
+}
+
+/// A closed target refuses whatever is asked, also what it would not be asked in its own protocol.
+fn closed(args: &ExplainArgs, target: &Target, reason: &str, out: &mut dyn Write) -> anyhow::Result<Ended> {
+    let to = target.key.to_string();
+    if args.json {
+        let line = serde_json::json!({
+            "allowed": false, "reason": "closed", "closed": reason, "from": args.from, "to": to,
+            "revision": target.rules.revision(),
+        });
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(out, "DENY (closed: {reason})\n\nevery call\n  to {to}")?;
+    }
+    out.flush()?;
+    Ok(Ended::Denied)
 }
 
 /// What was asked, for the answer to be read by itself.

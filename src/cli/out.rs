@@ -13,7 +13,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// The process's exit code. 2 is the command line parser's.
+    /// The process's exit code.
     pub fn code(self) -> u8 {
         match self {
             Self::Well => 0,

@@ -1,7 +1,7 @@
 //! The program around the commands: arguments, log, runtime, signals, exit code.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -14,16 +14,12 @@ use super::args::{Command, CommandLine, RunArgs};
 use super::{Ended, Out, check, connect, explain, run};
 use crate::telemetry::logs;
 
-/// Runs the command that `args` (the program's name first) name. 0 well, 1 not, 2 no such command line, 3 `explain`: the
-/// call is refused.
+/// Runs the command that `args` (the program's name first) name. 0 well, 1 not (a command line that cannot be read too),
+/// 3 `explain`: the call is refused.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let line = match CommandLine::try_parse_from(implied_run(args)) {
         Ok(line) => line,
-        Err(error) => {
-            // Help and version are "errors" of code 0 to the parser. Nobody reading them is none.
-            let _unread = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return untold(&error).into(),
     };
     match command(line.command) {
         Ok(ended) => ended.into(),
@@ -32,6 +28,26 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ended::Badly.into()
         }
     }
+}
+
+/// Help and version are "errors" to the parser, told on stdout. Everything else is one line: what starts a process logs it
+/// as such.
+fn untold(error: &clap::Error) -> Ended {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    if matches!(error.kind(), DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion) {
+        let _unread = write!(io::stdout(), "{}", error.render());
+        return Ended::Well;
+    }
+    let _unread = writeln!(io::stderr(), "{}", in_one_line(&error.render().to_string()));
+    Ended::Badly
+}
+
+/// The parser's paragraphs without usage, which `--help` tells.
+fn in_one_line(text: &str) -> String {
+    let aside = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more information");
+    let parts = text.split("\n\n").map(str::trim).filter(|part| !part.is_empty()).filter(aside);
+    let parts: Vec<String> = parts.map(|part| part.lines().map(str::trim).collect::<Vec<_>>().join(" ")).collect();
+    format!("{}; see --help", parts.join("; "))
 }
 
 /// istiod's template starts a waypoint with flags and no subcommand: that is `run`.
@@ -93,6 +109,8 @@ async fn connecting(args: &super::args::ConnectArgs, out: &mut Out<io::Stdout>) 
 
 #[cfg(feature = "demo")]
 fn demonstrate(args: &super::args::DemoArgs, out: &mut Out<io::Stdout>) -> anyhow::Result<Ended> {
+    use std::io::IsTerminal as _;
+
     use crate::demo::{self, Afterwards, Form};
     // Quiet, so that nothing stands between the lines of the table; who wants the log asks for it. The clients' own log
     // (rmcp) says again what the table says.
@@ -145,6 +163,20 @@ async fn stopping<T>(asked: impl Future<Output = ()>, stop: &CancellationToken, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_command_line_is_told_in_one_line() {
+        let told = |args: &[&str]| {
+            let error = CommandLine::try_parse_from(std::iter::once(&"agent-waypoint").chain(args)).unwrap_err();
+            in_one_line(&error.render().to_string())
+        };
+        for args in [&["run", "--dve"][..], &["run"], &["run", "--dev", "-f", "x", "--hbone-addr", "y"], &["rnu"]] {
+            let line = told(args);
+            assert!(line.starts_with("error: ") && !line.contains('\n') && !line.contains("Usage"), "{line}");
+        }
+        let tip = told(&["run", "--trust-domian", "x"]);
+        assert!(tip.contains("--trust-domain'"), "{tip}");
+    }
 
     #[test]
     fn flags_with_config_and_no_subcommand_are_run() {

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::{IdentityArgs, RunArgs};
+use super::args::{IdentityArgs, IstiodArgs, RunArgs};
 use crate::app::{self, AccessLogTo, IdentitySource, Settings, StartFault};
 use crate::control::identity::{BundlePath, DevFault, FilePaths, default_dir, require_loopback};
+use crate::control::istiod::{Istiod, Roots};
+use crate::id::{TrustDomain, WorkloadId};
 
 /// Serves until SIGTERM or SIGINT; a second signal ends at once.
 ///
@@ -50,7 +52,10 @@ fn settings(args: RunArgs) -> Result<Settings, StartFault> {
     Ok(Settings {
         files: args.files,
         trust_domain: args.identity.trust_domain.clone(),
-        identity: identity_from(args.identity)?,
+        identity: match istio_ca(&args.istiod, &args.identity.trust_domain)? {
+            Some(istio) => istio,
+            None => identity_from(args.identity)?,
+        },
         hbone_addr: hbone,
         stats_addr: at(args.stats_addr, 15020),
         ready_addr: at(args.ready_addr, 15021),
@@ -59,6 +64,25 @@ fn settings(args: RunArgs) -> Result<Settings, StartFault> {
         access_log: AccessLogTo::Stdout,
         otlp_endpoint: std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty()),
     })
+}
+
+/// istiod's CA, where the flags name it: we are the ServiceAccount whose token we present.
+fn istio_ca(args: &IstiodArgs, trust_domain: &TrustDomain) -> Result<Option<IdentitySource>, StartFault> {
+    let (Some(address), Some(namespace), Some(service_account)) =
+        (&args.ca_address, &args.pod_namespace, &args.service_account)
+    else {
+        return Ok(None);
+    };
+    let system = args.ca_root_ca.as_os_str() == "SYSTEM";
+    let istiod = Istiod {
+        address: address.clone(),
+        roots: if system { Roots::System } else { Roots::File(args.ca_root_ca.clone()) },
+        server_name: args.alt_ca_hostname.clone(),
+        token: args.auth_token.clone(),
+        cluster_id: args.cluster_id.clone(),
+    };
+    let id = WorkloadId::of_istio(trust_domain, namespace, service_account)?;
+    Ok(Some(IdentitySource::IstioCa { istiod, id }))
 }
 
 /// Where the flags say an identity comes from; the embedded CA where they say nothing.

@@ -39,10 +39,14 @@ pub const CONNECTION_MAX_AGE: Duration = Duration::from_secs(3_600);
 pub const EXPIRY_GOAWAY_LEAD: Duration = Duration::from_secs(60);
 /// How long streams may go on after SIGTERM.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(50);
+/// Time a tunnel in which nothing was said yet gets to begin once draining began.
+pub const DRAIN_SILENCE: Duration = Duration::from_secs(2);
 /// HTTP/1.1 request or response head, bytes (431 beyond).
 pub const MAX_HEAD: usize = 64 << 10;
 /// Fields in one head.
 pub const MAX_FIELDS: usize = 100;
+/// Interim answers (1xx) of a server before its answer to one request; beyond, its connection ends.
+pub const MAX_INTERIM: usize = 64;
 /// Path, or query, of one request, bytes (414 beyond).
 pub const MAX_TARGET: usize = 16 << 10;
 /// Framing bytes (chunk extensions and trailers) of one chunked body beyond its data, bytes.
@@ -167,8 +171,10 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("connection_max_age", CONNECTION_MAX_AGE.as_secs(), "seconds"),
     ("expiry_goaway_lead", EXPIRY_GOAWAY_LEAD.as_secs(), "seconds"),
     ("drain_deadline", DRAIN_DEADLINE.as_secs(), "seconds"),
+    ("drain_silence", DRAIN_SILENCE.as_secs(), "seconds"),
     ("max_head", MAX_HEAD as u64, "bytes"),
     ("max_fields", MAX_FIELDS as u64, "fields"),
+    ("max_interim", MAX_INTERIM as u64, "answers"),
     ("max_target", MAX_TARGET as u64, "bytes"),
     ("max_chunk_overhead", MAX_CHUNK_OVERHEAD as u64, "bytes"),
     ("read_chunk", READ_CHUNK as u64, "bytes"),

@@ -94,7 +94,8 @@ impl Write for Records {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut inner = self.lock();
         if inner.follow {
-            io::stdout().write_all(bytes)?;
+            // Nobody reading along any more is no reason to lose the records.
+            let _gone = io::stdout().write_all(bytes);
         }
         inner.partial.extend_from_slice(bytes);
         while let Some(end) = inner.partial.iter().position(|byte| *byte == b'\n') {
@@ -113,7 +114,10 @@ impl Write for Records {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.lock().follow { io::stdout().flush() } else { Ok(()) }
+        if self.lock().follow {
+            let _gone = io::stdout().flush();
+        }
+        Ok(())
     }
 }
 

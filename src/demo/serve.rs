@@ -6,10 +6,32 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::Context as _;
 
 use super::lab::Lab;
+use super::table::Style;
 use crate::net;
 
-/// Writes what to type, then sends each record of the waypoint to stdout as it comes.
-pub(super) fn explain(lab: &Lab, out: &mut dyn Write) -> anyhow::Result<()> {
+/// Writes what to type (as JSON: where everything is), then sends each record of the waypoint to stdout as it comes.
+pub(super) fn explain(lab: &Lab, out: &mut dyn Write, style: Style) -> anyhow::Result<()> {
+    if style == Style::Json {
+        places(lab, out)?
+    } else {
+        commands(lab, out)?
+    }
+    out.flush()?;
+    lab.records().follow();
+    Ok(())
+}
+
+fn places(lab: &Lab, out: &mut dyn Write) -> anyhow::Result<()> {
+    let dir = lab.dir();
+    let places = serde_json::json!({ "serving": {
+        "stateHome": dir.join("state"), "documents": dir.join("documents"), "tokens": dir.join("tokens"),
+        "waypoint": lab.waypoint(), "stats": lab.waypoint_stats(),
+    }});
+    writeln!(out, "{places}")?;
+    Ok(())
+}
+
+fn commands(lab: &Lab, out: &mut dyn Write) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let program = program.display();
     let dir = lab.dir().display();
@@ -43,8 +65,6 @@ Each decision is printed below. Ctrl-C ends it all.
         waypoint = lab.waypoint(),
         stats = lab.waypoint_stats(),
     )?;
-    out.flush()?;
-    lab.records().follow();
     Ok(())
 }
 

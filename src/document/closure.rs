@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::kind::Kind;
 use super::metadata;
+use super::nearest::within;
 use super::problem::Meta;
 use super::tree::Node;
 
@@ -84,14 +85,22 @@ fn named(kind: Option<Kind>, root: &Node) -> Closes {
         Some(Kind::AgentPolicy | Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::BackendTlsPolicy) => {
             targets(root, &meta.namespace)
         }
-        // Nobody can say what it was meant to be: only what looks like a policy closes anything.
+        // Nobody can say what it was meant to be. It may hold policies, or be one whose writer has just begun.
         None if root.get("spec").is_some() => targets(root, &meta.namespace),
+        None if root.fields().is_empty() || root.fields().iter().any(|field| is_heading(&field.key)) => {
+            Closes::Everything
+        }
         None => Closes::Nothing,
     }
 }
 
 /// Label of an EndpointSlice that names its Service.
 pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Keys that every document of Kubernetes begins with; a mapping without any is none, and is told but closes nothing.
+fn is_heading(key: &str) -> bool {
+    ["apiVersion", "kind", "metadata"].iter().any(|heading| within(key, heading, 1))
+}
 
 fn workload(root: &Node, meta: Meta) -> Closes {
     let spec = root.get("spec");
@@ -108,19 +117,28 @@ fn workload(root: &Node, meta: Meta) -> Closes {
 }
 
 fn targets(root: &Node, namespace: &str) -> Closes {
-    let Some(spec) = root.get("spec") else { return Closes::Namespace(namespace.to_owned()) };
+    let Some(spec) = root.get("spec") else {
+        // It ends before its spec begins: its writer may be half way, even within the namespace's name.
+        let ends = root.fields().iter().all(|field| is_heading(&field.key));
+        return if ends { Closes::Everything } else { Closes::Namespace(namespace.to_owned()) };
+    };
     let single = spec.get("targetRef").map(std::slice::from_ref);
     let list = spec.get("targetRefs").and_then(Node::items);
     let mut refs = Vec::new();
     for node in single.into_iter().chain(list).flatten() {
         let section = node.get("sectionName").and_then(Node::word);
         let name = node.get("name").and_then(Node::text);
-        match (node.get("kind").and_then(Node::text), name) {
+        let kind = match (node.get("kind").and_then(Node::text), name) {
             (Some("Gateway" | "GatewayClass"), _) => return Closes::Everything,
-            (Some("Service"), Some(name)) => refs.push(closed("Service", namespace, name, section)),
-            (Some("ServiceEntry"), Some(name)) => refs.push(closed("ServiceEntry", namespace, name, section)),
+            (Some("Service"), Some(_)) => "Service",
+            (Some("ServiceEntry"), Some(_)) => "ServiceEntry",
             _ => return Closes::Namespace(namespace.to_owned()),
-        }
+        };
+        // A namespace has no place there, which is why the document is refused; but it says what was meant.
+        let meant = node.get("namespace").and_then(Node::text).filter(|meant| *meant != namespace);
+        let name = name.unwrap_or_default();
+        refs.extend(meant.map(|meant| closed(kind, meant, name, section.clone())));
+        refs.push(closed(kind, namespace, name, section));
     }
     let selects_pods = spec.get("selector").is_some();
     match (refs.is_empty(), selects_pods) {

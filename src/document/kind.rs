@@ -1,6 +1,6 @@
 //! Which kinds are understood here, which are nobody's concern, and which are misspelt.
 
-use super::nearest::nearest;
+use super::nearest::{nearest, within};
 
 /// Kinds that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,6 +75,14 @@ impl Kind {
         READ.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, ..)| name)
     }
 
+    /// Whether the kind says who may do what, or on what terms: what it leaves out then matters.
+    pub(super) fn is_policy(self) -> bool {
+        matches!(
+            self,
+            Self::AgentPolicy | Self::AuthorizationPolicy | Self::RequestAuthentication | Self::BackendTlsPolicy
+        )
+    }
+
     /// Whether the kind is ours or Istio's, so that an unknown field beside `spec` is an error.
     pub(super) fn is_strict(self) -> bool {
         READ.iter().any(|(kind, _, group, _)| *kind == self && (*group == OURS || group.ends_with(".istio.io")))
@@ -96,7 +104,8 @@ pub(super) fn classify(api_version: &str, kind: &str) -> Class {
     if OTHERS.contains(&(group, kind)) {
         return Class::Skipped;
     }
-    misspelt_kind(group, kind).or_else(|| misspelt_version(api_version, kind)).unwrap_or(Class::Skipped)
+    let found = misspelt_kind(group, kind).or_else(|| misspelt_version(api_version, kind));
+    found.or_else(|| misplaced(api_version, kind)).unwrap_or(Class::Skipped)
 }
 
 /// The group is right: is the kind nearly right, or one that the group does not have?
@@ -141,6 +150,26 @@ fn misspelt_version(api_version: &str, kind: &str) -> Option<Class> {
     Some(Class::Misspelt { field: "kind", reason, meant: Some(*read) })
 }
 
+/// A kind that is read, in a group that cannot have it: Kubernetes' own groups (no dot, or `.k8s.io`) and Istio's are
+/// known to have no other of that name. And what is nearly `AgentPolicy` is so in whatever group.
+fn misplaced(api_version: &str, kind: &str) -> Option<Class> {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let closed = !group.contains('.') || group.ends_with(".k8s.io") || group.contains("istio");
+    let own = READ.iter().find(|(_, name, ..)| *name == kind).filter(|_| closed);
+    if let Some((read, _, right, versions)) = own {
+        let reason = format!("{api_version:?} is not an API of {kind}; write {}", full(right, versions.first()?));
+        return Some(Class::Misspelt { field: "apiVersion", reason, meant: Some(*read) });
+    }
+    let name = Kind::AgentPolicy.name();
+    within(kind, name, NEAR_POLICY).then(|| {
+        let reason = format!("{api_version:?} {kind:?} is not known; did you mean {OURS}/v1alpha1 {name}?");
+        Class::Misspelt { field: "kind", reason, meant: Some(Kind::AgentPolicy) }
+    })
+}
+
+/// How far from `AgentPolicy` a kind of any group may be to be taken for it: `AgentPolicies`, not `AgentPool`.
+const NEAR_POLICY: usize = 3;
+
 fn full(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
@@ -174,6 +203,8 @@ mod tests {
             ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
             ("networking.k8s.io/v1", "NetworkPolicy"),
             ("serving.knative.dev/v1", "Service"),
+            ("app.terraform.io/v1alpha2", "AgentPool"),
+            ("telemetry.istio.io/v1", "Telemetry"),
             ("kustomize.config.k8s.io/v1beta1", "Kustomization"),
             ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
         ];
@@ -241,6 +272,14 @@ mod tests {
         ("networking.istio.io/v1", "Whatever", "kind", "is not a kind of networking.istio.io", None),
         ("v1", "service", "kind", "did you mean Service?", Some(Kind::Service)),
         ("v2", "Service", "apiVersion", "write v1", Some(Kind::Service)),
+        ("v1", "AuthorizationPolicy", "apiVersion", "write security.istio.io/v1", Some(Kind::AuthorizationPolicy)),
+        ("apps/v1", "AuthorizationPolicy", "apiVersion", "write security.istio.io/v1", Some(Kind::AuthorizationPolicy)),
+        ("istio.io/v1", "AuthorizationPolicy", "apiVersion", "security.istio.io/v1", Some(Kind::AuthorizationPolicy)),
+        ("rbac.istio.io/v1", "RequestAuthentication", "apiVersion", "write", Some(Kind::RequestAuthentication)),
+        ("v1", "HTTPRoute", "apiVersion", "write gateway.networking.k8s.io/v1", Some(Kind::HttpRoute)),
+        ("apps/v1", "Service", "apiVersion", "write v1", Some(Kind::Service)),
+        ("v1", "AgentPolcy", "kind", "did you mean agent-waypoint.dev/v1alpha1 AgentPolicy?", Some(Kind::AgentPolicy)),
+        ("example.com/v1", "agentpolicies", "kind", "AgentPolicy?", Some(Kind::AgentPolicy)),
         ("gateway.networking.k8s.io/v1", "HttpRoute", "kind", "did you mean HTTPRoute?", Some(Kind::HttpRoute)),
     ];
 

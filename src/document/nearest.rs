@@ -10,6 +10,11 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     (near(&best) <= reach).then_some(best)
 }
 
+/// Whether `word` is at most `reach` edits away from `other`, whatever their case.
+pub(crate) fn within(word: &str, other: &str, reach: usize) -> bool {
+    distance(&fold(word), &fold(other)) <= reach
+}
+
 /// Beyond this no word of an API is: longer ones are cut, so that hostile text costs nothing.
 const LONGEST: usize = 64;
 

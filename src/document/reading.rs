@@ -16,10 +16,10 @@ use super::metadata;
 use super::nearest::nearest;
 use super::problem::{FieldProblem, Meta, Place, Problem, Severity};
 use super::request_authentication::{self, RequestAuthenticationSpec};
-use super::service::{ConfigMap, EndpointSlice, ServiceSpec};
+use super::service::{self, ConfigMap, EndpointSlice, ServiceSpec};
 use super::service_entry::{ServiceEntrySpec, WorkloadEntrySpec};
 use super::target_refs;
-use super::tree::{self, Node};
+use super::tree::{self, Node, Value, join};
 
 /// A typed document and where its fields stand.
 #[derive(Debug, Clone)]
@@ -126,8 +126,13 @@ pub fn read(source: &Source) -> Result<Reading, Problem> {
 
 /// `List`s hold documents; everything else is one.
 fn unfold(mut node: Node, file: &Arc<PathBuf>, reading: &mut Reading) {
-    let is_list = node.get("kind").and_then(Node::text).is_some_and(|kind| kind.ends_with("List"));
-    if let Some(items) = is_list.then(|| node.take_items("items")).flatten() {
+    if let Some(reason) = node.odd_list() {
+        let place = Place { file: Arc::clone(file), line: node.line };
+        let draft = Draft { kind: None, place, node: Arc::new(node) };
+        reading.entries.push(draft.refused(vec![("items".to_owned(), reason.to_owned())]));
+        return;
+    }
+    if let Some(items) = node.is_list().then(|| node.take_items("items")).flatten() {
         for item in items {
             unfold(item, file, reading);
         }
@@ -206,9 +211,17 @@ impl Draft {
         if kind.is_strict() {
             self.only(&["apiVersion", "kind", "metadata", "spec", "status"])?;
         }
+        if kind.is_policy() {
+            self.whole()?;
+        }
         let meta = metadata::strict(&self.node)?;
         let content = match kind {
-            Kind::Service => Content::Service(self.document(meta, self.spec()?)),
+            Kind::Service => {
+                fit(service::misspelt(&self.node))?;
+                let spec = self.spec()?;
+                fit(service::check(&spec))?;
+                Content::Service(self.document(meta, spec))
+            }
             Kind::EndpointSlice => {
                 if !meta.labels.contains_key(closure::SERVICE_NAME) {
                     let field = format!("metadata.labels.{}", closure::SERVICE_NAME);
@@ -267,6 +280,38 @@ impl Draft {
     fn spec<T: DeserializeOwned>(&self) -> Result<T, Findings> {
         let missing = || vec![("spec".to_owned(), "is required and missing".to_owned())];
         decode(self.node.get("spec").ok_or_else(missing)?, "spec")
+    }
+
+    /// A field of a policy that says nothing reads like "nobody", and would mean "everybody".
+    fn whole(&self) -> Result<(), Findings> {
+        let Some(spec) = self.node.get("spec") else { return Ok(()) };
+        if let Some(path) = spec.find(&|_, value| *value == Value::Null) {
+            return Err(vec![(
+                join("spec", &path),
+                "has no value (null): write one, or take the field away".to_owned(),
+            )]);
+        }
+        if spec
+            .get("targetRefs")
+            .and_then(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .any(|one| one.get("namespace").is_some())
+        {
+            let reason =
+                "a policy's targets are in its own namespace: take `namespace` out here, and put the policy there";
+            return Err(vec![("spec.targetRefs".to_owned(), reason.to_owned())]);
+        }
+        // Sets of rules and targets may be empty, and are checked where they matter; conditions may not.
+        let open = ["allow", "deny", "require", "rules", "targetRefs", "jwtRules"];
+        let empty = |key: &str, value: &Value| *value == Value::List(Vec::new()) && !open.contains(&key);
+        match spec.find(&empty) {
+            Some(path) => Err(vec![(
+                join("spec", &path),
+                "is an empty list, which is ambiguous: take the field away, or name something".to_owned(),
+            )]),
+            None => Ok(()),
+        }
     }
 
     fn only(&self, known: &[&str]) -> Result<(), Findings> {

@@ -7,6 +7,10 @@ use std::num::NonZeroU16;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
+use super::nearest::nearest;
+use super::tree::Node;
+use super::{FieldProblem, Severity};
+
 /// `spec` of a `Service`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -25,6 +29,61 @@ pub struct ServiceSpec {
     pub r#type: Option<String>,
     /// DNS name behind a Service of type `ExternalName`.
     pub external_name: Option<String>,
+}
+
+/// Fields of `spec` in Kubernetes' API, and of one entry of `ports`.
+const SPEC: [&str; 20] = [
+    "ports",
+    "selector",
+    "clusterIP",
+    "clusterIPs",
+    "type",
+    "externalIPs",
+    "sessionAffinity",
+    "loadBalancerIP",
+    "loadBalancerSourceRanges",
+    "externalName",
+    "externalTrafficPolicy",
+    "healthCheckNodePort",
+    "publishNotReadyAddresses",
+    "sessionAffinityConfig",
+    "ipFamilies",
+    "ipFamilyPolicy",
+    "allocateLoadBalancerNodePorts",
+    "loadBalancerClass",
+    "internalTrafficPolicy",
+    "trafficDistribution",
+];
+const PORT: [&str; 6] = ["name", "protocol", "appProtocol", "port", "targetPort", "nodePort"];
+
+/// Fields that are nearly ones that are read: a port whose `appprotocol` is passed over would be open. Other unknown
+/// fields are those of a newer Kubernetes.
+pub(super) fn misspelt(root: &Node) -> Vec<FieldProblem> {
+    let Some(spec) = root.get("spec") else { return Vec::new() };
+    let mut found = Vec::new();
+    let mut look = |node: &Node, at: &str, known: &[&'static str]| {
+        for field in node.fields().iter().filter(|field| !known.contains(&field.key.as_str())) {
+            if let Some(near) = nearest(&field.key, known.iter().copied()) {
+                let (field, reason) = (format!("{at}.{}", field.key), format!("unknown field; did you mean `{near}`?"));
+                found.push(FieldProblem { severity: Severity::Error, field, reason });
+            }
+        }
+    };
+    look(spec, "spec", &SPEC);
+    for (index, port) in spec.get("ports").and_then(Node::items).unwrap_or_default().iter().enumerate() {
+        look(port, &format!("spec.ports[{index}]"), &PORT);
+    }
+    found
+}
+
+/// What Kubernetes' API server would refuse too: without ports there is nothing to call, and every call is a 404.
+pub(super) fn check(spec: &ServiceSpec) -> Vec<FieldProblem> {
+    let portless = spec.r#type.as_deref() == Some("ExternalName") || spec.cluster_ip.as_deref() == Some("None");
+    if !spec.ports.is_empty() || portless {
+        return Vec::new();
+    }
+    let reason = "names no port, so that nothing can be called; name at least one".to_owned();
+    vec![FieldProblem { severity: Severity::Error, field: "spec.ports".to_owned(), reason }]
 }
 
 /// One entry of `spec.ports`.

@@ -12,6 +12,15 @@ fn documents(text: &str) -> Documents {
     load([Source { file: Arc::new(PathBuf::from("f.yaml")), text: text.to_owned() }])
 }
 
+fn closes_repo(documents: &Documents) -> bool {
+    documents.closures.iter().any(|closure| match &closure.closes {
+        Closes::Everything => true,
+        Closes::Namespace(namespace) => namespace == "tools",
+        Closes::Refs(refs) => refs.iter().any(|one| (&*one.namespace, &*one.name) == ("tools", "repo")),
+        Closes::Nothing | Closes::Workload { .. } => false,
+    })
+}
+
 const POLICY: &str = "\
 apiVersion: agent-waypoint.dev/v1alpha1
 kind: AgentPolicy
@@ -98,6 +107,99 @@ fn lists_are_unfolded_and_json_is_yaml() {
     assert_eq!(documents.services[1].origin.title(), "Service default/b");
 }
 
+/// A policy inside something that is no document closes everything: nobody knows what it selects.
+#[test]
+fn a_list_by_any_name_is_unfolded_or_closes_everything() {
+    let item = POLICY.replace('\n', "\n  ");
+    for kind in ["List", "list", "Lists", "Lsit", "AgentPolicyList"] {
+        let list = documents(&format!("apiVersion: v1\nkind: {kind}\nitems:\n- {item}\n"));
+        assert_eq!((list.agent_policies.len(), list.closures.len()), (1, 0), "{kind}: {:?}", list.problems);
+    }
+    let rows = [
+        format!("apiVersion: v1\nkind: List\nitem:\n- {item}\n"),
+        format!("apiVersion: v1\nkind: List\nitems: []\nitems:\n- {item}\n"),
+        "apiVersion: v1\nkind: List\nitems: {a: 1}\n".to_owned(),
+        format!("- {item}\n"),
+        "apiVersion\n".to_owned(),
+    ];
+    for text in rows {
+        let documents = documents(&text);
+        assert_eq!(documents.closures.first().map(|one| &one.closes), Some(&Closes::Everything), "{text}");
+        assert_eq!((documents.problems.len(), documents.refused), (1, 1), "{text}");
+    }
+}
+
+/// `from:` with nothing behind it looks like nobody; passed over, it is everybody.
+#[test]
+fn a_policy_says_something_in_every_field_or_is_refused() {
+    let agent = [
+        ("    from:\n    - serviceAccounts: [\"agents/researcher\"]\n", "    from:\n", "spec.allow[0].from", "null"),
+        ("    to:\n    - tools: ['get_*']\n", "    to: null\n", "spec.allow[0].to", "null"),
+        ("when: has(jwt.sub)", "when:", "spec.allow[0].when", "null"),
+        ("- tools: ['get_*']", "- {tools: ['get_*'], notTools: ~}", "spec.allow[0].to[0].notTools", "null"),
+        ("protocol: MCP", "protocol:", "spec.protocol", "null"),
+        ("- serviceAccounts: [\"agents/researcher\"]", "-", "spec.allow[0].from[0]", "null"),
+    ];
+    let istio = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a, namespace: tools}\n\
+        spec: {targetRefs: [{kind: Service, name: repo}], rules: [{from: [{source: {namespaces: [a]}}]}]}\n";
+    let other = [
+        ("[{source: {namespaces: [a]}}]", "[]", "spec.rules[0].from", "empty list"),
+        ("[{source: {namespaces: [a]}}]", "null", "spec.rules[0].from", "null"),
+        ("namespaces: [a]", "namespaces: [a], principals: []", "spec.rules[0].from[0].source.principals", "empty list"),
+        ("rules: [{", "rules: [{to: [], ", "spec.rules[0].to", "empty list"),
+        ("rules: [{", "rules: [{when: [], ", "spec.rules[0].when", "empty list"),
+    ];
+    let rows = agent.iter().map(|row| (POLICY, row)).chain(other.iter().map(|row| (istio, row)));
+    for (text, (from, to, field, reason)) in rows {
+        assert!(text.contains(from), "{from}");
+        let documents = documents(&text.replace(from, to));
+        assert_eq!(documents.problems.len(), 1, "{to}: {:?}", documents.problems);
+        let problem = &documents.problems[0];
+        assert_eq!(problem.field, *field, "{to}");
+        assert!(problem.reason.contains(reason), "{to}: {}", problem.reason);
+        assert!(closes_repo(&documents), "{to}");
+    }
+    let nobody = istio.replace("rules: [{from: [{source: {namespaces: [a]}}]}]", "rules: []");
+    assert_eq!(documents(&nobody).problems, [], "Istio's own way to allow nobody");
+}
+
+#[test]
+fn a_service_that_would_be_passed_over_or_open_is_an_error() {
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: repo, namespace: tools}\n\
+        spec: {clusterIP: 10.0.0.1, ports: [{name: mcp, port: 80, appProtocol: agent-waypoint.dev/mcp}]}\n";
+    assert_eq!(documents(service).problems, []);
+    assert_eq!(documents(&service.replace("clusterIP:", "someNewField:")).problems, [], "a newer Kubernetes");
+    let headless = service.replace("10.0.0.1", "None").replace(", ports: [{", ", x: [{");
+    assert_eq!(documents(&headless).problems, [], "Kubernetes lets headless ones be");
+    let rows = [
+        ("appProtocol", "appprotocol", "spec.ports[0].appprotocol", "did you mean `appProtocol`?"),
+        ("appProtocol", "appProtocl", "spec.ports[0].appProtocl", "did you mean `appProtocol`?"),
+        ("clusterIP", "clusterIp", "spec.clusterIp", "did you mean `clusterIP`?"),
+        ("ports:", "port:", "spec.port", "did you mean `ports`?"),
+        ("ports: [{name: mcp, port: 80, appProtocol: agent-waypoint.dev/mcp}]", "ports: []", "spec.ports", "no port"),
+    ];
+    for (from, to, field, reason) in rows {
+        let problems = documents(&service.replace(from, to)).problems;
+        assert_eq!(problems.first().map(|one| one.field.as_str()), Some(field), "{to}: {problems:?}");
+        assert!(problems[0].reason.contains(reason), "{to}: {problems:?}");
+    }
+}
+
+/// A writer that is half way leaves a file that parses: what it was about must not open meanwhile.
+#[test]
+fn the_beginning_of_a_policy_is_a_policy_or_closes_it() {
+    // Where the target's name is cut it is another's: that no reader can know.
+    let named = POLICY.find("name: repo").unwrap();
+    for end in (1..named + "name:".len()).chain(named + "name: repo".len()..POLICY.len()) {
+        let text = POLICY.get(..end).unwrap();
+        let documents = match super::read(&Source { file: Arc::new(PathBuf::from("f.yaml")), text: text.to_owned() }) {
+            Ok(_) => documents(text),
+            Err(_) => continue,
+        };
+        assert!(documents.agent_policies.len() == 1 || closes_repo(&documents), "{text}\n{documents:?}");
+    }
+}
+
 /// The fields that serde knows of a type.
 fn fields<'de, T: Deserialize<'de>>() -> Vec<String> {
     let odd = MapDeserializer::<_, Refusal>::new(std::iter::once(("zzz", 0)));
@@ -157,12 +259,6 @@ proptest! {
         let text: String = text.into_iter().collect();
         let documents = documents(&text);
         let kept = documents.agent_policies.len() == 1 || documents.skipped > 0;
-        let closed = documents.closures.iter().any(|closure| match &closure.closes {
-            Closes::Everything => true,
-            Closes::Namespace(namespace) => namespace == "tools",
-            Closes::Refs(refs) => refs.iter().any(|one| (&*one.namespace, &*one.name) == ("tools", "repo")),
-            Closes::Nothing | Closes::Workload { .. } => false,
-        });
-        prop_assert!(kept || closed && !documents.problems.is_empty(), "{text}\n{documents:?}");
+        prop_assert!(kept || closes_repo(&documents) && !documents.problems.is_empty(), "{text}\n{documents:?}");
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
+use super::nearest::within;
 use crate::config::limits;
 
 /// A value and the line (from 1) that it stands on.
@@ -182,6 +183,25 @@ impl Node {
         }
     }
 
+    /// Whether this is a `List` of documents: by its kind, or, as its kind may be misspelt, by what its items are.
+    pub(super) fn is_list(&self) -> bool {
+        let Some(items) = self.get("items").and_then(Self::items) else { return false };
+        let is_document = |item: &Self| item.get("apiVersion").is_some() && item.get("kind").is_some();
+        let named = self.get("kind").and_then(Self::text).is_some_and(|kind| kind.ends_with("List"));
+        named || items.iter().any(is_document)
+    }
+
+    /// What is wrong with a `List` whose documents cannot all be found.
+    pub(super) fn odd_list(&self) -> Option<&'static str> {
+        let several = self.fields().iter().filter(|field| field.key == "items").count() > 1;
+        if several && self.get("kind").and_then(Self::text).is_some_and(|kind| within(kind, "List", 2)) {
+            return Some("stands twice in one mapping; keep one");
+        }
+        let plain = self.get("kind").and_then(Self::text).is_some_and(|kind| kind.eq_ignore_ascii_case("list"));
+        let none = self.get("items").and_then(Self::items).is_none();
+        (plain && none).then_some("is required and must be a list: the documents of a List stand there")
+    }
+
     /// Line of the field at `path` (`spec.allow[0].when`), or of the nearest field above it that exists.
     pub(crate) fn line_of(&self, path: &str) -> usize {
         self.walk(path).map_or(self.line, |(line, _)| line)
@@ -203,6 +223,22 @@ impl Node {
         let fields = self.fields().iter().filter_map(|field| Some((field, starts(&field.key)?)));
         let (field, rest) = fields.max_by_key(|(field, _)| field.key.len())?;
         Some(field.node.walk(rest).unwrap_or((field.line, &field.node)))
+    }
+
+    /// Path of the first field or item below that `test` finds, depth first.
+    pub(super) fn find(&self, test: &impl Fn(&str, &Value) -> bool) -> Option<String> {
+        let below = |key: String, name: &str, node: &Self| {
+            if test(name, &node.value) { Some(key) } else { node.find(test).map(|path| join(&key, &path)) }
+        };
+        match &self.value {
+            Value::List(items) => {
+                items.iter().enumerate().find_map(|(index, item)| below(format!("[{index}]"), "", item))
+            }
+            Value::Map(fields) => fields.iter().find_map(|field| below(field.key.clone(), &field.key, &field.node)),
+            Value::Null | Value::Bool(_) | Value::Signed(_) | Value::Unsigned(_) | Value::Float(_) | Value::Text(_) => {
+                None
+            }
+        }
     }
 
     /// The first key that stands twice in one mapping: its path and line.

@@ -137,9 +137,17 @@ impl AsyncWrite for Stream {
         Poll::Ready(Ok(part.len()))
     }
 
-    /// Nothing to do: the connection's own task sends what the window allows.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// Fails once the peer has reset the stream, and wakes the task then: by this alone one that only waits to write
+    /// learns that a peer that had said all is gone. The connection's own task sends what the window allows.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.write == Write::Shut {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(match self.send.poll_reset(cx) {
+            Poll::Pending | Poll::Ready(Ok(Reason::NO_ERROR)) => Ok(()),
+            Poll::Ready(Ok(reason)) => Err(io_error(reason.into())),
+            Poll::Ready(Err(error)) => Err(io_error(error)),
+        })
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -162,7 +162,11 @@ where
                 answer = &mut handling => return Ok(answer),
                 sign = poll_fn(|cx| lock(&self.reader).poll_sign(cx)) => match sign {
                     Sign::Gone(error) => return Err(error),
-                    Sign::HalfClosed => return Ok(handling.await),
+                    Sign::HalfClosed => return tokio::select! {
+                        biased;
+                        answer = &mut handling => Ok(answer),
+                        error = self.writer.gone() => Err(error),
+                    },
                     Sign::Continue => {
                         http1::write_continue(&mut self.writer.out);
                         self.writer.send().await?;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::rewind::Rewind;
-use crate::config::limits::SNIFF_TIMEOUT;
+use crate::config::limits::{HEAD_TIMEOUT, SNIFF_TIMEOUT};
 
 /// How an HTTP/2 client begins (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -45,15 +45,18 @@ pub async fn sniff<Io: AsyncRead + Unpin>(io: Io) -> io::Result<Sniffed<Io>> {
     sniff_within(io, SNIFF_TIMEOUT).await
 }
 
-/// Waits as long as `wait` for enough bytes to tell.
+/// Waits as long as `wait` for enough bytes to tell, and once the first came no longer than `limits::HEAD_TIMEOUT`: what
+/// is begun is part of a head.
 pub async fn sniff_within<Io: AsyncRead + Unpin>(mut io: Io, wait: Duration) -> io::Result<Sniffed<Io>> {
-    let deadline = Instant::now() + wait;
+    let mut deadline = Instant::now() + wait;
     let mut front = BytesMut::with_capacity(PREFACE.len());
     let spoken = loop {
         if let Some(spoken) = classify(&front) {
             break spoken;
         }
+        let first = front.is_empty();
         match timeout_at(deadline, io.read_buf(&mut front)).await {
+            Ok(Ok(1..)) if first => deadline = deadline.min(Instant::now() + HEAD_TIMEOUT),
             Ok(Ok(1..)) => {}
             Ok(Err(error)) => return Err(error),
             Ok(Ok(0)) | Err(_) if front.is_empty() => break Spoken::Silent,
@@ -139,6 +142,18 @@ mod tests {
         let mut all = Vec::new();
         sniffed.io.read_to_end(&mut all).await.unwrap();
         assert_eq!(all, b"GET /");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_begun_is_not_waited_for_as_long_as_what_is_not() {
+        let hour = Duration::from_secs(3_600);
+        let (near, mut far) = tokio::io::duplex(64);
+        let sniffing = tokio::spawn(sniff_within(near, hour));
+        tokio::time::sleep(hour / 2).await;
+        far.write_all(b"G").await.unwrap();
+        let begun = Instant::now();
+        assert_eq!(sniffing.await.unwrap().unwrap().spoken, Spoken::Other);
+        assert_eq!(begun.elapsed(), HEAD_TIMEOUT);
     }
 
     #[tokio::test]

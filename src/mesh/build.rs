@@ -36,7 +36,7 @@ pub fn build(documents: &Documents, settings: &Settings, previous: &Snapshot) ->
     let policies = Policies::of(documents, settings, &mut found);
     policies.warn_of_nothing(&all, &away, settings, &mut found);
     let closures = std::mem::take(&mut found.closures);
-    let closed = Closed::of(&closures);
+    let closed = Closed::of(&closures, &all);
     let mut compiler = Compiler::new(&policies);
     let mut snapshot = Snapshot::default();
     let mut index = Index { snapshot: &mut snapshot, previous };
@@ -47,6 +47,7 @@ pub fn build(documents: &Documents, settings: &Settings, previous: &Snapshot) ->
             index.add(&one, port, ruled, &mut found);
         }
     }
+    compiler.finish(&mut found);
     let here = found.refused();
     snapshot.counts = Counts {
         loaded: documents.loaded.saturating_sub(here),

@@ -1,6 +1,6 @@
 //! Which closures hold for a port.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::TargetKind;
@@ -18,7 +18,8 @@ pub(super) struct Closed<'c> {
 }
 
 impl<'c> Closed<'c> {
-    pub(super) fn of(all: &'c [Closure]) -> Self {
+    pub(super) fn of(all: &'c [Closure], fronted: &[Fronted<'_>]) -> Self {
+        let by_owner: HashMap<_, _> = fronted.iter().map(|one| (one.owned(), one)).collect();
         let mut attached = Attached::default();
         let mut by_workload = Vec::new();
         for (item, closure) in all.iter().enumerate() {
@@ -30,7 +31,12 @@ impl<'c> Closed<'c> {
                 Closes::Refs(refs) => {
                     for one in refs {
                         let kind = if one.kind == "Service" { TargetKind::Service } else { TargetKind::ServiceEntry };
-                        attached.add_to_owner((kind, &one.namespace, &one.name), one.section.as_deref(), item);
+                        let owner = (kind, one.namespace.as_str(), one.name.as_str());
+                        // A port that there is not is meant to be one of those that there are.
+                        let is_there = |section: &&str| {
+                            by_owner.get(&owner).is_none_or(|one| one.ports.iter().any(|port| port.port.is(section)))
+                        };
+                        attached.add_to_owner(owner, one.section.as_deref().filter(is_there), item);
                     }
                 }
             }

@@ -7,10 +7,10 @@ use super::endpoint::Roots;
 use super::found::Found;
 use super::fronted::Fronted;
 use super::{Settings, TargetKind};
-use crate::document::agent_policy::{self, AgentPolicySpec, TargetRef};
+use crate::document::agent_policy::{self, AgentPolicySpec, Mode, TargetRef};
 use crate::document::authorization_policy::AuthorizationPolicySpec;
 use crate::document::backend_tls_policy::BackendTlsPolicySpec;
-use crate::document::{Document, Documents, Meta, Origin};
+use crate::document::{Document, Documents, FieldProblem, Meta, Origin, Severity, nearest};
 use crate::policy::{JwtRule, Verifier, check_agent_policy, check_authorization_policy};
 
 /// One kind of policy and its attachments by position.
@@ -30,6 +30,8 @@ impl<T> Default for Attachable<'_, T> {
 #[derive(Debug, Default)]
 pub(super) struct Policies<'a> {
     pub(super) agent: Attachable<'a, &'a Document<AgentPolicySpec>>,
+    /// Those of them, and of the refused, that say what a port speaks: a closed port is refused in its own protocol.
+    pub(super) declaring: Attachable<'a, &'a Document<AgentPolicySpec>>,
     pub(super) istio: Attachable<'a, &'a Document<AuthorizationPolicySpec>>,
     pub(super) tokens: Attachable<'a, Tokens<'a>>,
     pub(super) tls: Attachable<'a, (&'a Document<BackendTlsPolicySpec>, Roots)>,
@@ -52,6 +54,8 @@ struct Ref<'a> {
     origin: &'a Origin,
     field: String,
     target: &'a TargetRef,
+    /// What it is if the target has no such port: a policy that decides was meant for one of those it has.
+    portless: Severity,
 }
 
 impl<'a> Policies<'a> {
@@ -70,8 +74,13 @@ impl<'a> Policies<'a> {
             for problem in check_agent_policy(&document.meta, &document.spec) {
                 found.fault(&document.origin, problem);
             }
+            let mut refs = refs(document, &document.spec.target_refs, None);
+            if document.spec.mode == Mode::DryRun {
+                refs.iter_mut().for_each(|one| one.portless = Severity::Warning);
+            } else if document.spec.protocol.is_some() {
+                attach(&mut self.declaring, document, &refs, settings);
+            }
             if !found.is_refused(&document.origin) {
-                let refs = refs(document, &document.spec.target_refs, None);
                 attach(&mut self.agent, document, &refs, settings);
                 self.refs.extend(refs);
             }
@@ -162,7 +171,7 @@ impl<'a> Policies<'a> {
     ) {
         let ports: HashMap<Owned<'_>, Vec<PortName<'_>>> =
             fronted.iter().map(|one| (one.owned(), one.ports.iter().map(|port| port.port).collect())).collect();
-        for Ref { meta, origin, field, target } in &self.refs {
+        for Ref { meta, origin, field, target, portless } in &self.refs {
             let Some(kind) = kind(target) else {
                 if target.kind == agent_policy::TargetKind::Gateway && !is_our_gateway(meta, target, settings) {
                     found.warn(origin, format!("{field}.name"), "names another Gateway; not in force here");
@@ -180,16 +189,19 @@ impl<'a> Policies<'a> {
                     );
                 }
                 (None, _) => {
-                    found.warn(
-                        origin,
-                        format!("{field}.name"),
-                        format!("there is no {name}; in force as soon as there is"),
-                    );
+                    let meant = elsewhere_or_near(owned, ports.keys());
+                    let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+                    let reason = format!("there is no {name}; in force as soon as there is{hint}");
+                    found.warn(origin, format!("{field}.name"), reason);
                 }
                 (Some(ports), Some(section)) if !ports.iter().any(|port| port.is(section)) => {
                     let known: Vec<String> = ports.iter().map(told).collect();
-                    let reason = format!("{name} has no port {section:?}; its ports: {}", known.join(", "));
-                    found.warn(origin, format!("{field}.sectionName"), reason);
+                    let mut reason = format!("{name} has no port {section:?}; its ports: {}", known.join(", "));
+                    if *portless == Severity::Error {
+                        reason.push_str("; all are closed until one is named");
+                    }
+                    let field = format!("{field}.sectionName");
+                    found.fault(origin, FieldProblem { severity: *portless, field, reason });
                 }
                 (Some(_), _) => {}
             }
@@ -205,7 +217,23 @@ fn refs<'a, S>(document: &'a Document<S>, list: &'a [TargetRef], single: Option<
     let (meta, origin) = (&document.meta, &document.origin);
     let list = list.iter().enumerate().map(|(index, target)| (format!("spec.targetRefs[{index}]"), target));
     let all = list.chain(single.map(|target| ("spec.targetRef".to_owned(), target)));
-    all.map(|(field, target)| Ref { meta, origin, field, target }).collect()
+    all.map(|(field, target)| Ref { meta, origin, field, target, portless: Severity::Error }).collect()
+}
+
+/// What a target that is not there was very likely meant to be: one of its name in another namespace (where the policy
+/// then belongs), or one of nearly its name in its own.
+fn elsewhere_or_near<'k>(owned: Owned<'_>, known: impl Iterator<Item = &'k Owned<'k>> + Clone) -> Option<String> {
+    let (kind, namespace, name) = owned;
+    let told = |namespace: &str, name: &str| format!("{} {namespace}/{name}", kind.as_str());
+    let mut other = known.clone().filter(|one| one.0 == kind && one.2 == name).map(|one| one.1).collect::<Vec<_>>();
+    other.sort_unstable();
+    let mut near: Vec<&str> = known.filter(|one| one.0 == kind && one.1 == namespace).map(|one| one.2).collect();
+    near.sort_unstable();
+    match (nearest(name, near), other.first()) {
+        (Some(near), _) => Some(told(namespace, near)),
+        (None, Some(other)) => Some(format!("{} (a policy stands in the namespace of its targets)", told(other, name))),
+        (None, None) => None,
+    }
 }
 
 fn attach<'a, T>(to: &mut Attachable<'a, T>, item: T, refs: &[Ref<'a>], settings: &Settings) {

@@ -1,6 +1,7 @@
 //! What a port speaks, from `appProtocol`, a ServiceEntry's `protocol`, or Istio's prefix of the port's name.
 
 use crate::document::agent_policy::Protocol;
+use crate::document::within;
 
 /// What a Service or ServiceEntry itself says of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(super) enum Spoken {
 const DECLARING: [&str; 3] = ["agent-waypoint.dev", "agentgateway.dev", "kgateway.dev"];
 
 /// `appProtocol` of a Service port (KEP-3726 names, Istio's protocol names). An unknown one says nothing, as in Istio;
-/// one of ours that is unknown is an error, since a port meant to be closed would be open.
+/// one that is nearly ours is an error, since a port meant to be closed would be open.
 pub(super) fn of_app_protocol(text: &str) -> Result<Spoken, String> {
     if let Some((group, name)) = text.split_once('/')
         && DECLARING.contains(&group)
@@ -34,12 +35,23 @@ pub(super) fn of_app_protocol(text: &str) -> Result<Spoken, String> {
             _ => Err(format!("{text:?} is not known; write {group}/mcp or {group}/a2a")),
         };
     }
+    if is_nearly_declaring(text) {
+        return Err(format!("{text:?} declares nothing; write agent-waypoint.dev/mcp or agent-waypoint.dev/a2a"));
+    }
     Ok(match text {
         "kubernetes.io/h2c" => Spoken::Http2,
         "kubernetes.io/ws" => Spoken::Http,
         "kubernetes.io/wss" => Spoken::Tcp,
         other => of_istio(other),
     })
+}
+
+/// `mcp` of no group or of another's, or a group that is ours but for its spelling.
+fn is_nearly_declaring(text: &str) -> bool {
+    let (group, name) = text.rsplit_once('/').unwrap_or((text, text));
+    name.eq_ignore_ascii_case("mcp")
+        || name.eq_ignore_ascii_case("a2a")
+        || DECLARING.iter().any(|ours| within(group, ours, 3))
 }
 
 /// Istio's protocol names, whatever their case.
@@ -80,13 +92,15 @@ mod tests {
             ("tls", Spoken::Tcp),
             ("https", Spoken::Tcp),
             ("kubernetes.io/wss", Spoken::Tcp),
-            ("example.com/mcp", Spoken::Nothing),
-            ("mcp", Spoken::Nothing),
+            ("example.com/thrift", Spoken::Nothing),
+            ("", Spoken::Nothing),
         ];
         for (text, spoken) in rows {
             assert_eq!(of_app_protocol(text), Ok(spoken), "{text}");
         }
-        for text in ["agent-waypoint.dev/mpc", "agentgateway.dev/", "kgateway.dev/MCP"] {
+        let odd =
+            ["mcp", "MCP", "example.com/mcp", "agent-waypoint.io/mcp", "Agent-Waypoint.dev/x", "agent-waypoint.dev"];
+        for text in ["agent-waypoint.dev/mpc", "agentgateway.dev/", "kgateway.dev/MCP"].into_iter().chain(odd) {
             assert!(of_app_protocol(text).unwrap_err().contains("write "), "{text}");
         }
     }

@@ -9,7 +9,8 @@ use super::fronted::{Fronted, Port, age};
 use super::policies::Policies;
 use super::protocol::Spoken;
 use super::target::{PortProtocol, TargetRevision};
-use crate::document::agent_policy::{Mode, Protocol};
+use super::undeclared::Undeclared;
+use crate::document::agent_policy::Protocol;
 use crate::document::{FieldProblem, Meta, Origin, Severity};
 use crate::policy::{JwtRule, RuleSet, Rules, Verifier, compile};
 
@@ -33,6 +34,7 @@ pub(super) struct Ruled {
 #[derive(Debug)]
 pub(super) struct Compiler<'p, 'a> {
     policies: &'p Policies<'a>,
+    undeclared: Undeclared,
     rules: HashMap<RulesKey, Compiled>,
     tokens: HashMap<Vec<usize>, Verifiers>,
 }
@@ -47,7 +49,7 @@ struct Claim<'a> {
 
 impl<'p, 'a> Compiler<'p, 'a> {
     pub(super) fn new(policies: &'p Policies<'a>) -> Self {
-        Self { policies, rules: HashMap::new(), tokens: HashMap::new() }
+        Self { policies, undeclared: Undeclared::default(), rules: HashMap::new(), tokens: HashMap::new() }
     }
 
     /// Settles one port. `reasons` are those for which it is closed already; TLS of the port's endpoints is settled too.
@@ -62,6 +64,10 @@ impl<'p, 'a> Compiler<'p, 'a> {
         reasons.extend(super::external::originate(self.policies, fronted, port, found));
         let owned = fronted.owned();
         let agent: Vec<usize> = self.policies.agent.at.of(owned, port.port).into_iter().collect();
+        match declared {
+            Some(_) => self.undeclared.declared(&agent),
+            None => self.undeclared.plain(&agent, &target(fronted, port)),
+        }
         let istio: Vec<usize> = self.policies.istio.at.of(owned, port.port).into_iter().collect();
         let token: Vec<usize> = self.policies.tokens.at.of(owned, port.port).into_iter().collect();
         let rules = if reasons.is_empty() { self.compiled(declared, agent, istio, found) } else { Err(String::new()) };
@@ -88,6 +94,11 @@ impl<'p, 'a> Compiler<'p, 'a> {
         }
     }
 
+    /// Tells what shows only once all ports are settled.
+    pub(super) fn finish(self, found: &mut Found<'a>) {
+        self.undeclared.warn(self.policies, found);
+    }
+
     /// The protocol that the port is declared to speak: by the older of two that disagree, which closes it.
     fn declared(
         &self,
@@ -101,16 +112,15 @@ impl<'p, 'a> Compiler<'p, 'a> {
             let field = port.field.clone();
             claims.push(Claim { protocol, meta: fronted.meta, origin: fronted.origin, field });
         }
-        for item in self.policies.agent.at.directly(fronted.owned(), port.port) {
-            let Some(document) = self.policies.agent.items.get(item) else { continue };
-            if let (Some(protocol), Mode::Enforce) = (document.spec.protocol, document.spec.mode) {
+        for item in self.policies.declaring.at.directly(fronted.owned(), port.port) {
+            let Some(document) = self.policies.declaring.items.get(item) else { continue };
+            if let Some(protocol) = document.spec.protocol {
                 let field = "spec.protocol".to_owned();
                 claims.push(Claim { protocol, meta: &document.meta, origin: &document.origin, field });
             }
         }
         claims.sort_by(|a, b| age(a.meta).cmp(&age(b.meta)));
-        let target =
-            format!("{} {}/{}:{}", fronted.kind.as_str(), fronted.meta.namespace, fronted.meta.name, port.port.number);
+        let target = target(fronted, port);
         let (first, rest) = claims.split_first()?;
         let mut tell = |claim: &Claim<'a>, reason: String| {
             let problem = FieldProblem { severity: Severity::Error, field: claim.field.clone(), reason };
@@ -226,6 +236,10 @@ fn blamed(origins: &[&Origin], mut problem: FieldProblem, found: &mut Found<'_>)
     let reason = because(origin, &problem);
     found.problems.push(origin.problem(problem));
     Some(reason)
+}
+
+fn target(fronted: &Fronted<'_>, port: &Port<'_>) -> String {
+    format!("{} {}/{}:{}", fronted.kind.as_str(), fronted.meta.namespace, fronted.meta.name, port.port.number)
 }
 
 fn protocol(declared: Option<Protocol>, spoken: Spoken) -> PortProtocol {

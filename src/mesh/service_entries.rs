@@ -33,7 +33,12 @@ pub(super) fn front<'a>(entry: &'a Entry, places: &Places<'a>, found: &mut Found
     let mut ports = Vec::new();
     for (index, port) in spec.ports.iter().enumerate() {
         let field = format!("spec.ports[{index}]");
-        let spoken = port.protocol.as_deref().map_or_else(|| of_port_name(&port.name), of_istio);
+        let said = port.protocol.as_deref().filter(|text| !text.is_empty());
+        let spoken = said.map_or_else(|| of_port_name(&port.name), of_istio);
+        if let (Some(text), Spoken::Nothing) = (said, spoken) {
+            let reason = format!("{text:?} is no protocol of Istio's; MCP is declared by an AgentPolicy's protocol");
+            found.refuse(&entry.origin, format!("{field}.protocol"), reason);
+        }
         if spoken == Spoken::Udp {
             found.warn(&entry.origin, format!("{field}.protocol"), "UDP is not carried; the port is passed over");
             continue;

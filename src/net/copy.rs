@@ -1,9 +1,11 @@
 //! Copies bytes both ways between two streams: half-close is kept, memory is bounded, and what one side does not read
 //! the other may not send.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio_util::sync::CancellationToken;
@@ -90,7 +92,11 @@ where
 {
     let mut buffer = vec![0; FIRST_BUFFER];
     loop {
-        let n = read.read(&mut buffer).await.map_err(Stop::Read)?;
+        let n = tokio::select! {
+            biased;
+            n = read.read(&mut buffer) => n.map_err(Stop::Read)?,
+            error = gone(&mut write) => return Err(Stop::Write(error)),
+        };
         let Some(chunk) = buffer.get(..n).filter(|chunk| !chunk.is_empty()) else { break };
         write.write_all(chunk).await.map_err(Stop::Write)?;
         write.flush().await.map_err(Stop::Write)?;
@@ -100,6 +106,15 @@ where
         }
     }
     write.shutdown().await.map_err(Stop::Write)
+}
+
+/// Ends when `write` is known to take nothing more; not every stream can tell while nothing is written.
+async fn gone<W: AsyncWrite + Unpin>(write: &mut W) -> io::Error {
+    poll_fn(|cx| match Pin::new(&mut *write).poll_flush(cx) {
+        Poll::Ready(Err(error)) => Poll::Ready(error),
+        Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 fn end_of(error: io::Error) -> End {
@@ -178,11 +193,11 @@ mod tests {
         struct Reset;
         impl AsyncRead for Reset {
             fn poll_read(
-                self: std::pin::Pin<&mut Self>,
+                self: Pin<&mut Self>,
                 _: &mut std::task::Context<'_>,
                 _: &mut tokio::io::ReadBuf<'_>,
-            ) -> std::task::Poll<io::Result<()>> {
-                std::task::Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            ) -> Poll<io::Result<()>> {
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
             }
         }
         tokio::io::join(Reset, tokio::io::sink())

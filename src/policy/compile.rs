@@ -30,22 +30,43 @@ pub fn check_authorization_policy(meta: &Meta, spec: &AuthorizationPolicySpec) -
 /// # Errors
 /// Everything wrong in any of them, each reason beginning with the document; the port is to be closed.
 pub fn compile(set: &RuleSet<'_>) -> Result<Rules, Vec<FieldProblem>> {
-    let mut errors = Vec::new();
-    let mut court = Court { declared: set.declared, ..Court::default() };
     let mut agent = set.agent.clone();
     agent.sort_by_key(|(meta, _)| (&meta.namespace, &meta.name));
-    for (meta, spec) in &agent {
+    let mut istio = set.istio.clone();
+    istio.sort_by_key(|(meta, _)| (&meta.namespace, &meta.name));
+    let court = court(set.declared, &agent, &istio)?;
+    // A2A is not decoded yet, beside a stream either.
+    let beside = agent.iter().filter(|(_, spec)| spec.mode == Mode::DryRun).find_map(|(_, spec)| spec.protocol);
+    let beside = match beside.filter(|beside| set.declared.is_none() && *beside == Protocol::Mcp) {
+        Some(protocol) => Some(self::court(Some(protocol), &agent, &istio)?),
+        None => None,
+    };
+    let revision = revision(set.declared, &agent, &istio);
+    if set.declared == Some(Protocol::A2a) {
+        return Ok(Rules { revision, ..Rules::closed("A2A calls are not decoded yet") });
+    }
+    let open = Open { court, beside, form: common_form(&agent) };
+    Ok(Rules { revision, state: State::Open(Box::new(open)) })
+}
+
+/// The rules of a port that speaks `declared`, from documents in order.
+fn court(
+    declared: Option<Protocol>,
+    agent: &[(&Meta, &AgentPolicySpec)],
+    istio: &[(&Meta, &AuthorizationPolicySpec)],
+) -> Result<Court, Vec<FieldProblem>> {
+    let mut errors = Vec::new();
+    let mut court = Court { declared, ..Court::default() };
+    for (meta, spec) in agent {
         let mut problems = Problems::default();
-        court.agent.extend(agent::compile(meta, spec, set.declared, &mut problems));
+        court.agent.extend(agent::compile(meta, spec, declared, &mut problems));
         match spec.mode {
             Mode::Enforce => court.enforced += 1,
             Mode::DryRun => court.dry_run += 1,
         }
         keep_errors("AgentPolicy", meta, problems, &mut errors);
     }
-    let mut istio = set.istio.clone();
-    istio.sort_by_key(|(meta, _)| (&meta.namespace, &meta.name));
-    for (meta, spec) in &istio {
+    for (meta, spec) in istio {
         let mut problems = Problems::default();
         if let Some(policy) = istio::compile(meta, spec, &mut problems) {
             court.istio_allow |= policy.effect == Effect::Allow;
@@ -58,12 +79,7 @@ pub fn compile(set: &RuleSet<'_>) -> Result<Rules, Vec<FieldProblem>> {
     }
     // Stable: within an effect, the order of documents and of the rules in them stays.
     court.agent.sort_by_key(|rule| rule.effect as u8);
-    let revision = revision(set.declared, &agent, &istio);
-    if set.declared == Some(Protocol::A2a) {
-        return Ok(Rules { revision, ..Rules::closed("A2A calls are not decoded yet") });
-    }
-    let open = Open { court, form: common_form(&agent) };
-    Ok(Rules { revision, state: State::Open(Box::new(open)) })
+    Ok(court)
 }
 
 fn keep_errors(kind: &str, meta: &Meta, problems: Problems, errors: &mut Vec<FieldProblem>) {

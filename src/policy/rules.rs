@@ -42,6 +42,8 @@ pub(super) enum State {
 pub(super) struct Open {
     /// The rules in force; with those of DryRun policies, which say only what they would do.
     pub(super) court: Court,
+    /// The same as if the protocol that only a DryRun policy declares were declared: for what is decoded beside a stream.
+    pub(super) beside: Option<Court>,
     /// The wording of refusals by default.
     pub(super) form: DenialForm,
 }
@@ -69,10 +71,10 @@ impl Rules {
             State::Closed(reason) => return Decision::Deny(Denial::closed(reason.clone())),
             State::Open(open) => open,
         };
+        let shadow = open.shadow(facts, matches!(facts.call, Call::Mcp(_)));
         let facts = &open.seen(facts);
         let question = Question::of(facts);
         let verdict = open.court.judge(&question, Bench::Enforced, &mut Meter::new(CEL_BUDGET));
-        let shadow = open.shadow(&question);
         let rule = verdict.rule.map(|rule| rule.name.clone());
         let Some(reason) = verdict.refused.clone() else {
             return Decision::Allow(Permit::new(rule, self.revision, shadow));
@@ -82,6 +84,18 @@ impl Rules {
             _ => None,
         };
         Decision::Deny(Denial { form: open.form(&verdict, &reason, facts), reason, rule, shadow, hint })
+    }
+
+    /// The protocol that only a DryRun policy declares: it is to be decoded beside the stream, for [`Rules::shadow`].
+    pub fn decoded_beside(&self) -> Option<Protocol> {
+        let State::Open(open) = &self.state else { return None };
+        open.beside.as_ref()?.declared
+    }
+
+    /// What the DryRun policies would make of a call that was decoded beside its stream; none where there are none.
+    pub fn shadow(&self, facts: &Facts<'_>) -> Option<Shadow> {
+        let State::Open(open) = &self.state else { return None };
+        open.shadow(facts, true)
     }
 
     /// Whether one entry of a list is shown: `facts.call` names it, and whatever arguments it has are taken as unknown.
@@ -137,11 +151,15 @@ impl Open {
         self.court.judge(&question, Bench::Enforced, &mut Meter::new(CEL_BUDGET)).refused.is_none()
     }
 
-    fn shadow(&self, question: &Question<'_>) -> Option<Shadow> {
+    fn shadow(&self, facts: &Facts<'_>, decoded: bool) -> Option<Shadow> {
         if self.court.dry_run == 0 {
             return None;
         }
-        let verdict = self.court.judge(question, Bench::WithDryRun, &mut Meter::new(CEL_BUDGET));
+        let (court, facts) = match &self.beside {
+            Some(beside) if decoded => (beside, *facts),
+            _ => (&self.court, self.seen(facts)),
+        };
+        let verdict = court.judge(&Question::of(&facts), Bench::WithDryRun, &mut Meter::new(CEL_BUDGET));
         Some(Shadow { refused: verdict.refused, rule: verdict.rule.map(|rule| rule.name.clone()) })
     }
 

@@ -1,4 +1,5 @@
 mod check;
+mod model;
 mod property;
 
 use serde_json::json;
@@ -517,6 +518,26 @@ fn denials_are_worded_as_the_refusing_policy_says() {
     assert_eq!(denial(&mixed, &call("del_x")).form, DenialForm::Disclosed, "its own policy says so");
     assert_eq!(denial(&mixed, &call("unheard_of")).form, DenialForm::Hidden, "Auto, as they do not agree");
     assert_eq!(denial(&Rules::closed("why"), &call("x")).form, DenialForm::Disclosed);
+}
+
+#[test]
+fn a_protocol_that_only_dry_run_declares_is_decided_on_beside() {
+    let rules = rules(None, &["mode: DryRun\nprotocol: MCP\nallow: [{name: a, to: [{tools: [a]}]}]"], &[]);
+    assert_eq!(rules.decoded_beside(), Some(Protocol::Mcp));
+    let refused = |world: &World| rules.shadow(&world.facts()).unwrap().refused;
+    assert_eq!(refused(&call("a")), None);
+    assert_eq!(refused(&call("b")), Some(Reason::NotAllowed));
+    assert_eq!(
+        refused(&World { call: Call::Http, request: Some(head("GET", "/x")), ..call("a") }),
+        Some(Reason::NotAllowed),
+        "the port would be closed to plain HTTP"
+    );
+    assert_eq!(
+        permit(&rules, &call("b")).shadow().unwrap().refused,
+        Some(Reason::NotAllowed),
+        "and nothing is held back"
+    );
+    assert_eq!(mcp_rules(&["mode: DryRun\nprotocol: MCP\nallow: [{}]"]).decoded_beside(), None);
 }
 
 #[test]

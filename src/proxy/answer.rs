@@ -1,8 +1,11 @@
 //! Stage 10: what a caller is told. The only place that chooses a status; nothing internal goes out from here.
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use std::sync::Arc;
+
+use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
+use super::mcp::Manner;
 use super::stages::Refused;
 use crate::call::{Call, McpCall};
 use crate::document::agent_policy::DenialForm;
@@ -15,10 +18,13 @@ use crate::wire::mcp::{UnknownName, denial};
 
 /// Under which an operator finds the record of a refused call.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-agent-waypoint-request-id");
+/// Methods of an MCP endpoint that offers no stream.
+const ALLOWED: HeaderValue = HeaderValue::from_static("POST, DELETE");
 /// JSON-RPC's internal error.
 const INTERNAL_ERROR: i64 = -32603;
-/// What MCP servers say of a session that they do not know (the TypeScript and Python SDKs alike).
-const SESSION_NOT_FOUND: i64 = -32600;
+/// JSON-RPC's invalid request; what MCP servers also say of a session that they do not know (the TypeScript and Python
+/// SDKs alike).
+const INVALID: i64 = -32600;
 
 /// What goes wrong between decoding and the upstream's answer, beyond what other stages report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +65,9 @@ pub(super) enum ProxyFault {
     /// Path or host cannot be written on the way out.
     #[error("the request cannot be forwarded as it was decided on")]
     Unsendable,
+    /// An id that another request of the session waits under.
+    #[error("a request with this id has no answer yet")]
+    IdInFlight,
     /// A switch to another protocol on a port that is declared MCP or A2A.
     #[error("no upgrade is possible here")]
     Upgrade,
@@ -73,6 +82,8 @@ impl ProxyFault {
             Self::TargetGone | Self::SessionUnknown => StatusCode::NOT_FOUND,
             Self::VersionChanged | Self::Unsendable | Self::TlsInTunnel | Self::NotHttp => StatusCode::BAD_REQUEST,
             Self::UnexpectedResponse => StatusCode::ACCEPTED,
+            // The session goes on with its next request.
+            Self::IdInFlight => StatusCode::OK,
             Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadAnswer | Self::UnaskedAnswer => StatusCode::BAD_GATEWAY,
             Self::NoStream => StatusCode::METHOD_NOT_ALLOWED,
@@ -90,6 +101,7 @@ impl Faulty for ProxyFault {
             | Self::UnexpectedResponse
             | Self::Unsendable
             | Self::Upgrade
+            | Self::IdInFlight
             | Self::TlsInTunnel
             | Self::NotHttp => Blame::Caller,
             Self::BadAnswer | Self::UnaskedAnswer | Self::NoStream => Blame::Upstream,
@@ -111,6 +123,7 @@ impl Faulty for ProxyFault {
             | Self::VersionChanged
             | Self::UnexpectedResponse
             | Self::OverBudget
+            | Self::IdInFlight
             | Self::NotDecoded => Stage::Decode,
         }
     }
@@ -130,6 +143,7 @@ impl Faulty for ProxyFault {
             Self::NotDecoded => "not_decoded",
             Self::Unsendable => "unsendable",
             Self::Upgrade => "upgrade",
+            Self::IdInFlight => "id_in_flight",
             Self::Revoked => "revoked",
         }
     }
@@ -142,6 +156,9 @@ pub(super) fn json(mut record: RecordGuard, status: StatusCode, body: Vec<u8>) -
     let mut response = Response::new(text_body(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, ALLOWED);
+    }
     name_record(&record, &mut response);
     Answer::Response(response)
 }
@@ -157,7 +174,7 @@ pub(super) fn text(mut record: RecordGuard, status: StatusCode, text: &str) -> A
     match status {
         StatusCode::ACCEPTED => {}
         StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(ALLOW, HeaderValue::from_static("POST, DELETE"));
+            headers.insert(ALLOW, ALLOWED);
         }
         _ => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -194,7 +211,7 @@ pub(super) fn mcp_proxy_fault(mut record: RecordGuard, id: Option<&Id>, fault: P
         // Clients take any 4xx on a message that is not a request as the end of their session.
         return text(record, StatusCode::ACCEPTED, "");
     }
-    let code = if fault.status().is_client_error() { SESSION_NOT_FOUND } else { INTERNAL_ERROR };
+    let code = if fault.status().is_server_error() { INTERNAL_ERROR } else { INVALID };
     json(record, fault.status(), denial::error(id, code, &fault.to_string(), None))
 }
 
@@ -220,13 +237,38 @@ pub(super) fn denied(record: RecordGuard) -> Answer {
 
 /// Policy refused an MCP request: HTTP 200 and a JSON-RPC error with the exact id, by which the caller's session lives
 /// on. 403 only where there is no session yet and nothing that this caller could send would ever be permitted.
-pub(super) fn mcp_denied(record: RecordGuard, id: &Id, refused: &Refused, wording: Option<&UnknownName>) -> Answer {
+pub(super) fn mcp_denied(record: RecordGuard, id: &Id, refused: &Refused, likeness: &Likeness) -> Answer {
     let Call::Mcp(call) = &refused.call else { return denied(record) };
     let facts = refused.asked.facts(&refused.call);
+    let hidden = refused.denial.form == DenialForm::Hidden;
     let hopeless = call.session.is_none() && !refused.asked.target().rules.may_ever_admit(&facts);
     let status = if hopeless { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    let body = refusal(&record, id, call, &refused.denial, wording);
-    json(record, status, body)
+    let body = refusal(&record, id, call, &refused.denial, likeness.wording.as_ref());
+    if hidden && !hopeless { as_server(record, body, likeness) } else { json(record, status, body) }
+}
+
+/// As the target's servers answer a name that they do not have.
+#[derive(Debug, Default)]
+pub(super) struct Likeness {
+    /// What they say.
+    pub(super) wording: Option<UnknownName>,
+    /// In which form.
+    pub(super) manner: Option<Arc<Manner>>,
+    /// The caller's session id, which some of them repeat.
+    pub(super) session: Option<Arc<str>>,
+}
+
+/// In the server's own form, and without the record's id, which would say that it was not the server.
+fn as_server(mut record: RecordGuard, body: Vec<u8>, likeness: &Likeness) -> Answer {
+    record.status(StatusCode::OK);
+    record.meter().sent(body.len());
+    let (fields, body) = match &likeness.manner {
+        Some(manner) => manner.dress(body, likeness.session.as_deref()),
+        None => (HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]), text_body(body)),
+    };
+    let mut response = Response::new(body);
+    *response.headers_mut() = fields;
+    Answer::Response(response)
 }
 
 fn refusal(record: &RecordGuard, id: &Id, call: &McpCall, refused: &Denial, wording: Option<&UnknownName>) -> Vec<u8> {

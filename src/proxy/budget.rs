@@ -2,9 +2,15 @@
 //! refused before others are.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
 
 use crate::id::WorkloadId;
+use crate::intake::{BodyFault, ResponseBody};
 
 /// The budget. Cheap to share.
 #[derive(Debug)]
@@ -73,25 +79,73 @@ impl Hold {
         Ok(())
     }
 
-    /// Gives everything back.
-    pub(super) fn release(&mut self) {
+    /// Bytes held by this one.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Holds exactly `bytes` from here on.
+    pub(super) fn set(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.grow(more),
+            None => {
+                self.give_back(self.bytes - bytes);
+                Ok(())
+            }
+        }
+    }
+
+    fn give_back(&mut self, bytes: usize) {
         let mut held = self.budget.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.total -= self.bytes;
+        held.total -= bytes;
         if let Some(theirs) = held.by_principal.get_mut(&self.principal) {
-            *theirs -= self.bytes;
+            *theirs -= bytes;
             if *theirs == 0 {
                 held.by_principal.remove(&self.principal);
             }
         }
-        self.bytes = 0;
+        self.bytes -= bytes;
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.release();
+            self.give_back(self.bytes);
         }
+    }
+}
+
+/// A whole body whose bytes are held until it is gone.
+pub(super) struct HeldBody {
+    bytes: Option<Bytes>,
+    _hold: Hold,
+}
+
+impl HeldBody {
+    /// `bytes` under `hold`, as the body of an answer.
+    pub(super) fn whole(bytes: Vec<u8>, hold: Hold) -> ResponseBody {
+        Self { bytes: Some(bytes.into()), _hold: hold }.boxed_unsync()
+    }
+}
+
+impl http_body::Body for HeldBody {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyFault>>> {
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(http_body::Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
     }
 }
 
@@ -110,9 +164,14 @@ mod tests {
         let mut other = budget.hold(&b);
         other.grow(50).unwrap();
         assert_eq!(other.grow(1), Err(OverBudget::Total));
+        assert_eq!(first.set(60), Err(OverBudget::Total));
+        other.set(10).unwrap();
+        first.set(60).unwrap();
+        first.set(20).unwrap();
+        assert_eq!((first.bytes(), budget.used()), (20, 30));
         drop(first);
         second.grow(20).unwrap();
-        assert_eq!(budget.used(), 70);
+        assert_eq!(budget.used(), 30);
         drop((second, other));
         assert_eq!(budget.used(), 0);
         assert!(budget.held.lock().unwrap().by_principal.is_empty());

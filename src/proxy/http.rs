@@ -8,7 +8,8 @@ use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
 use http::{Request as Outgoing, Response, StatusCode, Version};
 
 use super::answer::{self, ProxyFault};
-use super::flow::flow;
+use super::beside::Listener;
+use super::flow::{flow, grpc_status, upload};
 use super::stages::{Asked, Refused, Standing};
 use super::{Shared, mcp, note};
 use crate::call::Call;
@@ -16,6 +17,7 @@ use crate::fault::Faulty;
 use crate::id::Peer;
 use crate::intake::{Answer, Body, BoxedIo, Handler, HeadFault, Request, ResponseBody, Upgrade, text_body};
 use crate::mesh::{PortProtocol, Target, TargetKey};
+use crate::policy::Denial;
 use crate::telemetry::{Operation, Protocol, RecordGuard, Site};
 use crate::upstream::{OutBody, Upgraded, UpstreamHttp};
 
@@ -99,6 +101,7 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
         },
     };
     let Request { head, version, upgrade, body } = request;
+    let body = Listener::of(calls, &target, &head, claims.as_ref(), &record).hear(body);
     let asked = Asked::http(Arc::clone(&calls.peer), Arc::clone(&target), head, claims);
     let permitted = match asked.decoded(Call::Http, Plain { body, upgrade, version }).authorize() {
         Ok(permitted) => permitted,
@@ -109,13 +112,14 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
         Ok(routed) => routed,
         Err(fault) => return answer::fault(record, &fault),
     };
-    let (plain, endpoint, standing) = routed.depart();
+    let (plain, endpoint, mut standing) = routed.depart();
     record.upstream(&endpoint.id, note::identity(&endpoint));
     let headers = standing.asked().head().map(|head| head.headers.clone()).unwrap_or_default();
     let Ok(mut request) = outgoing(standing.asked(), headers, Bytes::new()) else {
         return answer::proxy_fault(record, ProxyFault::Unsendable);
     };
-    *request.body_mut() = metered(plain.body, &record);
+    let (body, uploading) = upload(plain.body, record.meter());
+    *request.body_mut() = body;
     if plain.upgrade == Some(Upgrade::WebSocket) && target.protocol != PortProtocol::Mcp {
         return switch(calls, standing, record, &endpoint, request).await;
     }
@@ -124,8 +128,17 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
     } else {
         upstream_version(&target)
     };
-    match calls.shared.upstreams.send(&endpoint, version, request).await {
-        Ok(response) => stream(calls, standing, record, response),
+    let sending = calls.shared.upstreams.send_first(Arc::clone(&endpoint), &target.endpoints, version, request);
+    let sent = tokio::select! {
+        biased;
+        sent = sending => sent,
+        denial = uploading.revoked(&mut standing, &calls.shared) => return revoked(record, &standing, denial.as_ref()),
+    };
+    match sent {
+        Ok((endpoint, response)) => {
+            record.upstream(&endpoint.id, note::identity(&endpoint));
+            stream(calls, standing, record, response)
+        }
         Err(fault) => {
             tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "upstream failed");
             answer::fault(record, &fault)
@@ -138,6 +151,14 @@ fn denied(mut record: RecordGuard, refused: &Refused) -> Answer {
     answer::denied(record)
 }
 
+/// The request was still on its way when its call was no longer permitted: the server sees that it is not whole.
+fn revoked(mut record: RecordGuard, standing: &Standing, denial: Option<&Denial>) -> Answer {
+    if let Some(denial) = denial {
+        record.denied(note::denial(denial, standing.asked().target()));
+    }
+    answer::proxy_fault(record, ProxyFault::Revoked)
+}
+
 fn stream(
     calls: &Calls,
     standing: Standing,
@@ -146,6 +167,7 @@ fn stream(
 ) -> Answer {
     let (parts, body) = response.into_parts();
     record.status(parts.status);
+    grpc_status(&mut record, &parts.headers);
     let body = flow(Arc::clone(&calls.shared), standing, record, body);
     Answer::Response(Response::from_parts(parts, body))
 }
@@ -168,20 +190,6 @@ async fn switch(
         Ok(Upgraded::Declined(response)) => stream(calls, standing, record, response),
         Err(fault) => answer::fault(record, &fault),
     }
-}
-
-fn metered(body: Body, record: &RecordGuard) -> OutBody {
-    use http_body_util::BodyExt as _;
-    let meter = record.meter();
-    if http_body::Body::is_end_stream(&body) {
-        return OutBody::empty();
-    }
-    OutBody::stream(body.map_frame(move |frame| {
-        if let Some(data) = frame.data_ref() {
-            meter.received(data.len());
-        }
-        frame
-    }))
 }
 
 /// The request that goes out: the method, path and host that were decided on, with these fields and this body.

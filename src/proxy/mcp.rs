@@ -5,6 +5,7 @@
 
 mod exchange;
 mod get;
+mod manner;
 mod post;
 mod pump;
 mod reply;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 
 use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+
+pub(super) use manner::{Manner, Manners};
 
 use super::http::{Calls, plain};
 use crate::call::HttpHead;
@@ -24,7 +27,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 
 /// What a request on an MCP port is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     /// A message.
     Post,
     /// A stream of the server's messages.
@@ -36,7 +39,7 @@ enum Shape {
 }
 
 impl Shape {
-    fn of(head: &HttpHead) -> Self {
+    pub(super) fn of(head: &HttpHead) -> Self {
         let headers = &head.headers;
         let in_session = headers.contains_key(SESSION_ID) || headers.contains_key(LAST_EVENT_ID);
         match head.method {

@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 use crate::id::WorkloadId;
 use crate::mesh::TargetKey;
-use crate::wire::mcp::{UnknownName, Version};
+use crate::policy::Claims;
+use crate::wire::jsonrpc::Id;
+use crate::wire::mcp::{UnknownName, Version, is_list};
 
 /// What a session is known by: the upstream's id is unique only within the target that issued it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,7 +27,7 @@ pub(super) struct SessionKey {
 pub(super) struct Session {
     /// Who began it; nobody else may use it.
     pub(super) owner: WorkloadId,
-    /// `iss/sub` of the token that it was begun with, where there was one.
+    /// Of the token that it was begun with, where there was one; see [`subject`].
     pub(super) subject: Option<Arc<str>>,
     /// The endpoint that issued the id; every request of the session goes there.
     pub(super) endpoint: Arc<str>,
@@ -36,11 +38,28 @@ pub(super) struct Session {
     asked: Mutex<Asked>,
 }
 
-/// Requests whose answer has not been seen: id text to method, oldest first.
+/// Requests whose answer has not been seen, with their methods, oldest first.
 #[derive(Debug, Default)]
 struct Asked {
-    methods: BTreeMap<u64, (Arc<str>, Arc<str>)>,
+    methods: BTreeMap<u64, (Id, Arc<str>)>,
     next: u64,
+}
+
+/// Why a request may not be asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotAsked {
+    /// One with an id that servers take for the same has no answer yet.
+    #[error("the id is in use")]
+    InFlight,
+    /// Too many lists were asked for and never answered.
+    #[error("too many requests without an answer")]
+    TooMany,
+}
+
+/// Issuer and subject of a token as one text: of two tokens, the same only where both are.
+pub(super) fn subject(claims: &Claims) -> Arc<str> {
+    let issuer = claims.issuer();
+    format!("{}:{issuer}{}", issuer.len(), claims.subject().unwrap_or_default()).into()
 }
 
 /// Requests of one session whose method is remembered for an answer that comes by another stream.
@@ -52,22 +71,35 @@ impl Session {
         Self { owner, subject, endpoint, version: None, wording: None, asked: Mutex::default() }
     }
 
-    /// Remembers that request `id` asked for `method`, so that an answer on any stream of the session is known for what
-    /// it is. The oldest is forgotten beyond [`MAX_ASKED`]; its late answer is then dropped as unknown.
-    pub(super) fn ask(&self, id: &str, method: &Arc<str>) {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let ticket = asked.next;
-        asked.next += 1;
-        asked.methods.insert(ticket, (id.into(), Arc::clone(method)));
-        while asked.methods.len() > MAX_ASKED {
-            asked.methods.pop_first();
-        }
+    fn is_of(&self, caller: &WorkloadId, subject: Option<&str>) -> bool {
+        self.owner == *caller && self.subject.as_deref() == subject
     }
 
-    /// The answer to `id` came by another stream: what it answers.
-    pub(super) fn answered(&self, id: &str) -> Option<Arc<str>> {
+    /// Remembers that request `id` asked for `method`, so that an answer on any stream of the session is known for what
+    /// it is. Beyond [`MAX_ASKED`] the oldest that is no list is forgotten; its late answer is then dropped as unknown.
+    ///
+    /// # Errors
+    /// An id in flight may not be asked again: servers send an answer to whoever asked last under its id, and a list
+    /// would pass unfiltered where the answer to something else is awaited. For the same reason no list is forgotten.
+    pub(super) fn ask(&self, id: &Id, method: &Arc<str>) -> Result<(), NotAsked> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let ticket = asked.methods.iter().find(|(_, (asked_id, _))| &**asked_id == id).map(|(ticket, _)| *ticket)?;
+        if asked.methods.values().any(|(other, _)| other.collides(id)) {
+            return Err(NotAsked::InFlight);
+        }
+        if asked.methods.len() >= MAX_ASKED {
+            let oldest = asked.methods.iter().find(|(_, (_, method))| !is_list(method)).map(|(ticket, _)| *ticket);
+            asked.methods.remove(&oldest.ok_or(NotAsked::TooMany)?);
+        }
+        let ticket = asked.next;
+        asked.next += 1;
+        asked.methods.insert(ticket, (id.clone(), Arc::clone(method)));
+        Ok(())
+    }
+
+    /// The answer to `id` came, or never will: what it answers. Its id is free again.
+    pub(super) fn answered(&self, id: &Id) -> Option<Arc<str>> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = asked.methods.iter().find(|(_, (asked_id, _))| asked_id == id).map(|(ticket, _)| *ticket)?;
         asked.methods.remove(&ticket).map(|(_, method)| method)
     }
 }
@@ -93,10 +125,16 @@ impl Sessions {
         Self { table: Mutex::default(), capacity, idle }
     }
 
-    /// Binds a new session; the one unused for longest is forgotten when the table is full.
+    /// Binds a new session; the one unused for longest is forgotten when the table is full. An id that is another
+    /// caller's stays so: one of several servers could else hand a session out again.
     pub(super) fn bind(&self, key: SessionKey, session: Arc<Session>) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.forget_idle(self.idle);
+        let others = |bound: &Session| !bound.is_of(&session.owner, session.subject.as_deref());
+        if table.sessions.get(&key).is_some_and(|(_, _, bound)| others(bound)) {
+            tracing::warn!(target = %key.target, endpoint = %session.endpoint, "a server issued a session id in use");
+            return;
+        }
         table.insert(key, session);
         while table.sessions.len() > self.capacity {
             let Some((_, oldest)) = table.by_use.pop_first() else { break };
@@ -109,8 +147,7 @@ impl Sessions {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.forget_idle(self.idle);
         let (_, _, session) = table.sessions.get(key)?;
-        let theirs = session.owner == *caller && session.subject.as_deref() == subject;
-        let session = theirs.then(|| Arc::clone(session))?;
+        let session = session.is_of(caller, subject).then(|| Arc::clone(session))?;
         table.insert(key.clone(), Arc::clone(&session));
         Some(session)
     }
@@ -210,18 +247,38 @@ mod tests {
         assert_eq!(sessions.len(), 2);
     }
 
+    fn id(text: &str) -> Id {
+        Id::read(&crate::wire::json::parse(text.as_bytes()).unwrap()).unwrap()
+    }
+
     #[tokio::test]
     async fn an_answer_is_known_once_and_by_its_exact_id() {
         let session = session("a");
-        let list: Arc<str> = "tools/list".into();
-        session.ask("1", &list);
-        assert_eq!(session.answered("\"1\""), None);
-        assert_eq!(session.answered("1").as_deref(), Some("tools/list"));
-        assert_eq!(session.answered("1"), None);
-        for n in 0..300 {
-            session.ask(&n.to_string(), &list);
+        let (list, call): (Arc<str>, Arc<str>) = ("tools/list".into(), "tools/call".into());
+        session.ask(&id("1"), &list).unwrap();
+        assert_eq!(session.ask(&id("1"), &call), Err(NotAsked::InFlight));
+        assert_eq!(session.ask(&id("\"1\""), &call), Err(NotAsked::InFlight));
+        assert_eq!(session.answered(&id("\"1\"")), None);
+        assert_eq!(session.answered(&id("1")).as_deref(), Some("tools/list"));
+        assert_eq!(session.answered(&id("1")), None);
+        session.ask(&id("1"), &list).unwrap();
+        for n in 2..300 {
+            session.ask(&id(&n.to_string()), &call).unwrap();
         }
-        assert_eq!(session.answered("0"), None);
-        assert!(session.answered("299").is_some());
+        assert_eq!(session.answered(&id("2")), None, "the oldest call is forgotten");
+        assert_eq!(session.ask(&id("1"), &call), Err(NotAsked::InFlight), "and no list is");
+        for n in 300..600 {
+            let _full = session.ask(&id(&n.to_string()), &list);
+        }
+        assert_eq!(session.ask(&id("600"), &call), Err(NotAsked::TooMany));
+    }
+
+    #[tokio::test]
+    async fn an_id_in_use_stays_its_owners() {
+        let sessions = Sessions::new(8, Duration::from_secs(10));
+        sessions.bind(key("s"), session("a"));
+        sessions.bind(key("s"), session("b"));
+        assert!(sessions.find(&key("s"), &who("a"), None).is_some());
+        assert!(sessions.find(&key("s"), &who("b"), None).is_none());
     }
 }

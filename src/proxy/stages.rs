@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use std::time::SystemTime;
 use tokio::sync::watch;
 
 use crate::call::{Call, HttpHead};
@@ -20,17 +21,19 @@ pub(super) struct Asked {
     target: Arc<Target>,
     head: Option<HttpHead>,
     claims: Option<Claims>,
+    /// When the token was verified.
+    at: SystemTime,
 }
 
 impl Asked {
     /// An HTTP request whose token, if any, was verified.
     pub(super) fn http(peer: Arc<Peer>, target: Arc<Target>, head: HttpHead, claims: Option<Claims>) -> Self {
-        Self { peer, target, head: Some(head), claims }
+        Self { peer, target, head: Some(head), claims, at: SystemTime::now() }
     }
 
     /// A byte stream.
     pub(super) fn tcp(peer: Arc<Peer>, target: Arc<Target>) -> Self {
-        Self { peer, target, head: None, claims: None }
+        Self { peer, target, head: None, claims: None, at: SystemTime::now() }
     }
 
     /// The caller.
@@ -62,6 +65,17 @@ impl Asked {
             claims: self.claims.as_ref(),
             call,
         }
+    }
+
+    /// The same under another edition of the target. A token counts for what the target's keys and audiences make of it
+    /// now; whether it has expired since is no matter, as it was valid when the call began. `None` where it is refused.
+    fn readdress(&mut self, target: Arc<Target>) -> Option<()> {
+        self.claims = match (&target.tokens, &self.head) {
+            (Some(tokens), Some(head)) => tokens.verify(head, self.at).ok()?,
+            (None, _) | (_, None) => None,
+        };
+        self.target = target;
+        Some(())
     }
 
     /// Stage 5: the call that was decoded, with what will be sent if it is permitted.
@@ -146,44 +160,40 @@ pub(super) struct Standing {
     editions: Option<watch::Receiver<u64>>,
 }
 
-/// A permit that no longer stands.
-#[derive(Debug)]
-pub(super) struct Revoked(
-    /// What refuses it now; none where its target is gone.
-    pub(super) Option<Denial>,
-);
-
 impl Standing {
     /// Who asked.
     pub(super) fn asked(&self) -> &Asked {
         &self.asked
     }
 
-    /// Waits until the call is no longer permitted: its target is gone, or its rules changed and now refuse.
+    /// The call as one that was refused after all.
+    pub(super) fn refused(self, denial: Denial) -> Refused {
+        Refused { denial, asked: self.asked, call: self.call }
+    }
+
+    /// Waits until the call is no longer permitted: its rules changed and now refuse, or its target is gone or does not
+    /// take its token any longer (`None`).
     ///
     /// Asked again after it was dropped, it costs one comparison as long as nothing was published; a snapshot in which
     /// this target's revision did not change costs one look-up.
-    pub(super) async fn revoked(&mut self, published: &Published) -> Revoked {
+    pub(super) async fn revoked(&mut self, published: &Published) -> Option<Denial> {
         loop {
-            if let Err(revoked) = self.still(published) {
-                return revoked;
+            if let Err(refused) = self.still(published) {
+                return refused.map(|denial| *denial);
             }
             let Some(editions) = &mut self.editions else { continue };
             // `changed` also takes the edition for seen, so that what follows it must look, not ask whether to.
             if editions.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
-            if let Err(revoked) = self.look(published) {
-                return revoked;
+            if let Err(refused) = self.look(published) {
+                return refused.map(|denial| *denial);
             }
         }
     }
 
-    /// Whether the call is still permitted under what is published now.
-    ///
-    /// # Errors
-    /// [`Revoked`]
-    pub(super) fn still(&mut self, published: &Published) -> Result<(), Revoked> {
+    /// Whether the call is permitted under what is published now; the denial as in [`Standing::revoked`].
+    fn still(&mut self, published: &Published) -> Result<(), Option<Box<Denial>>> {
         match &mut self.editions {
             // Whoever publishes changes the snapshot before the edition: an edition that was seen was looked at.
             Some(editions) if !editions.has_changed().unwrap_or(false) => return Ok(()),
@@ -193,16 +203,15 @@ impl Standing {
         self.look(published)
     }
 
-    fn look(&mut self, published: &Published) -> Result<(), Revoked> {
-        let snapshot = published.current();
-        let Some(target) = snapshot.get(&self.asked.target.key) else { return Err(Revoked(None)) };
+    fn look(&mut self, published: &Published) -> Result<(), Option<Box<Denial>>> {
+        let target = published.current().get(&self.asked.target.key).map(Arc::clone).ok_or(None)?;
         if target.revision() == self.asked.target.revision() {
             return Ok(());
         }
-        self.asked.target = Arc::clone(target);
+        self.asked.readdress(target).ok_or(None)?;
         match self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
             Decision::Allow(_) => Ok(()),
-            Decision::Deny(denial) => Err(Revoked(Some(denial))),
+            Decision::Deny(denial) => Err(Some(Box::new(denial))),
         }
     }
 }

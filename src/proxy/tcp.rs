@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use super::answer::ProxyFault;
 use super::stages::{Asked, Refused, Routed, Standing};
 use super::{Shared, note};
 use crate::call::Call;
@@ -78,7 +79,7 @@ async fn dial(shared: &Shared, routed: Routed<()>, record: &mut RecordGuard) -> 
 }
 
 /// Copies until both ends are done, or until the call is no longer permitted.
-async fn relay<S>(shared: &Shared, stream: S, upstream: BoxedIo, mut standing: Standing, record: RecordGuard)
+async fn relay<S>(shared: &Shared, stream: S, upstream: BoxedIo, mut standing: Standing, mut record: RecordGuard)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
@@ -88,7 +89,11 @@ where
     tokio::pin!(copying);
     let copied = tokio::select! {
         copied = &mut copying => copied,
-        _revoked = standing.revoked(&shared.published) => {
+        denial = standing.revoked(&shared.published) => {
+            if let Some(denial) = denial {
+                record.denied(note::denial(&denial, standing.asked().target()));
+            }
+            record.failed(&ProxyFault::Revoked);
             tracing::info!(target = %standing.asked().target().key, peer = %standing.asked().peer().id(), "stream ended: no longer permitted");
             cancel.cancel();
             copying.await

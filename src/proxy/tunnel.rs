@@ -35,7 +35,12 @@ pub(super) async fn serve(shared: &Arc<Shared>, tunnel: Tunnel) {
 pub(super) async fn serve_stream(shared: &Arc<Shared>, calls: Calls, stream: hbone::Stream, target: &Arc<Target>) {
     let undeclared = target.protocol == PortProtocol::Undeclared;
     let wait = if undeclared { limits::SNIFF_TIMEOUT } else { limits::HTTP_IDLE_TIMEOUT };
-    let Ok(Sniffed { spoken, io }) = intake::sniff_within(stream, wait).await else { return };
+    let sniffed = tokio::select! {
+        biased;
+        sniffed = intake::sniff_within(stream, wait) => sniffed,
+        () = drained(shared) => return,
+    };
+    let Ok(Sniffed { spoken, io }) = sniffed else { return };
     match spoken {
         Spoken::Http1 => end(target, intake::serve_http1(io, calls, shared.drain.clone()).await),
         Spoken::H2 => end(target, Box::pin(intake::serve_h2c(io, calls, shared.drain.clone())).await),
@@ -56,6 +61,13 @@ pub(super) async fn serve_stream(shared: &Arc<Shared>, calls: Calls, stream: hbo
             tracing::debug!(peer = %calls.peer().id(), target = %target.key, "not HTTP on an HTTP port");
         }
     }
+}
+
+/// Ends a while after draining began: a tunnel in which nothing was said yet must not hold the end up, and one that was
+/// opened just now must get to say its request.
+async fn drained(shared: &Shared) {
+    shared.drain.cancelled().await;
+    tokio::time::sleep(limits::DRAIN_SILENCE).await;
 }
 
 fn end(target: &Target, served: Result<(), intake::IntakeFault>) {

@@ -29,7 +29,7 @@ impl Watched {
         Self { io, revoked: Some(revoked), record }
     }
 
-    /// The error of a revoked permit; the reading half is what both directions of a copy wait for.
+    /// The error of a revoked permit. Both halves look: a server that has said all is no longer read from.
     fn check(&mut self, cx: &mut Context<'_>) -> Result<(), io::Error> {
         let Some(revoked) = &mut self.revoked else { return Err(io::ErrorKind::ConnectionReset.into()) };
         if revoked.as_mut().poll(cx).is_ready() {
@@ -53,9 +53,7 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.revoked.is_none() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
+        self.check(cx)?;
         let wrote = Pin::new(&mut self.io).poll_write(cx, buf);
         if let Poll::Ready(Ok(bytes)) = &wrote {
             self.record.meter().received(*bytes);

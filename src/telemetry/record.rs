@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub(super) use guard::response_flags;
-pub use guard::{Meter, RecordGuard};
+pub use guard::{Beside, Meter, RecordGuard};
 
 use super::text::bounded;
 use crate::call::{Call, HttpHead, McpObject};

@@ -10,7 +10,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
-pub(super) use http1::http1_builder;
+pub(super) use http1::{exchange, http1_builder};
 pub(super) use outgoing::http1_request;
 
 use super::body::{InBody, OutBody, Stopped};
@@ -79,13 +79,27 @@ impl Upstreams {
         request: Request<OutBody>,
     ) -> Result<(Arc<Endpoint>, Response<InBody>), SendFault> {
         let first = self.pick(endpoints, stick)?;
+        let spare = if stick.is_some() { &[] } else { endpoints };
+        self.send_first(first, spare, version, request).await
+    }
+
+    /// Sends to `first`; where that cannot be reached and nothing was sent, to another one of `spare`, once.
+    ///
+    /// # Errors
+    /// [`SendFault`]
+    pub async fn send_first(
+        &self,
+        first: Arc<Endpoint>,
+        spare: &[Arc<Endpoint>],
+        version: UpstreamHttp,
+        request: Request<OutBody>,
+    ) -> Result<(Arc<Endpoint>, Response<InBody>), SendFault> {
         let failed = match self.try_send(&first, version, request).await {
             Ok(response) => return Ok((first, response)),
             Err(failed) => failed,
         };
-        let others: Vec<_> = endpoints.iter().filter(|endpoint| endpoint.id != first.id).cloned().collect();
-        let (SendFault::Dial(_), Some(request), None, Ok(second)) =
-            (&failed.fault, failed.unsent, stick, self.pick(&others, None))
+        let others: Vec<_> = spare.iter().filter(|endpoint| endpoint.id != first.id).cloned().collect();
+        let (SendFault::Dial(_), Some(request), Ok(second)) = (&failed.fault, failed.unsent, self.pick(&others, None))
         else {
             return Err(failed.fault);
         };

@@ -3,7 +3,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use super::body::{InBody, OutBody};
-use super::exchange::{accept, http1_builder, http1_request, judge, no_http};
+use super::exchange::{accept, exchange, http1_builder, http1_request, no_http};
 use super::fields::strip_hop_by_hop;
 use super::{SendFault, Upstreams};
 use crate::mesh::Endpoint;
@@ -39,7 +39,7 @@ impl Upstreams {
         let io = TokioIo::new(self.connect_tcp(endpoint).await?);
         let (mut sender, connection) = http1_builder().handshake(io).await.map_err(no_http)?;
         self.drive(connection.with_upgrades());
-        let mut response = sender.try_send_request(request).await.map_err(|error| judge(error).fault)?;
+        let mut response = exchange(&mut sender, request).await.map_err(|failed| failed.fault)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Upgraded::Declined(accept(response, None)?));
         }

@@ -23,7 +23,7 @@ pub use decode::{Context, Decoded, Kind, decode};
 pub use fault::{Cause, DecodeFault, MessageFault};
 pub use forward::{forward_headers, forward_stream_headers};
 pub use head::{HeaderFault, McpHead, ResponseForm, check_headers};
-pub use list::{Filtered, filter_list, is_list};
+pub use list::{Filtered, filter_list, filter_lookalikes, is_list};
 pub use mirror::Mirror;
 pub use server::{ServerFault, ServerKind, ServerMessage};
 pub use unknown_name::UnknownName;

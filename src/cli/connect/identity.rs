@@ -37,6 +37,7 @@ pub async fn identity(args: &ConnectArgs, tasks: &TaskTracker, stop: &Cancellati
             tasks.spawn(source.watch(identity.clone(), stop.clone()));
             identity
         }
+        IdentitySource::IstioCa { .. } => bail!("in the mesh, ztunnel is the client's side; connect is for laptops"),
         IdentitySource::WorkloadApi(endpoint) => {
             let (source, identity) = WorkloadApi::open(&endpoint).await?;
             tasks.spawn(source.watch(identity.clone(), stop.clone()));

@@ -268,3 +268,17 @@ fn the_laptop_example_is_without_fault() {
     assert_eq!((target.key.to_string().as_str(), target.protocol), ("Service tools/repo-mcp:8080", PortProtocol::Mcp));
     assert_eq!((target.closed(), target.endpoints.len()), (None, 1));
 }
+
+/// Whoever copies it finds it valid, against the Service of the example.
+#[test]
+fn the_policy_in_the_readme_is_without_fault() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let policy = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(root.join("manifests/examples/laptop/mesh.yaml"), dir.path().join("mesh.yaml")).unwrap();
+    fs::write(dir.path().join("policy.yaml"), policy).unwrap();
+    let (snapshot, problems) = load_once(vec![dir.path().to_owned()], td()).unwrap();
+    assert_eq!(problems, []);
+    assert!(snapshot.targets().all(|target| target.closed().is_none() && !target.rules.is_open()));
+}

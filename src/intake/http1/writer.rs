@@ -1,7 +1,9 @@
 //! The writing side of an HTTP/1.1 connection: one answer, sent on as it comes.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::FutureExt;
@@ -35,6 +37,15 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.io.write_all(&self.out).await?;
         self.out = BytesMut::new();
         self.io.flush().await
+    }
+
+    /// Ends when the caller is known to take nothing more; not every stream can tell while nothing is written.
+    pub(super) async fn gone(&mut self) -> io::Error {
+        poll_fn(|cx| match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(error),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 
     pub(super) async fn shutdown(&mut self) -> io::Result<()> {

@@ -385,6 +385,15 @@ fn declared_protocols_and_conflicts() {
     assert!(snapshot.closed()["Service tools/repo:80"].contains("is not known; write agent-waypoint.dev/mcp"));
 }
 
+/// An MCP client whose target closes because of a typo in a rule is told so in MCP, and keeps its session.
+#[test]
+fn a_refused_policy_still_says_what_its_port_speaks() {
+    let policy = ALLOW.replace("sectionName: mcp", "sectionName: other").replace("['get_*']", "['g*t']");
+    let (snapshot, _) = build_of(&format!("{SERVICE}{policy}  protocol: MCP\n"));
+    let target = snapshot.find(&host("repo.tools", 82)).unwrap();
+    assert_eq!((target.protocol, target.closed().is_some()), (PortProtocol::Mcp, true));
+}
+
 #[test]
 fn a_policy_that_names_nothing_is_a_warning_until_the_service_comes() {
     let (snapshot, problems) = build_of(ALLOW);
@@ -398,11 +407,64 @@ fn a_policy_that_names_nothing_is_a_warning_until_the_service_comes() {
     let (snapshot, problems) = build_after(&format!("{SERVICE}{ALLOW}"), &snapshot);
     assert_eq!((before, told(&problems).len()), (0, 0));
     assert!(!snapshot.find(&host("repo.tools", 80)).unwrap().rules.is_open());
-    let (_, problems) = build_of(&format!("{SERVICE}{}", ALLOW.replace("sectionName: mcp", "sectionName: mpc")));
-    assert!(
-        told(&problems)[0].ends_with("has no port \"mpc\"; its ports: mcp (80), http-admin (81), other (82)"),
-        "{problems:?}"
+}
+
+#[test]
+fn a_policy_for_a_port_that_is_not_there_closes_those_that_are() {
+    let all = ["Service tools/repo:80", "Service tools/repo:81", "Service tools/repo:82"];
+    let odd = ALLOW.replace("sectionName: mcp", "sectionName: mpc");
+    let (snapshot, problems) = build_of(&format!("{SERVICE}{odd}"));
+    let told = told(&problems);
+    assert!(told[0].contains("has no port \"mpc\"; its ports: mcp (80), http-admin (81), other (82)"), "{told:?}");
+    assert_eq!((errors(&problems).len(), told.len()), (1, 1));
+    assert_eq!(snapshot.closed().keys().collect::<Vec<_>>(), all);
+    let (snapshot, _) = build_of(&format!("{SERVICE}{}", odd.replace("allow:", "allows:")));
+    assert_eq!(snapshot.closed().keys().collect::<Vec<_>>(), all, "refused for another reason");
+    let (snapshot, problems) = build_of(&format!("{SERVICE}{odd}  mode: DryRun\n"));
+    assert_eq!(
+        (snapshot.closed().len(), errors(&problems).len(), problems.len()),
+        (0, 0, 1),
+        "a dry run decides nothing"
     );
+}
+
+#[test]
+fn a_target_that_is_not_there_is_looked_for_elsewhere() {
+    let rows = [
+        (ALLOW.replace("name: repo,", "name: rpo,"), "did you mean Service tools/repo?"),
+        (ALLOW.replace(", namespace: tools", ""), "did you mean Service tools/repo (a policy stands in the namespace"),
+    ];
+    for (policy, hint) in rows {
+        let (_, problems) = build_of(&format!("{SERVICE}{policy}"));
+        assert!(told(&problems)[0].contains(hint), "{problems:?}");
+    }
+    let foreign = ALLOW.replace("namespace: tools", "namespace: other").replace("sectionName: mcp", "namespace: tools");
+    let (snapshot, problems) = build_of(&format!("{SERVICE}{foreign}"));
+    assert!(told(&problems)[0].contains("in its own namespace"), "{problems:?}");
+    assert_eq!(snapshot.closed().len(), 3, "what was meant is closed");
+}
+
+#[test]
+fn rules_about_tools_on_a_port_that_nothing_calls_mcp_are_told() {
+    let plain = SERVICE.replace(", appProtocol: agent-waypoint.dev/mcp", "");
+    let warned = |text: &str| told(&build_of(text).1).iter().any(|one| one.contains("write `protocol: MCP`"));
+    assert!(warned(&format!("{plain}{ALLOW}")));
+    assert!(warned(&format!("{plain}{}", ALLOW.replace(", sectionName: mcp", ""))));
+    assert!(!warned(&format!("{plain}{ALLOW}  protocol: MCP\n")));
+    assert!(!warned(&format!("{SERVICE}{ALLOW}")));
+    assert!(!warned(&format!("{SERVICE}{}", ALLOW.replace(", sectionName: mcp", ""))), "one of its ports is");
+    assert!(!warned(&format!("{plain}{}", ALLOW.replace("{to: [{tools: ['get_*']}]}", "{}"))));
+}
+
+#[test]
+fn a_service_entry_names_protocols_of_istio() {
+    let entry = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: e, namespace: tools}\n\
+        spec: {hosts: [a.example.com], resolution: DNS, ports: [{number: 80, name: x, protocol: HTTP}]}\n";
+    assert_eq!(told(&build_of(entry).1), [""; 0]);
+    for odd in ["MCP", "HTPP", "agent-waypoint.dev/mcp"] {
+        let (snapshot, problems) = build_of(&entry.replace("HTTP", odd));
+        assert_eq!((errors(&problems).len(), snapshot.closed().len()), (1, 1), "{odd}: {problems:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::super::Shared;
 use super::super::answer::{self, ProxyFault};
 use super::super::budget::Hold;
 use super::super::http::Calls;
-use super::super::sessions::{Session, SessionKey};
+use super::super::sessions::{self, Session, SessionKey};
 use crate::call::HttpHead;
 use crate::config::limits;
 use crate::fault::Faulty;
@@ -64,13 +64,12 @@ impl Exchange {
                 exchange.session = session;
                 Ok(exchange)
             }
+            // Clients take any other answer to a GET than these for the end of everything.
+            Err(ProxyFault::VersionChanged) if exchange.head.method == http::Method::GET => {
+                Err(Box::new(answer::mcp_proxy_fault(exchange.record, None, ProxyFault::NoStream)))
+            }
             Err(fault) => Err(Box::new(answer::mcp_proxy_fault(exchange.record, None, fault))),
         }
-    }
-
-    /// `iss/sub`, which a session keeps for its life.
-    pub(super) fn subject(&self) -> Option<Arc<str>> {
-        self.claims.as_ref().map(|c| format!("{}/{}", c.issuer(), c.subject().unwrap_or_default()).into())
     }
 
     /// The session id's digest, for records and rules.
@@ -84,7 +83,7 @@ impl Exchange {
         let Some(id) = self.mcp.session().filter(|_| !modern) else { return Ok(None) };
         let key = SessionKey { target: self.target.key.clone(), id: id.into() };
         self.record.session(self.shared.telemetry.keyed().session(id));
-        let subject = self.subject();
+        let subject = self.claims.as_ref().map(sessions::subject);
         let session = self.shared.sessions.find(&key, self.peer.id(), subject.as_deref());
         let session = session.ok_or(ProxyFault::SessionUnknown)?;
         match (self.mcp.version(), session.version) {

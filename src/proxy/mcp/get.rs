@@ -79,6 +79,9 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     let mcp = McpHead::read(&request.head.headers).map_err(|fault| {
         let mut record = calls.record(&target);
         record.failed(&fault);
+        if request.head.method == http::Method::GET {
+            return Unsent::Failed(record, Box::new(fault));
+        }
         Unsent::Answered(answer::json(record, fault.status(), fault.body()))
     })?;
     let exchange = Exchange::open(calls, target, request.head, mcp).map_err(|answer| Unsent::Answered(*answer))?;
@@ -113,10 +116,16 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     record.upstream(&endpoint.id, note::identity(&endpoint));
     let request = match outgoing(standing.asked(), headers, Bytes::new()) {
         Ok(request) => request,
-        Err(fault) => return Err(Unsent::Answered(answer::mcp_proxy_fault(record, None, fault))),
+        Err(fault) => return Err(Unsent::Failed(record, Box::new(fault))),
     };
-    match shared.upstreams.send(&endpoint, upstream_version(standing.asked().target()), request).await {
-        Ok(response) => Ok((Reply { shared, session, record, awaited, endpoint, standing }, response)),
+    let spare = if session.is_some() { &[] } else { target.endpoints.as_slice() };
+    let version = upstream_version(standing.asked().target());
+    match shared.upstreams.send_first(endpoint, spare, version, request).await {
+        Ok((endpoint, response)) => {
+            record.upstream(&endpoint.id, note::identity(&endpoint));
+            let hold = shared.budget.hold(standing.asked().peer().id());
+            Ok((Reply { shared, session, record, awaited, endpoint, standing, hold }, response))
+        }
         Err(fault) => {
             record.failed(&fault);
             Err(Unsent::Failed(record, Box::new(fault)))

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::super::answer::{self, ProxyFault};
+use super::super::answer::{self, Likeness, ProxyFault};
+use super::super::budget::Hold;
 use super::super::http::{Calls, outgoing};
 use super::super::note;
+use super::super::sessions::NotAsked;
 use super::super::stages::{Asked, Permitted, Refused};
 use super::exchange::{Bound, Exchange, read_body};
 use super::reply::{self, Awaited};
@@ -52,11 +54,12 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
         session: exchange.session_digest(),
         session_version: exchange.session.as_ref().and_then(|bound| bound.session.version),
     };
-    let decoded = decode(&body, &context);
-    // What is held while the server works is what was decided on and what was sent, not the body as it came.
+    // With what goes out: it is as large, and it is made of the same tree.
+    let work = || decode(&body, &context).map(|decoded| (Bytes::from(decoded.canonical()), decoded));
+    let decoded = exchange.shared.heavy.run(body.len(), work).await;
     drop(body);
     match decoded {
-        Ok(decoded) => Box::pin(decide(exchange, decoded)).await,
+        Ok((bytes, decoded)) => Box::pin(decide(exchange, decoded, bytes, hold)).await,
         Err(fault) => {
             exchange.record.failed(&fault);
             answer::json(exchange.record, fault.status(), fault.body())
@@ -64,7 +67,7 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
     }
 }
 
-async fn decide(mut exchange: Exchange, decoded: Decoded) -> Answer {
+async fn decide(mut exchange: Exchange, decoded: Decoded, bytes: Bytes, hold: Hold) -> Answer {
     let call = Call::Mcp(decoded.call().clone());
     exchange.record.operation(Operation::of(&call, Some(&exchange.head)));
     digest_arguments(&mut exchange, &decoded);
@@ -74,35 +77,41 @@ async fn decide(mut exchange: Exchange, decoded: Decoded) -> Answer {
     }
     let mut headers = exchange.head.headers.clone();
     forward_headers(&mut headers, &exchange.mcp, &decoded);
-    let message = Message { bytes: decoded.canonical().into(), headers };
+    let message = Message { bytes, headers };
     let awaited = Awaited { id: decoded.id().cloned(), call: decoded.call().clone() };
     drop(decoded);
     let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
     match Asked::http(peer, Arc::clone(&target), head, claims).decoded(call, message).authorize() {
         Ok(permitted) => {
             record.allowed(note::permit(permitted.permit()));
-            let passage = Passage { shared, session, record, awaited };
+            let passage = Passage { shared, session, record, awaited, hold };
             Box::pin(passage.send(permitted)).await
         }
         Err(refused) => {
             record.denied(note::denial(&refused.denial, &target));
-            let wording = session.as_ref().and_then(|bound| bound.session.wording.clone());
-            let wording = shared.wordings.find(&target.key, &awaited.call).or(wording);
-            deny(record, awaited.id.as_ref(), &refused, wording.as_ref())
+            let likeness = likeness(&shared, session.as_ref(), &refused);
+            deny(record, awaited.id.as_ref(), &refused, &likeness)
         }
     }
 }
 
 /// A refused notification is accepted and dropped: clients take anything else as the end of their session.
-fn deny(
-    record: crate::telemetry::RecordGuard,
-    id: Option<&Id>,
-    refused: &Refused,
-    wording: Option<&crate::wire::mcp::UnknownName>,
-) -> Answer {
+fn deny(record: crate::telemetry::RecordGuard, id: Option<&Id>, refused: &Refused, likeness: &Likeness) -> Answer {
     match id {
-        Some(id) => answer::mcp_denied(record, id, refused, wording),
+        Some(id) => answer::mcp_denied(record, id, refused, likeness),
         None => answer::text(record, StatusCode::ACCEPTED, ""),
+    }
+}
+
+/// How the target's servers answer a name that they do not have: as was seen, else as servers of this name do.
+pub(super) fn likeness(shared: &super::super::Shared, session: Option<&Bound>, refused: &Refused) -> Likeness {
+    let Call::Mcp(call) = &refused.call else { return Likeness::default() };
+    let target = &refused.asked.target().key;
+    let seen = shared.wordings.find(target, call);
+    Likeness {
+        wording: seen.or_else(|| session.and_then(|bound| bound.session.wording.clone())),
+        manner: shared.manners.find(target),
+        session: session.map(|bound| Arc::clone(&bound.key.id)),
     }
 }
 
@@ -124,6 +133,7 @@ struct Passage {
     session: Option<Bound>,
     record: crate::telemetry::RecordGuard,
     awaited: Awaited,
+    hold: Hold,
 }
 
 impl Passage {
@@ -135,25 +145,41 @@ impl Passage {
         };
         let (message, endpoint, standing) = routed.depart();
         self.record.upstream(&endpoint.id, note::identity(&endpoint));
-        if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
-            bound.session.ask(id.as_json(), &self.awaited.call.method);
-        }
         let request = match outgoing(standing.asked(), message.headers, message.bytes) {
             Ok(request) => request,
             Err(fault) => return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault),
         };
-        let version = super::super::http::upstream_version(standing.asked().target());
-        match self.shared.upstreams.send(&endpoint, version, request).await {
-            Ok(response) => {
-                let Self { shared, session, record, awaited } = self;
-                Box::pin(reply::pass(reply::Reply { shared, session, record, awaited, endpoint, standing }, response))
-                    .await
+        if let Err(fault) = self.ask() {
+            return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault);
+        }
+        let target = Arc::clone(standing.asked().target());
+        let version = super::super::http::upstream_version(&target);
+        // Only the endpoint of a session knows it.
+        let spare = if self.session.is_some() { &[] } else { target.endpoints.as_slice() };
+        match self.shared.upstreams.send_first(Arc::clone(&endpoint), spare, version, request).await {
+            Ok((endpoint, response)) => {
+                self.record.upstream(&endpoint.id, note::identity(&endpoint));
+                let Self { shared, session, record, awaited, hold } = self;
+                let reply = reply::Reply { shared, session, record, awaited, endpoint, standing, hold };
+                Box::pin(reply::pass(reply, response)).await
             }
             Err(fault) => {
                 tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "upstream failed");
+                if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
+                    bound.session.answered(id);
+                }
                 answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault)
             }
         }
+    }
+
+    /// Takes the request's id in its session.
+    fn ask(&self) -> Result<(), ProxyFault> {
+        let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) else { return Ok(()) };
+        bound.session.ask(id, &self.awaited.call.method).map_err(|not_asked| match not_asked {
+            NotAsked::InFlight => ProxyFault::IdInFlight,
+            NotAsked::TooMany => ProxyFault::OverBudget,
+        })
     }
 
     /// A session whose endpoint is gone is forgotten, so that its client starts anew.

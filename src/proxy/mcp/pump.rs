@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use futures_util::{FutureExt as _, stream};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
 use super::super::answer::ProxyFault;
 use super::super::http::{outgoing, upstream_version};
-use super::super::stages::Revoked;
-use super::reply::{Reply, filter, note_revoked};
+use super::manner::Events;
+use super::reply::{Reply, filter, filter_lookalike, note_revoked};
 use crate::call::McpCall;
 use crate::config::limits;
 use crate::intake::{BodyFault, ResponseBody};
-use crate::upstream::InBody;
+use crate::policy::Denial;
+use crate::upstream::{InBody, OutBody};
 use crate::wire::jsonrpc::Id;
-use crate::wire::mcp::{ServerKind, ServerMessage, denial, is_list};
+use crate::wire::mcp::{McpHead, ServerKind, ServerMessage, denial, forward_stream_headers, is_list};
 use crate::wire::sse;
 
 /// Time in which a server must take our answer to a request of its own.
@@ -27,11 +28,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the stream belongs to.
 pub(super) enum Waits {
-    /// A POST: the stream holds the answer.
+    /// A POST: the stream holds the answer, and these were its headers.
     Answer {
-        /// The session that the response's head began, where it could be read. Not the head itself: its fields would
-        /// keep the upstream connection's read buffer for as long as the stream lasts.
-        session: Option<Arc<str>>,
+        /// Fields of the server's response.
+        headers: Box<HeaderMap>,
     },
     /// A GET: answers to earlier requests of the session may come.
     Session,
@@ -44,13 +44,29 @@ pub(super) struct Pump {
     body: InBody,
     parser: sse::Parser,
     frames: VecDeque<sse::Frame>,
+    /// Bytes in `frames`: counted along, since a server can make thousands of frames of one read.
+    queued: usize,
+    /// Bytes held for the request.
+    base: usize,
+    /// The events so far.
+    seen: Events,
 }
 
 impl Pump {
     pub(super) fn new(reply: Reply, waits: Waits, body: InBody) -> Self {
         let list = matches!(waits, Waits::Session) || is_list(&reply.awaited.call.method);
         let limit = if list { limits::MAX_LIST } else { limits::MAX_EVENT };
-        Self { reply, waits, body, parser: sse::Parser::new(limit), frames: VecDeque::new() }
+        let base = reply.hold.bytes();
+        Self {
+            reply,
+            waits,
+            body,
+            parser: sse::Parser::new(limit),
+            frames: VecDeque::new(),
+            queued: 0,
+            base,
+            seen: Events::default(),
+        }
     }
 
     /// The body of the answer: each event goes out as soon as it is whole. Dropping it ends the upstream's stream.
@@ -70,20 +86,24 @@ impl Pump {
     }
 
     async fn next(&mut self) -> Option<Result<Bytes, BodyFault>> {
+        let shared = Arc::clone(&self.reply.shared);
         loop {
-            while let Some(frame) = self.frames.pop_front() {
-                match self.event(frame).await {
-                    Ok(Some(bytes)) => return Some(Ok(bytes)),
-                    Ok(None) => {}
-                    Err(fault) => return Some(Err(self.failed(fault))),
+            // Also before what was read earlier: the caller may have taken its time.
+            if let Some(denial) = self.reply.standing.revoked(&shared.published).now_or_never() {
+                return Some(Err(self.revoked(denial.as_ref())));
+            }
+            if let Some(frame) = self.frames.pop_front() {
+                self.queued = self.queued.saturating_sub(size(&frame));
+                match self.pass(frame).await {
+                    Ok(Some(bytes)) => return Some(self.held(bytes.len()).map(|()| bytes)),
+                    Ok(None) => continue,
+                    Err(fault) => return Some(Err(fault)),
                 }
             }
-            let shared = Arc::clone(&self.reply.shared);
             let frame = tokio::select! {
                 biased;
-                Revoked(denial) = self.reply.standing.revoked(&shared.published) => {
-                    note_revoked(&mut self.reply.record, &self.reply.standing, denial.as_ref());
-                    return Some(Err(BodyFault::Ended));
+                denial = self.reply.standing.revoked(&shared.published) => {
+                    return Some(Err(self.revoked(denial.as_ref())));
                 }
                 frame = self.body.frame() => frame,
             };
@@ -95,7 +115,43 @@ impl Pump {
             if self.parser.push(&data, &mut frames).is_err() {
                 return Some(Err(self.failed(ProxyFault::BadAnswer)));
             }
+            self.queued += frames.iter().map(size).sum::<usize>();
             self.frames.extend(frames);
+            if let Err(fault) = self.held(0) {
+                return Some(Err(fault));
+            }
+        }
+    }
+
+    /// Accounts for what is held: the request, the block that has begun, whole ones, and `out` bytes on their way.
+    fn held(&mut self, out: usize) -> Result<(), BodyFault> {
+        let held = self.base + self.parser.held() + self.queued + out;
+        let kept = self.reply.hold.set(held);
+        kept.map_err(|_over_budget| self.failed(ProxyFault::OverBudget))
+    }
+
+    fn revoked(&mut self, denial: Option<&Denial>) -> BodyFault {
+        note_revoked(&mut self.reply.record, &self.reply.standing, denial);
+        BodyFault::Ended
+    }
+
+    /// What goes out for one frame, nothing where that is for us.
+    async fn pass(&mut self, frame: sse::Frame) -> Result<Option<Bytes>, BodyFault> {
+        let shared = Arc::clone(&self.reply.shared);
+        let passed = shared.heavy.run(size(&frame), || self.event(frame)).await;
+        match passed.map_err(|fault| self.failed(fault))? {
+            Passed::Out(bytes) => Ok(Some(bytes)),
+            Passed::Dropped => Ok(None),
+            Passed::Asked(method, id) => {
+                // Rare, and larger than everything else that is kept for a stream.
+                let answering = Box::pin(self.answer_server(&method, &id));
+                // A server that does not take its answer must not keep the stream beyond its permit.
+                tokio::select! {
+                    biased;
+                    denial = self.reply.standing.revoked(&shared.published) => Err(self.revoked(denial.as_ref())),
+                    () = answering => Ok(None),
+                }
+            }
         }
     }
 
@@ -104,58 +160,64 @@ impl Pump {
         BodyFault::Upstream
     }
 
-    /// What goes out for one event; nothing for what does not pass.
-    async fn event(&self, frame: sse::Frame) -> Result<Option<Bytes>, ProxyFault> {
+    /// What becomes of one event.
+    fn event(&mut self, frame: sse::Frame) -> Result<Passed, ProxyFault> {
         let mut out = Vec::new();
         let sse::Frame::Event(mut event) = frame else {
             frame.write(&mut out);
-            return Ok(Some(out.into()));
+            return Ok(Passed::Out(out.into()));
         };
         if let Some(data) = event.as_message() {
             let message = ServerMessage::parse(data.as_bytes()).map_err(|_fault| ProxyFault::BadAnswer)?;
-            let Some(message) = self.message(message).await else { return Ok(None) };
+            if let (ServerKind::Request(method), Some(id)) = (message.kind(), message.id()) {
+                return Ok(Passed::Asked(method.clone(), id.clone()));
+            }
+            self.seen.answer(&event);
+            let Some(message) = self.message(message) else { return Ok(Passed::Dropped) };
             let text = String::from_utf8(message.canonical()).map_err(|_not_utf8| ProxyFault::BadAnswer)?;
             event.data = Some(text.into());
         } else if event.data.as_ref().is_some_and(|data| !data.is_empty()) {
             // Clients do not read events of other names; nothing is in them for a caller.
-            return Ok(None);
+            return Ok(Passed::Dropped);
+        } else {
+            self.seen.before(&event);
         }
         event.write(&mut out);
-        Ok(Some(out.into()))
+        Ok(Passed::Out(out.into()))
     }
 
     /// The message as it may pass, or nothing.
-    async fn message(&self, mut message: ServerMessage) -> Option<ServerMessage> {
-        match message.kind().clone() {
-            ServerKind::Notification(_) => Some(message),
-            ServerKind::Request(method) => {
-                let id = message.id().cloned()?;
-                // Rare, and larger than everything else that is kept for a stream.
-                Box::pin(self.answer_server(&method, &id)).await;
-                None
-            }
-            ServerKind::Result | ServerKind::Error => {
+    fn message(&self, mut message: ServerMessage) -> Option<ServerMessage> {
+        let hidden = match (message.kind(), &self.waits) {
+            (ServerKind::Notification(_), _) => 0,
+            (ServerKind::Request(_), _) => return None,
+            (ServerKind::Result | ServerKind::Error, Waits::Answer { .. }) => {
                 let request = self.answered(&message)?;
-                let hidden = filter(&self.reply.standing, &request, &mut message);
-                self.reply.shared.telemetry.metrics().list_entries_hidden(hidden);
-                Some(message)
+                filter(&self.reply.standing, &request, &mut message)
             }
-        }
+            (ServerKind::Result | ServerKind::Error, Waits::Session) => {
+                // A server may send here again what it answered long ago, under an id that is in use for another call.
+                let request = self.answered(&message)?;
+                filter_lookalike(&self.reply.standing, &request, &mut message)
+            }
+        };
+        self.reply.shared.telemetry.metrics().list_entries_hidden(hidden);
+        Some(message)
     }
 
     /// The request that a response answers; a response to nothing that was asked is dropped.
     fn answered(&self, message: &ServerMessage) -> Option<McpCall> {
         let Reply { awaited, session, .. } = &self.reply;
-        if let Waits::Answer { session: began } = &self.waits
+        if let Waits::Answer { headers } = &self.waits
             && awaited.id.as_ref().is_some_and(|id| message.answers(id))
         {
-            self.reply.learn(began.as_deref(), message);
+            self.reply.learn(headers, message, Some(self.seen.clone()));
             if let (Some(bound), Some(id)) = (session, &awaited.id) {
-                bound.session.answered(id.as_json());
+                bound.session.answered(id);
             }
             return Some(awaited.call.clone());
         }
-        let asked = session.as_ref().and_then(|bound| bound.session.answered(message.id()?.as_json()));
+        let asked = session.as_ref().and_then(|bound| bound.session.answered(message.id()?));
         match asked {
             Some(method) => Some(McpCall { method, object: crate::call::McpObject::Other, ..awaited.call.clone() }),
             None => {
@@ -167,24 +229,54 @@ impl Pump {
 
     /// Answers a server's request in the client's stead: it is told that the client knows no such method, except that
     /// a `ping` is answered, since a server may end a session that does not answer it.
-    async fn answer_server(&self, method: &str, id: &Id) {
+    fn answer_server(&self, method: &str, id: &Id) -> impl Future<Output = ()> + use<> {
         let body = if method == "ping" { denial::empty_result(id) } else { denial::method_not_found(id) };
+        let request = self.answering(body.into());
+        let (shared, endpoint) = (Arc::clone(&self.reply.shared), Arc::clone(&self.reply.endpoint));
+        let version = upstream_version(self.reply.standing.asked().target());
+        async move {
+            let Some(request) = request else { return };
+            let sending = shared.upstreams.send(&endpoint, version, request);
+            if tokio::time::timeout(ANSWER_TIMEOUT, sending).await.is_err() {
+                tracing::debug!(endpoint = %endpoint.id, "server did not take the answer to its request");
+            }
+        }
+    }
+
+    /// The POST of an answer, with the fields of the request that opened this stream as far as they fit.
+    fn answering(&self, body: Bytes) -> Option<http::Request<OutBody>> {
         let asked = self.reply.standing.asked();
-        let Some(head) = asked.head() else { return };
-        let mut headers = head.headers.clone();
+        let mut headers = asked.head()?.headers.clone();
+        let mcp = McpHead::read(&headers).ok()?;
+        forward_stream_headers(&mut headers, &mcp);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(http::header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         headers.remove("last-event-id");
-        if let Waits::Answer { session: Some(began) } = &self.waits
-            && let Ok(session) = HeaderValue::from_str(began)
+        if let Waits::Answer { headers: answered } = &self.waits
+            && let Some(session) = answered.get("mcp-session-id")
         {
-            headers.insert("mcp-session-id", session);
+            headers.insert("mcp-session-id", session.clone());
         }
-        let Ok(mut request) = outgoing(asked, headers, body.into()) else { return };
+        let mut request = outgoing(asked, headers, body).ok()?;
         *request.method_mut() = http::Method::POST;
-        let sending = self.reply.shared.upstreams.send(&self.reply.endpoint, upstream_version(asked.target()), request);
-        if tokio::time::timeout(ANSWER_TIMEOUT, sending).await.is_err() {
-            tracing::debug!(endpoint = %self.reply.endpoint.id, "server did not take the answer to its request");
-        }
+        Some(request)
+    }
+}
+
+/// What becomes of a frame.
+enum Passed {
+    /// It goes out so.
+    Out(Bytes),
+    /// It does not.
+    Dropped,
+    /// It is a request, to be answered by us.
+    Asked(Box<str>, Id),
+}
+
+/// Bytes of text in a frame.
+fn size(frame: &sse::Frame) -> usize {
+    match frame {
+        sse::Frame::Event(event) => event.data.as_ref().map_or(0, |data| data.len()),
+        sse::Frame::Comment => 0,
     }
 }

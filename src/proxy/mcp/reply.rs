@@ -5,24 +5,32 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use futures_util::FutureExt as _;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use http::{Response, StatusCode, response};
 use http_body_util::BodyExt as _;
 
 use super::super::answer::{self, ProxyFault};
-use super::super::sessions::{Session, SessionKey};
+use super::super::budget::{HeldBody, Hold};
+use super::super::sessions::{Session, SessionKey, subject};
 use super::super::stages::Standing;
 use super::super::{Shared, note};
 use super::exchange::Bound;
+use super::manner::{Events, Manner};
+use super::post::likeness;
 use super::pump::{Pump, Waits};
 use crate::call::{Call, McpCall, Value};
 use crate::config::limits;
 use crate::intake::{Answer, no_body, text_body};
 use crate::mesh::Endpoint;
+use crate::policy::Denial;
 use crate::telemetry::RecordGuard;
 use crate::upstream::InBody;
 use crate::wire::jsonrpc::Id;
-use crate::wire::mcp::{McpHead, ResponseForm, ServerKind, ServerMessage, UnknownName, Version, denial, filter_list};
+use crate::wire::mcp::{
+    McpHead, ResponseForm, ServerKind, ServerMessage, UnknownName, Version, denial, filter_list, filter_lookalikes,
+    is_list,
+};
 
 /// An error body of a server that is read, bytes; what is longer is dropped.
 const MAX_ERROR_BODY: usize = 64 << 10;
@@ -44,6 +52,9 @@ pub(super) struct Reply {
     pub(super) awaited: Awaited,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) standing: Standing,
+    /// What is held for decoding: the request, whose arguments may be decided on again, and of the answer what is not
+    /// on its way.
+    pub(super) hold: Hold,
 }
 
 /// Passes the answer to a POST.
@@ -63,31 +74,30 @@ pub(super) async fn pass(reply: Reply, answered: Response<InBody>) -> Answer {
 impl Reply {
     /// One JSON message.
     async fn whole(mut self, parts: response::Parts, body: InBody) -> Answer {
-        let mut hold = self.shared.budget.hold(self.standing.asked().peer().id());
         let shared = Arc::clone(&self.shared);
         let read = tokio::select! {
-            read = collect(body, limits::MAX_LIST, &mut hold) => read,
-            _revoked = self.standing.revoked(&shared.published) => return self.revoked(),
+            read = collect(body, limits::MAX_LIST, &mut self.hold) => read,
+            denial = self.standing.revoked(&shared.published) => return self.revoked(denial),
         };
-        let message = read.and_then(|bytes| ServerMessage::parse(&bytes).ok());
+        let Some(read) = read else { return self.bad() };
+        let message = shared.heavy.run(read.len(), || ServerMessage::parse(&read).ok()).await;
         let Some(mut message) = message else { return self.bad() };
         let answers = self.awaited.id.as_ref().is_some_and(|id| message.answers(id));
         if !answers {
             return self.bad();
         }
-        if self.standing.still(&self.shared.published).is_err() {
-            return self.revoked();
+        if let Some(denial) = self.standing.revoked(&shared.published).now_or_never() {
+            return self.revoked(denial);
         }
-        self.learn(session_of(&parts.headers).as_deref(), &message);
-        let hidden = filter(&self.standing, &self.awaited.call, &mut message);
+        self.learn(&parts.headers, &message, None);
+        let (standing, call) = (&self.standing, &self.awaited.call);
+        let work = || (filter(standing, call, &mut message), message.canonical());
+        let (hidden, body) = shared.heavy.run(read.len(), work).await;
         self.shared.telemetry.metrics().list_entries_hidden(hidden);
-        if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
-            bound.session.answered(id.as_json());
-        }
-        let body = message.canonical();
+        self.answered();
         self.record.status(parts.status);
         self.record.meter().sent(body.len());
-        let mut response = Response::new(text_body(body));
+        let mut response = Response::new(HeldBody::whole(body, self.hold));
         *response.status_mut() = parts.status;
         *response.headers_mut() = passable(parts.headers, "application/json");
         Answer::Response(response)
@@ -96,8 +106,9 @@ impl Reply {
     /// A stream of events, one of which is the answer.
     fn stream(mut self, parts: response::Parts, body: InBody) -> Answer {
         self.record.status(parts.status);
-        let waits = Waits::Answer { session: session_of(&parts.headers) };
-        let headers = passable(parts.headers, "text/event-stream");
+        let fields = owned(parts.headers);
+        let headers = passable(fields.clone(), "text/event-stream");
+        let waits = Waits::Answer { headers: Box::new(fields) };
         let mut response = Response::new(Pump::new(self, waits, body).into_body());
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers;
@@ -119,8 +130,12 @@ impl Reply {
             self.shared.sessions.forget(&bound.key);
             return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::SessionUnknown);
         }
-        let mut hold = self.shared.budget.hold(self.standing.asked().peer().id());
-        let told = collect(body, MAX_ERROR_BODY, &mut hold).await.and_then(|bytes| ServerMessage::parse(&bytes).ok());
+        self.answered();
+        if !stays_here(parts, &self.standing) {
+            return self.bad();
+        }
+        let told =
+            collect(body, MAX_ERROR_BODY, &mut self.hold).await.and_then(|bytes| ServerMessage::parse(&bytes).ok());
         let told = told.filter(|message| *message.kind() == ServerKind::Error);
         let body = told.map_or_else(
             || denial::error(self.awaited.id.as_ref(), -32603, "the server refused the request", None),
@@ -134,38 +149,52 @@ impl Reply {
         Answer::Response(response)
     }
 
-    fn bad(self) -> Answer {
-        answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::BadAnswer)
-    }
-
-    fn revoked(self) -> Answer {
-        answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::Revoked)
-    }
-
-    /// Keeps what an answer says for later: the session that its head began, or how the server words an unknown name.
-    pub(super) fn learn(&self, began: Option<&str>, message: &ServerMessage) {
-        if &*self.awaited.call.method == "initialize" {
-            self.bind(began, message);
-        } else if let Some(wording) = UnknownName::learn(&self.awaited.call, message) {
-            self.shared.wordings.keep(&self.standing.asked().target().key, &self.awaited.call, wording);
+    /// No other answer to the request will come: its id is free.
+    fn answered(&self) {
+        if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
+            bound.session.answered(id);
         }
     }
 
-    fn bind(&self, began: Option<&str>, message: &ServerMessage) {
-        let (Some(id), Some(result)) = (began, message.result()) else { return };
+    fn bad(self) -> Answer {
+        self.answered();
+        answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::BadAnswer)
+    }
+
+    /// Refused after all, before anything of the answer went out: as if it had been refused at once.
+    fn revoked(mut self, denial: Option<Denial>) -> Answer {
+        note_revoked(&mut self.record, &self.standing, denial.as_ref());
+        let (Some(denial), Some(id)) = (denial, &self.awaited.id) else {
+            return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::TargetGone);
+        };
+        let refused = self.standing.refused(denial);
+        let likeness = likeness(&self.shared, self.session.as_ref(), &refused);
+        answer::mcp_denied(self.record, id, &refused, &likeness)
+    }
+
+    /// Keeps what an answer says for later: a session, or how the server words an unknown name.
+    pub(super) fn learn(&self, headers: &HeaderMap, message: &ServerMessage, events: Option<Events>) {
+        let first = &*self.awaited.call.method == "initialize";
+        let target = &self.standing.asked().target().key;
+        self.shared.manners.keep(target, Manner::new(headers, events, first));
+        if first {
+            self.bind(headers, message);
+        } else if let Some(wording) = UnknownName::learn(&self.awaited.call, message) {
+            self.shared.wordings.keep(target, &self.awaited.call, wording);
+        }
+    }
+
+    fn bind(&self, headers: &HeaderMap, message: &ServerMessage) {
+        let (Ok(head), Some(result)) = (McpHead::read(headers), message.result()) else { return };
+        let Some(id) = head.session() else { return };
         let asked = self.standing.asked();
-        let subject = asked.claims().map(|c| format!("{}/{}", c.issuer(), c.subject().unwrap_or_default()).into());
+        let subject = asked.claims().map(subject);
         let mut session = Session::new(asked.peer().id().clone(), subject, Arc::clone(&self.endpoint.id));
         session.version = result.get("protocolVersion").and_then(Value::as_str).and_then(Version::parse);
         session.wording = result.get("serverInfo").and_then(UnknownName::of_server);
         let key = SessionKey { target: asked.target().key.clone(), id: id.into() };
         self.shared.sessions.bind(key, Arc::new(session));
     }
-}
-
-/// The session that a response's head names.
-fn session_of(headers: &HeaderMap) -> Option<Arc<str>> {
-    McpHead::read(headers).ok()?.session().map(Arc::from)
 }
 
 /// Takes out of a list what the caller may not see. Anything but a list passes as it is.
@@ -177,8 +206,33 @@ pub(super) fn filter(standing: &Standing, request: &McpCall, message: &mut Serve
     filter_list(request, result, seen).dropped
 }
 
+/// The same for an answer whose id may have been another request's before: whatever could be a list is filtered.
+pub(super) fn filter_lookalike(standing: &Standing, request: &McpCall, message: &mut ServerMessage) -> usize {
+    if is_list(&request.method) {
+        return filter(standing, request, message);
+    }
+    let asked = standing.asked();
+    let Some(result) = message.result_mut() else { return 0 };
+    let seen = |entry: &McpCall| asked.target().rules.visible(&asked.facts(&Call::Mcp(entry.clone())));
+    filter_lookalikes(request, result, seen).dropped
+}
+
+/// Whether a redirect, if it is one, leads to the host that was asked: clients follow it with the body and all they
+/// have, and another host was not decided on.
+fn stays_here(parts: &response::Parts, standing: &Standing) -> bool {
+    if !parts.status.is_redirection() {
+        return true;
+    }
+    let host = standing.asked().head().map_or("", |head| &head.host);
+    parts.headers.get_all(LOCATION).iter().all(|to| {
+        let to = to.to_str().unwrap_or_default();
+        let path = to.strip_prefix("http://").and_then(|to| to.strip_prefix(host)).unwrap_or(to);
+        path.starts_with('/') && !path.starts_with("//") && !path.contains('\\')
+    })
+}
+
 /// The whole body, if it stays within `limit` and the budget.
-pub(super) async fn collect(mut body: InBody, limit: usize, hold: &mut super::super::budget::Hold) -> Option<Bytes> {
+pub(super) async fn collect(mut body: InBody, limit: usize, hold: &mut Hold) -> Option<Bytes> {
     let mut held = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.ok()?.into_data() else { continue };
@@ -189,6 +243,17 @@ pub(super) async fn collect(mut body: InBody, limit: usize, hold: &mut super::su
         held.extend_from_slice(&data);
     }
     Some(held.freeze())
+}
+
+/// The same fields in memory of their own: as they came they are slices of the buffer in which the upstream connection
+/// read them, and would keep it for as long as they are kept.
+fn owned(mut headers: HeaderMap) -> HeaderMap {
+    for value in headers.values_mut() {
+        if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            *value = copy;
+        }
+    }
+    headers
 }
 
 /// A server's fields, without what spoke of its bytes; `content_type` is ours, or none where it is empty.
@@ -203,7 +268,7 @@ pub(super) fn passable(mut headers: HeaderMap, content_type: &'static str) -> He
 }
 
 /// For the record of a denial that comes in the middle of an answer.
-pub(super) fn note_revoked(record: &mut RecordGuard, standing: &Standing, denial: Option<&crate::policy::Denial>) {
+pub(super) fn note_revoked(record: &mut RecordGuard, standing: &Standing, denial: Option<&Denial>) {
     if let Some(denial) = denial {
         record.denied(note::denial(denial, standing.asked().target()));
     }

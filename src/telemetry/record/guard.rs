@@ -11,6 +11,7 @@ use super::super::text::bounded;
 use super::{FaultNote, Operation, Outcome, Protocol, Record, Ruling, Site};
 use crate::fault::{Faulty, Stage};
 use crate::id::Peer;
+use crate::policy::Shadow;
 
 /// The open record of one call. Finishing or dropping it writes the record, once.
 ///
@@ -22,6 +23,7 @@ pub struct RecordGuard {
     telemetry: Telemetry,
     record: Option<Box<Record>>,
     meter: Meter,
+    beside: Beside,
     started: Instant,
 }
 
@@ -36,6 +38,17 @@ struct MeterInner {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     tcp: std::sync::OnceLock<Arc<TcpCounters>>,
+}
+
+/// Where what was decoded beside a stream is told to the record of its call, while that moves on its own way.
+#[derive(Debug, Clone, Default)]
+pub struct Beside(Arc<std::sync::OnceLock<(Operation, Shadow)>>);
+
+impl Beside {
+    /// What the bytes turned out to ask for, and what DryRun policies make of it. Counts once.
+    pub fn saw(&self, operation: Operation, shadow: Shadow) {
+        let _kept_the_first = self.0.set((operation, shadow));
+    }
 }
 
 impl Meter {
@@ -82,7 +95,13 @@ impl RecordGuard {
             fault: None,
             parent: None,
         };
-        Self { telemetry, record: Some(Box::new(record)), meter: Meter::default(), started: Instant::now() }
+        Self {
+            telemetry,
+            record: Some(Box::new(record)),
+            meter: Meter::default(),
+            beside: Beside::default(),
+            started: Instant::now(),
+        }
     }
 
     /// 16 random hex digits: what a caller is told, so that its owner can find this record.
@@ -180,6 +199,11 @@ impl RecordGuard {
         self.meter.clone()
     }
 
+    /// The place for what is decoded beside the call's stream.
+    pub fn beside(&self) -> Beside {
+        self.beside.clone()
+    }
+
     /// Writes the record. The same as dropping the guard, said aloud.
     pub fn finish(self) {
         drop(self);
@@ -206,6 +230,15 @@ impl Drop for RecordGuard {
         record.took = self.started.elapsed();
         record.bytes_in = self.meter.0.bytes_in.load(Ordering::Relaxed);
         record.bytes_out = self.meter.0.bytes_out.load(Ordering::Relaxed);
+        if let Some((operation, shadow)) = self.beside.0.get() {
+            // The call stays the HTTP request that it was decided on as; what it named is for people to see.
+            record.operation = Operation {
+                name: operation.name.clone(),
+                kind: operation.kind,
+                ..std::mem::take(&mut record.operation)
+            };
+            record.ruling.shadow = Some(shadow.clone());
+        }
         if let Some(tcp) = self.meter.0.tcp.get() {
             tcp.closed();
         }

@@ -1,13 +1,17 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::super::body::{InBody, OutBody};
 use super::super::pool::{Key, One};
-use super::super::{DialFault, Upstreams};
+use super::super::{DialFault, SendFault, Upstreams};
 use super::{Failed, accept, judge, no_http};
-use crate::config::limits::{MAX_FIELDS, MAX_HEAD};
+use crate::config::limits::{MAX_FIELDS, MAX_HEAD, MAX_INTERIM};
 use crate::mesh::Endpoint;
 
 impl Upstreams {
@@ -31,7 +35,7 @@ impl Upstreams {
     }
 
     async fn over_http1(&self, mut one: One, key: &Key, request: Request<OutBody>) -> Result<Response<InBody>, Failed> {
-        let response = one.sender.try_send_request(request).await.map_err(judge)?;
+        let response = exchange(&mut one.sender, request).await?;
         let response = accept(response, None)?;
         if one.sender.is_ready() {
             self.inner.pool.put_one(key, one);
@@ -60,6 +64,26 @@ impl Upstreams {
         let (sender, connection) = http1_builder().handshake(io).await.map_err(no_http)?;
         self.drive(connection);
         Ok(sender)
+    }
+}
+
+/// One request and the head of its answer. Interim answers are swallowed, but not without end: a server that sends
+/// nothing else would keep us reading for as long as it likes.
+pub(in super::super) async fn exchange(
+    sender: &mut http1::SendRequest<OutBody>,
+    mut request: Request<OutBody>,
+) -> Result<Response<Incoming>, Failed> {
+    let (flooded, interim) = (CancellationToken::new(), AtomicUsize::new(0));
+    let flood = flooded.clone();
+    hyper::ext::on_informational(&mut request, move |_interim| {
+        if interim.fetch_add(1, Ordering::Relaxed) >= MAX_INTERIM {
+            flood.cancel();
+        }
+    });
+    tokio::select! {
+        biased;
+        () = flooded.cancelled() => Err(SendFault::NotHttp.into()),
+        answered = sender.try_send_request(request) => answered.map_err(judge),
     }
 }
 

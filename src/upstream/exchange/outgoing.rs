@@ -1,6 +1,7 @@
-use http::header::{HOST, TE};
+use http::header::{CONTENT_LENGTH, HOST, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri};
+use http_body::Body as _;
 
 use super::super::SendFault;
 use super::super::body::OutBody;
@@ -12,6 +13,10 @@ pub(in super::super) fn http1_request(mut request: Request<OutBody>) -> Result<R
     let host = host(&request)?;
     let path = path(&request)?;
     request.headers_mut().insert(HOST, host);
+    // RFC 9110, 8.6: where the method anticipates a body, its absence is said. Servers answer 411 otherwise.
+    if request.body().is_end_stream() && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     *request.uri_mut() = Uri::from(path);
     *request.version_mut() = http::Version::HTTP_11;
     Ok(request)

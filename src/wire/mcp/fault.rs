@@ -30,7 +30,7 @@ pub enum Cause {
 /// Why a well-formed JSON-RPC message is not an MCP message that may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum MessageFault {
-    /// A member of `params` differs from a known one in case alone, or is `__proto__`.
+    /// A member of `params` differs from a known one in case alone, or `__proto__` is a key of it or of the arguments.
     #[error("Invalid params: a member is easily taken for another")]
     Lookalike,
     /// `method` differs from a known one in case alone.

@@ -55,6 +55,8 @@ impl Listing {
     }
 }
 
+const LISTS: [&str; 4] = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+
 /// Whether the results of `method` are lists that must be filtered.
 pub fn is_list(method: &str) -> bool {
     Listing::of(method).is_some()
@@ -64,8 +66,24 @@ pub fn is_list(method: &str) -> bool {
 /// readable name or URI. `nextCursor` and `ttlMs` stay, also beside an empty list; `cacheScope` becomes `private`,
 /// since the list is now one caller's own. A result of the wrong shape becomes an empty list. Does nothing where
 /// `request` is no list.
-pub fn filter_list(request: &McpCall, result: &mut Value, mut keep: impl FnMut(&McpCall) -> bool) -> Filtered {
+pub fn filter_list(request: &McpCall, result: &mut Value, keep: impl FnMut(&McpCall) -> bool) -> Filtered {
     let Some(listing) = Listing::of(&request.method) else { return Filtered::default() };
+    filter(listing, request, result, keep)
+}
+
+/// Takes out of `result` what `keep` does not want in every member that a list could have: for an answer whose id may
+/// have been another request's before. What no member looks like a list passes as it is.
+pub fn filter_lookalikes(request: &McpCall, result: &mut Value, mut keep: impl FnMut(&McpCall) -> bool) -> Filtered {
+    let mut all = Filtered::default();
+    for method in LISTS {
+        let Some(listing) = Listing::of(method).filter(|listing| result.get(listing.key()).is_some()) else { continue };
+        let filtered = filter(listing, &McpCall { method: method.into(), ..request.clone() }, result, &mut keep);
+        all = Filtered { kept: all.kept + filtered.kept, dropped: all.dropped + filtered.dropped };
+    }
+    all
+}
+
+fn filter(listing: Listing, request: &McpCall, result: &mut Value, mut keep: impl FnMut(&McpCall) -> bool) -> Filtered {
     if result.as_object().is_none() {
         *result = Value::Object(Object::new());
     }

@@ -33,6 +33,11 @@ impl Parser {
         Self { limit, line, held: 0, block, data: None, after_cr: false, first_line: true }
     }
 
+    /// Bytes held of the block that has begun.
+    pub fn held(&self) -> usize {
+        self.held + self.line.len()
+    }
+
     /// Reads on, and appends what is complete. What is left at the end of the stream is to be dropped.
     ///
     /// # Errors

@@ -28,12 +28,6 @@ fn what_passes_is_what_was_read() {
             call(r#"{"name":"a","n":12345678901234567890123456789012}"#),
         ),
         ("text id", plain.replace(":1,", ":\"1\","), "danger", plain.replace(":1,", ":\"1\",")),
-        (
-            "proto in arguments",
-            call(r#"{"name":"a","arguments":{"__proto__":{"Name":"b"}}}"#),
-            "a",
-            call(r#"{"name":"a","arguments":{"__proto__":{"Name":"b"}}}"#),
-        ),
     ];
     for (probe, body, name, forwarded) in rows {
         let decoded = legacy(&body).unwrap_or_else(|e| panic!("{probe}: {e}"));
@@ -120,6 +114,14 @@ fn what_does_not_pass() {
         ("long s", call("{\"name\":\"a\",\"argument\u{17f}\":{}}").into(), 200, -32602, Some("1"), "mcp_lookalike"),
         ("_META", ping(r#","params":{"_META":{}}"#).into(), 200, -32602, Some("1"), "mcp_lookalike"),
         ("__proto__", call(r#"{"__proto__":{"name":"danger"}}"#).into(), 200, -32602, Some("1"), "mcp_lookalike"),
+        (
+            "__proto__ deep in arguments",
+            call(r#"{"name":"safe","arguments":{"a":[{"__proto__":{}}]}}"#).into(),
+            200,
+            -32602,
+            Some("1"),
+            "mcp_lookalike",
+        ),
         (
             "__proto__ and name",
             call(r#"{"name":"safe","__proto__":{"name":"d"}}"#).into(),

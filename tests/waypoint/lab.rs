@@ -211,7 +211,7 @@ async fn serve(mut stream: TcpStream, script: Script, seen: Arc<Mutex<Vec<u8>>>)
 }
 
 /// One whole request with `Content-Length`, at the front of `bytes`.
-fn request(bytes: &[u8]) -> Option<(String, String, usize)> {
+pub(crate) fn request(bytes: &[u8]) -> Option<(String, String, usize)> {
     let text = String::from_utf8_lossy(bytes);
     let (head, rest) = text.split_once("\r\n\r\n")?;
     let length = head

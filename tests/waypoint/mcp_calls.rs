@@ -1,12 +1,7 @@
 //! MCP through a whole waypoint on loopback: what is allowed arrives exactly as decided on; of what is refused the
 //! upstream sees not one byte.
 
-#![cfg(test)]
-
-#[path = "lab/lab.rs"]
-mod lab;
-
-use lab::{Lab, Upstream, events, json, notes, post, with};
+use crate::lab::{Lab, Reply, Upstream, events, json, notes, post, with};
 use serde_json::{Value, json as value};
 
 const NOTES: &str = "127.0.9.1:80";
@@ -88,9 +83,9 @@ async fn one_connection_carries_a_refusal_and_the_next_allowed_call() {
     let lab = Lab::start(&notes(upstream.addr)).await;
     let mut stream = lab.tunnel("agents/reader", NOTES).await.unwrap();
     stream.write_all(post("", &call("delete_note", "{}")).as_bytes()).await.unwrap();
-    assert_eq!(lab::Reply::read(&mut stream).await.json()["error"]["code"], -32602);
+    assert_eq!(Reply::read(&mut stream).await.json()["error"]["code"], -32602);
     stream.write_all(post("", CALL).as_bytes()).await.unwrap();
-    assert_eq!(lab::Reply::read(&mut stream).await.json()["result"]["content"][0]["text"], "ok");
+    assert_eq!(Reply::read(&mut stream).await.json()["result"]["content"][0]["text"], "ok");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +93,7 @@ async fn lists_hold_only_what_the_caller_may_call() {
     let upstream = server().await;
     let lab = Lab::start(&notes(upstream.addr)).await;
     let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
-    let names = |reply: &lab::Reply| -> Vec<String> {
+    let names = |reply: &Reply| -> Vec<String> {
         let tools = reply.json()["result"]["tools"].as_array().unwrap().clone();
         tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
     };

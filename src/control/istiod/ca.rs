@@ -1,0 +1,182 @@
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, SanType};
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+
+use super::channel::{Istiod, IstiodFault};
+use super::wire::IstioCertificateRequest;
+use super::wire::istio_certificate_service_client::IstioCertificateServiceClient;
+use crate::id::WorkloadId;
+use crate::tls::{BundleFault, Bundles, Identity, IdentityFault, Svid, SvidFault};
+
+/// Life that we ask for; the CA may give less (`SECRET_TTL` of Istio's own clients).
+const TTL: Duration = Duration::from_secs(24 * 3_600);
+/// The whole of one call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Waits after failures: doubling from the first to the last (as Istio's clients do), each with up to a fifth more.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_LAST: Duration = Duration::from_secs(150);
+/// Certificates in one answer.
+const MAX_CHAIN: usize = 16;
+
+/// Our certificate from istiod's CA, renewed at half of its life.
+#[derive(Debug)]
+pub struct IstioCa {
+    istiod: Istiod,
+    expected: WorkloadId,
+}
+
+/// Why istiod gives no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CaFault {
+    /// The way to it.
+    #[error("istiod's CA: {0}")]
+    Istiod(#[from] IstiodFault),
+    /// Its answer: a token it does not take, most often.
+    #[error("istiod's CA refused: {0:?}: {1}; check the token's audience, the cluster id and the ServiceAccount")]
+    Refused(tonic::Code, String),
+    /// No answer in time.
+    #[error("istiod's CA gave no answer in time")]
+    Timeout,
+    /// A key or request could not be made.
+    #[error("certificate request: {0}")]
+    Request(#[from] rcgen::Error),
+    /// No leaf and roots in the answer.
+    #[error("istiod's CA answered with {0} certificates; a leaf and roots are needed")]
+    Chain(usize),
+    /// The certificate is no SVID.
+    #[error("istiod's CA: {0}")]
+    Svid(#[from] SvidFault),
+    /// The roots cannot be used.
+    #[error("istiod's CA: {0}")]
+    Bundle(#[from] BundleFault),
+    /// A certificate for somebody else.
+    #[error("istiod's CA gave a certificate of {got}, not of {expected}; check trust domain and ServiceAccount")]
+    SomebodyElse {
+        /// Whose it is.
+        got: Box<WorkloadId>,
+        /// Whose it should be.
+        expected: Box<WorkloadId>,
+    },
+    /// The whole cannot be our identity.
+    #[error("istiod's CA: {0}")]
+    Identity(#[from] IdentityFault),
+}
+
+impl IstioCa {
+    /// Asks for the first certificate, again and again until there is one or `stop` comes; each failure is logged.
+    ///
+    /// # Errors
+    /// The last failure, when stopped.
+    pub async fn open(
+        istiod: Istiod,
+        expected: WorkloadId,
+        stop: &CancellationToken,
+    ) -> Result<(Self, Identity), CaFault> {
+        let this = Self { istiod, expected };
+        let mut wait = RETRY_FIRST;
+        loop {
+            let fault = match this.first().await {
+                Ok(identity) => return Ok((this, identity)),
+                Err(fault) => fault,
+            };
+            tracing::warn!(%fault, retry_in = ?wait, "no certificate yet");
+            tokio::select! {
+                () = stop.cancelled() => return Err(fault),
+                () = tokio::time::sleep(jittered(wait)) => wait = (wait * 2).min(RETRY_LAST),
+            }
+        }
+    }
+
+    /// Renews at half life until stopped. After a failure the certificate in force stays until it ends, and asking goes
+    /// on beyond that, so that a CA that comes back ends the outage without a restart.
+    pub async fn watch(self, identity: Identity, stop: CancellationToken) {
+        let mut wait = jittered_half_life(&identity.svid());
+        let mut retry = RETRY_FIRST;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            match self.renew(&identity).await {
+                Ok(()) => {
+                    tracing::info!(id = %identity.id(), "certificate renewed");
+                    (wait, retry) = (jittered_half_life(&identity.svid()), RETRY_FIRST);
+                }
+                Err(fault) => {
+                    tracing::warn!(%fault, retry_in = ?retry, "certificate not renewed; the one in force stays until it ends");
+                    (wait, retry) = (jittered(retry), (retry * 2).min(RETRY_LAST));
+                }
+            }
+        }
+    }
+
+    async fn first(&self) -> Result<Identity, CaFault> {
+        let (svid, bundles) = self.fetch().await?;
+        Ok(Identity::new(svid, bundles)?)
+    }
+
+    async fn renew(&self, identity: &Identity) -> Result<(), CaFault> {
+        let (svid, bundles) = self.fetch().await?;
+        Ok(identity.rotate(svid, bundles)?)
+    }
+
+    /// A certificate for a fresh key, checked to be ours, and the roots of our trust domain.
+    async fn fetch(&self) -> Result<(Svid, Bundles), CaFault> {
+        let (key, csr) = self.csr()?;
+        let chain = tokio::time::timeout(CALL_TIMEOUT, self.call(csr)).await.map_err(|_late| CaFault::Timeout)??;
+        let (Some((roots, chain)), true) = (chain.split_last(), (2..=MAX_CHAIN).contains(&chain.len())) else {
+            return Err(CaFault::Chain(chain.len()));
+        };
+        let svid = Svid::from_pem(chain.concat().as_bytes(), key.as_bytes())?;
+        if *svid.id() != self.expected {
+            return Err(CaFault::SomebodyElse {
+                got: Box::new(svid.id().clone()),
+                expected: Box::new(self.expected.clone()),
+            });
+        }
+        let mut bundles = Bundles::default();
+        bundles.add_pem(self.expected.trust_domain().clone(), roots.as_bytes())?;
+        Ok((svid, bundles))
+    }
+
+    /// A fresh P-256 key (PKCS#8 PEM) and a request with our identity as its only name.
+    fn csr(&self) -> Result<(String, String), CaFault> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = vec![SanType::URI(self.expected.uri().try_into()?)];
+        let csr = params.serialize_request(&key)?.pem()?;
+        Ok((key.serialize_pem(), csr))
+    }
+
+    async fn call(&self, csr: String) -> Result<Vec<String>, CaFault> {
+        // A connection for each call: there is one call in twelve hours, and roots may have been replaced meanwhile.
+        let mut client = IstioCertificateServiceClient::new(self.istiod.channel().await?);
+        let validity_duration = i64::try_from(TTL.as_secs()).unwrap_or(i64::MAX);
+        let mut request = Request::new(IstioCertificateRequest { csr, validity_duration });
+        *request.metadata_mut() = self.istiod.metadata().await?;
+        let answer = client.create_certificate(request).await;
+        let refused = |status: tonic::Status| CaFault::Refused(status.code(), status.message().to_owned());
+        Ok(answer.map_err(refused)?.into_inner().cert_chain)
+    }
+}
+
+/// Half of what is left, with up to a fifth taken off so that replicas do not renew together.
+fn jittered_half_life(svid: &Svid) -> Duration {
+    let half = svid.half_life().duration_since(SystemTime::now()).unwrap_or_default();
+    half.mul_f64(1.0 - 0.2 * fraction()).max(RETRY_FIRST)
+}
+
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 + 0.2 * fraction())
+}
+
+/// Between 0 and 1.
+fn fraction() -> f64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let random = u16::try_from(RandomState::new().build_hasher().finish() & 0xFFFF).unwrap_or(0);
+    f64::from(random) / f64::from(u16::MAX)
+}

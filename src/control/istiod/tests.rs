@@ -1,0 +1,182 @@
+//! The CA client against a CA of our own that plays istiod: TLS by a root, a bearer token, a chain with the roots last.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair, SanType};
+use rustls::ServerConfig;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tonic::codegen::Service as _;
+use tonic::{Request, Response, Status};
+
+use super::wire::istio_certificate_service_server::{IstioCertificateService, IstioCertificateServiceServer};
+use super::wire::{IstioCertificateRequest, IstioCertificateResponse};
+use super::{CaFault, IstioCa, Istiod, Roots};
+use crate::id::WorkloadId;
+
+const ID: &str = "spiffe://cluster.local/ns/mesh/sa/waypoint";
+
+/// How the CA answers.
+#[derive(Clone)]
+struct Ca {
+    issuer: Arc<Issuer<'static, KeyPair>>,
+    root: String,
+    identity: Arc<Mutex<String>>,
+    life: Duration,
+    calls: Arc<AtomicUsize>,
+    refuse: Arc<AtomicUsize>,
+}
+
+impl Ca {
+    fn new(life: Duration) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = params.self_signed(&key).unwrap().pem();
+        let issuer = Arc::new(Issuer::new(params, key));
+        let identity = Arc::new(Mutex::new(ID.to_owned()));
+        Self { issuer, root, identity, life, calls: Arc::default(), refuse: Arc::default() }
+    }
+
+    /// Serves on loopback as `istiod.istio-system.svc`; the root and a token are in the directory.
+    async fn serve(&self) -> (Istiod, tempfile::TempDir) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["istiod.istio-system.svc".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &*self.issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), self.clone()));
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("root.pem"), &self.root).unwrap();
+        std::fs::write(dir.path().join("token"), "t0ken\n").unwrap();
+        (istiod(addr, &dir), dir)
+    }
+}
+
+fn istiod(addr: SocketAddr, dir: &tempfile::TempDir) -> Istiod {
+    Istiod {
+        address: addr.to_string(),
+        roots: Roots::File(dir.path().join("root.pem")),
+        server_name: Some("istiod.istio-system.svc".to_owned()),
+        token: dir.path().join("token"),
+        cluster_id: "Kubernetes".to_owned(),
+    }
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ca: Ca) {
+    let service = IstioCertificateServiceServer::new(ca);
+    while let Ok((tcp, _)) = listener.accept().await {
+        let Ok(stream) = acceptor.accept(tcp).await else { continue };
+        let service = service.clone();
+        let answer = hyper::service::service_fn(move |request| service.clone().call(request));
+        let http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        tokio::spawn(http2.serve_connection(TokioIo::new(stream), answer));
+    }
+}
+
+#[tonic::async_trait]
+impl IstioCertificateService for Ca {
+    async fn create_certificate(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, Status> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let said = |name: &str| request.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(said("authorization").as_deref(), Some("Bearer t0ken"));
+        assert_eq!(said("clusterid").as_deref(), Some("Kubernetes"));
+        if self.refuse.load(Ordering::SeqCst) > 0 {
+            self.refuse.fetch_sub(1, Ordering::SeqCst);
+            return Err(Status::unauthenticated("bad token"));
+        }
+        let mut csr = CertificateSigningRequestParams::from_pem(&request.get_ref().csr).unwrap();
+        let uri = self.identity.lock().unwrap().as_str().try_into().unwrap();
+        csr.params.subject_alt_names = vec![SanType::URI(uri)];
+        let now = time::OffsetDateTime::now_utc();
+        (csr.params.not_before, csr.params.not_after) = (now - time::Duration::seconds(1), now + self.life);
+        let leaf = csr.signed_by(&*self.issuer).unwrap().pem();
+        Ok(Response::new(IstioCertificateResponse { cert_chain: vec![leaf, self.root.clone()] }))
+    }
+}
+
+fn id() -> WorkloadId {
+    WorkloadId::parse(ID).unwrap()
+}
+
+#[tokio::test]
+async fn a_certificate_is_fetched_and_renewed_at_half_life() {
+    let ca = Ca::new(Duration::from_secs(4));
+    let (istiod, _dir) = ca.serve().await;
+    let stop = CancellationToken::new();
+    let (source, identity) = IstioCa::open(istiod, id(), &stop).await.unwrap();
+    let first = identity.svid();
+    assert_eq!(first.id(), &id());
+    // The next two calls fail; the certificate in force stays, and the one after them is taken.
+    ca.refuse.store(2, Ordering::SeqCst);
+    let watching = tokio::spawn(source.watch(identity.clone(), stop.clone()));
+    let renewed = async {
+        while identity.svid().chain() == first.chain() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), renewed).await.unwrap();
+    assert!(ca.calls.load(Ordering::SeqCst) >= 4, "{}", ca.calls.load(Ordering::SeqCst));
+    assert_eq!(identity.id(), id());
+    stop.cancel();
+    watching.await.unwrap();
+}
+
+#[tokio::test]
+async fn somebody_elses_certificate_is_not_taken() {
+    let ca = Ca::new(Duration::from_secs(60));
+    "spiffe://cluster.local/ns/mesh/sa/other".clone_into(&mut ca.identity.lock().unwrap());
+    let (istiod, _dir) = ca.serve().await;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let fault = IstioCa::open(istiod, id(), &stop).await.unwrap_err();
+    assert!(matches!(fault, CaFault::SomebodyElse { .. }), "{fault}");
+}
+
+#[tokio::test]
+async fn whoever_is_not_istiod_by_its_root_and_name_sees_no_token() {
+    let (ca, other) = (Ca::new(Duration::from_secs(60)), Ca::new(Duration::from_secs(60)));
+    let (mut real, dir) = ca.serve().await;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    std::fs::write(dir.path().join("root.pem"), &other.root).unwrap();
+    assert!(matches!(IstioCa::open(real.clone(), id(), &stop).await.unwrap_err(), CaFault::Istiod(_)));
+    std::fs::write(dir.path().join("root.pem"), &ca.root).unwrap();
+    real.server_name = Some("elsewhere.example".to_owned());
+    assert!(matches!(IstioCa::open(real.clone(), id(), &stop).await.unwrap_err(), CaFault::Istiod(_)));
+    assert_eq!(ca.calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn missing_files_are_named() {
+    let ca = Ca::new(Duration::from_secs(60));
+    let (mut istiod, dir) = ca.serve().await;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    istiod.token = PathBuf::from("/nonexistent/token");
+    let fault = IstioCa::open(istiod.clone(), id(), &stop).await.unwrap_err().to_string();
+    assert!(fault.contains("/nonexistent/token"), "{fault}");
+    std::fs::write(dir.path().join("token"), "").unwrap();
+    istiod.token = dir.path().join("token");
+    let fault = IstioCa::open(istiod, id(), &stop).await.unwrap_err().to_string();
+    assert!(fault.contains("holds no token"), "{fault}");
+}

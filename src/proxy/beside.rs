@@ -1,0 +1,164 @@
+//! Decoding beside a stream: on a port that only a DryRun policy declares, a request is read along for its record.
+//!
+//! Nothing is held back, changed or refused here: what is too large, over the budget or never whole leaves no trace.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::budget::Hold;
+use super::heavy;
+use super::http::Calls;
+use super::mcp::Shape;
+use crate::call::{Call, HttpHead, McpCall};
+use crate::config::limits::MAX_BODY;
+use crate::document::agent_policy::Protocol;
+use crate::id::Peer;
+use crate::intake::{Body, BodyFault};
+use crate::mesh::Target;
+use crate::policy::{Claims, Facts, Reason, Shadow};
+use crate::telemetry::{Beside, Operation, RecordGuard};
+use crate::wire::mcp::{Context as McpContext, check_headers, decode};
+
+/// Who hears a request along, where anybody does.
+pub(super) struct Listener(Option<Box<Heard>>);
+
+/// A request on such a port, as far as it was heard.
+struct Heard {
+    peer: Arc<Peer>,
+    target: Arc<Target>,
+    head: HttpHead,
+    claims: Option<Claims>,
+    record: Beside,
+    hold: Hold,
+    bytes: BytesMut,
+}
+
+impl Listener {
+    /// For one of `calls` to `target`, whose record is `record`.
+    pub(super) fn of(
+        calls: &Calls,
+        target: &Arc<Target>,
+        head: &HttpHead,
+        claims: Option<&Claims>,
+        record: &RecordGuard,
+    ) -> Self {
+        if target.rules.decoded_beside() != Some(Protocol::Mcp) {
+            return Self(None);
+        }
+        Self(Some(Box::new(Heard {
+            peer: Arc::clone(calls.peer()),
+            target: Arc::clone(target),
+            head: head.clone(),
+            claims: claims.cloned(),
+            record: record.beside(),
+            hold: calls.shared().budget.hold(calls.peer().id()),
+            bytes: BytesMut::new(),
+        })))
+    }
+
+    /// `body`, heard along; a request without one is known at once.
+    pub(super) fn hear(self, body: Body) -> Body {
+        let Some(heard) = self.0 else { return body };
+        match Shape::of(&heard.head) {
+            Shape::Post if !body.is_end_stream() => Body::stream(Tee { body, heard: Some(heard), whole: false }),
+            Shape::Post => {
+                heard.finish();
+                body
+            }
+            Shape::Get | Shape::Delete => {
+                heard.tell(&Call::Mcp(McpCall::base(heard.head.method.as_str(), None, None)));
+                body
+            }
+            Shape::Other => {
+                heard.tell(&Call::Http);
+                body
+            }
+        }
+    }
+}
+
+impl Heard {
+    /// Keeps `data`, or gives up.
+    fn hear(&mut self, data: &Bytes) -> Option<()> {
+        if self.bytes.len().saturating_add(data.len()) > MAX_BODY {
+            return None;
+        }
+        self.hold.grow(data.len()).ok()?;
+        self.bytes.extend_from_slice(data);
+        Some(())
+    }
+
+    /// The body is whole.
+    fn finish(&self) {
+        let decoded = check_headers(&self.head.headers).ok().and_then(|mcp| {
+            let context = McpContext { head: &mcp, session: None, session_version: None };
+            heavy::run_now(self.bytes.len(), || decode(&self.bytes, &context).ok())
+        });
+        match decoded {
+            Some(decoded) => self.tell(&Call::Mcp(decoded.call().clone())),
+            // What does not decode would be refused.
+            None => self.record.saw(Operation::default(), Shadow { refused: Some(Reason::Undecidable), rule: None }),
+        }
+    }
+
+    fn tell(&self, call: &Call) {
+        let facts = Facts {
+            peer: &self.peer,
+            destination: &self.target.destination,
+            request: Some(&self.head),
+            claims: self.claims.as_ref(),
+            call,
+        };
+        if let Some(shadow) = self.target.rules.shadow(&facts) {
+            self.record.saw(Operation::of(call, Some(&self.head)), shadow);
+        }
+    }
+}
+
+/// A body on its way, heard along. What it was is told once all of it is out of our hands.
+struct Tee {
+    body: Body,
+    heard: Option<Box<Heard>>,
+    whole: bool,
+}
+
+impl HttpBody for Tee {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                let kept = frame.data_ref().map(|data| self.heard.as_mut().and_then(|heard| heard.hear(data)));
+                if kept == Some(None) {
+                    self.heard = None;
+                }
+                self.whole = self.body.is_end_stream();
+            }
+            Some(Err(_)) => self.heard = None,
+            None => self.whole = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Tee {
+    fn drop(&mut self) {
+        if let Some(heard) = self.heard.take().filter(|_| self.whole) {
+            heard.finish();
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! A whole waypoint on loopback, black-box: real HBONE in, scripted upstreams behind, every byte they saw remembered.
+
+#![cfg(test)]
+
+mod lab;
+mod live;
+
+mod mcp_calls;
+mod mcp_hostile;
+mod plain_ports;
