@@ -55,7 +55,7 @@ impl Telemetry {
     }
 
     /// Takes a finished record to every sink. [`RecordGuard`] calls this; nothing else needs to.
-    pub fn record(&self, record: Record) {
+    pub fn record(&self, record: Box<Record>) {
         self.inner.metrics.observe(&record);
         if let Some(tracing) = &self.inner.tracing {
             tracing.observe(&record);

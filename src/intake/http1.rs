@@ -186,6 +186,8 @@ where
         fields::strip_answer(&mut parts.headers);
         let out = &mut self.writer.out;
         http1::write_head(out, parts.status, &parts.headers, delimit, (keep_alive, asked.version));
+        // Fields can be slices of the upstream's read buffer, and the body may last for days.
+        drop(parts);
         if delimit == http1::Delimit::Nothing {
             drop(body);
             self.writer.send().await?;

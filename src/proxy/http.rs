@@ -18,7 +18,7 @@ use crate::id::Peer;
 use crate::intake::{Answer, Body, BoxedIo, Handler, HeadFault, Request, ResponseBody, Upgrade, text_body};
 use crate::mesh::{PortProtocol, Target, TargetKey};
 use crate::policy::Denial;
-use crate::telemetry::{Operation, Protocol, RecordGuard};
+use crate::telemetry::{Operation, Protocol, RecordGuard, Site};
 use crate::upstream::{OutBody, Upgraded, UpstreamHttp};
 
 /// Answers the requests of one tunnel.
@@ -27,11 +27,13 @@ pub(super) struct Calls {
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     key: Arc<TargetKey>,
+    /// The target in the words of records: the same for every request of the tunnel.
+    site: Arc<Site>,
 }
 
 impl Calls {
     pub(super) fn new(shared: &Arc<Shared>, peer: Arc<Peer>, target: &Target) -> Self {
-        Self { shared: Arc::clone(shared), peer, key: Arc::new(target.key.clone()) }
+        Self { shared: Arc::clone(shared), peer, key: Arc::new(target.key.clone()), site: note::site(target) }
     }
 
     pub(super) fn peer(&self) -> &Arc<Peer> {
@@ -46,7 +48,7 @@ impl Calls {
     pub(super) fn record(&self, target: &Target) -> RecordGuard {
         let protocol = if target.protocol == PortProtocol::Mcp { Protocol::Mcp } else { Protocol::Http };
         let mut record = self.shared.telemetry.begin(&self.peer, protocol);
-        record.site(&note::site(target));
+        record.site(&self.site);
         record
     }
 }

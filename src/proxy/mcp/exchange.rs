@@ -4,11 +4,11 @@ use std::time::SystemTime;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 
+use super::super::Shared;
 use super::super::answer::{self, ProxyFault};
 use super::super::budget::Hold;
 use super::super::http::Calls;
 use super::super::sessions::{self, Session, SessionKey};
-use super::super::{Shared, note};
 use crate::call::HttpHead;
 use crate::config::limits;
 use crate::fault::Faulty;
@@ -16,7 +16,7 @@ use crate::id::Peer;
 use crate::intake::{Answer, Body, BodyFault};
 use crate::mesh::Target;
 use crate::policy::Claims;
-use crate::telemetry::{Protocol, RecordGuard};
+use crate::telemetry::RecordGuard;
 use crate::wire::mcp::McpHead;
 
 /// One MCP request and what is known of it before its body: who, to what, with which token, in which session.
@@ -45,8 +45,7 @@ impl Exchange {
     /// The answer: 401 for a token that is not valid, 404 for a session that is not this caller's.
     pub(super) fn open(calls: &Calls, target: Arc<Target>, head: HttpHead, mcp: McpHead) -> Result<Self, Box<Answer>> {
         let shared = Arc::clone(calls.shared());
-        let mut record = shared.telemetry.begin(calls.peer(), Protocol::Mcp);
-        record.site(&note::site(&target));
+        let mut record = calls.record(&target);
         record.trace_parent(&head.headers);
         let claims = match &target.tokens {
             None => None,

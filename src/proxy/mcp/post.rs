@@ -79,6 +79,7 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, bytes: Bytes, hold: Ho
     forward_headers(&mut headers, &exchange.mcp, &decoded);
     let message = Message { bytes, headers };
     let awaited = Awaited { id: decoded.id().cloned(), call: decoded.call().clone() };
+    drop(decoded);
     let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
     match Asked::http(peer, Arc::clone(&target), head, claims).decoded(call, message).authorize() {
         Ok(permitted) => {

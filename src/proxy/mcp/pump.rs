@@ -44,6 +44,8 @@ pub(super) struct Pump {
     body: InBody,
     parser: sse::Parser,
     frames: VecDeque<sse::Frame>,
+    /// Bytes in `frames`: counted along, since a server can make thousands of frames of one read.
+    queued: usize,
     /// Bytes held for the request.
     base: usize,
     /// The events so far.
@@ -61,6 +63,7 @@ impl Pump {
             body,
             parser: sse::Parser::new(limit),
             frames: VecDeque::new(),
+            queued: 0,
             base,
             seen: Events::default(),
         }
@@ -90,6 +93,7 @@ impl Pump {
                 return Some(Err(self.revoked(denial.as_ref())));
             }
             if let Some(frame) = self.frames.pop_front() {
+                self.queued = self.queued.saturating_sub(size(&frame));
                 match self.pass(frame).await {
                     Ok(Some(bytes)) => return Some(self.held(bytes.len()).map(|()| bytes)),
                     Ok(None) => continue,
@@ -111,6 +115,7 @@ impl Pump {
             if self.parser.push(&data, &mut frames).is_err() {
                 return Some(Err(self.failed(ProxyFault::BadAnswer)));
             }
+            self.queued += frames.iter().map(size).sum::<usize>();
             self.frames.extend(frames);
             if let Err(fault) = self.held(0) {
                 return Some(Err(fault));
@@ -120,8 +125,7 @@ impl Pump {
 
     /// Accounts for what is held: the request, the block that has begun, whole ones, and `out` bytes on their way.
     fn held(&mut self, out: usize) -> Result<(), BodyFault> {
-        let whole: usize = self.frames.iter().map(size).sum();
-        let held = self.base + self.parser.held() + whole + out;
+        let held = self.base + self.parser.held() + self.queued + out;
         let kept = self.reply.hold.set(held);
         kept.map_err(|_over_budget| self.failed(ProxyFault::OverBudget))
     }
@@ -139,7 +143,8 @@ impl Pump {
             Passed::Out(bytes) => Ok(Some(bytes)),
             Passed::Dropped => Ok(None),
             Passed::Asked(method, id) => {
-                let answering = self.answer_server(&method, &id);
+                // Rare, and larger than everything else that is kept for a stream.
+                let answering = Box::pin(self.answer_server(&method, &id));
                 // A server that does not take its answer must not keep the stream beyond its permit.
                 tokio::select! {
                     biased;

@@ -106,8 +106,9 @@ impl Reply {
     /// A stream of events, one of which is the answer.
     fn stream(mut self, parts: response::Parts, body: InBody) -> Answer {
         self.record.status(parts.status);
-        let headers = passable(parts.headers.clone(), "text/event-stream");
-        let waits = Waits::Answer { headers: Box::new(parts.headers) };
+        let fields = owned(parts.headers);
+        let headers = passable(fields.clone(), "text/event-stream");
+        let waits = Waits::Answer { headers: Box::new(fields) };
         let mut response = Response::new(Pump::new(self, waits, body).into_body());
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers;
@@ -242,6 +243,17 @@ pub(super) async fn collect(mut body: InBody, limit: usize, hold: &mut Hold) -> 
         held.extend_from_slice(&data);
     }
     Some(held.freeze())
+}
+
+/// The same fields in memory of their own: as they came they are slices of the buffer in which the upstream connection
+/// read them, and would keep it for as long as they are kept.
+fn owned(mut headers: HeaderMap) -> HeaderMap {
+    for value in headers.values_mut() {
+        if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            *value = copy;
+        }
+    }
+    headers
 }
 
 /// A server's fields, without what spoke of its bytes; `content_type` is ours, or none where it is empty.

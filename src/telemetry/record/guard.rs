@@ -242,7 +242,7 @@ impl Drop for RecordGuard {
         if let Some(tcp) = self.meter.0.tcp.get() {
             tcp.closed();
         }
-        self.telemetry.record(*record);
+        self.telemetry.record(record);
     }
 }
 

@@ -14,7 +14,7 @@ impl Frame {
 
 impl Event {
     /// Appends the canonical form: LF, `event` (said also of messages, not of empty ones), `id`, `retry`, `data`.
-    /// CR, LF and NUL never get into `event` or `id`; each line of the data is its own `data` line.
+    /// CR and LF never get into `event` or `id`, nor NUL into `id`; each line of the data is its own `data` line.
     pub fn write(&self, out: &mut Vec<u8>) {
         let data = self.data.as_deref();
         let default = data.filter(|d| !d.is_empty()).map(|_| "message");
@@ -39,6 +39,7 @@ impl Event {
 fn write_line(field: &str, value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(field.as_bytes());
     out.extend_from_slice(b": ");
-    out.extend(value.bytes().filter(|b| !matches!(b, b'\r' | b'\n' | b'\0') || (*b == 0 && field == "data")));
+    // Only an `id` may not hold NUL: taken out of a name it would make another name of it, `message` among them.
+    out.extend(value.bytes().filter(|b| !matches!(b, b'\r' | b'\n') && (*b != 0 || field != "id")));
     out.push(b'\n');
 }
