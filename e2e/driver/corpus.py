@@ -219,7 +219,8 @@ def _refused_envelope() -> None:
     refuse("no name", message('{"arguments":{}}'), SHAPE)
     refuse("unasked result", b'{"jsonrpc":"2.0","id":1,"result":{}}', frozenset({400, 202}))
     either("unknown key of the envelope", call()[:-1] + b',"x-vendor":1}')
-    either("__proto__ in arguments", call('{"__proto__":{"x":1}}'), '{"__proto__":{"x":1}}')
+    # One SDK's validation drops the key: the tool would run on other arguments than were decided on.
+    refuse("__proto__ in arguments", call('{"__proto__":{"x":1}}'), POLICY)
     either("twins by case in arguments", call('{"a":1,"A":2}'), '{"a":1,"A":2}')
     either("NUL in text", call('{"x":"a\\u0000b"}'), '{"x":"a\\u0000b"}')
 
