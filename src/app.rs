@@ -22,9 +22,10 @@ pub use settings::{AccessLogTo, IdentitySource, Settings, StartFault};
 
 use crate::admin::{self, Condition, Readiness};
 use crate::config::limits;
+use crate::control::assembly::Assembly;
 use crate::control::files;
 use crate::hbone;
-use crate::mesh::Published;
+use crate::mesh::{self, Published};
 use crate::net;
 use crate::proxy::Proxy;
 use crate::telemetry::{AccessLog, Keyed, Metrics, Telemetry, Tracing};
@@ -95,8 +96,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartFault> {
     readiness.met(Condition::Identity);
     tasks.spawn(identity::attest(identity.clone(), readiness.clone(), stop.clone()));
     let published = Arc::new(Published::new());
-    let documents =
-        files::watch(settings.files.clone(), settings.trust_domain.clone(), Arc::clone(&published), stop.clone())?;
+    let assembling = mesh::Settings { trust_domain: settings.trust_domain.clone(), gateway: None };
+    let assembly = Assembly::start(assembling, Arc::clone(&published), stop.clone())?;
+    files::watch(settings.files.clone(), &assembly, stop.clone())?;
     readiness.met(Condition::Documents);
     let data = data_runtime()?;
     let (proxy, upstreams) = {
@@ -108,7 +110,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartFault> {
         .observed_by(Arc::new(observe::Counting::new(telemetry.clone())))
         .drain_deadline(settings.drain);
     let refresh =
-        observe::Refresh { telemetry: telemetry.clone(), proxy: proxy.clone(), identity, documents, published };
+        observe::Refresh { telemetry: telemetry.clone(), proxy: proxy.clone(), identity, assembly, published };
     let serving = data.spawn({
         let drain = drain.clone();
         server.serve(

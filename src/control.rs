@@ -1,6 +1,9 @@
-//! Sources of documents and identity. They only publish: what they find goes to `mesh::Published` and `tls::Identity`,
-//! and nothing on the data path waits for them.
+//! Sources of documents and identity. They only publish: what they find goes to `mesh::Published` (by way of
+//! [`assembly`], the one place that makes snapshots) and `tls::Identity`, and nothing on the data path waits for them.
 
+pub mod assembly;
+mod backoff;
+pub mod delta;
 pub mod files;
 pub mod identity;
 pub mod istiod;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::admin::{Certificate, Sources};
-use crate::control::files::Watched;
+use crate::control::assembly::Assembly;
 use crate::fault::Faulty;
 use crate::hbone::{Closed, Observer, Shed};
 use crate::id::Peer;
@@ -63,7 +63,7 @@ pub(super) struct Refresh {
     pub(super) telemetry: Telemetry,
     pub(super) proxy: Proxy,
     pub(super) identity: Identity,
-    pub(super) documents: Watched,
+    pub(super) assembly: Assembly,
     pub(super) published: Arc<Published>,
 }
 
@@ -82,7 +82,7 @@ impl Refresh {
 
     /// What the admin pages show.
     pub(super) fn sources(&self) -> Sources {
-        let (identity, documents) = (self.identity.clone(), self.documents.clone());
+        let (identity, assembly) = (self.identity.clone(), self.assembly.clone());
         Sources {
             published: Arc::clone(&self.published),
             certificates: Arc::new(move || {
@@ -90,7 +90,7 @@ impl Refresh {
                 let name = "own".to_owned();
                 vec![Certificate { name, identity: svid.id().uri().to_owned(), not_after: svid.not_after() }]
             }),
-            problems: Arc::new(move || documents.problems()),
+            problems: Arc::new(move || assembly.problems()),
         }
     }
 }

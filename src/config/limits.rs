@@ -152,6 +152,9 @@ pub const MAX_ANCHORS: usize = 4_096;
 /// YAML events that aliases may repeat in one file.
 pub const MAX_ALIAS_EVENTS: usize = 65_536;
 
+/// One message of an xDS server, bytes (a first push of everything is one message).
+pub const XDS_MAX_MESSAGE: usize = 200 << 20;
+
 /// Names, values and units of every limit, for gauges and the reference.
 pub const TABLE: &[(&str, u64, &str)] = &[
     ("handshake_timeout", HANDSHAKE_TIMEOUT.as_secs(), "seconds"),
@@ -227,4 +230,5 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_document_nodes", MAX_DOCUMENT_NODES as u64, "values"),
     ("max_anchors", MAX_ANCHORS as u64, "anchors"),
     ("max_alias_events", MAX_ALIAS_EVENTS as u64, "events"),
+    ("xds_max_message", XDS_MAX_MESSAGE as u64, "bytes"),
 ];

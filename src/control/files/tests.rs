@@ -1,12 +1,13 @@
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::config::limits;
-use crate::mesh::{PortProtocol, TargetKey, TargetKind};
+use crate::mesh::{PortProtocol, Published, TargetKey, TargetKind};
 
 const SERVICE: &str = "
 apiVersion: v1
@@ -176,14 +177,16 @@ fn loading_once_says_what_watching_would() {
 /// With the thread, in real time.
 struct Live {
     published: Arc<Published>,
-    watched: Watched,
+    watched: Assembly,
     stop: CancellationToken,
 }
 
 impl Live {
     fn start(path: &Path) -> Self {
         let (published, stop) = (Arc::new(Published::new()), CancellationToken::new());
-        let watched = watch(vec![path.to_owned()], td(), Arc::clone(&published), stop.clone()).unwrap();
+        let settings = Settings { trust_domain: td(), gateway: None };
+        let watched = Assembly::start(settings, Arc::clone(&published), stop.clone()).unwrap();
+        watch(vec![path.to_owned()], &watched, stop.clone()).unwrap();
         Self { published, watched, stop }
     }
 

@@ -10,21 +10,21 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio_util::sync::CancellationToken;
 
-use super::Force;
 use super::store::Store;
 use crate::config::limits;
+use crate::control::assembly::Assembly;
 
-/// Watches `store` until `stop`, on a thread of its own, which also compiles.
-pub(super) fn start(store: Store, force: Force, stop: CancellationToken) -> io::Result<()> {
+/// Watches `store` until `stop`, on a thread of its own.
+pub(super) fn start(store: Store, assembly: Assembly, stop: CancellationToken) -> io::Result<()> {
     let (sender, receiver) = sync_channel(1);
     let events = Events::new(sender);
-    let run = move || Watch { store, force, events, receiver, stop }.run();
+    let run = move || Watch { store, assembly, events, receiver, stop }.run();
     std::thread::Builder::new().name("documents".to_owned()).spawn(run).map(drop)
 }
 
 struct Watch {
     store: Store,
-    force: Force,
+    assembly: Assembly,
     events: Events,
     receiver: Receiver<()>,
     stop: CancellationToken,
@@ -42,7 +42,7 @@ impl Watch {
                 return;
             }
             if self.store.refresh(Instant::now()) {
-                self.force.put(&self.store);
+                self.assembly.documents(self.store.inputs(), self.store.faults());
             }
         }
     }

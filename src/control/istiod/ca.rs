@@ -7,6 +7,7 @@ use tonic::Request;
 use super::channel::{Istiod, IstiodFault};
 use super::wire::IstioCertificateRequest;
 use super::wire::istio_certificate_service_client::IstioCertificateServiceClient;
+use crate::control::backoff::{Backoff, fraction};
 use crate::id::WorkloadId;
 use crate::tls::{BundleFault, Bundles, Identity, IdentityFault, Svid, SvidFault};
 
@@ -14,7 +15,7 @@ use crate::tls::{BundleFault, Bundles, Identity, IdentityFault, Svid, SvidFault}
 const TTL: Duration = Duration::from_secs(24 * 3_600);
 /// The whole of one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
-/// Waits after failures: doubling from the first to the last (as Istio's clients do), each with up to a fifth more.
+/// Waits after failures: doubling from the first to the last (as Istio's clients do).
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LAST: Duration = Duration::from_secs(150);
 /// Certificates in one answer.
@@ -75,16 +76,17 @@ impl IstioCa {
         stop: &CancellationToken,
     ) -> Result<(Self, Identity), CaFault> {
         let this = Self { istiod, expected };
-        let mut wait = RETRY_FIRST;
+        let mut retry = Backoff::new(RETRY_FIRST, RETRY_LAST);
         loop {
             let fault = match this.first().await {
                 Ok(identity) => return Ok((this, identity)),
                 Err(fault) => fault,
             };
+            let wait = retry.wait();
             tracing::warn!(%fault, retry_in = ?wait, "no certificate yet");
             tokio::select! {
                 () = stop.cancelled() => return Err(fault),
-                () = tokio::time::sleep(jittered(wait)) => wait = (wait * 2).min(RETRY_LAST),
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -93,7 +95,7 @@ impl IstioCa {
     /// on beyond that, so that a CA that comes back ends the outage without a restart.
     pub async fn watch(self, identity: Identity, stop: CancellationToken) {
         let mut wait = jittered_half_life(&identity.svid());
-        let mut retry = RETRY_FIRST;
+        let mut retry = Backoff::new(RETRY_FIRST, RETRY_LAST);
         loop {
             tokio::select! {
                 biased;
@@ -103,11 +105,12 @@ impl IstioCa {
             match self.renew(&identity).await {
                 Ok(()) => {
                     tracing::info!(id = %identity.id(), "certificate renewed");
-                    (wait, retry) = (jittered_half_life(&identity.svid()), RETRY_FIRST);
+                    wait = jittered_half_life(&identity.svid());
+                    retry.reset();
                 }
                 Err(fault) => {
-                    tracing::warn!(%fault, retry_in = ?retry, "certificate not renewed; the one in force stays until it ends");
-                    (wait, retry) = (jittered(retry), (retry * 2).min(RETRY_LAST));
+                    wait = retry.wait();
+                    tracing::warn!(%fault, retry_in = ?wait, "certificate not renewed; the one in force stays until it ends");
                 }
             }
         }
@@ -168,15 +171,4 @@ impl IstioCa {
 fn jittered_half_life(svid: &Svid) -> Duration {
     let half = svid.half_life().duration_since(SystemTime::now()).unwrap_or_default();
     half.mul_f64(1.0 - 0.2 * fraction()).max(RETRY_FIRST)
-}
-
-fn jittered(wait: Duration) -> Duration {
-    wait.mul_f64(1.0 + 0.2 * fraction())
-}
-
-/// Between 0 and 1.
-fn fraction() -> f64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    let random = u16::try_from(RandomState::new().build_hasher().finish() & 0xFFFF).unwrap_or(0);
-    f64::from(random) / f64::from(u16::MAX)
 }

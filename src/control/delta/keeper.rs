@@ -1,0 +1,40 @@
+/// Keeps the resources of one type.
+#[tonic::async_trait]
+pub trait Keeper: Send {
+    /// The type's URL, `type.googleapis.com/..`
+    fn type_url(&self) -> &'static str;
+
+    /// Takes a push. What is good of it must be taken whatever else is in it; the rest is named in the answer, which
+    /// refuses it, and what was kept under those names before stays. The push is acknowledged when this returns: not before
+    /// it is in force, where the server is to know that.
+    async fn apply(&mut self, push: Push) -> Vec<Rejected>;
+}
+
+/// What one response says of one type.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Push {
+    /// New or changed, each name once.
+    pub resources: Vec<Resource>,
+    /// Names of resources that are no more. None of them is among `resources`.
+    pub removed: Vec<String>,
+}
+
+/// One resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// Its name, never empty.
+    pub name: String,
+    /// The server's version of it; may be empty.
+    pub version: String,
+    /// Its message, encoded.
+    pub body: Vec<u8>,
+}
+
+/// A resource that was not taken, and why, for the server's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
