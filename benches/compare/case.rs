@@ -1,0 +1,100 @@
+//! What is asked, and what answer counts.
+
+/// One kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Case {
+    /// `GET` on a plain HTTP port.
+    Get,
+    /// `tools/call` of 1 KiB that the policy allows.
+    Call,
+    /// The same of 64 KiB.
+    LargeCall,
+    /// `tools/call` of 1 KiB that the policy refuses.
+    Refused,
+    /// `tools/list` of 200 tools, of which half may be seen.
+    List,
+    /// `tools/call` answered by 100 events.
+    Events,
+}
+
+impl Case {
+    pub(crate) const ALL: [Self; 6] = [Self::Get, Self::Call, Self::Refused, Self::LargeCall, Self::List, Self::Events];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Get => "plain GET",
+            Self::Call => "tools/call 1 KiB",
+            Self::LargeCall => "tools/call 64 KiB",
+            Self::Refused => "tools/call refused",
+            Self::List => "tools/list of 200",
+            Self::Events => "SSE of 100 events",
+        }
+    }
+
+    /// Where Envoy does less than ours in this row.
+    pub(crate) fn remark(self) -> &'static str {
+        match self {
+            Self::Call | Self::LargeCall => "Envoy: no rule on arguments",
+            Self::List => "Envoy: list not filtered",
+            Self::Events => "Envoy: events not decoded",
+            Self::Refused => "Envoy: 403, the session's HTTP/1.1 connection may end",
+            Self::Get => "",
+        }
+    }
+
+    /// Which service is called.
+    pub(crate) fn vip(self) -> &'static str {
+        match self {
+            Self::Get => super::HTTP,
+            Self::Call | Self::LargeCall | Self::Refused | Self::List | Self::Events => super::MCP,
+        }
+    }
+
+    pub(crate) fn request(self) -> Vec<u8> {
+        let body = match self {
+            Self::Get => {
+                return b"GET /items/7 HTTP/1.1\r\nhost: tools\r\nuser-agent: bench\r\naccept: */*\r\n\r\n".to_vec();
+            }
+            Self::Call => call("create_issue", 1 << 10),
+            Self::LargeCall => call("create_issue", 64 << 10),
+            Self::Refused => call("delete_issue", 1 << 10),
+            Self::Events => call("get_events", 200),
+            Self::List => br#"{"jsonrpc":"2.0","id":17,"method":"tools/list"}"#.to_vec(),
+        };
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nhost: tools\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\nmcp-protocol-version: 2025-06-18\r\nuser-agent: bench\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), &body].concat()
+    }
+
+    /// Whether that is the answer.
+    pub(crate) fn is_answered(self, answer: &[u8]) -> bool {
+        let has = |what: &str| answer.windows(what.len()).any(|window| window == what.as_bytes());
+        let ok = answer.starts_with(b"HTTP/1.1 200");
+        match self {
+            Self::Get => ok,
+            Self::Call | Self::LargeCall => ok && has(r#""isError":false"#),
+            Self::Refused => answer.starts_with(b"HTTP/1.1 403") || (ok && has(r#""error""#)),
+            Self::List => ok && has("get_item_0"),
+            Self::Events => ok && has(r#""progress":98"#) && has(r#""isError":false"#),
+        }
+    }
+}
+
+/// A `tools/call` of about `size` bytes, as agents send them.
+fn call(tool: &str, size: usize) -> Vec<u8> {
+    let mut body = format!(
+        r#"{{"jsonrpc":"2.0","id":17,"method":"tools/call","params":{{"name":"{tool}","arguments":{{"owner":"acme","items":["#
+    );
+    let mut n = 0;
+    while body.len() + 120 < size {
+        let comma = if n == 0 { "" } else { "," };
+        body.push_str(&format!(
+            r#"{comma}{{"id":{n},"title":"Printer on floor {n} says \"PC LOAD LETTER\"","done":false,"hours":1.25}}"#
+        ));
+        n += 1;
+    }
+    body.push_str(r#"]},"_meta":{"progressToken":17}}}"#);
+    body.into_bytes()
+}

@@ -1,0 +1,158 @@
+//! agent-waypoint beside Envoy, each as the waypoint of the same server, in turns within one run: only their ratios mean
+//! anything on a machine that does other work too. `benches/compare/run` brings Envoy and calls this.
+//!
+//! `AGENT_WAYPOINT_BENCH_ENVOY=PATH` is Envoy's binary; without it ours is measured alone. `.._ROUNDS`, `.._SECONDS`
+//! (per row and round) and `.._JSON=FILE` are for shorter looks and for machines that read.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a benchmark, not a product"
+)]
+
+mod case;
+mod envoy;
+mod load;
+mod origin;
+mod proxy;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use case::Case;
+use load::Load;
+use origin::Origin;
+use proxy::Proxy;
+use table::Table;
+
+/// Virtual addresses of the three services.
+const MCP: &str = "127.0.99.1:80";
+const HTTP: &str = "127.0.99.2:80";
+const TCP: &str = "127.0.99.3:80";
+
+const CONNECTIONS: usize = 4;
+const TUNNELS: usize = 32;
+/// Calls per second of the open loop, well below what either can do.
+const RATE: f64 = 300.0;
+/// Tunnels that say nothing, for the memory rows.
+const IDLE: usize = 800;
+
+fn main() {
+    // `cargo test --benches` runs this too; there it has nothing to say.
+    if std::env::args().any(|arg| arg == "--test") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(run());
+}
+
+fn setting<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
+    let given = std::env::var(format!("AGENT_WAYPOINT_BENCH_{name}")).ok();
+    given.and_then(|value| value.parse().ok()).unwrap_or(otherwise)
+}
+
+async fn run() {
+    let rounds: usize = setting("ROUNDS", 5);
+    let time = Duration::from_secs_f64(setting("SECONDS", 2.0));
+    let ours: PathBuf = setting("OURS", env!("CARGO_BIN_EXE_agent-waypoint").into());
+    let envoy: Option<PathBuf> = std::env::var_os("AGENT_WAYPOINT_BENCH_ENVOY").map(Into::into);
+    let origin = Arc::new(Origin::start().await);
+    let mut table = Table::default();
+    for round in 0..rounds {
+        let proxy = Proxy::ours(&ours, &origin, 7).await;
+        measure(&mut table, &origin, proxy, time, round).await;
+        if let Some(envoy) = &envoy {
+            let proxy = Proxy::envoy(envoy, &origin).await;
+            measure(&mut table, &origin, proxy, time, round).await;
+        }
+    }
+    scale(&mut table, &origin, &ours).await;
+    println!("{}", table.markdown());
+    if let Ok(file) = std::env::var("AGENT_WAYPOINT_BENCH_JSON") {
+        std::fs::write(file, table.json()).unwrap();
+    }
+}
+
+/// Everything of one proxy, once.
+async fn measure(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, time: Duration, round: usize) {
+    let name = proxy.name;
+    eprintln!("round {}: {name}", round + 1);
+    table.add("start to ready, ms", name, proxy.ready.as_secs_f64() * 1e3, "");
+    table.add("resident idle, MiB", name, proxy.resident(), "");
+    let load = Arc::new(Load::new(origin, &proxy, CONNECTIONS));
+    idle(table, &load, &proxy).await;
+    for case in Case::ALL {
+        load.closed(case, TUNNELS, time / 5).await;
+        let before = proxy.cpu();
+        let ran = load.closed(case, TUNNELS, time).await;
+        let cpu = (proxy.cpu() - before) * 1e5 / ran.calls as f64;
+        let row = |what: &str| format!("{}: {what}", case.name());
+        table.add(&row("calls/s"), name, ran.rate(), "");
+        table.add(&row("CPU s per 100,000"), name, cpu, case.remark());
+        table.add(&row("p99 µs, closed loop"), name, ran.quantile(0.99), "");
+        eprintln!("  {:<20} {:>8.0}/s {cpu:>7.2} s/100k, {} tunnels reopened", case.name(), ran.rate(), ran.reopened);
+    }
+    for case in [Case::Get, Case::Call] {
+        let ran = load.open(case, RATE, time).await;
+        for (share, label) in [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")] {
+            let row = format!("{}: {label} µs at {RATE}/s, open loop", case.name());
+            table.add(&row, name, ran.quantile(share), "");
+        }
+    }
+    let alone = Arc::new(Load::new(origin, &proxy, 1));
+    let ran = alone.closed(Case::Call, 1, time).await;
+    table.add("tools/call 1 KiB: p50 µs, one caller", name, ran.quantile(0.5), "");
+    let ran = alone.closed(Case::Call, 100, time).await;
+    table.add("tools/call 1 KiB: calls/s, one connection, 100 tunnels", name, ran.rate(), "");
+    rates(table, &load, &proxy, time).await;
+    proxy.stop().await;
+}
+
+async fn idle(table: &mut Table, load: &Arc<Load>, proxy: &Proxy) {
+    let before = proxy.resident();
+    let held = load.idle(IDLE, HTTP).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let each = (proxy.resident() - before) * 1024.0 / IDLE as f64;
+    table.add("per idle tunnel, KiB", proxy.name, each, "");
+    drop(held);
+}
+
+async fn rates(table: &mut Table, load: &Arc<Load>, proxy: &Proxy, time: Duration) {
+    let name = proxy.name;
+    for (what, tls) in [("new tunnels", false), ("new TLS connections", true)] {
+        let before = proxy.cpu();
+        let ran = if tls { load.connections(8, time).await } else { load.tunnels(16, time).await };
+        let cpu = (proxy.cpu() - before) * 1e5 / ran.calls as f64;
+        table.add(&format!("{what}/s"), name, ran.rate(), "");
+        table.add(&format!("{what}: CPU s per 100,000"), name, cpu, "");
+    }
+    let before = proxy.cpu();
+    let rate = load.bulk().await;
+    table.add("bulk MB/s", name, rate / 1e6, "");
+    table.add("bulk: CPU s per GB", name, (proxy.cpu() - before) * 1e9 / origin::BULK as f64, "");
+    table.add("resident after the load, MiB", name, proxy.resident(), "");
+}
+
+/// What more services cost ours; Envoy's configuration would have to be made anew for each.
+async fn scale(table: &mut Table, origin: &Arc<Origin>, ours: &Path) {
+    for services in [7, 9_997] {
+        let proxy = Proxy::ours(ours, origin, services).await;
+        let name = proxy.name;
+        let label = services + 3;
+        table.add(&format!("{label} services: start to ready, ms"), name, proxy.ready.as_secs_f64() * 1e3, "");
+        table.add(&format!("{label} services: resident, MiB"), name, proxy.resident(), "");
+        let load = Arc::new(Load::new(origin, &proxy, CONNECTIONS));
+        let before = proxy.cpu();
+        let ran = load.closed(Case::Call, TUNNELS, Duration::from_secs(2)).await;
+        let cpu = (proxy.cpu() - before) * 1e5 / ran.calls as f64;
+        table.add(&format!("{label} services: CPU s per 100,000 calls"), name, cpu, "");
+        proxy.stop().await;
+    }
+}
