@@ -10,6 +10,7 @@ mod endpoint;
 mod external;
 mod found;
 mod fronted;
+pub mod l4;
 mod policies;
 mod protocol;
 mod published;
