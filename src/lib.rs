@@ -19,6 +19,8 @@ pub mod upstream;
 pub mod control;
 pub mod proxy;
 pub mod admin;
+#[cfg(feature = "controller")]
+pub mod controller;
 pub mod client;
 pub mod app;
 #[cfg(feature = "demo")]

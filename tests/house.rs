@@ -23,6 +23,7 @@ const ORDER: &[&str] = &[
     "control",
     "proxy",
     "admin",
+    "controller",
     "client",
     "app",
     "demo",

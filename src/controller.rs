@@ -1,0 +1,3 @@
+//! The control plane in Kubernetes.
+
+pub mod guard;

@@ -1,0 +1,4 @@
+mod meshes;
+mod property;
+mod tables;
+mod ways;
