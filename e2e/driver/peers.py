@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ CLIENTS: dict[str, tuple[list[str], list[str]]] = {
 }
 
 
-def install() -> None:
-    """Makes both virtual environments and node_modules; does nothing where the lock file has not changed."""
+def install(node: bool = True) -> None:
+    """Makes both virtual environments and, with `node`, node_modules; nothing where the lock file has not changed."""
     for name, python in PYTHONS.items():
         lock = E2E / name / "requirements.txt"
         if _changed(lock, name):
@@ -43,6 +44,8 @@ def install() -> None:
             _run([sys.executable, "-m", "venv", str(python.parent.parent)])
             _run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(lock)])
             _mark(lock, name)
+    if not node:
+        return
     lock = E2E / "package-lock.json"
     if _changed(lock, "node") or not (E2E / "node_modules").is_dir():
         _run(["npm", "ci", "--no-audit", "--no-fund", "--silent", "--prefix", str(E2E)])
@@ -141,11 +144,11 @@ class Server(Lines):
 
 
 class Client(Lines):
-    """One of CLIENTS, running against `url`."""
+    """One of CLIENTS, running against `url`; `where` is put before its command."""
 
-    def __init__(self, name: str, url: str, log: Path) -> None:
+    def __init__(self, name: str, url: str, log: Path, where: Sequence[str] = ()) -> None:
         before, after = CLIENTS[name]
-        super().__init__([*before, url, *after], log, stdin=True)
+        super().__init__([*where, *before, url, *after], log, stdin=True)
 
     def do(self, step: str, do: str, tool: str | None = None, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
         """Gives one order and waits for its outcome."""

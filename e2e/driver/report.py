@@ -30,7 +30,7 @@ class Report:
             else:
                 self.failed.append(name)
                 if not self.quiet:
-                    print(f"FAILED  {name}\n        {fault[:1000]}", flush=True)
+                    print(f"FAILED  {name}\n        {fault[:4000]}", flush=True)
         return fault is None
 
     @contextmanager

@@ -3,17 +3,23 @@
 #[test]
 #[ignore = "needs Python 3.11, Node 20 and package registries: run e2e/run"]
 fn real_clients_and_servers() {
-    e2e::run(&["--only", "matrix"]).unwrap();
+    e2e::run("run", &["--only", "matrix"]).unwrap();
 }
 
 #[test]
 #[ignore = "needs Python 3.11, Node 20 and package registries: run e2e/run"]
 fn bytes_that_reach_the_upstream_are_what_was_decided_on() {
-    e2e::run(&["--only", "bytes"]).unwrap();
+    e2e::run("run", &["--only", "bytes"]).unwrap();
 }
 
 #[test]
 #[ignore = "needs Python 3.11: run e2e/run"]
 fn memory_stays_flat_while_readers_stall() {
-    e2e::run(&["--only", "stalled"]).unwrap();
+    e2e::run("run", &["--only", "stalled"]).unwrap();
+}
+
+#[test]
+#[ignore = "needs Linux, root, nftables, Python 3.11 and package registries: run e2e/netns/run"]
+fn nobody_goes_round_a_waypoint() {
+    e2e::run("netns/run", &[]).unwrap();
 }

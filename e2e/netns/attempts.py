@@ -1,0 +1,313 @@
+"""Every way round that we know, each tried twice: as things are, and with what should stop it taken away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import guard, network
+from .lab import ANYBODY, NODE_PORT, RECORDER, STATS, VIP, VIP6, VIP_B, VIP_DIRECT, VIP_REPORTS, Lab
+from .mesh import Port, Service
+
+SERVER, SERVER6, WAYPOINT = "10.244.0.31", "fd00:10:244::31", "10.244.0.21:15008"
+AT_SERVER, AT_WAYPOINT, AT_CLIENT = "server's node proxy", "waypoint", "client's node proxy"
+STRANGER, RESEARCHER = "agents/stranger", "agents/researcher"
+
+INITIALIZE = json.dumps(
+    {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "probe", "version": "1"}},
+    }
+)
+FORGED = {
+    "x-forwarded-client-cert": "By=spiffe://cluster.local/ns/tools/sa/notes;URI=spiffe://cluster.local/ns/agents/sa/researcher",
+    "baggage": "k8s.namespace.name=agents,k8s.pod.name=client,service.name=researcher",
+    "forwarded": 'for="10.244.0.11:4000";host=notes.tools.svc.cluster.local',
+    "x-istio-source": "waypoint",
+}
+AS_WAYPOINT = {
+    "baggage": "k8s.namespace.name=mesh,k8s.pod.name=waypoint,service.name=waypoint",
+    "forwarded": 'for="10.244.0.21:4000";host=notes.tools.svc.cluster.local',
+}
+
+
+def post(body: str, headers: dict[str, str]) -> str:
+    lines = ["POST /mcp HTTP/1.1", "Host: notes", "Content-Type: application/json"]
+    lines += ["Accept: application/json, text/event-stream", f"Content-Length: {len(body)}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", body])
+
+
+@dataclass
+class Attempt:
+    """`try_it` probes; `take_away` removes what should stop it, which `guard` names."""
+
+    name: str
+    guard: str
+    dies: str
+    try_it: Callable[[Lab], dict[str, Any]]
+    take_away: Callable[[Lab], None]
+    # Something else than the world that differs while it is tried as things are.
+    given: Callable[[Lab], None] = field(default=lambda lab: None)
+    witness: str | None = "server"
+    restart: Sequence[str] = ()
+    stopped: Sequence[str] = ()
+
+
+def no_guard(lab: Lab) -> None:
+    lab.policies, lab.listed = [], {}
+
+
+def plain(where: str | None, to: str) -> Callable[[Lab], dict[str, Any]]:
+    return lambda lab: lab.probe(where, to)
+
+
+def hbone(through: str, to: str, account: str, **options: Any) -> Callable[[Lab], dict[str, Any]]:
+    """From the pod that nobody captures, so that nothing of ours stands before it."""
+    return lambda lab: lab.probe("outsider", to, through=(through, account), **options)
+
+
+def named(address: str, port: int, endpoint: tuple[str, int]) -> Callable[[Lab], None]:
+    """Documents that name a destination, as if somebody had written them: then the waypoint goes there."""
+
+    def change(lab: Lab) -> None:
+        service = Service("named", "tools", [address], [Port("tcp", port, endpoint[1])], endpoints=[endpoint])
+        lab.mesh.services.append(service)
+        lab.kept["waypoint"] = {"named"}
+
+    return change
+
+
+def handed_over(lab: Lab) -> None:
+    """Without the guard too, which lets in the waypoint of `reports` and no other."""
+    lab.kept["waypoint"] = {"reports"}
+    no_guard(lab)
+
+
+def anybody_may(lab: Lab) -> None:
+    lab.allow = ANYBODY
+
+
+def not_announced(lab: Lab) -> None:
+    lab.mesh.service("notes").waypoint = None
+
+
+def neither_announced_nor_guarded(lab: Lab) -> None:
+    not_announced(lab)
+    no_guard(lab)
+
+
+def port_moved(lab: Lab) -> None:
+    """The pod's port `mcp` is another number now, and the guard was planned for that."""
+    lab.mesh.pod("server").ports["mcp"] = 9090
+    lab.policies, lab.listed = guard.plan(lab.mesh)
+
+
+def guard_is_late(lab: Lab) -> None:
+    lab.mesh.pod("server").ports["mcp"] = 9090
+
+
+def whole_workload(lab: Lab) -> None:
+    lab.policies, lab.listed = guard.plan(lab.mesh, whole_workload=True)
+
+
+def only_ports(lab: Lab) -> None:
+    lab.policies, lab.listed = guard.plan(lab.mesh)
+
+
+def redirect_ipv4_only(lab: Lab) -> None:
+    network.capture("server", ipv6=False)
+
+
+def redirect_both(lab: Lab) -> None:
+    network.capture("server")
+
+
+def link_local(lab: Lab) -> dict[str, Any]:
+    zone = network.link_index("outsider")
+    return lab.probe("outsider", f"[{network.link_local('server')}%{zone}]:8080")
+
+
+def connect(name: str, authority: str, take_away: Callable[[Lab], None], witness: str | None, request: str = "") -> Attempt:
+    """A CONNECT by a caller whom the policy lets in, to something that is not this waypoint's."""
+    try_it = hbone(WAYPOINT, authority, RESEARCHER, **({"request": request} if request else {}))
+    guard_text = "its documents do not name it"
+    return Attempt(f"CONNECT to {name}", guard_text, AT_WAYPOINT, try_it, take_away, witness=witness, restart=["waypoint"])
+
+
+GUARD = "guard"
+ATTEMPTS = [
+    Attempt("plaintext to the pod", GUARD, AT_SERVER, plain("outsider", f"{SERVER}:8080"), no_guard),
+    Attempt("plaintext to the pod over IPv6", GUARD, AT_SERVER, plain("outsider", f"[{SERVER6}]:8080"), no_guard),
+    Attempt("plaintext to the pod from its node", GUARD, AT_SERVER, plain(None, f"{SERVER}:8080"), no_guard),
+    Attempt("the Service's address, not captured", GUARD, AT_SERVER, plain("outsider", f"{VIP}:80"), no_guard),
+    Attempt("the Service's node port", GUARD, AT_SERVER, plain("outsider", f"{network.HOST}:{NODE_PORT}"), no_guard),
+    Attempt("the pod's address by a mesh peer (HBONE)", GUARD, AT_SERVER, plain("other", f"{SERVER}:8080"), no_guard),
+    Attempt(
+        "the pod's port 15008 with an own valid certificate",
+        GUARD,
+        AT_SERVER,
+        hbone(f"{SERVER}:15008", f"{SERVER}:8080", STRANGER),
+        no_guard,
+    ),
+    Attempt(
+        "the same with forged baggage and forwarded",
+        GUARD,
+        AT_SERVER,
+        hbone(f"{SERVER}:15008", f"{SERVER}:8080", STRANGER, headers=AS_WAYPOINT),
+        no_guard,
+    ),
+    Attempt("another Service on the same port", GUARD, AT_SERVER, plain("other", f"{VIP_DIRECT}:8888"), no_guard),
+    Attempt(
+        "IPv6 link-local",
+        "redirection of IPv6 too",
+        AT_SERVER,
+        link_local,
+        redirect_ipv4_only,
+        given=redirect_both,
+    ),
+    Attempt(
+        "a named port that changed its number",
+        "guard planned anew",
+        AT_SERVER,
+        plain("other", f"{SERVER}:9090"),
+        guard_is_late,
+        given=port_moved,
+    ),
+    Attempt(
+        "a sibling port",
+        "guard-scope: Workload",
+        AT_SERVER,
+        plain("other", f"{SERVER}:9000"),
+        only_ports,
+        given=whole_workload,
+    ),
+    Attempt(
+        "forged identity in headers, through the waypoint",
+        "identity by certificate alone",
+        AT_WAYPOINT,
+        hbone(WAYPOINT, f"{VIP}:80", STRANGER, headers=FORGED, request=post(INITIALIZE, FORGED)),
+        anybody_may,
+        restart=["waypoint"],
+    ),
+    connect("a Service of another waypoint", f"{VIP_REPORTS}:80", handed_over, "reports", post(INITIALIZE, {})),
+    connect("loopback", f"127.0.0.1:{RECORDER}", named("127.0.0.1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint"),
+    connect("IPv6 loopback", f"[::1]:{RECORDER}", named("::1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint"),
+    connect(
+        "link-local", f"[fe80::1]:{RECORDER}", named("fe80::1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint"
+    ),
+    connect("the metadata address", f"{network.METADATA}:80", named(network.METADATA, 80, (network.METADATA, 80)), None),
+    connect(
+        "the waypoint's metrics",
+        f"10.244.0.21:{STATS}",
+        named("10.244.0.21", STATS, ("10.244.0.21", STATS)),
+        "waypoint",
+        "GET /stats/prometheus HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    ),
+    connect("the waypoint itself", WAYPOINT, named("10.244.0.21", 15008, ("10.244.0.21", 15008)), "waypoint"),
+    Attempt(
+        "the waypoint is stopped",
+        "an announced waypoint is the only way",
+        AT_CLIENT,
+        plain("client", f"{VIP}:80"),
+        neither_announced_nor_guarded,
+        stopped=["waypoint"],
+    ),
+    Attempt(
+        "the waypoint is not announced any more",
+        GUARD,
+        AT_SERVER,
+        plain("client", f"{VIP}:80"),
+        neither_announced_nor_guarded,
+        given=not_announced,
+    ),
+]
+
+
+@dataclass
+class Tried:
+    """What became of one attempt."""
+
+    attempt: Attempt
+    outcome: dict[str, Any]
+    packets: int
+    died: str | None
+    why: str
+    open_outcome: dict[str, Any]
+    open_packets: int
+
+    def fault(self) -> str | None:
+        if self.packets:
+            return f"{self.packets} packets reached the application ({self.outcome})"
+        if self.outcome["outcome"] == "answered" and self.died != AT_WAYPOINT:
+            return f"answered: {self.outcome}"
+        if self.died != self.attempt.dies:
+            return f"died at {self.died} ({self.why}), not at {self.attempt.dies}: {self.outcome}"
+        if self.attempt.guard == GUARD and "agent-waypoint-guard" not in self.why:
+            return f"refused by {self.why}, not by the guard"
+        if not self.open_packets or self.open_outcome["outcome"] != "answered":
+            return f"cannot fail: without {self.attempt.guard} it came to {self.open_outcome}, {self.open_packets} packets"
+        return None
+
+    def with_guard(self) -> str:
+        return describe(self.outcome)
+
+    def without_guard(self) -> str:
+        return describe(self.open_outcome)
+
+
+def describe(outcome: dict[str, Any]) -> str:
+    match outcome["outcome"]:
+        case "answered":
+            status = outcome.get("status")
+            if '"error"' in outcome.get("body", ""):
+                return "JSON-RPC error"
+            return f"answered, {status}" if status else "answered"
+        case "connect":
+            return f"CONNECT {outcome['status']}"
+        case "failed":
+            return outcome["why"]
+        case other:
+            return other
+
+
+def where_died(lab: Lab, outcome: dict[str, Any]) -> tuple[str | None, str]:
+    """The last place that refused, by what the proxies said; a waypoint's word is its answer."""
+    events = [(pod, event) for pod, event in lab.events() if event["verdict"] in ("refused", "failed")]
+    for servers, place in ((("server", "reports"), AT_SERVER), (("client", "other"), AT_CLIENT)):
+        for pod, event in events:
+            if pod in servers:
+                return place, f"{event['way']}: {event['why']}"
+    if outcome["outcome"] == "connect":
+        return AT_WAYPOINT, describe(outcome)
+    if outcome["outcome"] == "answered" and '"error"' in outcome["body"]:
+        return AT_WAYPOINT, describe(outcome)
+    return None, ""
+
+
+def seen(lab: Lab, attempt: Attempt) -> tuple[dict[str, Any], int, str | None, str]:
+    lab.events()
+    before = lab.settled(attempt.witness)
+    outcome = attempt.try_it(lab)
+    packets = lab.settled(attempt.witness) - before
+    died, why = where_died(lab, outcome)
+    return outcome, packets, died, why
+
+
+def run(lab: Lab, attempt: Attempt) -> Tried:
+    """Tries it as things are, then with its guard taken away, and leaves the lab as it was."""
+    for name in attempt.stopped:
+        lab.stop_waypoint(name)
+    with lab.changed(attempt.given):
+        outcome, packets, died, why = seen(lab, attempt)
+    with lab.changed(attempt.take_away, attempt.restart):
+        open_outcome, open_packets, _, _ = seen(lab, attempt)
+    if attempt.name == "IPv6 link-local":
+        redirect_both(lab)
+    for name in attempt.stopped:
+        lab.start_waypoint(name)
+    return Tried(attempt, outcome, packets, died, why, open_outcome, open_packets)
