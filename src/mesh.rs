@@ -19,6 +19,7 @@ mod service_entries;
 mod services;
 mod snapshot;
 mod target;
+mod terms;
 mod undeclared;
 mod workloads;
 

@@ -19,7 +19,7 @@ fuzz_target!(|source: &str| {
     let Ok(spec) = serde_json::from_value::<AgentPolicySpec>(spec) else { return };
     on_compile_thread(|| {
         let problems = check_agent_policy(&meta, &spec);
-        let set = RuleSet { declared: Some(Protocol::Mcp), agent: vec![(&meta, &spec)], istio: vec![] };
+        let set = RuleSet { declared: Some(Protocol::Mcp), agent: vec![(&meta, &spec)], ..RuleSet::default() };
         let wrong = problems.iter().any(|p| p.severity == agent_waypoint::document::Severity::Error);
         assert_eq!(compile(&set).is_err(), wrong);
     });

@@ -29,7 +29,7 @@ fn a_field_that_is_not_enforced_is_an_error_with_its_place() {
     let output = check(&fixtures("refused")).unwrap();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    for word in ["authorizationpolicy.yaml", "AuthorizationPolicy tools/by-host", "hosts"] {
+    for word in ["authorizationpolicy.yaml", "AuthorizationPolicy tools/by-metadata", "when[0].key"] {
         assert!(said.contains(word), "{word:?} is not in {said}");
     }
 }

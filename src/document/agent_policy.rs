@@ -36,7 +36,7 @@ pub struct TargetRef {
     /// API group; empty (core) for Service and Namespace.
     #[serde(default)]
     pub group: String,
-    /// `Service`, `ServiceEntry`, `Gateway` or `Namespace`.
+    /// `Service`, `ServiceEntry`, `Gateway` or `Namespace`; Istio's policies know `GatewayClass` and no `Namespace`.
     pub kind: TargetKind,
     /// Name of the target.
     pub name: String,
@@ -53,6 +53,8 @@ pub enum TargetKind {
     ServiceEntry,
     /// gateway.networking.k8s.io Gateway
     Gateway,
+    /// gateway.networking.k8s.io GatewayClass, for Istio's policies alone
+    GatewayClass,
     /// The policy's own namespace
     Namespace,
 }

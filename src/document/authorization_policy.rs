@@ -1,5 +1,5 @@
-//! `security.istio.io` `AuthorizationPolicy`, in Istio's own fields. Every field of Istio's API is known by name; those
-//! not enforced yet are refused when compiled, never ignored.
+//! `security.istio.io` `AuthorizationPolicy`, in Istio's own fields. Every field of Istio's API is known by name; what
+//! cannot be enforced is refused when compiled, never ignored.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,8 @@ pub struct AuthorizationPolicySpec {
     pub action: Action,
     /// OR; no rules: matches nothing.
     pub rules: Vec<IstioRule>,
-    /// CUSTOM only.
-    pub provider: Option<serde_json::Value>,
+    /// CUSTOM only: who decides.
+    pub provider: Option<Provider>,
 }
 
 /// `selector`
@@ -31,6 +31,14 @@ pub struct AuthorizationPolicySpec {
 pub struct Selector {
     /// All must match.
     pub match_labels: BTreeMap<String, String>,
+}
+
+/// `provider`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Provider {
+    /// Name of one of meshConfig's `extensionProviders`.
+    pub name: String,
 }
 
 /// `action`
@@ -42,7 +50,7 @@ pub enum Action {
     Allow,
     /// Refuses what matches.
     Deny,
-    /// Not enforced yet.
+    /// Marks what matches; decides nothing.
     Audit,
     /// Not enforced yet.
     Custom,
@@ -56,8 +64,20 @@ pub struct IstioRule {
     pub from: Vec<IstioFrom>,
     /// OR
     pub to: Vec<IstioTo>,
-    /// AND; not enforced yet.
-    pub when: Vec<serde_json::Value>,
+    /// AND
+    pub when: Vec<Condition>,
+}
+
+/// One entry of `when`: the attribute has one of `values`, if there are some, and none of `notValues`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Condition {
+    /// An Istio attribute: istio.io/latest/docs/reference/config/security/conditions/
+    pub key: String,
+    /// OR
+    pub values: Vec<String>,
+    /// None of them.
+    pub not_values: Vec<String>,
 }
 
 /// Wrapper of `source`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::kind::Kind;
+use super::mesh_config::CONFIG_MAP;
 use super::metadata;
 use super::nearest::within;
 use super::problem::Meta;
@@ -72,6 +73,8 @@ fn named(kind: Option<Kind>, root: &Node) -> Closes {
     match kind {
         Some(Kind::Service) => own("Service"),
         Some(Kind::ServiceEntry) => own("ServiceEntry"),
+        // Whom the mesh's policies mean hangs on it.
+        Some(Kind::ConfigMap) if (meta.namespace.as_str(), meta.name.as_str()) == CONFIG_MAP => Closes::Everything,
         Some(Kind::Gateway | Kind::Namespace | Kind::ConfigMap) => Closes::Nothing,
         Some(Kind::EndpointSlice) => match meta.labels.get(SERVICE_NAME) {
             Some(name) => {

@@ -57,7 +57,7 @@ pub struct JwtRuleSpec {
     /// Not enforced yet.
     #[serde(default)]
     pub timeout: Option<String>,
-    /// Not enforced yet.
+    /// Claims that are lists in one string, besides `scope` and `permission`.
     #[serde(default)]
     pub space_delimited_claims: Vec<String>,
 }
@@ -78,7 +78,6 @@ pub fn check(spec: &RequestAuthenticationSpec) -> Vec<FieldProblem> {
             ("outputPayloadToHeader", rule.output_payload_to_header.is_some()),
             ("outputClaimToHeaders", !rule.output_claim_to_headers.is_empty()),
             ("timeout", rule.timeout.is_some()),
-            ("spaceDelimitedClaims", !rule.space_delimited_claims.is_empty()),
         ];
         for (field, present) in unenforced {
             if present {

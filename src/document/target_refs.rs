@@ -36,7 +36,7 @@ pub(super) fn of_backend_tls(refs: &[TargetRef]) -> Vec<FieldProblem> {
         let at = format!("spec.targetRefs[{index}]");
         match target.kind {
             TargetKind::Service | TargetKind::ServiceEntry => out.extend(group(target, &at)),
-            TargetKind::Gateway | TargetKind::Namespace => {
+            TargetKind::Gateway | TargetKind::GatewayClass | TargetKind::Namespace => {
                 out.push(error(format!("{at}.kind"), "must be ServiceEntry".to_owned()));
             }
         }
@@ -49,14 +49,14 @@ fn group(target: &TargetRef, at: &str) -> Option<FieldProblem> {
         TargetKind::Service | TargetKind::Namespace if matches!(target.group.as_str(), "" | "core") => return None,
         TargetKind::Service | TargetKind::Namespace => "",
         TargetKind::ServiceEntry => ISTIO,
-        TargetKind::Gateway => GATEWAY,
+        TargetKind::Gateway | TargetKind::GatewayClass => GATEWAY,
     };
     let reason = || format!("{:?} is not the group of this kind; write {wanted:?}", target.group);
     (target.group != wanted).then(|| error(format!("{at}.group"), reason()))
 }
 
 fn section(target: &TargetRef, at: &str) -> Option<FieldProblem> {
-    let whole = matches!(target.kind, TargetKind::Gateway | TargetKind::Namespace);
+    let whole = matches!(target.kind, TargetKind::Gateway | TargetKind::GatewayClass | TargetKind::Namespace);
     let reason = "sectionName names a port of a Service or ServiceEntry; leave it out here".to_owned();
     (whole && target.section_name.is_some()).then(|| error(format!("{at}.sectionName"), reason))
 }

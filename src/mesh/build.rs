@@ -73,7 +73,12 @@ impl Index<'_> {
         let key =
             TargetKey { kind: fronted.kind, namespace: Arc::clone(&namespace), name: Arc::clone(&name), port: number };
         let target = Target {
-            destination: Destination { service: name, namespace, port: number },
+            destination: Destination {
+                service: name,
+                namespace,
+                port: number,
+                addresses: fronted.vips.as_slice().into(),
+            },
             protocol: ruled.protocol,
             rules: ruled.rules,
             tokens: ruled.tokens,

@@ -6,6 +6,7 @@ use super::attached::{Attached, Owned, PortName};
 use super::endpoint::Roots;
 use super::found::Found;
 use super::fronted::Fronted;
+use super::terms::Terms;
 use super::{Settings, TargetKind};
 use crate::document::agent_policy::{self, AgentPolicySpec, Mode, TargetRef};
 use crate::document::authorization_policy::AuthorizationPolicySpec;
@@ -27,7 +28,7 @@ impl<T> Default for Attachable<'_, T> {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Policies<'a> {
     pub(super) agent: Attachable<'a, &'a Document<AgentPolicySpec>>,
     /// Those of them, and of the refused, that say what a port speaks: a closed port is refused in its own protocol.
@@ -35,6 +36,8 @@ pub(super) struct Policies<'a> {
     pub(super) istio: Attachable<'a, &'a Document<AuthorizationPolicySpec>>,
     pub(super) tokens: Attachable<'a, Tokens<'a>>,
     pub(super) tls: Attachable<'a, (&'a Document<BackendTlsPolicySpec>, Roots)>,
+    /// What holds for the whole mesh.
+    pub(super) terms: Terms,
     refs: Vec<Ref<'a>>,
 }
 
@@ -61,7 +64,15 @@ struct Ref<'a> {
 impl<'a> Policies<'a> {
     /// Checks every policy by itself; what does not fit is refused and attached to nothing.
     pub(super) fn of(documents: &'a Documents, settings: &'a Settings, found: &mut Found<'a>) -> Self {
-        let mut out = Self::default();
+        let mut out = Self {
+            agent: Attachable::default(),
+            declaring: Attachable::default(),
+            istio: Attachable::default(),
+            tokens: Attachable::default(),
+            tls: Attachable::default(),
+            terms: Terms::of(documents, settings, found),
+            refs: Vec::new(),
+        };
         out.agent_policies(documents, settings, found);
         out.authorization_policies(documents, settings, found);
         out.request_authentications(documents, settings, found);
@@ -78,10 +89,10 @@ impl<'a> Policies<'a> {
             if document.spec.mode == Mode::DryRun {
                 refs.iter_mut().for_each(|one| one.portless = Severity::Warning);
             } else if document.spec.protocol.is_some() {
-                attach(&mut self.declaring, document, &refs, settings);
+                attach(&mut self.declaring, document, &refs, (settings, &self.terms));
             }
             if !found.is_refused(&document.origin) {
-                attach(&mut self.agent, document, &refs, settings);
+                attach(&mut self.agent, document, &refs, (settings, &self.terms));
                 self.refs.extend(refs);
             }
         }
@@ -98,7 +109,7 @@ impl<'a> Policies<'a> {
                 found.fault(&document.origin, problem);
             }
             if !found.is_refused(&document.origin) {
-                attach(&mut self.istio, document, &refs, settings);
+                attach(&mut self.istio, document, &refs, (settings, &self.terms));
                 self.refs.extend(refs);
             }
         }
@@ -114,7 +125,8 @@ impl<'a> Policies<'a> {
             let mut rules = Vec::new();
             for (index, spec) in document.spec.jwt_rules.iter().enumerate() {
                 let (issuer, audiences, jwks) = (spec.issuer.clone(), spec.audiences.clone(), spec.jwks.clone());
-                let rule = JwtRule { issuer, audiences, jwks };
+                let space_delimited = spec.space_delimited_claims.clone();
+                let rule = JwtRule { issuer, audiences, jwks, space_delimited };
                 if let Err(fault) = Verifier::from_inline(std::slice::from_ref(&rule)) {
                     found.refuse(&document.origin, format!("spec.jwtRules[{index}].jwks"), fault.to_string());
                 }
@@ -122,7 +134,8 @@ impl<'a> Policies<'a> {
             }
             if !found.is_refused(&document.origin) {
                 let forward = document.spec.jwt_rules.iter().map(|rule| rule.forward_original_token).collect();
-                attach(&mut self.tokens, Tokens { origin: &document.origin, rules, forward }, &refs, settings);
+                let tokens = Tokens { origin: &document.origin, rules, forward };
+                attach(&mut self.tokens, tokens, &refs, (settings, &self.terms));
                 self.refs.extend(refs);
             }
         }
@@ -155,7 +168,7 @@ impl<'a> Policies<'a> {
             }
             if !found.is_refused(&document.origin) {
                 let roots = if pem.is_empty() { Roots::System } else { Roots::Inline(pem.into()) };
-                attach(&mut self.tls, (document, roots), &refs, settings);
+                attach(&mut self.tls, (document, roots), &refs, (settings, &self.terms));
                 self.refs.extend(refs);
             }
         }
@@ -175,6 +188,11 @@ impl<'a> Policies<'a> {
             let Some(kind) = kind(target) else {
                 if target.kind == agent_policy::TargetKind::Gateway && !is_our_gateway(meta, target, settings) {
                     found.warn(origin, format!("{field}.name"), "names another Gateway; not in force here");
+                }
+                if target.kind == agent_policy::TargetKind::GatewayClass
+                    && let Err(reason) = self.terms.class(&meta.namespace, &target.name)
+                {
+                    found.warn(origin, format!("{field}.name"), reason);
                 }
                 continue;
             };
@@ -236,7 +254,7 @@ fn elsewhere_or_near<'k>(owned: Owned<'_>, known: impl Iterator<Item = &'k Owned
     }
 }
 
-fn attach<'a, T>(to: &mut Attachable<'a, T>, item: T, refs: &[Ref<'a>], settings: &Settings) {
+fn attach<'a, T>(to: &mut Attachable<'a, T>, item: T, refs: &[Ref<'a>], (settings, terms): (&Settings, &Terms)) {
     let index = to.items.len();
     to.items.push(item);
     for Ref { meta, target, .. } in refs {
@@ -245,6 +263,11 @@ fn attach<'a, T>(to: &mut Attachable<'a, T>, item: T, refs: &[Ref<'a>], settings
                 to.at.add_to_owner((kind, &meta.namespace, &target.name), target.section_name.as_deref(), index);
             }
             (None, agent_policy::TargetKind::Namespace) => to.at.add_to_namespace(&meta.namespace, index),
+            (None, agent_policy::TargetKind::GatewayClass) => {
+                if terms.class(&meta.namespace, &target.name).is_ok() {
+                    to.at.add_to_all(index);
+                }
+            }
             (None, _) if is_our_gateway(meta, target, settings) => to.at.add_to_all(index),
             (None, _) => {}
         }
@@ -261,7 +284,9 @@ fn kind(target: &TargetRef) -> Option<TargetKind> {
     match target.kind {
         agent_policy::TargetKind::Service => Some(TargetKind::Service),
         agent_policy::TargetKind::ServiceEntry => Some(TargetKind::ServiceEntry),
-        agent_policy::TargetKind::Gateway | agent_policy::TargetKind::Namespace => None,
+        agent_policy::TargetKind::Gateway
+        | agent_policy::TargetKind::GatewayClass
+        | agent_policy::TargetKind::Namespace => None,
     }
 }
 

@@ -167,6 +167,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
             declared,
             agent: agent.iter().map(|document| (&document.meta, &document.spec)).collect(),
             istio: istio.iter().map(|document| (&document.meta, &document.spec)).collect(),
+            trust_domains: &policies.terms.trust_domains,
         };
         let origins: Vec<&Origin> =
             agent.iter().map(|one| &one.origin).chain(istio.iter().map(|one| &one.origin)).collect();
@@ -220,7 +221,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let mut hasher = DefaultHasher::new();
         rules.revision().hash(&mut hasher);
         for rule in self.jwt_rules(tokens) {
-            (&rule.issuer, &rule.audiences, &rule.jwks).hash(&mut hasher);
+            (&rule.issuer, &rule.audiences, &rule.jwks, &rule.space_delimited).hash(&mut hasher);
         }
         TargetRevision(hasher.finish())
     }

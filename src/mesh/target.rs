@@ -47,7 +47,10 @@ impl Target {
         let what = |target: &Self| {
             (target.protocol, target.upstream_h2, target.forwards_token, target.revision, target.tokens.is_some())
         };
-        what(self) == what(other) && self.closed == other.closed && self.endpoints == other.endpoints
+        what(self) == what(other)
+            && self.destination == other.destination
+            && self.closed == other.closed
+            && self.endpoints == other.endpoints
     }
 
     /// Changes exactly when a decision about this target could come out differently (rules or token verification);

@@ -196,6 +196,10 @@ fn check_target(meta: &Meta, target: &TargetRef, path: &str, problems: &mut Prob
         TargetKind::Service | TargetKind::Namespace => "",
         TargetKind::ServiceEntry => "networking.istio.io",
         TargetKind::Gateway => "gateway.networking.k8s.io",
+        TargetKind::GatewayClass => {
+            problems.error(format_args!("{path}.kind"), "must be Service, ServiceEntry, Gateway or Namespace");
+            return;
+        }
     };
     let core = group.is_empty() && target.group == "core";
     if !target.group.is_empty() && target.group != group && !core {

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::decide::Court;
 use super::problems::Problems;
-use super::rule::Effect;
+use super::rule::{Effect, Force};
 use super::rules::{Open, RuleSet, Rules, State};
 use super::{Revision, agent, istio};
 use crate::document::agent_policy::{AgentPolicySpec, DenialForm, Mode, Protocol};
@@ -16,10 +16,10 @@ pub fn check_agent_policy(meta: &Meta, spec: &AgentPolicySpec) -> Vec<FieldProbl
     problems.into_vec()
 }
 
-/// Checks one AuthorizationPolicy by itself. What Istio knows and this waypoint does not enforce yet is an error.
+/// Checks one AuthorizationPolicy by itself. What Istio's API server refuses, and what is not enforced here, is an error.
 pub fn check_authorization_policy(meta: &Meta, spec: &AuthorizationPolicySpec) -> Vec<FieldProblem> {
     let mut problems = Problems::default();
-    drop(istio::compile(meta, spec, &mut problems));
+    drop(istio::compile(meta, spec, &[], &mut problems));
     problems.into_vec()
 }
 
@@ -34,14 +34,15 @@ pub fn compile(set: &RuleSet<'_>) -> Result<Rules, Vec<FieldProblem>> {
     agent.sort_by_key(|(meta, _)| (&meta.namespace, &meta.name));
     let mut istio = set.istio.clone();
     istio.sort_by_key(|(meta, _)| (&meta.namespace, &meta.name));
-    let court = court(set.declared, &agent, &istio)?;
+    let docs = Docs { agent: &agent, istio: &istio, trust_domains: set.trust_domains };
+    let court = court(set.declared, &docs)?;
     // A2A is not decoded yet, beside a stream either.
     let beside = agent.iter().filter(|(_, spec)| spec.mode == Mode::DryRun).find_map(|(_, spec)| spec.protocol);
     let beside = match beside.filter(|beside| set.declared.is_none() && *beside == Protocol::Mcp) {
-        Some(protocol) => Some(self::court(Some(protocol), &agent, &istio)?),
+        Some(protocol) => Some(self::court(Some(protocol), &docs)?),
         None => None,
     };
-    let revision = revision(set.declared, &agent, &istio);
+    let revision = revision(set.declared, &docs);
     if set.declared == Some(Protocol::A2a) {
         return Ok(Rules { revision, ..Rules::closed("A2A calls are not decoded yet") });
     }
@@ -49,15 +50,18 @@ pub fn compile(set: &RuleSet<'_>) -> Result<Rules, Vec<FieldProblem>> {
     Ok(Rules { revision, state: State::Open(Box::new(open)) })
 }
 
-/// The rules of a port that speaks `declared`, from documents in order.
-fn court(
-    declared: Option<Protocol>,
-    agent: &[(&Meta, &AgentPolicySpec)],
-    istio: &[(&Meta, &AuthorizationPolicySpec)],
-) -> Result<Court, Vec<FieldProblem>> {
+/// A [`RuleSet`] in order.
+struct Docs<'a> {
+    agent: &'a [(&'a Meta, &'a AgentPolicySpec)],
+    istio: &'a [(&'a Meta, &'a AuthorizationPolicySpec)],
+    trust_domains: &'a [String],
+}
+
+/// The rules of a port that speaks `declared`.
+fn court(declared: Option<Protocol>, docs: &Docs<'_>) -> Result<Court, Vec<FieldProblem>> {
     let mut errors = Vec::new();
     let mut court = Court { declared, ..Court::default() };
-    for (meta, spec) in agent {
+    for (meta, spec) in docs.agent {
         let mut problems = Problems::default();
         court.agent.extend(agent::compile(meta, spec, declared, &mut problems));
         match spec.mode {
@@ -66,10 +70,13 @@ fn court(
         }
         keep_errors("AgentPolicy", meta, problems, &mut errors);
     }
-    for (meta, spec) in istio {
+    for (meta, spec) in docs.istio {
         let mut problems = Problems::default();
-        if let Some(policy) = istio::compile(meta, spec, &mut problems) {
-            court.istio_allow |= policy.effect == Effect::Allow;
+        if let Some(policy) = istio::compile(meta, spec, docs.trust_domains, &mut problems) {
+            let (allow, dry) = (policy.effect == Effect::Allow, policy.force == Force::DryRun);
+            court.istio_allow |= allow && !dry;
+            court.istio_dry_allow |= allow && dry;
+            court.istio_dry_run |= dry;
             court.istio.extend(policy.rules);
         }
         keep_errors("AuthorizationPolicy", meta, problems, &mut errors);
@@ -106,6 +113,7 @@ struct Text<'a> {
     declared: Option<Protocol>,
     agent: Vec<Document<'a, AgentPolicySpec>>,
     istio: Vec<Document<'a, AuthorizationPolicySpec>>,
+    trust_domains: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -113,15 +121,13 @@ struct Document<'a, S> {
     namespace: &'a str,
     name: &'a str,
     generation: i64,
+    dry_run: bool,
     spec: &'a S,
 }
 
-fn revision(
-    declared: Option<Protocol>,
-    agent: &[(&Meta, &AgentPolicySpec)],
-    istio: &[(&Meta, &AuthorizationPolicySpec)],
-) -> Revision {
-    let text = Text { declared, agent: documents(agent), istio: documents(istio) };
+fn revision(declared: Option<Protocol>, docs: &Docs<'_>) -> Revision {
+    let (agent, istio) = (documents(docs.agent), documents(docs.istio));
+    let text = Text { declared, agent, istio, trust_domains: docs.trust_domains };
     // These types have string keys only, so they always serialise; if not, nothing is mistaken for what it is not.
     let text = serde_json::to_vec(&text).unwrap_or_else(|error| error.to_string().into_bytes());
     Revision::of(&text)
@@ -132,6 +138,7 @@ fn documents<'a, S>(documents: &[(&'a Meta, &'a S)]) -> Vec<Document<'a, S>> {
         namespace: &meta.namespace,
         name: &meta.name,
         generation: meta.generation,
+        dry_run: istio::is_dry_run(meta),
         spec: *spec,
     };
     documents.iter().map(document).collect()

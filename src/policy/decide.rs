@@ -127,13 +127,17 @@ pub(super) struct Court {
     pub(super) declared: Option<Protocol>,
     /// Every rule of AgentPolicies: deny, then require, then allow.
     pub(super) agent: Vec<Rule>,
-    /// Every rule of AuthorizationPolicies: deny, then allow.
+    /// Every rule of AuthorizationPolicies, audited ones too.
     pub(super) istio: Vec<Rule>,
     /// Whether an ALLOW AuthorizationPolicy is attached, with rules or without.
     pub(super) istio_allow: bool,
+    /// Whether one is attached that is annotated `istio.io/dry-run`.
+    pub(super) istio_dry_allow: bool,
     /// How many AgentPolicies are in force, and how many are DryRun.
     pub(super) enforced: usize,
     pub(super) dry_run: usize,
+    /// Whether an AuthorizationPolicy is annotated `istio.io/dry-run`.
+    pub(super) istio_dry_run: bool,
 }
 
 impl Court {
@@ -157,7 +161,7 @@ impl Court {
                 required = required.or(Some((reason, rule)));
             }
         }
-        for rule in self.istio.iter().filter(|rule| rule.effect == Effect::Deny) {
+        for rule in self.istio(Effect::Deny, bench) {
             if let Some(reason) = refusal(Effect::Deny, rule.says(&question.istio, meter), &question.istio) {
                 return Verdict::refuse(reason, Some(rule));
             }
@@ -177,14 +181,31 @@ impl Court {
         if by_agent.is_none() && closed && !discovery {
             return Verdict::refuse(self.default_reason(question), None);
         }
-        if !self.istio_allow {
+        let by_istio = self.istio_allow || (bench == Bench::WithDryRun && self.istio_dry_allow);
+        if !by_istio {
             return Verdict::allow(by_agent);
         }
-        let istio = self.istio.iter().filter(|rule| rule.effect == Effect::Allow);
-        match istio.into_iter().find(|rule| permits(rule, &question.istio)) {
+        match self.istio(Effect::Allow, bench).find(|rule| permits(rule, &question.istio)) {
             Some(rule) => Verdict::allow(by_agent.or(Some(rule))),
             None => Verdict::refuse(Reason::NotAllowed, None),
         }
+    }
+
+    /// AuthorizationPolicies' rules of one effect.
+    fn istio(&self, effect: Effect, bench: Bench) -> impl Iterator<Item = &Rule> {
+        self.istio.iter().filter(move |rule| rule.effect == effect && bench.has(rule.force))
+    }
+
+    /// Whether nothing in force is about anything: every call goes through.
+    pub(super) fn is_open(&self) -> bool {
+        let ruled =
+            |rules: &[Rule]| rules.iter().any(|rule| Bench::Enforced.has(rule.force) && rule.effect != Effect::Audit);
+        self.declared.is_none() && !ruled(&self.agent) && !ruled(&self.istio) && !self.istio_allow
+    }
+
+    /// Whether there is anything that only a shadow decision looks at.
+    pub(super) fn has_dry_run(&self) -> bool {
+        self.dry_run > 0 || self.istio_dry_run
     }
 
     fn default_reason(&self, question: &Question<'_>) -> Reason {

@@ -31,7 +31,7 @@ pub struct Explanation {
 pub struct Finding {
     /// The rule.
     pub rule: RuleName,
-    /// `deny`, `require` or `allow`.
+    /// `deny`, `require`, `allow` or `audit`.
     pub effect: &'static str,
     /// Whether its policy is DryRun, so that it took no part.
     pub dry_run: bool,
@@ -71,7 +71,7 @@ pub(super) fn explain(court: &Court, question: &Question<'_>, revision: Revision
         let istio = court.istio.iter().filter(move |rule| rule.effect == effect);
         agent.chain(istio)
     };
-    let rules = of(Effect::Deny).chain(of(Effect::Require)).chain(of(Effect::Allow));
+    let rules = of(Effect::Deny).chain(of(Effect::Require)).chain(of(Effect::Allow)).chain(of(Effect::Audit));
     Explanation {
         allowed: verdict.refused.is_none(),
         reason: verdict.refused,

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::token::Claims;
@@ -13,6 +14,8 @@ pub struct Destination {
     pub namespace: Arc<str>,
     /// The Service's port, not the pod's.
     pub port: u16,
+    /// Its addresses (`destination.ip`): the Service's, never a pod's. None where it has only a name.
+    pub addresses: Arc<[IpAddr]>,
 }
 
 /// Everything that a decision may depend on.

@@ -86,7 +86,12 @@ impl World {
     pub(crate) fn new() -> Self {
         Self {
             peer: peer("spiffe://cluster.local/ns/agents/sa/researcher"),
-            destination: Destination { service: "repo-mcp".into(), namespace: "tools".into(), port: 8080 },
+            destination: Destination {
+                service: "repo-mcp".into(),
+                namespace: "tools".into(),
+                port: 8080,
+                addresses: ["10.96.0.7".parse().unwrap()].into(),
+            },
             request: Some(head("POST", "/mcp")),
             claims: None,
             call: tool("get_issue", json!({})),
@@ -147,6 +152,7 @@ pub(crate) fn rules(declared: Option<Protocol>, agent: &[&str], istio: &[&str]) 
         declared,
         agent: agent.iter().map(|(meta, spec)| (meta, spec)).collect(),
         istio: istio.iter().map(|(meta, spec)| (meta, spec)).collect(),
+        trust_domains: &[],
     };
     compile(&set).unwrap_or_else(|problems| panic!("{problems:?}"))
 }

@@ -35,6 +35,26 @@ impl Pattern {
         if rest.contains('*') { Err(Self::refused(text)) } else { Ok(parsed) }
     }
 
+    /// As Istio reads a value: every text is one, and a star that is neither its first nor its last character is a star.
+    /// `*abc*` is whatever ends in `abc*` (istio.io/latest/docs/reference/config/security/authorization-policy/#Rule).
+    pub(super) fn istio(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix('*'), text.strip_suffix('*')) {
+            ("", _, _) => Err("is empty: write a value, `pre*`, `*suf` or `*`".into()),
+            ("*", _, _) => Ok(Self::Present),
+            (_, Some(suffix), _) => Ok(Self::Suffix(suffix.into())),
+            (_, None, Some(prefix)) => Ok(Self::Prefix(prefix.into())),
+            (_, None, None) => Ok(Self::Exact(text.into())),
+        }
+    }
+
+    /// Whether a star stands in it that means itself.
+    pub(super) fn has_plain_star(&self) -> bool {
+        match self {
+            Self::Present => false,
+            Self::Prefix(text) | Self::Suffix(text) | Self::Exact(text) => text.contains('*'),
+        }
+    }
+
     fn refused(text: &str) -> String {
         format!("`{text}` is no pattern: one `*` may stand at the start or at the end (`pre*`, `*suf`, `*`)")
     }

@@ -63,7 +63,7 @@ impl Problems {
 }
 
 /// `tools` -> `notTools`
-fn negated(name: &str) -> String {
+pub(super) fn negated(name: &str) -> String {
     let mut chars = name.chars();
     chars.next().map_or_else(String::new, |first| format!("not{}{}", first.to_ascii_uppercase(), chars.as_str()))
 }

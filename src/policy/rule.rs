@@ -17,6 +17,8 @@ pub(super) enum Effect {
     Deny,
     Require,
     Allow,
+    /// Takes no part in the decision: Istio's AUDIT.
+    Audit,
 }
 
 impl Effect {
@@ -25,12 +27,13 @@ impl Effect {
             Self::Deny => "deny",
             Self::Require => "require",
             Self::Allow => "allow",
+            Self::Audit => "audit",
         }
     }
 
     fn absence(self) -> Absence {
         match self {
-            Self::Deny | Self::Require => Absence::Matches,
+            Self::Deny | Self::Require | Self::Audit => Absence::Matches,
             Self::Allow => Absence::Misses,
         }
     }
@@ -98,7 +101,9 @@ impl Rule {
                     Effect::Require => Says { about, holds: condition },
                     // Whatever `to` turns out to be, a condition that fails permits nothing.
                     Effect::Allow if condition == Truth::Failed => Says { about: Truth::Failed, holds: Truth::True },
-                    Effect::Allow | Effect::Deny => Says { about: about.and(|| condition), holds: Truth::True },
+                    Effect::Allow | Effect::Deny | Effect::Audit => {
+                        Says { about: about.and(|| condition), holds: Truth::True }
+                    }
                 }
             }
         }
@@ -113,7 +118,10 @@ impl Rule {
     }
 
     pub(super) fn reads_jwt(&self) -> bool {
-        let Test::Agent(test) = &self.test else { return false };
+        let test = match &self.test {
+            Test::Agent(test) => test,
+            Test::Istio(rule) => return rule.reads_jwt(),
+        };
         let from = test.from.as_ref().is_some_and(|from| from.iter().any(Source::reads_jwt));
         from || test.condition.as_ref().is_some_and(|condition| condition.reads(Name::Jwt))
     }
@@ -131,7 +139,10 @@ impl Rule {
 
     /// What decided, in words.
     pub(super) fn because(&self, scope: &Scope<'_>, meter: &mut Meter) -> Option<String> {
-        let Test::Agent(test) = &self.test else { return None };
+        let test = match &self.test {
+            Test::Agent(test) => test,
+            Test::Istio(rule) => return rule.because(scope),
+        };
         if test.of_caller(self.effect, scope) == Truth::False {
             return Some("`from` does not match the caller".into());
         }

@@ -21,6 +21,9 @@ pub struct RuleSet<'a> {
     pub agent: Vec<(&'a Meta, &'a AgentPolicySpec)>,
     /// AuthorizationPolicies attached by `targetRefs`; never selector ones.
     pub istio: Vec<(&'a Meta, &'a AuthorizationPolicySpec)>,
+    /// The mesh's trust domain, then its aliases (meshConfig `trustDomainAliases`): principals of AuthorizationPolicies
+    /// that name one of them stand for all. Where empty, every principal stands for itself.
+    pub trust_domains: &'a [String],
 }
 
 /// The compiled rules of one port. Immutable: decisions depend on nothing but these and the facts.
@@ -118,15 +121,13 @@ impl Rules {
     /// Whether any rule looks at the claims of a token.
     pub fn reads_jwt(&self) -> bool {
         let State::Open(open) = &self.state else { return false };
-        open.court.agent.iter().any(super::rule::Rule::reads_jwt)
+        open.court.agent.iter().chain(&open.court.istio).any(super::rule::Rule::reads_jwt)
     }
 
     /// Whether this is a plain port that no rule in force is about: everything goes through.
     pub fn is_open(&self) -> bool {
         let State::Open(open) = &self.state else { return false };
-        let court = &open.court;
-        let ruled = court.agent.iter().any(|rule| Bench::Enforced.has(rule.force));
-        court.declared.is_none() && !ruled && court.istio.is_empty() && !court.istio_allow
+        open.court.is_open()
     }
 
     /// False only where this peer is surely refused whatever it sends, with whatever token: the one case in which the
@@ -152,7 +153,7 @@ impl Open {
     }
 
     fn shadow(&self, facts: &Facts<'_>, decoded: bool) -> Option<Shadow> {
-        if self.court.dry_run == 0 {
+        if !self.court.has_dry_run() {
             return None;
         }
         let (court, facts) = match &self.beside {

@@ -158,16 +158,23 @@ pub(super) fn service_account(own: &str, text: &str) -> Result<Pattern, String> 
 fn blocks(path: &str, texts: &[String], problems: &mut Problems) -> Vec<IpNet> {
     let mut blocks = Vec::with_capacity(texts.len());
     for (at, text) in texts.iter().enumerate() {
-        let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        match parsed {
-            Some(IpNet::V6(block)) if block.addr().to_ipv4_mapped().is_some() => {
-                problems.error(format_args!("{path}[{at}]"), format_args!("`{text}`: write the IPv4 block itself"));
-            }
-            Some(block) => blocks.push(block),
-            None => problems.error(format_args!("{path}[{at}]"), format_args!("`{text}` is no IP address or CIDR")),
+        match block(text) {
+            Ok(block) => blocks.push(block),
+            Err(reason) => problems.error(format_args!("{path}[{at}]"), reason),
         }
     }
     blocks
+}
+
+/// An address or a CIDR block.
+pub(super) fn block(text: &str) -> Result<IpNet, String> {
+    match text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)) {
+        Some(IpNet::V6(block)) if block.addr().to_ipv4_mapped().is_some() => {
+            Err(format!("`{text}`: write the IPv4 block itself"))
+        }
+        Some(block) => Ok(block),
+        None => Err(format!("`{text}` is no IP address or CIDR")),
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 mod check;
+mod istio;
+mod istio_model;
 mod model;
 mod property;
 
@@ -598,7 +600,7 @@ fn closed_targets_refuse_everything() {
 #[test]
 fn revisions_depend_on_the_documents_alone() {
     let (a, b) = ((meta("a"), agent_spec("allow: [{}]")), (meta("b"), agent_spec("deny: [{}]")));
-    let of = |agent: Vec<_>, declared| compile(&RuleSet { declared, agent, istio: vec![] }).unwrap().revision();
+    let of = |agent: Vec<_>, declared| compile(&RuleSet { declared, agent, ..RuleSet::default() }).unwrap().revision();
     let mcp = Some(Protocol::Mcp);
     let both = of(vec![(&a.0, &a.1), (&b.0, &b.1)], mcp);
     assert_eq!(both, of(vec![(&b.0, &b.1), (&a.0, &a.1)], mcp));

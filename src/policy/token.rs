@@ -105,7 +105,9 @@ impl Verifier {
             match candidate.verify(&parts) {
                 Ok(()) => {
                     check_time(&parts.claims, now)?;
-                    return Ok(Some(Claims::verified(parts.claims).ok_or(TokenFault::Malformed)?));
+                    return Ok(Some(
+                        Claims::verified(parts.claims, candidate.space_delimited()).ok_or(TokenFault::Malformed)?,
+                    ));
                 }
                 Err(cause) => fault = cause,
             }

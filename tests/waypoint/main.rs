@@ -5,6 +5,7 @@
 mod lab;
 mod live;
 
+mod istio_rules;
 mod mcp_calls;
 mod mcp_hostile;
 mod plain_ports;

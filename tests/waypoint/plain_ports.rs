@@ -4,7 +4,7 @@
 mod desync;
 mod framing;
 mod hostile;
-mod http;
+pub(crate) mod http;
 mod server;
 mod tcp;
 mod tunnels;

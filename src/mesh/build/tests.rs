@@ -681,3 +681,26 @@ fn ten_thousand_services_build_fast() {
     assert!(took < std::time::Duration::from_secs(10), "unoptimised, on a shared machine: {took:?}");
     println!("30,000 targets in {took:?}");
 }
+
+#[test]
+fn a_mesh_config_that_cannot_be_read_closes_everything() {
+    let map = |name: &str, data: &str| {
+        format!(
+            "{SERVICE}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: istio-system}}\ndata: {data}\n"
+        )
+    };
+    let rows = [
+        (map("istio", "{mesh: 'trustDomainAliases: [a]'}"), 0, 0, ""),
+        (map("istio", "{mesh: 'trustDomainAliases: a'}"), 3, 1, "data.mesh: is no meshConfig"),
+        (map("istio", "{mush: ''}"), 3, 1, "has no key `mesh`"),
+        (map("istio", "[]"), 3, 1, "data"),
+        (map("istio", "{mesh: 'trustDomain: other'}"), 0, 1, "says trust domain other"),
+        (map("istio-other", "{mesh: 'trustDomainAliases: a'}"), 0, 0, ""),
+    ];
+    for (text, closed, count, part) in rows {
+        let (snapshot, problems) = build_of(&text);
+        let problems: Vec<_> = told(&problems).into_iter().filter(|one| one.contains("ConfigMap")).collect();
+        assert_eq!((snapshot.closed().len(), problems.len()), (closed, count), "{text}: {problems:?}");
+        assert!(problems.iter().all(|one| one.contains(part)), "{problems:?}");
+    }
+}

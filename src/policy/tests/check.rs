@@ -138,25 +138,45 @@ fn shapes_that_do_not_load() {
 #[test]
 fn authorization_policy_errors_are_never_ignored() {
     let rows = [
-        ("action: AUDIT", "spec.action"),
-        ("action: CUSTOM\nprovider: {name: x}", "spec.provider"),
-        ("rules: [{when: [{key: source.ip}]}]", "spec.rules[0].when"),
-        ("rules: [{from: [{source: {requestPrincipals: [a]}}]}]", "spec.rules[0].from[0].source.requestPrincipals"),
-        ("rules: [{from: [{source: {notIpBlocks: [a]}}]}]", "spec.rules[0].from[0].source.notIpBlocks"),
-        ("rules: [{from: [{source: {remoteIpBlocks: [a]}}]}]", "spec.rules[0].from[0].source.remoteIpBlocks"),
-        ("rules: [{from: [{source: {trustDomains: [a]}}]}]", "spec.rules[0].from[0].source.trustDomains"),
+        ("action: CUSTOM\nprovider: {name: x}", "spec.action"),
+        ("provider: {name: x}", "spec.provider"),
+        ("rules: [{when: [{key: source.ip}]}]", "spec.rules[0].when[0]"),
+        ("rules: [{when: [{key: source.up, values: [a]}]}]", "spec.rules[0].when[0].key"),
+        ("rules: [{when: [{values: [a]}]}]", "spec.rules[0].when[0].key"),
+        ("rules: [{when: [{key: destination.labels, values: [a]}]}]", "spec.rules[0].when[0].key"),
+        ("rules: [{when: [{key: request.headers, values: [a]}]}]", "spec.rules[0].when[0].key"),
+        ("rules: [{when: [{key: 'request.headers[]', values: [a]}]}]", "spec.rules[0].when[0].key"),
+        ("rules: [{when: [{key: 'request.headers[a b]', values: [a]}]}]", "spec.rules[0].when[0].key"),
+        ("rules: [{when: [{key: 'request.headers[a][b]', values: [a]}]}]", "spec.rules[0].when[0].key"),
+        ("rules: [{when: [{key: 'request.headers[Upgrade]', values: [a]}]}]", "spec.rules[0].when[0].key"),
+        ("rules: [{when: [{key: 'request.auth.claims[a', values: [a]}]}]", "spec.rules[0].when[0].key"),
+        ("rules: [{when: [{key: 'experimental.envoy.filters.a[b]', values: [a]}]}]", "spec.rules[0].when[0].key"),
+        ("rules: [{when: [{key: source.ip, notValues: [a]}]}]", "spec.rules[0].when[0].notValues[0]"),
+        ("rules: [{when: [{key: destination.port, values: ['99999']}]}]", "spec.rules[0].when[0].values[0]"),
+        ("rules: [{from: [{source: {requestPrincipals: ['']}}]}]", "spec.rules[0].from[0].source.requestPrincipals[0]"),
+        ("rules: [{from: [{source: {notIpBlocks: [a]}}]}]", "spec.rules[0].from[0].source.notIpBlocks[0]"),
+        (
+            "rules: [{from: [{source: {remoteIpBlocks: ['1.2.3.4/33']}}]}]",
+            "spec.rules[0].from[0].source.remoteIpBlocks[0]",
+        ),
+        ("rules: [{from: [{source: {trustDomains: ['']}}]}]", "spec.rules[0].from[0].source.trustDomains[0]"),
         ("rules: [{from: [{source: {}}]}]", "spec.rules[0].from[0].source"),
-        ("rules: [{from: [{source: {namespaces: [\"a*b\"]}}]}]", "spec.rules[0].from[0].source.namespaces[0]"),
+        ("rules: [{from: [{source: {namespaces: ['']}}]}]", "spec.rules[0].from[0].source.namespaces[0]"),
         (
             "rules: [{from: [{source: {serviceAccounts: [\"a/*\"]}}]}]",
             "spec.rules[0].from[0].source.serviceAccounts[0]",
         ),
-        ("rules: [{to: [{operation: {hosts: [a]}}]}]", "spec.rules[0].to[0].operation.hosts"),
+        (
+            "rules: [{from: [{source: {serviceAccounts: [a], notNamespaces: [b]}}]}]",
+            "spec.rules[0].from[0].source.serviceAccounts",
+        ),
+        ("rules: [{to: [{operation: {hosts: ['']}}]}]", "spec.rules[0].to[0].operation.hosts[0]"),
         ("rules: [{to: [{operation: {ports: [http]}}]}]", "spec.rules[0].to[0].operation.ports[0]"),
-        ("rules: [{to: [{operation: {notPorts: [\"0\"]}}]}]", "spec.rules[0].to[0].operation.notPorts[0]"),
-        ("rules: [{to: [{operation: {paths: [\"/{**}\"]}}]}]", "spec.rules[0].to[0].operation.paths[0]"),
+        ("rules: [{to: [{operation: {notPorts: [\"+80\"]}}]}]", "spec.rules[0].to[0].operation.notPorts[0]"),
+        ("rules: [{to: [{operation: {paths: [\"/{**}/{*}\"]}}]}]", "spec.rules[0].to[0].operation.paths[0]"),
         ("rules: [{to: [{operation: {}}]}]", "spec.rules[0].to[0].operation"),
         ("selector: {matchLabels: {a: b}}", "spec.selector"),
+        ("targetRef: {kind: Service, name: a}", "spec.targetRef"),
     ];
     for (yaml, field) in rows {
         let problems = check_authorization_policy(&meta("p"), &istio_spec(yaml));
@@ -166,19 +186,50 @@ fn authorization_policy_errors_are_never_ignored() {
         let set = RuleSet { istio: vec![(&meta, &spec)], ..RuleSet::default() };
         assert!(compile(&set).is_err(), "{yaml}: its target is to be closed");
     }
-    let dry = Meta { annotations: [("istio.io/dry-run".to_owned(), "true".to_owned())].into(), ..meta("p") };
-    assert!(
-        check_authorization_policy(&dry, &istio_spec("rules: []"))
-            .iter()
-            .any(|p| p.reason.contains("not enforced yet"))
-    );
     assert_eq!(check_authorization_policy(&meta("p"), &istio_spec("rules: [{}]")), vec![]);
+}
+
+#[test]
+fn authorization_policy_warnings() {
+    let rows = [
+        ("action: DENY", "spec.rules", "never matches"),
+        (
+            "rules: [{from: [{source: {remoteIpBlocks: ['10.0.0.0/8']}}]}]",
+            "spec.rules[0].from[0].source.remoteIpBlocks",
+            "proves nothing",
+        ),
+        ("rules: [{when: [{key: remote.ip, values: ['10.0.0.0/8']}]}]", "spec.rules[0].when[0].key", "proves nothing"),
+        (
+            "rules: [{from: [{source: {principals: ['spiffe://a/b']}}]}]",
+            "spec.rules[0].from[0].source.principals",
+            "without spiffe://",
+        ),
+        (
+            "rules: [{from: [{source: {requestPrincipals: ['iss']}}]}]",
+            "spec.rules[0].from[0].source.requestPrincipals",
+            "without a subject",
+        ),
+        ("rules: [{to: [{operation: {methods: ['G*T']}}]}]", "spec.rules[0].to[0].operation.methods", "means itself"),
+        (
+            "rules: [{to: [{operation: {methods: [GET], notMethods: ['*']}}]}]",
+            "spec.rules[0].to[0].operation.methods",
+            "never match",
+        ),
+    ];
+    for (yaml, field, reason) in rows {
+        let problems = check_authorization_policy(&meta("p"), &istio_spec(yaml));
+        let told = problems
+            .iter()
+            .any(|one| (one.severity, &*one.field) == (Severity::Warning, field) && one.reason.contains(reason));
+        assert!(told && problems.len() == 1, "{yaml}: {problems:?}");
+    }
 }
 
 #[test]
 fn selector_policies_are_left_to_ztunnel() {
     let spec: AuthorizationPolicySpec =
-        serde_saphyr::from_str("selector: {matchLabels: {a: b}}\nrules: [{when: [{key: source.ip}]}]").unwrap();
+        serde_saphyr::from_str("selector: {matchLabels: {a: b}}\nrules: [{when: [{key: source.ip, values: [x]}]}]")
+            .unwrap();
     let problems = check_authorization_policy(&meta("p"), &spec);
     assert!(
         problems.iter().all(|problem| problem.severity == Severity::Warning) && problems.len() == 1,
@@ -190,7 +241,7 @@ fn selector_policies_are_left_to_ztunnel() {
 #[test]
 fn compile_names_the_document() {
     let (meta, spec) = (meta("p"), agent_spec("allow: [{when: 'foo'}]"));
-    let set = RuleSet { declared: Some(Protocol::Mcp), agent: vec![(&meta, &spec)], istio: vec![] };
+    let set = RuleSet { declared: Some(Protocol::Mcp), agent: vec![(&meta, &spec)], ..RuleSet::default() };
     let problems = on_compile_thread(|| compile(&set)).unwrap_err();
     assert_eq!(problems.len(), 1);
     assert!(problems[0].reason.starts_with("AgentPolicy tools/p: 1:1: unknown name `foo`"), "{problems:?}");

@@ -12,14 +12,18 @@ pub struct Claims {
     object: Object,
     issuer: Arc<str>,
     subject: Option<Arc<str>>,
+    spaced: Arc<[String]>,
 }
+
+/// Claims that Istio takes for lists in one string whatever a RequestAuthentication says.
+const SPACED: [&str; 2] = ["scope", "permission"];
 
 impl Claims {
     /// None where `iss` is no string.
-    pub(super) fn verified(object: Object) -> Option<Self> {
+    pub(super) fn verified(object: Object, spaced: Arc<[String]>) -> Option<Self> {
         let issuer = object.get("iss")?.as_str()?.into();
         let subject = object.get("sub").and_then(Value::as_str).map(Arc::from);
-        Some(Self { object, issuer, subject })
+        Some(Self { object, issuer, subject, spaced })
     }
 
     /// Claims that nobody verified, from JSON: what a decision *would* be, for `explain` and tests. Never for a call.
@@ -27,7 +31,12 @@ impl Claims {
         let object = strict_object(json.as_bytes())?;
         let text = |name: &str| object.get(name).and_then(Value::as_str).map(Arc::from);
         let (issuer, subject) = (text("iss").unwrap_or_else(|| "".into()), text("sub"));
-        Some(Self { object, issuer, subject })
+        Some(Self { object, issuer, subject, spaced: Arc::default() })
+    }
+
+    /// Whether the top-level claim `name` is a list in one string, parted by spaces (`spaceDelimitedClaims`).
+    pub fn is_spaced(&self, name: &str) -> bool {
+        SPACED.contains(&name) || self.spaced.iter().any(|spaced| spaced == name)
     }
 
     /// All claims.

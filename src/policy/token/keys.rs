@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 
@@ -13,6 +15,8 @@ pub struct JwtRule {
     pub audiences: Vec<String>,
     /// A JWK set (RFC 7517), as JSON text.
     pub jwks: String,
+    /// Claims that are lists in one string, besides `scope` and `permission` (`spaceDelimitedClaims`).
+    pub space_delimited: Vec<String>,
 }
 
 /// Why a `JwtRule` cannot be used.
@@ -43,6 +47,7 @@ pub enum KeyFault {
 pub(super) struct Issuer {
     name: Box<str>,
     audiences: Vec<String>,
+    space_delimited: Arc<[String]>,
     keys: Vec<Key>,
 }
 
@@ -74,11 +79,17 @@ impl Issuer {
         if keys.is_empty() {
             return Err(KeyFault::Empty);
         }
-        Ok(Self { name: rule.issuer.as_str().into(), audiences: rule.audiences.clone(), keys })
+        let space_delimited = rule.space_delimited.as_slice().into();
+        Ok(Self { name: rule.issuer.as_str().into(), audiences: rule.audiences.clone(), space_delimited, keys })
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Claims that are lists in one string.
+    pub(super) fn space_delimited(&self) -> Arc<[String]> {
+        Arc::clone(&self.space_delimited)
     }
 
     /// Signature and audience.

@@ -63,7 +63,12 @@ impl Signer {
 }
 
 fn rule(keys: &[Json]) -> JwtRule {
-    JwtRule { issuer: "https://iss".into(), audiences: vec![], jwks: json!({ "keys": keys }).to_string() }
+    JwtRule {
+        issuer: "https://iss".into(),
+        audiences: vec![],
+        jwks: json!({ "keys": keys }).to_string(),
+        space_delimited: vec![],
+    }
 }
 
 fn verify(rules: &[JwtRule], token: &str, now: u64) -> Result<Option<Claims>, TokenFault> {

@@ -1,0 +1,149 @@
+//! Paths of operations: patterns, and templates with `{*}` and `{**}`.
+
+use crate::policy::pattern::Pattern;
+
+/// One entry of `paths`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PathPattern {
+    Text(Pattern),
+    Template(Template),
+}
+
+impl PathPattern {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text.contains("{*}") || text.contains("{**}") {
+            return Template::parse(text).map(Self::Template);
+        }
+        Pattern::istio(text).map(Self::Text)
+    }
+
+    pub(super) fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Text(pattern) => pattern.matches(path),
+            Self::Template(template) => template.matches(path),
+        }
+    }
+}
+
+/// `{*}` is one segment that is not empty, `{**}` any text, with slashes or empty; it is the last of them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Template {
+    /// What stands before `{**}`, or all.
+    before: Box<[Step]>,
+    /// What ends the path, where there is a `{**}`.
+    end: Option<Box<str>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Text(Box<str>),
+    Segment,
+}
+
+impl Template {
+    fn parse(text: &str) -> Result<Self, String> {
+        let bad = |what: &str| Err(format!("`{text}` is no path template: {what}"));
+        let Some(segments) = text.strip_prefix('/') else { return bad("it does not begin with a slash") };
+        let mut before = Vec::new();
+        let mut end: Option<String> = None;
+        for segment in segments.split('/') {
+            match (segment, &mut end) {
+                ("{*}" | "{**}", Some(_)) => return bad("nothing but text may follow `{**}`"),
+                ("{*}", None) => before.extend([Step::Text("/".into()), Step::Segment]),
+                ("{**}", None) => {
+                    before.push(Step::Text("/".into()));
+                    end = Some(String::new());
+                }
+                (plain, _) if plain.contains(['*', '{', '}']) => {
+                    return bad("`{*}` and `{**}` stand alone in a segment, and `*`, `{` and `}` nowhere else");
+                }
+                (plain, Some(end)) => end.extend(["/", plain]),
+                (plain, None) => before.push(Step::Text(format!("/{plain}").into())),
+            }
+        }
+        Ok(Self { before: before.into(), end: end.map(Box::from) })
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let mut left = path;
+        for step in &self.before {
+            let next = match step {
+                Step::Text(text) => left.strip_prefix(&**text),
+                Step::Segment => {
+                    let length = left.find('/').unwrap_or(left.len());
+                    left.get(length..).filter(|_| length > 0)
+                }
+            };
+            let Some(next) = next else { return false };
+            left = next;
+        }
+        match &self.end {
+            None => left.is_empty(),
+            Some(end) => left.ends_with(&**end),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of Istio's reference, and of Envoy's tests where the two speak of the same.
+    #[test]
+    fn templates() {
+        let rows = [
+            ("/foo/{*}", "/foo/bar", true),
+            ("/foo/{*}", "/foo/bar/baz", false),
+            ("/foo/{*}", "/foo/", false),
+            ("/foo/{*}", "/foo", false),
+            ("/foo/{*}", "/foo/bar*baz", true),
+            ("/foo/{**}/", "/foo/bar/", true),
+            ("/foo/{**}/", "/foo//", true),
+            ("/foo/{**}/", "/foo/bar", false),
+            ("/foo/{*}/bar/{**}", "/foo/buzz/bar/", true),
+            ("/foo/{*}/bar/{**}", "/foo/buzz/bar/baz", true),
+            ("/foo/{*}/bar/{**}", "/foo/buzz/bar", false),
+            ("/foo/{*}/bar/{**}", "/foo/a/b/bar/baz", false),
+            ("/store/{**}/cart", "/store//cart", true),
+            ("/store/{**}/cart", "/store/cart", false),
+            ("/store/{**}/cart", "/store/a/b/cart", true),
+            ("/store/{**}/cart", "/store/a/cart/x", false),
+            ("/{**}", "/", true),
+            ("/{**}", "/a/b", true),
+            ("/{*}", "/", false),
+            ("/{*}/x", "/a/x", true),
+            ("/a/{*}/", "/a/b/", true),
+            ("/a/{*}/", "/a/b", false),
+        ];
+        for (template, path, want) in rows {
+            assert_eq!(PathPattern::parse(template).unwrap().matches(path), want, "{template} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_template() {
+        for bad in [
+            "/*/baz/{*}",
+            "/**/baz/{*}",
+            "/{**}/foo/{*}",
+            "/foo/{*}.txt",
+            "/{*}/{bar}",
+            "/{**}/{**}",
+            "/{*}/{}",
+            "/{*}*",
+            "{*}",
+            "/a{*}",
+            "/{*}/{x=*}",
+        ] {
+            assert!(PathPattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_star_or_brace_in_a_plain_path_is_itself() {
+        let matches = |pattern: &str, path: &str| PathPattern::parse(pattern).unwrap().matches(path);
+        assert!(matches("/a*b", "/a*b") && !matches("/a*b", "/axb"));
+        assert!(matches("/{a}", "/{a}") && !matches("/{a}", "/x"));
+        assert!(matches("*", "/") && matches("/a*", "/a") && matches("*/b", "/a/b"));
+    }
+}
