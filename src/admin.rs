@@ -9,6 +9,6 @@ mod readiness;
 mod server;
 
 pub use dump::{Certificate, Sources};
-pub use pages::{Page, Pages, admin, ready, stats};
+pub use pages::{Page, Pages, admin, live, ready, stats};
 pub use readiness::{Condition, Readiness};
 pub use server::{Hosts, serve};

@@ -6,6 +6,8 @@
 pub mod args;
 pub mod check;
 pub mod connect;
+#[cfg(feature = "controller")]
+pub mod controller;
 pub mod explain;
 pub mod run;
 mod load;

@@ -34,6 +34,16 @@ impl Page {
         Self { status, content_type: TEXT, body: body.into() }
     }
 
+    /// 200, ready.
+    pub fn ready() -> Self {
+        Self::ok(TEXT, "ready\n".to_owned())
+    }
+
+    /// 503 with a line for each thing missing.
+    pub fn unready(lines: String) -> Self {
+        Self::status(StatusCode::SERVICE_UNAVAILABLE, lines)
+    }
+
     fn not_found() -> Self {
         Self::status(StatusCode::NOT_FOUND, "not found\n")
     }
@@ -58,9 +68,16 @@ pub fn stats(telemetry: Telemetry, refresh: impl Fn() + Send + Sync + 'static) -
 pub fn ready(readiness: Readiness) -> impl Fn(&str) -> Page + Send + Sync {
     move |path| match path {
         "/healthz/ready" => match readiness.check() {
-            Ok(()) => Page::ok(TEXT, "ready\n".to_owned()),
-            Err(missing) => Page::status(StatusCode::SERVICE_UNAVAILABLE, missing),
+            Ok(()) => Page::ready(),
+            Err(missing) => Page::unready(missing),
         },
+        _ => live(path),
+    }
+}
+
+/// `/healthz/live`: 200 as long as it is answered.
+pub fn live(path: &str) -> Page {
+    match path {
         "/healthz/live" => Page::ok(TEXT, "live\n".to_owned()),
         _ => Page::not_found(),
     }

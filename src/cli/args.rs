@@ -1,5 +1,7 @@
 //! The command line: every flag, its environment variable and its default. No behaviour.
 
+#[cfg(feature = "controller")]
+mod controller;
 mod istiod;
 
 use std::net::SocketAddr;
@@ -8,6 +10,8 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
+#[cfg(feature = "controller")]
+pub use controller::ControllerArgs;
 pub use istiod::{IstiodArgs, VARIABLES as ISTIO_VARIABLES};
 
 use crate::id::{TrustDomain, WorkloadId};
@@ -42,6 +46,9 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// The client side of the mesh on a laptop: plain TCP in, HBONE out with an identity
     Connect(ConnectArgs),
+    /// The control plane in Kubernetes: provisions waypoints, feeds them documents, writes status
+    #[cfg(feature = "controller")]
+    Controller(Box<ControllerArgs>),
     /// Load documents as `run` would and report every problem; exit 1 on any error
     Check(CheckArgs),
     /// Say whether a call would be permitted, and by which rule; exit 0 allow, 3 deny

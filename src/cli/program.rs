@@ -70,6 +70,8 @@ fn command(command: Command) -> anyhow::Result<Ended> {
             log("info", logs::Format::Text)?;
             runtime()?.block_on(connecting(&args, &mut out))
         }
+        #[cfg(feature = "controller")]
+        Command::Controller(args) => control(*args),
         Command::Check(args) => check::run(&args, &mut out),
         Command::Explain(args) => explain::run(&args, &mut out, &mut Out::new(io::stderr())),
         #[cfg(feature = "demo")]
@@ -91,6 +93,17 @@ fn serve(args: RunArgs) -> anyhow::Result<Ended> {
     let control = Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()?;
     control.block_on(run::run(args))?;
     Ok(Ended::Well)
+}
+
+#[cfg(feature = "controller")]
+fn control(args: super::args::ControllerArgs) -> anyhow::Result<Ended> {
+    log("info", if args.log_json { logs::Format::Json } else { logs::Format::Text })?;
+    runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        let asked = until_signal()?;
+        stopping(asked, &stop, Box::pin(super::controller::run(args, stop.clone()))).await?;
+        Ok(Ended::Well)
+    })
 }
 
 async fn connecting(args: &super::args::ConnectArgs, out: &mut Out<io::Stdout>) -> anyhow::Result<Ended> {

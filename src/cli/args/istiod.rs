@@ -3,8 +3,16 @@ use std::path::PathBuf;
 use clap::Args;
 
 /// Variables that keep Istio's names.
-pub const VARIABLES: [&str; 7] =
-    ["CA_ADDRESS", "CA_ROOT_CA", "ALT_CA_HOSTNAME", "AUTH_TOKEN", "CLUSTER_ID", "POD_NAMESPACE", "SERVICE_ACCOUNT"];
+pub const VARIABLES: [&str; 8] = [
+    "CA_ADDRESS",
+    "CA_ROOT_CA",
+    "ALT_CA_HOSTNAME",
+    "AUTH_TOKEN",
+    "CLUSTER_ID",
+    "POD_NAME",
+    "POD_NAMESPACE",
+    "SERVICE_ACCOUNT",
+];
 
 /// istiod's CA as the source of our identity. The variables are those that istiod's own templates set.
 #[derive(Debug, Args, Clone)]

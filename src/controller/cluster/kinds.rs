@@ -1,0 +1,92 @@
+use kube::core::{ApiResource, GroupVersionKind};
+
+/// Kinds whose objects go to waypoints as they are, beside Services and Gateways. Read as plain JSON: what a field means
+/// is `document`'s to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DocumentKind {
+    /// agent-waypoint.dev
+    AgentPolicy,
+    /// security.istio.io
+    AuthorizationPolicy,
+    /// security.istio.io
+    RequestAuthentication,
+    /// gateway.networking.k8s.io
+    HttpRoute,
+    /// gateway.networking.k8s.io
+    GrpcRoute,
+    /// gateway.networking.k8s.io
+    TcpRoute,
+    /// gateway.networking.k8s.io
+    BackendTlsPolicy,
+    /// gateway.networking.k8s.io
+    ReferenceGrant,
+    /// networking.istio.io
+    ServiceEntry,
+}
+
+const GATEWAY: &str = "gateway.networking.k8s.io";
+
+impl DocumentKind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::AgentPolicy,
+        Self::AuthorizationPolicy,
+        Self::RequestAuthentication,
+        Self::HttpRoute,
+        Self::GrpcRoute,
+        Self::TcpRoute,
+        Self::BackendTlsPolicy,
+        Self::ReferenceGrant,
+        Self::ServiceEntry,
+    ];
+
+    /// `kind`, as in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AgentPolicy => "AgentPolicy",
+            Self::AuthorizationPolicy => "AuthorizationPolicy",
+            Self::RequestAuthentication => "RequestAuthentication",
+            Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::TcpRoute => "TCPRoute",
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
+            Self::ReferenceGrant => "ReferenceGrant",
+            Self::ServiceEntry => "ServiceEntry",
+        }
+    }
+
+    /// Group, plural, and versions, the best first: an older cluster serves only a later one.
+    fn api(self) -> (&'static str, &'static str, &'static [&'static str]) {
+        match self {
+            Self::AgentPolicy => ("agent-waypoint.dev", "agentpolicies", &["v1alpha1"]),
+            Self::AuthorizationPolicy => ("security.istio.io", "authorizationpolicies", &["v1", "v1beta1"]),
+            Self::RequestAuthentication => ("security.istio.io", "requestauthentications", &["v1", "v1beta1"]),
+            Self::HttpRoute => (GATEWAY, "httproutes", &["v1"]),
+            Self::GrpcRoute => (GATEWAY, "grpcroutes", &["v1"]),
+            Self::TcpRoute => (GATEWAY, "tcproutes", &["v1", "v1alpha2"]),
+            Self::BackendTlsPolicy => (GATEWAY, "backendtlspolicies", &["v1", "v1alpha3"]),
+            Self::ReferenceGrant => (GATEWAY, "referencegrants", &["v1", "v1beta1"]),
+            Self::ServiceEntry => ("networking.istio.io", "serviceentries", &["v1", "v1beta1"]),
+        }
+    }
+
+    /// The API resource in each version, the best first.
+    pub fn resources(self) -> impl Iterator<Item = ApiResource> {
+        let (group, plural, versions) = self.api();
+        versions.iter().map(move |version| {
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, self.as_str()), plural)
+        })
+    }
+
+    /// What to do where the kind is not served.
+    pub(super) fn remedy(self) -> &'static str {
+        match self {
+            Self::AgentPolicy => "apply manifests/crds: until then every port that is declared MCP or A2A is closed",
+            Self::AuthorizationPolicy | Self::RequestAuthentication | Self::ServiceEntry => "install Istio's CRDs",
+            Self::TcpRoute => "install the Gateway API's CRDs of the experimental channel, if TCP routes are wanted",
+            Self::HttpRoute | Self::GrpcRoute | Self::BackendTlsPolicy | Self::ReferenceGrant => {
+                "install the Gateway API's CRDs, if such documents are wanted"
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::Resource;
+use kube::runtime::watcher::Event;
+use tokio::sync::Notify;
+
+use super::Listing;
+
+/// How far one kind is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// Not listed yet.
+    #[default]
+    Pending,
+    /// Listed; kept through outages.
+    Listed,
+    /// The API server serves no such kind, so there is no object of it.
+    Absent,
+    /// We may not list it, or cannot read what is listed: what there is of it is not known.
+    Refused(String),
+}
+
+impl Standing {
+    /// Whether it is known which objects there are.
+    pub fn is_known(&self) -> bool {
+        matches!(self, Self::Listed | Self::Absent)
+    }
+}
+
+/// The objects of one kind as they come in.
+#[derive(Debug)]
+pub(super) struct Shelf<K> {
+    inner: Mutex<Inner<K>>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Inner<K> {
+    listing: Listing<K>,
+    /// A list that is not complete yet: what it leaves out was deleted, known only at its end.
+    coming: Listing<K>,
+    standing: Standing,
+}
+
+impl<K> Shelf<K> {
+    pub(super) fn new(changed: Arc<Notify>) -> Self {
+        let inner = Inner { listing: Listing::default(), coming: Listing::default(), standing: Standing::default() };
+        Self { inner: Mutex::new(inner), changed }
+    }
+
+    pub(super) fn state(&self) -> (Listing<K>, Standing) {
+        let inner = self.lock();
+        (inner.listing.clone(), inner.standing.clone())
+    }
+
+    /// A failure to list. Once listed, a kind stays as it was: a server that starts may deny for a while what it serves.
+    /// Whether that is news.
+    pub(super) fn unlisted(&self, standing: Standing) -> bool {
+        let mut inner = self.lock();
+        let news = inner.standing != Standing::Listed && inner.standing != standing;
+        if news {
+            inner.standing = standing;
+            self.changed.notify_one();
+        }
+        news
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<K>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Resource> Shelf<K> {
+    /// Whether the kind is listed now and was not before.
+    pub(super) fn take(&self, event: Event<K>) -> bool {
+        let mut inner = self.lock();
+        match event {
+            Event::Init => inner.coming = Listing::default(),
+            Event::InitApply(object) => inner.coming.put(object),
+            Event::Apply(object) => inner.listing.put(object),
+            Event::Delete(object) => inner.listing.remove(&object),
+            Event::InitDone => {
+                inner.listing = std::mem::take(&mut inner.coming);
+                let before = std::mem::replace(&mut inner.standing, Standing::Listed);
+                self.changed.notify_one();
+                return before != Standing::Listed;
+            }
+        }
+        if inner.standing == Standing::Listed {
+            self.changed.notify_one();
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+
+    use super::*;
+
+    fn pod(name: &str) -> Pod {
+        let mut pod = Pod::default();
+        pod.metadata.name = Some(name.to_owned());
+        pod
+    }
+
+    #[test]
+    fn a_new_list_takes_the_place_of_the_old_at_its_end() {
+        let shelf = Shelf::new(Arc::new(Notify::new()));
+        assert_eq!(shelf.state().1, Standing::Pending);
+        assert!(shelf.unlisted(Standing::Absent));
+        assert!(!shelf.unlisted(Standing::Absent), "told once");
+        shelf.take(Event::Init);
+        shelf.take(Event::InitApply(pod("a")));
+        assert_eq!((shelf.state().0.len(), shelf.state().1), (0, Standing::Absent));
+        assert!(shelf.take(Event::InitDone));
+        shelf.take(Event::Apply(pod("b")));
+        assert_eq!((shelf.state().0.len(), shelf.state().1), (2, Standing::Listed));
+        // An outage: what was known stays until a new list is complete.
+        assert!(!shelf.unlisted(Standing::Refused("forbidden".to_owned())));
+        shelf.take(Event::Init);
+        shelf.take(Event::InitApply(pod("b")));
+        assert_eq!((shelf.state().0.len(), shelf.state().1), (2, Standing::Listed));
+        assert!(!shelf.take(Event::InitDone));
+        assert_eq!(shelf.state().0.len(), 1);
+        shelf.take(Event::Delete(pod("b")));
+        assert!(shelf.state().0.is_empty());
+    }
+}

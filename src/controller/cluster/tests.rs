@@ -1,0 +1,67 @@
+//! The mirror against an API server in memory.
+
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::super::fake::{self, Server};
+use super::*;
+
+fn service(name: &str) -> serde_json::Value {
+    json!({"metadata": {"name": name, "namespace": "tools", "managedFields": [{"manager": "kubectl"}]}})
+}
+
+#[tokio::test]
+async fn objects_come_change_and_go() {
+    let server = Server::start();
+    server.put("services", service("a"));
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let cluster = Cluster::watch(&server.client(), "system", &tasks, &stop);
+    fake::eventually(|| cluster.view().is_whole()).await;
+    let before = cluster.view();
+    assert_eq!(before.services.len(), 1);
+    assert!(before.services.get("tools", "a").unwrap().managed_fields().is_empty());
+    server.put("services", service("b"));
+    fake::eventually(|| cluster.view().services.len() == 2).await;
+    assert_eq!(before.services.len(), 1, "a view never changes");
+    server.delete("services", "tools/a");
+    fake::eventually(|| cluster.view().services.get("tools", "a").is_none()).await;
+    let policy = json!({"apiVersion": "agent-waypoint.dev/v1alpha1", "kind": "AgentPolicy",
+        "metadata": {"name": "p", "namespace": "tools"}, "spec": {"targetRefs": []}});
+    server.put("agentpolicies", policy);
+    fake::eventually(|| !cluster.view().documents(DocumentKind::AgentPolicy).is_empty()).await;
+    let documents = cluster.view().documents(DocumentKind::AgentPolicy);
+    assert_eq!(documents.get("tools", "p").unwrap().data["spec"], json!({"targetRefs": []}));
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+#[tokio::test]
+async fn a_kind_that_is_not_served_has_no_objects_and_one_that_may_not_be_read_is_not_known() {
+    let server = Server::start();
+    server.deny("tcproutes", 404);
+    server.deny("authorizationpolicies", 403);
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let cluster = Cluster::watch(&server.client(), "system", &tasks, &stop);
+    fake::eventually(|| cluster.view().unknown().len() == 1).await;
+    let view = cluster.view();
+    assert_eq!(view.standing("TCPRoute"), Standing::Absent);
+    assert_eq!(view.unknown(), [("AuthorizationPolicy", &Standing::Refused("forbidden".to_owned()))]);
+    assert!(!view.is_whole());
+    // Both are asked for again.
+    server.deny("tcproutes", 0);
+    server.deny("authorizationpolicies", 0);
+    fake::eventually(|| cluster.view().is_whole()).await;
+    fake::eventually(|| cluster.view().standing("TCPRoute") == Standing::Listed).await;
+    // What was listed stays through an outage.
+    server.deny("services", 404);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(cluster.view().standing("Service"), Standing::Listed);
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+}

@@ -1,0 +1,73 @@
+use std::collections::BTreeMap;
+
+use gateway_api::apis::standard::gatewayclasses::GatewayClass;
+use gateway_api::apis::standard::gateways::Gateway;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service, ServiceAccount};
+use kube::core::DynamicObject;
+
+use super::shelf::Shelf;
+use super::{DocumentKind, Listing, Standing};
+
+/// The cluster at one moment. Planners take it and nothing else.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// Gateways of every class.
+    pub gateways: Listing<Gateway>,
+    /// Gateway classes, cluster-wide.
+    pub gateway_classes: Listing<GatewayClass>,
+    /// Namespaces, cluster-wide.
+    pub namespaces: Listing<Namespace>,
+    /// Services.
+    pub services: Listing<Service>,
+    /// Pods, without environment and volumes.
+    pub pods: Listing<Pod>,
+    /// ServiceAccounts.
+    pub service_accounts: Listing<ServiceAccount>,
+    /// Deployments.
+    pub deployments: Listing<Deployment>,
+    /// ConfigMaps of the controller's own namespace.
+    pub config_maps: Listing<ConfigMap>,
+    documents: BTreeMap<DocumentKind, Listing<DynamicObject>>,
+    standings: BTreeMap<String, Standing>,
+}
+
+impl View {
+    /// Documents of one kind, as the API server has them (without `metadata.managedFields`).
+    pub fn documents(&self, kind: DocumentKind) -> Listing<DynamicObject> {
+        self.documents.get(&kind).cloned().unwrap_or_default()
+    }
+
+    /// Puts documents of one kind in, for tests and dry runs too.
+    pub fn set_documents(&mut self, kind: DocumentKind, listing: Listing<DynamicObject>) {
+        self.documents.insert(kind, listing);
+    }
+
+    /// How far a kind, as in `Service`, is known.
+    pub fn standing(&self, kind: &str) -> Standing {
+        self.standings.get(kind).cloned().unwrap_or_default()
+    }
+
+    /// Says how far a kind is known, for tests and dry runs.
+    pub fn set_standing(&mut self, kind: &str, standing: Standing) {
+        self.standings.insert(kind.to_owned(), standing);
+    }
+
+    /// The kinds whose objects are not known, each with why; none for a view that decisions may be built on. A policy
+    /// that we may not read is not a policy that does not exist.
+    pub fn unknown(&self) -> Vec<(&str, &Standing)> {
+        let unknown = self.standings.iter().filter(|(_, standing)| !standing.is_known());
+        unknown.map(|(kind, standing)| (kind.as_str(), standing)).collect()
+    }
+
+    /// Whether every kind is known.
+    pub fn is_whole(&self) -> bool {
+        !self.standings.is_empty() && self.standings.values().all(Standing::is_known)
+    }
+
+    pub(super) fn take<K>(&mut self, kind: &str, shelf: &Shelf<K>) -> Listing<K> {
+        let (listing, standing) = shelf.state();
+        self.standings.insert(kind.to_owned(), standing);
+        listing
+    }
+}
