@@ -7,7 +7,7 @@ mod mcp;
 mod value;
 
 pub use http_call::HttpHead;
-pub use mcp::{Knowable, McpCall, McpObject, Phase, ResourceUri};
+pub use mcp::{Elicitation, Knowable, McpCall, McpObject, Phase, ResourceUri, ServerRequest, Subscription, Task};
 pub use value::{Number, Object, Value};
 
 /// A decoded call: exactly what will be decided on and, if permitted, forwarded.

@@ -15,6 +15,7 @@ mod sessions;
 #[cfg(test)]
 mod sizes;
 mod stages;
+mod tasks;
 mod tcp;
 mod tunnel;
 mod watched;
@@ -33,6 +34,7 @@ use crate::upstream::Upstreams;
 use budget::Budget;
 use heavy::Heavy;
 use sessions::Sessions;
+use tasks::Tasks;
 use wordings::Wordings;
 
 /// The data path. A clone is one pointer.
@@ -48,6 +50,7 @@ struct Shared {
     upstreams: Upstreams,
     telemetry: Telemetry,
     sessions: Sessions,
+    tasks: Tasks,
     wordings: Wordings,
     manners: mcp::Manners,
     budget: Arc<Budget>,
@@ -71,6 +74,7 @@ impl Proxy {
                 upstreams,
                 telemetry,
                 sessions,
+                tasks: Tasks::new(limits::MAX_TASKS),
                 wordings: Wordings::default(),
                 manners: mcp::Manners::default(),
                 budget,

@@ -151,9 +151,10 @@ fn known(known: Known) -> &'static str {
         Known::Token => "with a valid token",
         Known::Mcp => "MCP",
         Known::McpIfSaid => "MCP, where said",
+        Known::ServerRequest => "requests of the server",
+        Known::ServerRequestIfSaid => "requests of the server, where said",
         Known::OwnKind => "calls and list entries of its kind",
         Known::OwnKindNotInLists => "calls of its kind, unknown in lists",
-        Known::Later => "not yet",
     }
 }
 

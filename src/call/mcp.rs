@@ -36,8 +36,59 @@ pub enum McpObject {
     },
     /// `resources/read`, `subscribe`, `unsubscribe` and entries of `resources/list` and `resources/templates/list`.
     Resource(Knowable<ResourceUri>),
+    /// `tasks/..` of one task and entries of `tasks/list`; for that list itself, all unknown.
+    Task(Task),
+    /// `subscriptions/listen`: every resource and task of it must be permitted.
+    Subscription(Arc<Subscription>),
+    /// A known method that names nothing: `logging/setLevel`.
+    Setting,
+    /// What a server asks of its client.
+    ServerRequest(Arc<ServerRequest>),
     /// A request of any other method.
     Other,
+}
+
+/// A task: the call of a tool that goes on (MCP 2025-11-25, and the tasks extension of 2026-07-28).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// `params.taskId`: whoever has it can use it, so that it is not for logs.
+    pub id: Knowable<Arc<str>>,
+    /// The tool whose call made it, where that is known: it is decided on as a call of that tool.
+    pub tool: Option<Arc<str>>,
+}
+
+/// What `subscriptions/listen` (MCP 2026-07-28) asks to be told of, beyond changes of lists.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Subscription {
+    /// `notifications.resourceSubscriptions`
+    pub resources: Vec<ResourceUri>,
+    /// `notifications.taskIds`
+    pub tasks: Vec<Task>,
+}
+
+/// What a server asks of its client while it answers: in an event until 2025-11-25, in a result since.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerRequest {
+    /// `params`, `{}` where absent.
+    pub params: Arc<Object>,
+    /// The tool in whose call it is asked, where that is known.
+    pub tool: Option<Arc<str>>,
+    /// For `elicitation/create`: what the user is shown.
+    pub elicitation: Option<Elicitation>,
+}
+
+/// What an elicitation shows to a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Elicitation {
+    /// A form.
+    Form,
+    /// A page elsewhere (MCP 2025-11-25).
+    Url {
+        /// As sent.
+        url: Arc<str>,
+        /// Its host: lower case, no port.
+        host: Arc<str>,
+    },
 }
 
 /// A value that a list request does not know yet.
@@ -98,24 +149,51 @@ impl McpCall {
         Self { method: Arc::clone(&self.method), object, version: self.version.clone(), session: self.session.clone() }
     }
 
-    /// `list` where part of what the call names is not known yet, else `call`.
-    pub fn phase(&self) -> Phase {
-        let unknown = match &self.object {
-            McpObject::Tool { name, arguments } | McpObject::Prompt { name, arguments } => {
-                name.known().is_none() || arguments.known().is_none()
-            }
-            McpObject::Resource(uri) => uri.known().is_none() || self.method.ends_with("/list"),
-            McpObject::Base | McpObject::Other => false,
-        };
-        if unknown { Phase::List } else { Phase::Call }
+    /// The same call with its arguments not known: for what is remembered of it.
+    pub fn without_arguments(&self) -> Self {
+        let mut call = self.clone();
+        if let McpObject::Tool { arguments, .. } | McpObject::Prompt { arguments, .. } = &mut call.object {
+            *arguments = Knowable::Unknown;
+        }
+        call
     }
 
-    /// The name of the tool or prompt, or the raw URI, where there is one and it is known.
+    /// `list` for a list request and its entries, `result` for what a server asks, else `call`.
+    pub fn phase(&self) -> Phase {
+        if matches!(self.object, McpObject::ServerRequest(_)) {
+            return Phase::Result;
+        }
+        if self.method.ends_with("/list") { Phase::List } else { Phase::Call }
+    }
+
+    /// The tool that is called, listed, or goes on as a task, where that is known.
+    pub fn tool(&self) -> Option<&Arc<str>> {
+        if let McpObject::Task(task) = &self.object {
+            return task.tool.as_ref();
+        }
+        if let McpObject::Tool { name, .. } = &self.object { name.known() } else { None }
+    }
+
+    /// What the call is given, where it takes arguments and they are known.
+    pub fn arguments(&self) -> Option<&Arc<Object>> {
+        if let McpObject::Tool { arguments, .. } | McpObject::Prompt { arguments, .. } = &self.object {
+            arguments.known()
+        } else {
+            None
+        }
+    }
+
+    /// The name of the tool or prompt, the raw URI or the id of the task, where there is one and it is known.
     pub fn name(&self) -> Option<&str> {
         match &self.object {
             McpObject::Tool { name, .. } | McpObject::Prompt { name, .. } => name.known().map(|n| &**n),
             McpObject::Resource(uri) => uri.known().map(|u| &*u.raw),
-            McpObject::Base | McpObject::Other => None,
+            McpObject::Task(task) => task.id.known().map(|id| &**id),
+            McpObject::Base
+            | McpObject::Subscription(_)
+            | McpObject::Setting
+            | McpObject::ServerRequest(_)
+            | McpObject::Other => None,
         }
     }
 }

@@ -79,6 +79,8 @@ pub const MAX_NODES: usize = 262_144;
 pub const MAX_NAME: usize = 256;
 /// URI of a resource, bytes.
 pub const MAX_URI: usize = 8 << 10;
+/// Resources, and tasks, that one `subscriptions/listen` may name.
+pub const MAX_SUBSCRIPTIONS: usize = 256;
 /// Bytes held for decoding over all calls of the process.
 pub const DECODE_BUDGET: usize = 256 << 20;
 /// Share of [`DECODE_BUDGET`] that one principal may hold.
@@ -113,6 +115,8 @@ pub const EXTERNAL_TLS_CLIENTS: usize = 1_024;
 pub const MAX_SESSIONS: usize = 65_536;
 /// Time an unused MCP session stays bound.
 pub const SESSION_IDLE: Duration = Duration::from_secs(3_600);
+/// MCP tasks bound to a caller and the tool that made them; the oldest is forgotten beyond.
+pub const MAX_TASKS: usize = 65_536;
 /// Access log lines waiting to be written; more are dropped and counted.
 pub const ACCESS_LOG_QUEUE: usize = 8_192;
 /// One string of a decision record, bytes; longer ones are cut.
@@ -194,6 +198,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_nodes", MAX_NODES as u64, "values"),
     ("max_name", MAX_NAME as u64, "bytes"),
     ("max_uri", MAX_URI as u64, "bytes"),
+    ("max_subscriptions", MAX_SUBSCRIPTIONS as u64, "names"),
     ("decode_budget", DECODE_BUDGET as u64, "bytes"),
     ("decode_budget_per_principal", DECODE_BUDGET_PER_PRINCIPAL as u64, "bytes"),
     ("sniff_timeout", SNIFF_TIMEOUT.as_secs(), "seconds"),
@@ -211,6 +216,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("external_tls_clients", EXTERNAL_TLS_CLIENTS as u64, "clients"),
     ("max_sessions", MAX_SESSIONS as u64, "sessions"),
     ("session_idle", SESSION_IDLE.as_secs(), "seconds"),
+    ("max_tasks", MAX_TASKS as u64, "tasks"),
     ("access_log_queue", ACCESS_LOG_QUEUE as u64, "lines"),
     ("record_string", RECORD_STRING as u64, "bytes"),
     ("metric_label_sets", METRIC_LABEL_SETS as u64, "sets"),

@@ -8,7 +8,7 @@ use super::decision::Reason;
 use super::rule::{Effect, Force, Rule, Says, settle};
 use super::scope::{Lens, Scope};
 use super::truth::Truth;
-use crate::call::{Call, HttpHead, McpObject};
+use crate::call::{Call, HttpHead, Knowable, McpCall, McpObject, Task};
 use crate::document::agent_policy::Protocol;
 
 /// Which rules are asked.
@@ -50,28 +50,32 @@ impl<'a> Question<'a> {
             return Self { discovery, ..Self::single(Scope::of(facts, Lens::Call)) };
         };
         let list = Scope::of(facts, Lens::List);
-        match (&call.object, offered_by(&call.method)) {
+        match (&call.object, offered_by(call)) {
             // A base method goes through for whoever could be allowed at least one call, unless a rule refuses it
-            // by name or refuses everything.
-            (McpObject::Base, _) => {
+            // by name or refuses everything; so does the list of a caller's own tasks.
+            (McpObject::Base | McpObject::Subscription(_) | McpObject::Task(Task { id: Knowable::Unknown, .. }), _) => {
                 let any = Scope { lens: Lens::AnyCall, ..list };
                 Self { refuse: [Some(list), Some(any)], permit: [Some(any), None], istio: list, discovery: false }
             }
-            // A list goes through where it is allowed itself, or where a call could be that it offers.
-            (McpObject::Tool { .. } | McpObject::Prompt { .. } | McpObject::Resource(_), Some(method)) => {
+            // A task is the call of its tool that goes on: what refuses the one refuses the other.
+            (McpObject::Task(_), Some(method)) => {
+                let made_by = Some(Scope { method, ..list });
+                Self { refuse: [Some(list), made_by], permit: [Some(list), made_by], istio: list, discovery: false }
+            }
+            // A list goes through where it is allowed itself, or where a call could be that it offers; a completion where
+            // its prompt or resource could be had.
+            (_, Some(method)) => {
                 let offered = Scope { method, ..list };
                 Self { refuse: [Some(list), None], permit: [Some(list), Some(offered)], istio: list, discovery: false }
             }
-            (McpObject::Tool { .. } | McpObject::Prompt { .. } | McpObject::Resource(_) | McpObject::Other, _) => {
-                Self::single(Scope::of(facts, Lens::Call))
-            }
+            (_, None) => Self::single(Scope::of(facts, Lens::Call)),
         }
     }
 
     /// Whether one entry of a list is shown: the question that a call of it would put, its arguments not known.
     pub(super) fn of_entry(facts: &super::Facts<'a>) -> Self {
         let list = Scope::of(facts, Lens::List);
-        let method = offered_by(list.method).unwrap_or(list.method);
+        let method = list.mcp().and_then(offered_by).unwrap_or(list.method);
         Self::single(Scope { method, ..list })
     }
 
@@ -94,14 +98,31 @@ fn is_discovery(head: &HttpHead) -> bool {
     head.method == http::Method::GET && DOCUMENTS.iter().any(|document| of(document))
 }
 
-/// The method that calls what a list method lists.
-fn offered_by(method: &str) -> Option<&'static str> {
-    match method {
-        "tools/list" => Some("tools/call"),
-        "prompts/list" => Some("prompts/get"),
-        "resources/list" | "resources/templates/list" => Some("resources/read"),
+/// The method that calls what a list method lists, a completion completes, or a task goes on with.
+fn offered_by(call: &McpCall) -> Option<&'static str> {
+    match (&*call.method, &call.object) {
+        ("tools/list", _) | (_, McpObject::Task(_)) => Some("tools/call"),
+        ("prompts/list", _) | ("completion/complete", McpObject::Prompt { .. }) => Some("prompts/get"),
+        ("resources/list" | "resources/templates/list", _) | ("completion/complete", McpObject::Resource(_)) => {
+            Some("resources/read")
+        }
         _ => None,
     }
+}
+
+/// The calls that one call is made of, all of which must be permitted; none where it is one.
+pub(super) fn parts(call: &Call) -> Option<Vec<Call>> {
+    let Call::Mcp(whole) = call else { return None };
+    let McpObject::Subscription(wanted) = &whole.object else { return None };
+    let part = |method: &str, object| Call::Mcp(McpCall { method: method.into(), ..whole.entry(object) });
+    let base = Call::Mcp(whole.entry(McpObject::Base));
+    // By the names that the same rights have in every version.
+    let resources = wanted
+        .resources
+        .iter()
+        .map(|uri| part("resources/subscribe", McpObject::Resource(Knowable::Known(uri.clone()))));
+    let tasks = wanted.tasks.iter().map(|task| part("tasks/get", McpObject::Task(task.clone())));
+    Some(std::iter::once(base).chain(resources).chain(tasks).collect())
 }
 
 /// A decision, and the rule that made it.

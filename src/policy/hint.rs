@@ -18,7 +18,9 @@ pub(super) fn smallest_policy(declared: Protocol, facts: &Facts<'_>) -> String {
             (crate::call::McpObject::Tool { .. }, Some(name)) => Some(format!("tools: [{}]", quoted(name))),
             (crate::call::McpObject::Prompt { .. }, Some(name)) => Some(format!("prompts: [{}]", quoted(name))),
             (crate::call::McpObject::Resource(_), Some(uri)) => Some(format!("resources: [{}]", quoted(uri))),
-            (crate::call::McpObject::Other, _) => Some(format!("methods: [{}]", quoted(&call.method))),
+            (crate::call::McpObject::Other | crate::call::McpObject::Setting, _) => {
+                Some(format!("methods: [{}]", quoted(&call.method)))
+            }
             _ => None,
         },
         (Call::Http, Some(head)) => Some(format!("http: {{paths: [{}]}}", quoted(&head.path))),

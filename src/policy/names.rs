@@ -31,6 +31,13 @@ pub(super) enum Name {
     PromptArguments,
     Resource,
     ResourceUri,
+    TaskId,
+    ServerMethod,
+    ServerParams,
+    ServerTool,
+    ElicitationMode,
+    ElicitationUrl,
+    ElicitationHost,
 }
 
 /// A node of the table: something that `has()` may ask for, but that has no value of its own.
@@ -44,6 +51,8 @@ pub(super) enum Group {
     Tool,
     Prompt,
     Resource,
+    Task,
+    ServerRequest,
 }
 
 /// What stands behind a path.
@@ -51,8 +60,6 @@ pub(super) enum Group {
 pub(super) enum Entry {
     Leaf(Name),
     Group(Group),
-    /// Reserved: using it is an error that says so.
-    Later,
 }
 
 /// When a name has a value.
@@ -72,10 +79,12 @@ pub enum Known {
     McpIfSaid,
     /// For calls of its own kind; in lists, for each entry.
     OwnKind,
+    /// For what a server asks of its client.
+    ServerRequest,
+    /// For what a server asks of its client, where it says so.
+    ServerRequestIfSaid,
     /// For calls of its own kind; not known in lists, where a rule over it is neither true nor false.
     OwnKindNotInLists,
-    /// Not yet: an expression that uses it does not compile.
-    Later,
 }
 
 /// One row of the table.
@@ -146,7 +155,51 @@ pub const TABLE: &[Row] = &[
     group("mcp.resource", Group::Resource, Known::OwnKind, "the resource that is read or listed"),
     leaf("mcp.resource.name", Name::Resource, Ty::Str, Known::OwnKind, "URI of the resource, as sent"),
     leaf("mcp.resource.uri", Name::ResourceUri, Ty::Str, Known::OwnKind, "URI of the resource, normalised"),
-    Row { path: "mcp.task.id", ty: None, known: Known::Later, doc: "id of the task", entry: Entry::Later },
+    group("mcp.task", Group::Task, Known::OwnKind, "the task that is asked about; its tool is `mcp.tool.name`"),
+    leaf("mcp.task.id", Name::TaskId, Ty::Str, Known::OwnKind, "id of the task"),
+    group("mcp.serverRequest", Group::ServerRequest, Known::ServerRequest, "what the server asks of its client"),
+    leaf(
+        "mcp.serverRequest.method",
+        Name::ServerMethod,
+        Ty::Str,
+        Known::ServerRequest,
+        "its method; also mcp.methodName",
+    ),
+    leaf(
+        "mcp.serverRequest.params",
+        Name::ServerParams,
+        Ty::Map,
+        Known::ServerRequest,
+        "its parameters, {} where absent",
+    ),
+    leaf(
+        "mcp.serverRequest.tool",
+        Name::ServerTool,
+        Ty::Str,
+        Known::ServerRequestIfSaid,
+        "tool in whose call it is asked, where that is known",
+    ),
+    leaf(
+        "mcp.serverRequest.mode",
+        Name::ElicitationMode,
+        Ty::Str,
+        Known::ServerRequestIfSaid,
+        "form or url, for elicitation/create",
+    ),
+    leaf(
+        "mcp.serverRequest.url",
+        Name::ElicitationUrl,
+        Ty::Str,
+        Known::ServerRequestIfSaid,
+        "page that the user is sent to, for an elicitation of mode url",
+    ),
+    leaf(
+        "mcp.serverRequest.host",
+        Name::ElicitationHost,
+        Ty::Str,
+        Known::ServerRequestIfSaid,
+        "host of that page, lower case, without port",
+    ),
 ];
 
 /// Names that agentgateway documents and that are not here, with the nearest that is; empty: nothing comes near.
@@ -154,7 +207,6 @@ pub const TABLE: &[Row] = &[
 const ELSEWHERE: &[(&str, &str)] = &[
     ("mcp.resource.target", "mcp.tool.target"),
     ("mcp.prompt.target", "destination.service"),
-    ("mcp.task.*", ""),
     ("mcp.tool.result", ""),
     ("mcp.tool.error", ""),
     ("request.uri", "request.path"),
@@ -224,7 +276,7 @@ pub(super) fn unknown(path: &str) -> String {
             );
         }
     }
-    let nearest = TABLE.iter().filter(|row| row.known != Known::Later).min_by_key(|row| distance(path, row.path));
+    let nearest = TABLE.iter().min_by_key(|row| distance(path, row.path));
     match nearest.filter(|row| distance(path, row.path) <= 1 + path.len() / 3) {
         Some(row) => format!("unknown name `{path}`; did you mean `{}`?", row.path),
         None => {
@@ -292,7 +344,7 @@ mod tests {
     #[test]
     fn no_name_elsewhere_is_a_name_here() {
         for (path, nearest) in ELSEWHERE {
-            assert!(TABLE.iter().all(|row| row.path != *path || row.known == Known::Later), "{path}");
+            assert!(TABLE.iter().all(|row| row.path != *path), "{path}");
             assert!(nearest.is_empty() || TABLE.iter().any(|row| row.path == *nearest), "{nearest}");
         }
     }

@@ -3,7 +3,7 @@ use super::pattern::Pattern;
 use super::problems::Problems;
 use super::scope::{Lens, Scope};
 use super::truth::Truth;
-use crate::call::{Call, Knowable, McpObject, ResourceUri};
+use crate::call::{Call, Knowable, McpObject, ResourceUri, Task};
 use crate::document::agent_policy::{HttpMatch, Protocol, To};
 
 /// One entry of `to`, compiled: about exactly one kind of call.
@@ -87,6 +87,7 @@ impl Object {
             },
             Self::Tools(many) => match scope.object() {
                 Some(McpObject::Tool { name, .. }) => many.truth(seen(name), absence),
+                Some(McpObject::Task(task)) => many.truth(seen_of(task), absence),
                 _ => Truth::False,
             },
             Self::Prompts(many) => match scope.object() {
@@ -125,6 +126,15 @@ fn check_protocol(kind: &str, protocol: Option<Protocol>, path: &str, problems: 
 
 fn seen(name: &Knowable<std::sync::Arc<str>>) -> Seen<'_> {
     name.known().map_or(Seen::Unknown, |name| Seen::Value(name))
+}
+
+/// The tool of a task; one whose maker is not known is a call of no tool.
+fn seen_of(task: &Task) -> Seen<'_> {
+    match (&task.tool, &task.id) {
+        (Some(tool), _) => Seen::Value(tool),
+        (None, Knowable::Unknown) => Seen::Unknown,
+        (None, Knowable::Known(_)) => Seen::Absent,
+    }
 }
 
 /// Whether the call names a resource by a URI that normalising changes: two readers may take it for two resources.

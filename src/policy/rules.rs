@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use super::cel::Meter;
-use super::decide::{Bench, Court, Question, Verdict};
+use super::decide::{Bench, Court, Question, Verdict, parts};
 use super::decision::{Decision, Denial, Permit, Reason, Shadow};
 use super::explain::{self, Explanation};
 use super::hint;
 use super::{Facts, Revision};
-use crate::call::{Call, McpObject};
+use crate::call::Call;
 use crate::config::limits::CEL_BUDGET;
 use crate::document::Meta;
 use crate::document::agent_policy::{AgentPolicySpec, DenialForm, Protocol};
@@ -68,8 +68,26 @@ impl Rules {
         self.revision
     }
 
-    /// Decides on one call: deny, require, allow, then the default.
+    /// Decides on one call: deny, require, allow, then the default. A call that is made of several is refused with any of
+    /// them.
     pub fn decide(&self, facts: &Facts<'_>) -> Decision {
+        let Some(parts) = parts(facts.call) else { return self.decide_one(facts) };
+        let mut permits = Vec::with_capacity(parts.len());
+        for part in &parts {
+            match self.decide_one(&Facts { call: part, ..*facts }) {
+                Decision::Allow(permit) => permits.push(permit),
+                denied @ Decision::Deny(_) => return denied,
+            }
+        }
+        let refused = |permit: &Permit| permit.shadow().is_some_and(|shadow| shadow.refused.is_some());
+        let telling = permits.iter().position(refused).unwrap_or_default();
+        match permits.into_iter().nth(telling) {
+            Some(permit) => Decision::Allow(permit),
+            None => self.decide_one(facts),
+        }
+    }
+
+    fn decide_one(&self, facts: &Facts<'_>) -> Decision {
         let open = match &self.state {
             State::Closed(reason) => return Decision::Deny(Denial::closed(reason.clone())),
             State::Open(open) => open,
@@ -171,7 +189,7 @@ impl Open {
             return form;
         }
         let named = match facts.call {
-            Call::Mcp(call) => call.name().is_some() && !matches!(call.object, McpObject::Base | McpObject::Other),
+            Call::Mcp(call) => call.name().is_some(),
             Call::Http | Call::Tcp => false,
         };
         let secret = named && *reason != Reason::NoAgentPolicy && !self.visible(facts);

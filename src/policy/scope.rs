@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use super::cel::{Fault, Stop, Val};
 use super::facts::Facts;
 use super::names::{Group, Name};
-use crate::call::{Call, HttpHead, Knowable, McpCall, McpObject, Object, Phase};
+use crate::call::{Call, Elicitation, HttpHead, Knowable, McpCall, McpObject, Object};
 
 /// How much of the call is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,7 @@ impl<'a> Scope<'a> {
             (Name::Tool | Name::ToolArguments, Some(McpObject::Tool { .. }))
                 | (Name::Prompt | Name::PromptArguments, Some(McpObject::Prompt { .. }))
                 | (Name::Resource | Name::ResourceUri, Some(McpObject::Resource(_)))
+                | (Name::Tool | Name::ToolArguments | Name::TaskId, Some(McpObject::Task(_)))
         )
     }
 
@@ -101,9 +102,11 @@ impl<'a> Scope<'a> {
             Group::Request => known(self.facts.request.is_some()),
             Group::Mcp if self.any_call() && self.mcp().is_none() => Has::Unknown,
             Group::Mcp => known(self.mcp().is_some()),
-            Group::Tool => own_kind(|object| matches!(object, McpObject::Tool { .. })),
+            Group::Tool => own_kind(|object| matches!(object, McpObject::Tool { .. } | McpObject::Task(_))),
             Group::Prompt => own_kind(|object| matches!(object, McpObject::Prompt { .. })),
             Group::Resource => own_kind(|object| matches!(object, McpObject::Resource(_))),
+            Group::ServerRequest => own_kind(|object| matches!(object, McpObject::ServerRequest(_))),
+            Group::Task => own_kind(|object| matches!(object, McpObject::Task(_))),
         }
     }
 
@@ -129,17 +132,21 @@ impl<'a> Scope<'a> {
             Name::McpMethod => self.message().map(|_| Val::text(self.method)),
             Name::McpVersion => self.message()?.version.as_deref().map(Val::text).ok_or(ABSENT),
             Name::McpSession => self.message()?.session.as_deref().map(Val::text).ok_or(ABSENT),
-            Name::McpPhase if self.lens == Lens::List && !self.of_base() => {
-                self.message().map(|_| Val::text(Phase::List.as_str()))
-            }
-            Name::McpPhase => self.message().map(|_| Val::text(Phase::Call.as_str())),
+            Name::McpPhase => self.message().map(|call| Val::text(call.phase().as_str())),
             Name::Tool
             | Name::ToolArguments
             | Name::ToolTarget
             | Name::Prompt
             | Name::PromptArguments
             | Name::Resource
-            | Name::ResourceUri => self.named(name),
+            | Name::ResourceUri
+            | Name::TaskId => self.named(name),
+            Name::ServerMethod
+            | Name::ServerParams
+            | Name::ServerTool
+            | Name::ElicitationMode
+            | Name::ElicitationUrl
+            | Name::ElicitationHost => self.asked_by_server(name),
         }
     }
 
@@ -162,13 +169,41 @@ impl<'a> Scope<'a> {
             }
             (Name::ToolArguments, McpObject::Tool { arguments, .. })
             | (Name::PromptArguments, McpObject::Prompt { arguments, .. }) => self.arguments(arguments),
-            (Name::ToolTarget, McpObject::Tool { .. }) => Ok(Val::text(&self.facts.destination.service)),
+            (Name::ToolTarget, McpObject::Tool { .. } | McpObject::Task(_)) => {
+                Ok(Val::text(&self.facts.destination.service))
+            }
             (Name::Resource, McpObject::Resource(uri)) => {
                 uri.known().map(|uri| Val::text(&uri.raw)).ok_or(Stop::Unknown)
             }
             (Name::ResourceUri, McpObject::Resource(uri)) => {
                 uri.known().map(|uri| Val::text(&uri.normal)).ok_or(Stop::Unknown)
             }
+            // A task goes on with arguments that were decided on when it began.
+            (Name::ToolArguments, McpObject::Task(_)) => Err(Stop::Unknown),
+            (Name::Tool, McpObject::Task(task)) => match (&task.tool, &task.id) {
+                (Some(tool), _) => Ok(Val::text(tool)),
+                (None, Knowable::Unknown) => Err(Stop::Unknown),
+                (None, Knowable::Known(_)) => Err(ABSENT),
+            },
+            (Name::TaskId, McpObject::Task(task)) => task.id.known().map(|id| Val::text(id)).ok_or(Stop::Unknown),
+            _ => Err(ABSENT),
+        }
+    }
+
+    /// What a server asks of its client. No call of the client has it, but some call to come may.
+    fn asked_by_server(&self, name: Name) -> Result<Val<'a>, Stop> {
+        if self.any_call() || self.of_base() {
+            return Err(Stop::Unknown);
+        }
+        let Some(McpObject::ServerRequest(request)) = self.object() else { return Err(ABSENT) };
+        match (name, &request.elicitation) {
+            (Name::ServerMethod, _) => Ok(Val::text(self.method)),
+            (Name::ServerParams, _) => Ok(Val::JsonMap(&request.params)),
+            (Name::ServerTool, _) => request.tool.as_deref().map(Val::text).ok_or(ABSENT),
+            (Name::ElicitationMode, Some(Elicitation::Form)) => Ok(Val::text("form")),
+            (Name::ElicitationMode, Some(Elicitation::Url { .. })) => Ok(Val::text("url")),
+            (Name::ElicitationUrl, Some(Elicitation::Url { url, .. })) => Ok(Val::text(url)),
+            (Name::ElicitationHost, Some(Elicitation::Url { host, .. })) => Ok(Val::text(host)),
             _ => Err(ABSENT),
         }
     }

@@ -13,7 +13,7 @@ use crate::fault::{Blame, Faulty, Retry, Stage};
 use crate::intake::{Answer, text_body};
 use crate::policy::Denial;
 use crate::telemetry::RecordGuard;
-use crate::wire::jsonrpc::Id;
+use crate::wire::jsonrpc::{INVALID_PARAMS, Id};
 use crate::wire::mcp::{UnknownName, denial};
 
 /// Under which an operator finds the record of a refused call.
@@ -65,6 +65,9 @@ pub(super) enum ProxyFault {
     /// Path or host cannot be written on the way out.
     #[error("the request cannot be forwarded as it was decided on")]
     Unsendable,
+    /// Another caller's task, an unknown or a forgotten one: not told apart.
+    #[error("Failed to retrieve task: Task not found")]
+    TaskUnknown,
     /// An id that another request of the session waits under.
     #[error("a request with this id has no answer yet")]
     IdInFlight,
@@ -83,7 +86,7 @@ impl ProxyFault {
             Self::VersionChanged | Self::Unsendable | Self::TlsInTunnel | Self::NotHttp => StatusCode::BAD_REQUEST,
             Self::UnexpectedResponse => StatusCode::ACCEPTED,
             // The session goes on with its next request.
-            Self::IdInFlight => StatusCode::OK,
+            Self::IdInFlight | Self::TaskUnknown => StatusCode::OK,
             Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadAnswer | Self::UnaskedAnswer => StatusCode::BAD_GATEWAY,
             Self::NoStream => StatusCode::METHOD_NOT_ALLOWED,
@@ -102,6 +105,7 @@ impl Faulty for ProxyFault {
             | Self::Unsendable
             | Self::Upgrade
             | Self::IdInFlight
+            | Self::TaskUnknown
             | Self::TlsInTunnel
             | Self::NotHttp => Blame::Caller,
             Self::BadAnswer | Self::UnaskedAnswer | Self::NoStream => Blame::Upstream,
@@ -124,6 +128,7 @@ impl Faulty for ProxyFault {
             | Self::UnexpectedResponse
             | Self::OverBudget
             | Self::IdInFlight
+            | Self::TaskUnknown
             | Self::NotDecoded => Stage::Decode,
         }
     }
@@ -144,6 +149,7 @@ impl Faulty for ProxyFault {
             Self::Unsendable => "unsendable",
             Self::Upgrade => "upgrade",
             Self::IdInFlight => "id_in_flight",
+            Self::TaskUnknown => "task_unknown",
             Self::Revoked => "revoked",
         }
     }
@@ -211,7 +217,11 @@ pub(super) fn mcp_proxy_fault(mut record: RecordGuard, id: Option<&Id>, fault: P
         // Clients take any 4xx on a message that is not a request as the end of their session.
         return text(record, StatusCode::ACCEPTED, "");
     }
-    let code = if fault.status().is_server_error() { INTERNAL_ERROR } else { INVALID };
+    let code = match fault.status() {
+        _ if fault == ProxyFault::TaskUnknown => INVALID_PARAMS,
+        status if status.is_server_error() => INTERNAL_ERROR,
+        _ => INVALID,
+    };
     json(record, fault.status(), denial::error(id, code, &fault.to_string(), None))
 }
 
@@ -269,6 +279,11 @@ fn as_server(mut record: RecordGuard, body: Vec<u8>, likeness: &Likeness) -> Ans
     let mut response = Response::new(body);
     *response.headers_mut() = fields;
     Answer::Response(response)
+}
+
+/// What a refused MCP request is told, as one message: for a stream that has begun.
+pub(super) fn mcp_refusal(record: &RecordGuard, id: &Id, call: &McpCall, denial: &Denial) -> Vec<u8> {
+    refusal(record, id, call, denial, None)
 }
 
 fn refusal(record: &RecordGuard, id: &Id, call: &McpCall, refused: &Denial, wording: Option<&UnknownName>) -> Vec<u8> {

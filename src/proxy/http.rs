@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use http::{Request as Outgoing, Response, StatusCode, Version};
 
 use super::answer::{self, ProxyFault};
@@ -20,6 +20,8 @@ use crate::mesh::{PortProtocol, Target, TargetKey};
 use crate::policy::Denial;
 use crate::telemetry::{Operation, Protocol, RecordGuard, Site};
 use crate::upstream::{OutBody, Upgraded, UpstreamHttp};
+use crate::wire::jsonrpc::INVALID_REQUEST;
+use crate::wire::mcp::{HEADER_MISMATCH, denial};
 
 /// Answers the requests of one tunnel.
 #[derive(Debug, Clone)]
@@ -74,8 +76,18 @@ impl Handler for Calls {
     fn fault(&self, fault: &HeadFault) -> Response<ResponseBody> {
         self.shared.telemetry.metrics().fault(fault);
         tracing::debug!(peer = %self.peer.id(), target = %self.key, %fault, "request refused before it was decoded");
-        let mut response = Response::new(text_body(format!("{fault}\n")));
-        *response.status_mut() = fault.status();
+        let status = fault.status();
+        let mcp = self.shared.published.current().get(&self.key).is_some_and(|t| t.protocol == PortProtocol::Mcp);
+        let mut response = if mcp {
+            // A client of two eras takes a bare 4xx for an older server.
+            let code = if status == StatusCode::BAD_REQUEST { HEADER_MISMATCH } else { INVALID_REQUEST };
+            let mut response = Response::new(text_body(denial::error(None, code, &fault.to_string(), None)));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        } else {
+            Response::new(text_body(format!("{fault}\n")))
+        };
+        *response.status_mut() = status;
         response
     }
 }

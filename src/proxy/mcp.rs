@@ -6,6 +6,7 @@
 mod exchange;
 mod get;
 mod manner;
+mod mirror;
 mod post;
 mod pump;
 mod reply;

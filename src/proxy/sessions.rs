@@ -1,12 +1,14 @@
 //! Whose an MCP session is: a bounded table that binds an `Mcp-Session-Id` to the caller it was issued to and to the
 //! endpoint that issued it. Another caller's, an unknown and a forgotten id look alike from outside.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::budget::Hold;
+use crate::call::McpCall;
 use crate::id::WorkloadId;
 use crate::mesh::TargetKey;
 use crate::policy::Claims;
@@ -36,13 +38,26 @@ pub(super) struct Session {
     /// How a server that calls itself so answers an unknown name.
     pub(super) wording: Option<UnknownName>,
     asked: Mutex<Asked>,
+    /// What the server asked of its client, until that is answered.
+    questions: Mutex<Vec<Question>>,
 }
 
-/// Requests whose answer has not been seen, with their methods, oldest first.
+/// Requests whose answer has not been seen, oldest first, without their arguments.
 #[derive(Debug, Default)]
 struct Asked {
-    methods: BTreeMap<u64, (Id, Arc<str>)>,
+    calls: BTreeMap<u64, (Id, McpCall)>,
     next: u64,
+    /// Requests that were answered, oldest first: an answer that was lost on its way comes again when its stream is
+    /// resumed.
+    answered: VecDeque<(Id, McpCall)>,
+}
+
+/// A server's request that went to the client.
+#[derive(Debug)]
+struct Question {
+    id: Id,
+    call: McpCall,
+    _held: Hold,
 }
 
 /// Why a request may not be asked now.
@@ -62,45 +77,90 @@ pub(super) fn subject(claims: &Claims) -> Arc<str> {
     format!("{}:{issuer}{}", issuer.len(), claims.subject().unwrap_or_default()).into()
 }
 
-/// Requests of one session whose method is remembered for an answer that comes by another stream.
+/// Requests of one session that are remembered for an answer that comes by another stream.
 const MAX_ASKED: usize = 256;
+/// Answered requests of one session that are remembered for an answer that comes again.
+const MAX_ANSWERED: usize = 64;
+/// Requests of one session's server that its client may have unanswered.
+const MAX_QUESTIONS: usize = 64;
 
 impl Session {
     /// A session just answered by its server.
     pub(super) fn new(owner: WorkloadId, subject: Option<Arc<str>>, endpoint: Arc<str>) -> Self {
-        Self { owner, subject, endpoint, version: None, wording: None, asked: Mutex::default() }
+        Self {
+            owner,
+            subject,
+            endpoint,
+            version: None,
+            wording: None,
+            asked: Mutex::default(),
+            questions: Mutex::default(),
+        }
     }
 
     fn is_of(&self, caller: &WorkloadId, subject: Option<&str>) -> bool {
         self.owner == *caller && self.subject.as_deref() == subject
     }
 
-    /// Remembers that request `id` asked for `method`, so that an answer on any stream of the session is known for what
+    /// Remembers that request `id` is `call`, so that an answer on any stream of the session is known for what
     /// it is. Beyond [`MAX_ASKED`] the oldest that is no list is forgotten; its late answer is then dropped as unknown.
     ///
     /// # Errors
     /// An id in flight may not be asked again: servers send an answer to whoever asked last under its id, and a list
     /// would pass unfiltered where the answer to something else is awaited. For the same reason no list is forgotten.
-    pub(super) fn ask(&self, id: &Id, method: &Arc<str>) -> Result<(), NotAsked> {
+    pub(super) fn ask(&self, id: &Id, call: &McpCall) -> Result<(), NotAsked> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.methods.values().any(|(other, _)| other.collides(id)) {
+        if asked.calls.values().any(|(other, _)| other.collides(id)) {
             return Err(NotAsked::InFlight);
         }
-        if asked.methods.len() >= MAX_ASKED {
-            let oldest = asked.methods.iter().find(|(_, (_, method))| !is_list(method)).map(|(ticket, _)| *ticket);
-            asked.methods.remove(&oldest.ok_or(NotAsked::TooMany)?);
+        if asked.calls.len() >= MAX_ASKED {
+            let oldest = asked.calls.iter().find(|(_, (_, call))| !is_list(&call.method)).map(|(ticket, _)| *ticket);
+            asked.calls.remove(&oldest.ok_or(NotAsked::TooMany)?);
         }
+        asked.answered.retain(|(other, _)| !other.collides(id));
         let ticket = asked.next;
         asked.next += 1;
-        asked.methods.insert(ticket, (id.clone(), Arc::clone(method)));
+        asked.calls.insert(ticket, (id.clone(), call.without_arguments()));
         Ok(())
     }
 
     /// The answer to `id` came, or never will: what it answers. Its id is free again.
-    pub(super) fn answered(&self, id: &Id) -> Option<Arc<str>> {
+    pub(super) fn answered(&self, id: &Id) -> Option<McpCall> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let ticket = asked.methods.iter().find(|(_, (asked_id, _))| asked_id == id).map(|(ticket, _)| *ticket)?;
-        asked.methods.remove(&ticket).map(|(_, method)| method)
+        let ticket = asked.calls.iter().find(|(_, (asked_id, _))| asked_id == id).map(|(ticket, _)| *ticket)?;
+        let (id, call) = asked.calls.remove(&ticket)?;
+        if asked.answered.len() >= MAX_ANSWERED {
+            asked.answered.pop_front();
+        }
+        asked.answered.push_back((id, call.clone()));
+        Some(call)
+    }
+
+    /// What an answer to `id` on a resumed stream answers: it may come a second time.
+    pub(super) fn replayed(&self, id: &Id) -> Option<McpCall> {
+        self.answered(id).or_else(|| {
+            let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.answered.iter().rev().find(|(other, _)| other == id).map(|(_, call)| call.clone())
+        })
+    }
+
+    /// The server asks its client `call` under `id`; `held` is what remembering it costs. False where the id is in use,
+    /// or too many are unanswered: then it must not be passed on, as its answer could not be told from another's.
+    #[must_use]
+    pub(super) fn question(&self, id: &Id, call: McpCall, held: Hold) -> bool {
+        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = questions.len() < MAX_QUESTIONS && !questions.iter().any(|asked| asked.id.collides(id));
+        if free {
+            questions.push(Question { id: id.clone(), call, _held: held });
+        }
+        free
+    }
+
+    /// What the client answers under `id`, once; none where nothing is asked under exactly that id.
+    pub(super) fn reply(&self, id: &Id) -> Option<McpCall> {
+        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = questions.iter().position(|asked| asked.id == *id)?;
+        Some(questions.swap_remove(at).call)
     }
 }
 
@@ -191,6 +251,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::Budget;
     use super::*;
     use crate::mesh::TargetKind;
 
@@ -254,14 +315,17 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_known_once_and_by_its_exact_id() {
         let session = session("a");
-        let (list, call): (Arc<str>, Arc<str>) = ("tools/list".into(), "tools/call".into());
+        let (list, call) = (McpCall::base("tools/list", None, None), McpCall::base("tools/call", None, None));
         session.ask(&id("1"), &list).unwrap();
         assert_eq!(session.ask(&id("1"), &call), Err(NotAsked::InFlight));
         assert_eq!(session.ask(&id("\"1\""), &call), Err(NotAsked::InFlight));
         assert_eq!(session.answered(&id("\"1\"")), None);
-        assert_eq!(session.answered(&id("1")).as_deref(), Some("tools/list"));
+        assert_eq!(session.answered(&id("1")), Some(list.clone()));
         assert_eq!(session.answered(&id("1")), None);
+        assert_eq!(session.replayed(&id("1")), Some(list.clone()));
+        assert_eq!(session.replayed(&id("1")), Some(list.clone()), "each time that it is asked for");
         session.ask(&id("1"), &list).unwrap();
+        assert_eq!(session.replayed(&id("\"1\"")), None, "the id is in use for something else");
         for n in 2..300 {
             session.ask(&id(&n.to_string()), &call).unwrap();
         }
@@ -271,6 +335,23 @@ mod tests {
             let _full = session.ask(&id(&n.to_string()), &list);
         }
         assert_eq!(session.ask(&id("600"), &call), Err(NotAsked::TooMany));
+    }
+
+    #[test]
+    fn a_server_is_answered_once_and_only_what_it_asked() {
+        let (session, budget) = (session("a"), Budget::new(100, 100));
+        let hold = || budget.hold(&who("a"));
+        let question = McpCall::base("roots/list", None, None);
+        assert_eq!(session.reply(&id("1")), None);
+        assert!(session.question(&id("1"), question.clone(), hold()));
+        assert!(!session.question(&id("\"1\""), question.clone(), hold()));
+        assert_eq!(session.reply(&id("\"1\"")), None);
+        assert_eq!(session.reply(&id("1")), Some(question.clone()));
+        assert_eq!(session.reply(&id("1")), None);
+        for n in 0..MAX_QUESTIONS {
+            assert!(session.question(&id(&n.to_string()), question.clone(), hold()));
+        }
+        assert!(!session.question(&id("900"), question, hold()));
     }
 
     #[tokio::test]

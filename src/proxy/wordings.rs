@@ -25,7 +25,12 @@ impl Kind {
             McpObject::Tool { .. } => Some(Self::Tool),
             McpObject::Prompt { .. } => Some(Self::Prompt),
             McpObject::Resource(_) => Some(Self::Resource),
-            McpObject::Base | McpObject::Other => None,
+            McpObject::Base
+            | McpObject::Task(_)
+            | McpObject::Subscription(_)
+            | McpObject::Setting
+            | McpObject::ServerRequest(_)
+            | McpObject::Other => None,
         }
     }
 }

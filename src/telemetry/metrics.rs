@@ -62,7 +62,7 @@ impl Metrics {
         if let Some(fault) = &record.fault {
             self.own.fault(fault.stage.as_str(), fault.reason);
         }
-        if record.protocol != Protocol::Tcp {
+        if record.protocol != Protocol::Tcp && !record.within {
             self.istio.request(record);
         }
     }

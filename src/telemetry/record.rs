@@ -99,13 +99,18 @@ impl Operation {
         let path = head.map(|head| bounded(&head.path));
         match call {
             Call::Mcp(mcp) => {
-                let kind = match &mcp.object {
-                    McpObject::Tool { .. } => Some("tool"),
-                    McpObject::Prompt { .. } => Some("prompt"),
-                    McpObject::Resource(_) => Some("resource"),
-                    McpObject::Base | McpObject::Other => None,
+                let (kind, name) = match &mcp.object {
+                    McpObject::Tool { .. } => (Some("tool"), mcp.name()),
+                    McpObject::Prompt { .. } => (Some("prompt"), mcp.name()),
+                    McpObject::Resource(_) => (Some("resource"), mcp.name()),
+                    // Whoever reads the id of a task could use it.
+                    McpObject::Task(task) => (Some("tool"), task.tool.as_deref()),
+                    McpObject::Base | McpObject::Subscription(_) | McpObject::Setting | McpObject::Other => {
+                        (None, None)
+                    }
+                    McpObject::ServerRequest(request) => (Some("tool"), request.tool.as_deref()),
                 };
-                Self { method: bounded(&mcp.method), name: mcp.name().map(bounded), kind, path }
+                Self { method: bounded(&mcp.method), name: name.map(bounded), kind, path }
             }
             Call::Tcp => Self::default(),
             Call::Http => Self {
@@ -182,6 +187,8 @@ pub struct Record {
     pub(super) upstream_identity: Option<Arc<str>>,
     pub(super) fault: Option<FaultNote>,
     pub(super) parent: Option<opentelemetry::trace::SpanContext>,
+    /// About a message inside the stream of another call.
+    pub(super) within: bool,
 }
 
 /// What a stage's error said of itself.

@@ -3,6 +3,7 @@
 //! What is decided on is a typed view of the very tree that is forwarded: a known method with the wrong shape is
 //! refused, never passed as something else. Nothing here decides, waits or logs.
 
+mod asked;
 mod decode;
 pub mod denial;
 mod fault;
@@ -19,11 +20,12 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use asked::server_request;
 pub use decode::{Context, Decoded, Kind, decode};
 pub use fault::{Cause, DecodeFault, MessageFault};
 pub use forward::{forward_headers, forward_stream_headers};
 pub use head::{HeaderFault, McpHead, ResponseForm, check_headers};
-pub use list::{Filtered, filter_list, filter_lookalikes, is_list};
+pub use list::{Filtered, filter_list, filter_lookalikes, is_list, resource_entry};
 pub use mirror::Mirror;
 pub use server::{ServerFault, ServerKind, ServerMessage};
 pub use unknown_name::UnknownName;

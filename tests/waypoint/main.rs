@@ -6,6 +6,9 @@ mod lab;
 mod live;
 
 mod istio_rules;
+mod mcp_both_ways;
 mod mcp_calls;
 mod mcp_hostile;
+mod mcp_tasks;
+mod mcp_versions;
 mod plain_ports;

@@ -121,7 +121,6 @@ impl Lower<'_> {
                     Expr::Select(select) => self.select(&select.operand, &select.field),
                     _ => self.problem(expr, "is not available here"),
                 },
-                (Entry::Later, _) => self.problem(expr, format!("`{}` is not available yet", row.path)),
                 (Entry::Group(_), _) if taken == chain.len() => {
                     self.problem(expr, format!("`{}` has no value of its own: name one of its fields", row.path))
                 }
@@ -153,7 +152,6 @@ impl Lower<'_> {
                         Ok((Op::HasName(name, row.path), Ty::Bool))
                     }
                     Entry::Group(group) => self.has_group(group, row.path),
-                    Entry::Later => self.problem(expr, format!("`{}` is not available yet", row.path)),
                 };
             }
             if !local && !matches!(names::resolve(&chain), Some((row, _)) if matches!(row.entry, Entry::Leaf(_))) {

@@ -179,8 +179,6 @@ fn what_does_not_compile_says_where_and_why() {
         ("'\u{e9}' == 'x' && foo", "1:15: unknown name `foo`"),
         ("mcp.resource.target == 'x'", "1:1: `mcp.resource.target` is a name of agentgateway"),
         ("llm.model == 'x'", "is a name of agentgateway that is not available here"),
-        ("mcp.task.id == 'x'", "`mcp.task.id` is not available yet"),
-        ("has(mcp.task.id)", "`mcp.task.id` is not available yet"),
         ("has(mcp.tol)", "did you mean `mcp.tool`"),
         ("has(nobody.x)", "unknown name `nobody.x`"),
         ("has(jwt)", "has() needs a field"),

@@ -9,7 +9,7 @@ use super::super::answer::{self, ProxyFault};
 use super::super::budget::Hold;
 use super::super::http::Calls;
 use super::super::sessions::{self, Session, SessionKey};
-use crate::call::HttpHead;
+use crate::call::{HttpHead, McpCall, McpObject, Task};
 use crate::config::limits;
 use crate::fault::Faulty;
 use crate::id::Peer;
@@ -17,7 +17,7 @@ use crate::intake::{Answer, Body, BodyFault};
 use crate::mesh::Target;
 use crate::policy::Claims;
 use crate::telemetry::RecordGuard;
-use crate::wire::mcp::McpHead;
+use crate::wire::mcp::{Decoded, Kind, McpHead};
 
 /// One MCP request and what is known of it before its body: who, to what, with which token, in which session.
 pub(super) struct Exchange {
@@ -75,6 +75,39 @@ impl Exchange {
     /// The session id's digest, for records and rules.
     pub(super) fn session_digest(&self) -> Option<Arc<str>> {
         self.session.as_ref().map(|bound| self.shared.telemetry.keyed().session(&bound.key.id))
+    }
+
+    /// What a message is about, with what only its exchange knows, and the endpoint that must have it, where one must: a
+    /// response is about the request that it answers, a task about the tool that was called.
+    ///
+    /// # Errors
+    /// [`ProxyFault`] for a response to nothing that was asked in this session, and for a task that is not this caller's.
+    pub(super) fn meant(&self, decoded: &Decoded) -> Result<(McpCall, Option<Arc<str>>), ProxyFault> {
+        let mut call = decoded.call().clone();
+        if decoded.kind() == Kind::Response {
+            let asked = self.session.as_ref().zip(decoded.id()).and_then(|(bound, id)| bound.session.reply(id));
+            return asked.map(|call| (call, None)).ok_or(ProxyFault::UnexpectedResponse);
+        }
+        let mut endpoint = None;
+        if let McpObject::Task(task) = &mut call.object {
+            endpoint = self.find_task(task)?;
+        }
+        if let McpObject::Subscription(wanted) = &mut call.object {
+            for task in &mut Arc::make_mut(wanted).tasks {
+                endpoint = endpoint.or(self.find_task(task)?);
+            }
+        }
+        Ok((call, endpoint))
+    }
+
+    /// Notes the tool of a task; its endpoint, if that is still one of the target's.
+    fn find_task(&self, task: &mut Task) -> Result<Option<Arc<str>>, ProxyFault> {
+        let Some(id) = task.id.known() else { return Ok(None) };
+        let subject = self.claims.as_ref().map(sessions::subject);
+        let made = self.shared.tasks.find(&self.target.key, id, self.peer.id(), subject.as_deref());
+        let made = made.ok_or(ProxyFault::TaskUnknown)?;
+        task.tool = Some(made.tool);
+        Ok(self.target.endpoints.iter().any(|endpoint| endpoint.id == made.endpoint).then_some(made.endpoint))
     }
 
     fn find_session(&mut self) -> Result<Option<Bound>, ProxyFault> {

@@ -22,6 +22,7 @@ use crate::wire::mcp::{McpHead, ResponseForm, forward_stream_headers};
 
 /// GET: the stream, decoded, or 405, which every client takes for "no stream here"; 404 only for an unknown session.
 pub(super) async fn stream(calls: &Calls, target: Arc<Target>, request: Request) -> Answer {
+    let resumed = request.head.headers.contains_key(super::LAST_EVENT_ID);
     let (reply, response) = match ask(calls, target, request).await {
         Ok(sent) => sent,
         Err(Unsent::Answered(answer)) => return answer,
@@ -40,7 +41,7 @@ pub(super) async fn stream(calls: &Calls, target: Arc<Target>, request: Request)
     }
     let mut reply = reply;
     reply.record.status(parts.status);
-    let mut response = Response::new(Pump::new(reply, Waits::Session, body).into_body());
+    let mut response = Response::new(Pump::new(reply, Waits::Session { resumed }, body).into_body());
     *response.headers_mut() = passable(parts.headers, "text/event-stream");
     Answer::Response(response)
 }
@@ -89,6 +90,10 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     let call = McpCall::base(exchange.head.method.as_str(), version, exchange.session_digest());
     let mut headers = exchange.head.headers.clone();
     forward_stream_headers(&mut headers, &exchange.mcp);
+    if exchange.session.is_none() {
+        // Whose stream would go on? An event id is of a session, and this caller has none.
+        headers.remove(super::LAST_EVENT_ID);
+    }
     let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
     record.operation(Operation::of(&Call::Mcp(call.clone()), Some(&head)));
     let awaited = Awaited { id: None, call: call.clone() };

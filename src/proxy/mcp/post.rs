@@ -13,7 +13,7 @@ use super::super::sessions::NotAsked;
 use super::super::stages::{Asked, Permitted, Refused};
 use super::exchange::{Bound, Exchange, read_body};
 use super::reply::{self, Awaited};
-use crate::call::{Call, McpObject};
+use crate::call::Call;
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
 use crate::mesh::Target;
@@ -68,23 +68,23 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
 }
 
 async fn decide(mut exchange: Exchange, decoded: Decoded, bytes: Bytes, hold: Hold) -> Answer {
-    let call = Call::Mcp(decoded.call().clone());
+    let (call, endpoint) = match exchange.meant(&decoded) {
+        Ok(meant) => meant,
+        Err(fault) => return answer::mcp_proxy_fault(exchange.record, decoded.id(), fault),
+    };
+    let awaited = Awaited { id: decoded.id().filter(|_| decoded.kind() == Kind::Request).cloned(), call: call.clone() };
+    let call = Call::Mcp(call);
     exchange.record.operation(Operation::of(&call, Some(&exchange.head)));
     digest_arguments(&mut exchange, &decoded);
-    if decoded.kind() == Kind::Response {
-        // No request of a server is passed on, so none can be answered.
-        return answer::mcp_proxy_fault(exchange.record, None, ProxyFault::UnexpectedResponse);
-    }
     let mut headers = exchange.head.headers.clone();
     forward_headers(&mut headers, &exchange.mcp, &decoded);
     let message = Message { bytes, headers };
-    let awaited = Awaited { id: decoded.id().cloned(), call: decoded.call().clone() };
     drop(decoded);
     let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
     match Asked::http(peer, Arc::clone(&target), head, claims).decoded(call, message).authorize() {
         Ok(permitted) => {
             record.allowed(note::permit(permitted.permit()));
-            let passage = Passage { shared, session, record, awaited, hold };
+            let passage = Passage { shared, session, record, awaited, endpoint, hold };
             Box::pin(passage.send(permitted)).await
         }
         Err(refused) => {
@@ -116,11 +116,7 @@ pub(super) fn likeness(shared: &super::super::Shared, session: Option<&Bound>, r
 }
 
 fn digest_arguments(exchange: &mut Exchange, decoded: &Decoded) {
-    let arguments = match &decoded.call().object {
-        McpObject::Tool { arguments, .. } | McpObject::Prompt { arguments, .. } => arguments.known(),
-        McpObject::Base | McpObject::Resource(_) | McpObject::Other => None,
-    };
-    if let Some(arguments) = arguments {
+    if let Some(arguments) = decoded.call().arguments() {
         let mut text = Vec::new();
         json::write_object(arguments, &mut text);
         exchange.record.arguments(exchange.shared.telemetry.keyed().arguments(&text));
@@ -133,12 +129,15 @@ struct Passage {
     session: Option<Bound>,
     record: crate::telemetry::RecordGuard,
     awaited: Awaited,
+    /// Where what it is about lives, if that is known.
+    endpoint: Option<Arc<str>>,
     hold: Hold,
 }
 
 impl Passage {
     async fn send(mut self, permitted: Permitted<Message>) -> Answer {
-        let stick = self.session.as_ref().map(|bound| Arc::clone(&bound.session.endpoint));
+        let of_session = self.session.as_ref().map(|bound| Arc::clone(&bound.session.endpoint));
+        let stick = of_session.or_else(|| self.endpoint.take());
         let routed = match permitted.route(&self.shared.upstreams, stick.as_deref()) {
             Ok(routed) => routed,
             Err(fault) => return self.no_endpoint(&fault),
@@ -159,7 +158,7 @@ impl Passage {
         match self.shared.upstreams.send_first(Arc::clone(&endpoint), spare, version, request).await {
             Ok((endpoint, response)) => {
                 self.record.upstream(&endpoint.id, note::identity(&endpoint));
-                let Self { shared, session, record, awaited, hold } = self;
+                let Self { shared, session, record, awaited, hold, .. } = self;
                 let reply = reply::Reply { shared, session, record, awaited, endpoint, standing, hold };
                 Box::pin(reply::pass(reply, response)).await
             }
@@ -176,7 +175,7 @@ impl Passage {
     /// Takes the request's id in its session.
     fn ask(&self) -> Result<(), ProxyFault> {
         let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) else { return Ok(()) };
-        bound.session.ask(id, &self.awaited.call.method).map_err(|not_asked| match not_asked {
+        bound.session.ask(id, &self.awaited.call).map_err(|not_asked| match not_asked {
             NotAsked::InFlight => ProxyFault::IdInFlight,
             NotAsked::TooMany => ProxyFault::OverBudget,
         })

@@ -10,21 +10,26 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
-use super::super::answer::ProxyFault;
+use super::super::answer::{ProxyFault, mcp_refusal};
 use super::super::http::{outgoing, upstream_version};
+use super::super::sessions::Session;
 use super::manner::Events;
-use super::reply::{Reply, filter, filter_lookalike, note_revoked};
+use super::mirror::Unpassable;
+use super::reply::{Reply, note_revoked};
 use crate::call::McpCall;
 use crate::config::limits;
 use crate::intake::{BodyFault, ResponseBody};
 use crate::policy::Denial;
 use crate::upstream::{InBody, OutBody};
 use crate::wire::jsonrpc::Id;
-use crate::wire::mcp::{McpHead, ServerKind, ServerMessage, denial, forward_stream_headers, is_list};
+use crate::wire::mcp::{McpHead, ServerKind, ServerMessage, Version, denial, forward_stream_headers, is_list};
 use crate::wire::sse;
 
 /// Time in which a server must take our answer to a request of its own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// JSON-RPC's internal error.
+const INTERNAL_ERROR: i64 = -32603;
+const UNREADABLE: &str = "the server's answer cannot be passed on";
 
 /// What the stream belongs to.
 pub(super) enum Waits {
@@ -34,7 +39,10 @@ pub(super) enum Waits {
         headers: Box<HeaderMap>,
     },
     /// A GET: answers to earlier requests of the session may come.
-    Session,
+    Session {
+        /// Whether it goes on where an earlier stream was cut off (`Last-Event-ID`): then answers may come again.
+        resumed: bool,
+    },
 }
 
 /// One stream on its way.
@@ -54,7 +62,7 @@ pub(super) struct Pump {
 
 impl Pump {
     pub(super) fn new(reply: Reply, waits: Waits, body: InBody) -> Self {
-        let list = matches!(waits, Waits::Session) || is_list(&reply.awaited.call.method);
+        let list = matches!(waits, Waits::Session { .. }) || is_list(&reply.awaited.call.method);
         let limit = if list { limits::MAX_LIST } else { limits::MAX_EVENT };
         let base = reply.hold.bytes();
         Self {
@@ -142,6 +150,8 @@ impl Pump {
         match passed.map_err(|fault| self.failed(fault))? {
             Passed::Out(bytes) => Ok(Some(bytes)),
             Passed::Dropped => Ok(None),
+            // From 2026-07-28 on a server asks nothing in an event, and nothing is posted to it for an answer.
+            Passed::Asked(..) if self.is_modern() => Ok(None),
             Passed::Asked(method, id) => {
                 // Rare, and larger than everything else that is kept for a stream.
                 let answering = Box::pin(self.answer_server(&method, &id));
@@ -153,6 +163,11 @@ impl Pump {
                 }
             }
         }
+    }
+
+    fn is_modern(&self) -> bool {
+        let version = self.reply.awaited.call.version.as_deref().and_then(Version::parse);
+        version.is_some_and(Version::is_modern)
     }
 
     fn failed(&mut self, fault: ProxyFault) -> BodyFault {
@@ -169,12 +184,14 @@ impl Pump {
         };
         if let Some(data) = event.as_message() {
             let message = ServerMessage::parse(data.as_bytes()).map_err(|_fault| ProxyFault::BadAnswer)?;
-            if let (ServerKind::Request(method), Some(id)) = (message.kind(), message.id()) {
+            if let (ServerKind::Request(method), Some(id)) = (message.kind(), message.id())
+                && !self.reply.may_pass_on(method, id, &message)
+            {
                 return Ok(Passed::Asked(method.clone(), id.clone()));
             }
             self.seen.answer(&event);
             let Some(message) = self.message(message) else { return Ok(Passed::Dropped) };
-            let text = String::from_utf8(message.canonical()).map_err(|_not_utf8| ProxyFault::BadAnswer)?;
+            let text = String::from_utf8(message).map_err(|_not_utf8| ProxyFault::BadAnswer)?;
             event.data = Some(text.into());
         } else if event.data.as_ref().is_some_and(|data| !data.is_empty()) {
             // Clients do not read events of other names; nothing is in them for a caller.
@@ -186,23 +203,22 @@ impl Pump {
         Ok(Passed::Out(out.into()))
     }
 
-    /// The message as it may pass, or nothing.
-    fn message(&self, mut message: ServerMessage) -> Option<ServerMessage> {
-        let hidden = match (message.kind(), &self.waits) {
-            (ServerKind::Notification(_), _) => 0,
-            (ServerKind::Request(_), _) => return None,
-            (ServerKind::Result | ServerKind::Error, Waits::Answer { .. }) => {
-                let request = self.answered(&message)?;
-                filter(&self.reply.standing, &request, &mut message)
-            }
-            (ServerKind::Result | ServerKind::Error, Waits::Session) => {
-                // A server may send here again what it answered long ago, under an id that is in use for another call.
-                let request = self.answered(&message)?;
-                filter_lookalike(&self.reply.standing, &request, &mut message)
-            }
-        };
-        self.reply.shared.telemetry.metrics().list_entries_hidden(hidden);
-        Some(message)
+    /// The message as it may pass, or nothing. A request of the server was decided on before.
+    fn message(&self, mut message: ServerMessage) -> Option<Vec<u8>> {
+        match message.kind() {
+            ServerKind::Notification(method) if !self.reply.may_tell(method, &message) => return None,
+            ServerKind::Notification(_) | ServerKind::Request(_) => return Some(message.canonical()),
+            ServerKind::Result | ServerKind::Error => {}
+        }
+        let request = self.answered(&message)?;
+        // A server may send on a GET again what it answered long ago, under an id that is in use for another call.
+        let late = matches!(self.waits, Waits::Session { .. });
+        let id = message.id().cloned()?;
+        match self.reply.see_through(&request, &mut message, late) {
+            Ok(()) => Some(message.canonical()),
+            Err(Unpassable::Refused(denial)) => Some(mcp_refusal(&self.reply.record, &id, &request, &denial)),
+            Err(Unpassable::Bad) => Some(denial::error(Some(&id), INTERNAL_ERROR, UNREADABLE, None)),
+        }
     }
 
     /// The request that a response answers; a response to nothing that was asked is dropped.
@@ -217,9 +233,11 @@ impl Pump {
             }
             return Some(awaited.call.clone());
         }
-        let asked = session.as_ref().and_then(|bound| bound.session.answered(message.id()?));
+        let resumed = matches!(self.waits, Waits::Session { resumed: true });
+        let known = |session: &Session, id: &Id| if resumed { session.replayed(id) } else { session.answered(id) };
+        let asked = session.as_ref().and_then(|bound| known(&bound.session, message.id()?));
         match asked {
-            Some(method) => Some(McpCall { method, object: crate::call::McpObject::Other, ..awaited.call.clone() }),
+            Some(call) => Some(call),
             None => {
                 self.reply.shared.telemetry.metrics().fault(&ProxyFault::UnaskedAnswer);
                 None
@@ -227,8 +245,8 @@ impl Pump {
         }
     }
 
-    /// Answers a server's request in the client's stead: it is told that the client knows no such method, except that
-    /// a `ping` is answered, since a server may end a session that does not answer it.
+    /// Answers a server's request that does not reach the client: it is told that there is no such method, except that a
+    /// `ping` is answered, since a server may end a session that does not answer it.
     fn answer_server(&self, method: &str, id: &Id) -> impl Future<Output = ()> + use<> {
         let body = if method == "ping" { denial::empty_result(id) } else { denial::method_not_found(id) };
         let request = self.answering(body.into());

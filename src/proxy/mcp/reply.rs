@@ -17,9 +17,10 @@ use super::super::stages::Standing;
 use super::super::{Shared, note};
 use super::exchange::Bound;
 use super::manner::{Events, Manner};
+use super::mirror::Unpassable;
 use super::post::likeness;
 use super::pump::{Pump, Waits};
-use crate::call::{Call, McpCall, Value};
+use crate::call::{McpCall, Value};
 use crate::config::limits;
 use crate::intake::{Answer, no_body, text_body};
 use crate::mesh::Endpoint;
@@ -27,10 +28,7 @@ use crate::policy::Denial;
 use crate::telemetry::RecordGuard;
 use crate::upstream::InBody;
 use crate::wire::jsonrpc::Id;
-use crate::wire::mcp::{
-    McpHead, ResponseForm, ServerKind, ServerMessage, UnknownName, Version, denial, filter_list, filter_lookalikes,
-    is_list,
-};
+use crate::wire::mcp::{McpHead, ResponseForm, ServerKind, ServerMessage, UnknownName, Version, denial};
 
 /// An error body of a server that is read, bytes; what is longer is dropped.
 const MAX_ERROR_BODY: usize = 64 << 10;
@@ -90,10 +88,12 @@ impl Reply {
             return self.revoked(denial);
         }
         self.learn(&parts.headers, &message, None);
-        let (standing, call) = (&self.standing, &self.awaited.call);
-        let work = || (filter(standing, call, &mut message), message.canonical());
-        let (hidden, body) = shared.heavy.run(read.len(), work).await;
-        self.shared.telemetry.metrics().list_entries_hidden(hidden);
+        let work = || self.see_through(&self.awaited.call, &mut message, false).map(|()| message.canonical());
+        let body = match shared.heavy.run(read.len(), work).await {
+            Ok(body) => body,
+            Err(Unpassable::Refused(denial)) => return self.refused(*denial),
+            Err(Unpassable::Bad) => return self.bad(),
+        };
         self.answered();
         self.record.status(parts.status);
         self.record.meter().sent(body.len());
@@ -164,8 +164,17 @@ impl Reply {
     /// Refused after all, before anything of the answer went out: as if it had been refused at once.
     fn revoked(mut self, denial: Option<Denial>) -> Answer {
         note_revoked(&mut self.record, &self.standing, denial.as_ref());
-        let (Some(denial), Some(id)) = (denial, &self.awaited.id) else {
-            return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::TargetGone);
+        match denial {
+            Some(denial) => self.refused(denial),
+            None => answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::TargetGone),
+        }
+    }
+
+    /// The answer is not for the caller, who gets a refusal in its place.
+    fn refused(self, denial: Denial) -> Answer {
+        self.answered();
+        let Some(id) = &self.awaited.id else {
+            return answer::text(self.record, StatusCode::ACCEPTED, "");
         };
         let refused = self.standing.refused(denial);
         let likeness = likeness(&self.shared, self.session.as_ref(), &refused);
@@ -195,26 +204,6 @@ impl Reply {
         let key = SessionKey { target: asked.target().key.clone(), id: id.into() };
         self.shared.sessions.bind(key, Arc::new(session));
     }
-}
-
-/// Takes out of a list what the caller may not see. Anything but a list passes as it is.
-pub(super) fn filter(standing: &Standing, request: &McpCall, message: &mut ServerMessage) -> usize {
-    let asked = standing.asked();
-    let rules = &asked.target().rules;
-    let Some(result) = message.result_mut() else { return 0 };
-    let seen = |entry: &McpCall| rules.visible(&asked.facts(&Call::Mcp(entry.clone())));
-    filter_list(request, result, seen).dropped
-}
-
-/// The same for an answer whose id may have been another request's before: whatever could be a list is filtered.
-pub(super) fn filter_lookalike(standing: &Standing, request: &McpCall, message: &mut ServerMessage) -> usize {
-    if is_list(&request.method) {
-        return filter(standing, request, message);
-    }
-    let asked = standing.asked();
-    let Some(result) = message.result_mut() else { return 0 };
-    let seen = |entry: &McpCall| asked.target().rules.visible(&asked.facts(&Call::Mcp(entry.clone())));
-    filter_lookalikes(request, result, seen).dropped
 }
 
 /// Whether a redirect, if it is one, leads to the host that was asked: clients follow it with the body and all they

@@ -94,6 +94,7 @@ impl RecordGuard {
             upstream_identity: None,
             fault: None,
             parent: None,
+            within: false,
         };
         Self {
             telemetry,
@@ -102,6 +103,11 @@ impl RecordGuard {
             beside: Beside::default(),
             started: Instant::now(),
         }
+    }
+
+    /// It is about a message inside the stream of another call, and no HTTP request of its own.
+    pub fn within(&mut self) {
+        self.with(|record| record.within = true);
     }
 
     /// 16 random hex digits: what a caller is told, so that its owner can find this record.

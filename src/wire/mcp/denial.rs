@@ -47,8 +47,16 @@ pub fn hidden(id: &Id, call: &McpCall, learnt: Option<&UnknownName>) -> Vec<u8> 
             let code = if modern { INVALID_PARAMS } else { RESOURCE_NOT_FOUND };
             error(Some(id), code, "Resource not found", Some(data.into()))
         }
+        (McpObject::Task(_), Some(_)) => {
+            error(Some(id), INVALID_PARAMS, "Failed to retrieve task: Task not found", None)
+        }
+        // One of several, and not said which.
+        (McpObject::Subscription(_), _) => error(Some(id), INVALID_PARAMS, "Resource not found", None),
         (
             McpObject::Base
+            | McpObject::Task(_)
+            | McpObject::Setting
+            | McpObject::ServerRequest(_)
             | McpObject::Other
             | McpObject::Tool { .. }
             | McpObject::Prompt { .. }

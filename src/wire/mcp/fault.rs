@@ -45,6 +45,18 @@ pub enum MessageFault {
     /// `params.arguments` is neither an object nor null nor absent.
     #[error("Invalid params: arguments must be an object")]
     BadArguments,
+    /// `params.ref` is neither a prompt by name nor a resource by URI.
+    #[error("Invalid params: ref must name one prompt or one resource")]
+    BadReference,
+    /// `params.notifications` holds something else than switches and lists of URIs and task ids, or too many of these.
+    #[error("Invalid params: notifications may hold switches, and short lists of URIs and task ids")]
+    BadSubscription,
+    /// An elicitation of a server that is neither a form nor a page with a plain URL.
+    #[error("an elicitation must be a form, or a page by its plain URL")]
+    BadElicitation,
+    /// `inputRequests` of a server that are not requests by name.
+    #[error("inputRequests must be requests by name")]
+    BadInputRequest,
     /// A request without an id.
     #[error("Invalid request: this method needs an id")]
     NeedsId,
@@ -65,26 +77,57 @@ pub enum MessageFault {
 impl MessageFault {
     fn code(self) -> i64 {
         match self {
-            Self::Lookalike | Self::BadMeta | Self::BadName | Self::BadArguments | Self::NoVersion => INVALID_PARAMS,
+            Self::Lookalike
+            | Self::BadMeta
+            | Self::BadName
+            | Self::BadArguments
+            | Self::BadReference
+            | Self::BadSubscription
+            | Self::BadElicitation
+            | Self::BadInputRequest
+            | Self::NoVersion => INVALID_PARAMS,
             Self::MethodLookalike => METHOD_NOT_FOUND,
             Self::NeedsId | Self::TakesNoId | Self::UnexpectedResponse => INVALID_REQUEST,
             Self::HeaderMismatch => HEADER_MISMATCH,
         }
     }
 
-    fn reason(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Lookalike => "mcp_lookalike",
             Self::MethodLookalike => "mcp_method_lookalike",
             Self::BadMeta => "mcp_meta",
             Self::BadName => "mcp_name",
             Self::BadArguments => "mcp_arguments",
+            Self::BadReference => "mcp_reference",
+            Self::BadSubscription => "mcp_subscription",
+            Self::BadElicitation => "mcp_elicitation",
+            Self::BadInputRequest => "mcp_input_request",
             Self::NeedsId => "mcp_needs_id",
             Self::TakesNoId => "mcp_takes_no_id",
             Self::HeaderMismatch => "mcp_header_mismatch",
             Self::NoVersion => "mcp_no_version",
             Self::UnexpectedResponse => "mcp_unexpected_response",
         }
+    }
+}
+
+/// A message of a server; one of a caller is a [`DecodeFault`].
+impl Faulty for MessageFault {
+    fn blame(&self) -> Blame {
+        Blame::Upstream
+    }
+
+    fn retry(&self) -> Retry {
+        Retry::Unsafe
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Forward
+    }
+
+    fn reason(&self) -> &'static str {
+        self.word()
     }
 }
 
@@ -138,7 +181,9 @@ impl DecodeFault {
                 | MessageFault::MethodLookalike
                 | MessageFault::BadMeta
                 | MessageFault::BadName
-                | MessageFault::BadArguments,
+                | MessageFault::BadArguments
+                | MessageFault::BadReference
+                | MessageFault::BadSubscription,
             ) if self.id.is_some() => http::StatusCode::OK,
             Cause::Json(_) | Cause::Envelope(_) | Cause::Message(_) => http::StatusCode::BAD_REQUEST,
         }
@@ -167,7 +212,7 @@ impl Faulty for DecodeFault {
         match self.cause {
             Cause::Json(fault) => fault.reason(),
             Cause::Envelope(fault) => fault.reason(),
-            Cause::Message(fault) => fault.reason(),
+            Cause::Message(fault) => fault.word(),
         }
     }
 }

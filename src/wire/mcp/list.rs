@@ -1,6 +1,6 @@
 //! Lists, cut down to what the caller may see.
 
-use super::view::{read_name, read_uri};
+use super::view::{read_name, read_uri, task};
 use crate::call::{Knowable, McpCall, McpObject, Object, Value};
 use crate::wire::uri;
 
@@ -19,6 +19,7 @@ enum Listing {
     Prompts,
     Resources,
     Templates,
+    Tasks,
 }
 
 impl Listing {
@@ -28,6 +29,7 @@ impl Listing {
             "prompts/list" => Some(Self::Prompts),
             "resources/list" => Some(Self::Resources),
             "resources/templates/list" => Some(Self::Templates),
+            "tasks/list" => Some(Self::Tasks),
             _ => None,
         }
     }
@@ -38,6 +40,7 @@ impl Listing {
             Self::Prompts => "prompts",
             Self::Resources => "resources",
             Self::Templates => "resourceTemplates",
+            Self::Tasks => "tasks",
         }
     }
 
@@ -51,15 +54,21 @@ impl Listing {
             Self::Templates => {
                 McpObject::Resource(Knowable::Known(uri::template(read_uri(entry.get("uriTemplate")?)?)))
             }
+            Self::Tasks => McpObject::Task(task(read_name(entry.get("taskId")?)?)),
         })
     }
 }
 
-const LISTS: [&str; 4] = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+const LISTS: [&str; 5] = ["tools/list", "prompts/list", "resources/list", "resources/templates/list", "tasks/list"];
 
 /// Whether the results of `method` are lists that must be filtered.
 pub fn is_list(method: &str) -> bool {
     Listing::of(method).is_some()
+}
+
+/// The resource of `uri`, where that can be one.
+pub fn resource_entry(uri: &str) -> Option<McpObject> {
+    Some(McpObject::Resource(Knowable::Known(uri::resource(read_uri(&Value::from(uri))?))))
 }
 
 /// Takes out of `result`, the answer to `request`, every entry that `keep` does not want, and every entry without a

@@ -10,6 +10,11 @@ pub(super) enum Subject {
     Prompt,
     ResourceList,
     Resource,
+    Completion,
+    Listen,
+    TaskList,
+    Task,
+    Setting,
     Other,
 }
 
@@ -27,14 +32,14 @@ const REQUESTS: &[(&str, Subject)] = &[
     ("resources/read", Subject::Resource),
     ("resources/subscribe", Subject::Resource),
     ("resources/unsubscribe", Subject::Resource),
-    ("subscriptions/listen", Subject::Other),
-    ("completion/complete", Subject::Other),
-    ("logging/setLevel", Subject::Other),
-    ("tasks/get", Subject::Other),
-    ("tasks/cancel", Subject::Other),
-    ("tasks/result", Subject::Other),
-    ("tasks/list", Subject::Other),
-    ("tasks/update", Subject::Other),
+    ("subscriptions/listen", Subject::Listen),
+    ("completion/complete", Subject::Completion),
+    ("logging/setLevel", Subject::Setting),
+    ("tasks/get", Subject::Task),
+    ("tasks/cancel", Subject::Task),
+    ("tasks/result", Subject::Task),
+    ("tasks/list", Subject::TaskList),
+    ("tasks/update", Subject::Task),
 ];
 
 const NOTIFICATIONS: &str = "notifications/";

@@ -1,6 +1,6 @@
 //! What a server sends: answers, its own requests, notifications.
 
-use crate::call::Value;
+use crate::call::{Object, Value};
 use crate::fault::{Blame, Faulty, Retry, Stage};
 use crate::wire::json::{self, JsonFault};
 use crate::wire::jsonrpc::{Body, EnvelopeFault, Id, Message};
@@ -93,6 +93,11 @@ impl ServerMessage {
     /// The whole message.
     pub fn tree(&self) -> &Value {
         &self.tree
+    }
+
+    /// `params`, where the message has them.
+    pub fn params(&self) -> Option<&Object> {
+        self.tree.get("params").and_then(Value::as_object)
     }
 
     /// `result`, where there is one.

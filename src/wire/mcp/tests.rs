@@ -54,10 +54,7 @@ fn tool(name: &str) -> McpCall {
 }
 
 fn arguments(call: &McpCall) -> &Object {
-    match &call.object {
-        McpObject::Tool { arguments, .. } | McpObject::Prompt { arguments, .. } => arguments.known().unwrap(),
-        McpObject::Base | McpObject::Other | McpObject::Resource(_) => panic!("no arguments in {call:?}"),
-    }
+    call.arguments().unwrap_or_else(|| panic!("no arguments in {call:?}"))
 }
 
 #[test]

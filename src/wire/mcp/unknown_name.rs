@@ -29,7 +29,9 @@ pub struct UnknownName {
 impl UnknownName {
     /// Learns from what a server answered to `call`; `None` where that is not surely about an unknown name.
     pub fn learn(call: &McpCall, answer: &ServerMessage) -> Option<Self> {
-        let name = call.name().filter(|name| name.len() >= MIN_NAME)?;
+        // An error of a completion may be about what was typed.
+        let named = call.name().filter(|_| &*call.method != "completion/complete");
+        let name = named.filter(|name| name.len() >= MIN_NAME)?;
         let mut message = answer.tree().as_object()?.clone();
         match answer.kind() {
             // What a tool says of its arguments could be a caller's own words, to be told to others.
@@ -89,7 +91,12 @@ fn says_nothing(call: &McpCall) -> bool {
             arguments.known().is_some_and(|arguments| arguments.is_empty())
         }
         McpObject::Resource(_) => true,
-        McpObject::Base | McpObject::Other => false,
+        McpObject::Base
+        | McpObject::Task(_)
+        | McpObject::Subscription(_)
+        | McpObject::Setting
+        | McpObject::ServerRequest(_)
+        | McpObject::Other => false,
     }
 }
 

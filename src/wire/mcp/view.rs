@@ -4,13 +4,20 @@ use std::sync::Arc;
 
 use super::MessageFault;
 use super::method::{Subject, alike};
-use crate::call::{Knowable, McpObject, Object, Value};
-use crate::config::limits::{MAX_NAME, MAX_URI};
+use crate::call::{Knowable, McpObject, Object, Subscription, Task, Value};
+use crate::config::limits::{MAX_NAME, MAX_SUBSCRIPTIONS, MAX_URI};
 use crate::wire::uri;
 
 /// Members of `params` that a server acts on; another key may not look like one of them.
 const CALL_KEYS: &[&str] = &["_meta", "name", "arguments", "task", "inputResponses", "requestState"];
 const RESOURCE_KEYS: &[&str] = &["_meta", "uri", "inputResponses", "requestState"];
+const COMPLETION_KEYS: &[&str] = &["_meta", "ref", "argument", "context"];
+const REFERENCE_KEYS: &[&str] = &["type", "name", "uri", "title"];
+const LISTEN_KEYS: &[&str] = &["_meta", "notifications"];
+const NOTICE_KEYS: &[&str] = &[RESOURCES, TASKS, "toolsListChanged", "promptsListChanged", "resourcesListChanged"];
+const RESOURCES: &str = "resourceSubscriptions";
+const TASKS: &str = "taskIds";
+const TASK_KEYS: &[&str] = &["_meta", "taskId", "inputResponses", "requestState"];
 const ANY_KEYS: &[&str] = &["_meta"];
 
 /// What a request of a known method is about.
@@ -18,12 +25,22 @@ pub(super) fn object(subject: Subject, params: Option<&Object>) -> Result<McpObj
     let keys = match subject {
         Subject::Tool | Subject::Prompt => CALL_KEYS,
         Subject::Resource => RESOURCE_KEYS,
-        Subject::Base | Subject::ToolList | Subject::PromptList | Subject::ResourceList | Subject::Other => ANY_KEYS,
+        Subject::Completion => COMPLETION_KEYS,
+        Subject::Listen => LISTEN_KEYS,
+        Subject::Task => TASK_KEYS,
+        Subject::TaskList
+        | Subject::Setting
+        | Subject::Base
+        | Subject::ToolList
+        | Subject::PromptList
+        | Subject::ResourceList
+        | Subject::Other => ANY_KEYS,
     };
     check_keys(params, keys)?;
     Ok(match subject {
         Subject::Base => McpObject::Base,
         Subject::Other => McpObject::Other,
+        Subject::Setting => McpObject::Setting,
         Subject::ToolList => McpObject::Tool { name: Knowable::Unknown, arguments: Knowable::Unknown },
         Subject::PromptList => McpObject::Prompt { name: Knowable::Unknown, arguments: Knowable::Unknown },
         Subject::ResourceList => McpObject::Resource(Knowable::Unknown),
@@ -33,7 +50,64 @@ pub(super) fn object(subject: Subject, params: Option<&Object>) -> Result<McpObj
             let raw = params.and_then(|p| p.get("uri")).and_then(read_uri).ok_or(MessageFault::BadName)?;
             McpObject::Resource(Knowable::Known(uri::resource(raw)))
         }
+        Subject::Completion => reference(params)?,
+        Subject::Listen => McpObject::Subscription(Arc::new(subscription(params)?)),
+        Subject::TaskList => McpObject::Task(Task { id: Knowable::Unknown, tool: None }),
+        Subject::Task => {
+            let id = params.and_then(|p| p.get("taskId")).and_then(read_name).ok_or(MessageFault::BadName)?;
+            McpObject::Task(task(id))
+        }
     })
+}
+
+/// A task whose tool is not known to the reader of a message.
+pub(super) fn task(id: &str) -> Task {
+    Task { id: Knowable::Known(id.into()), tool: None }
+}
+
+/// What a completion is about: guesses at the arguments of a prompt, or of a template, tell of that prompt or template.
+fn reference(params: Option<&Object>) -> Result<McpObject, MessageFault> {
+    let named = params.and_then(|p| p.get("ref")).and_then(Value::as_object).ok_or(MessageFault::BadReference)?;
+    check_keys(Some(named), REFERENCE_KEYS)?;
+    let kind = named.get("type").and_then(Value::as_str);
+    match (kind, named.get("name"), named.get("uri")) {
+        (Some("ref/prompt"), Some(name), None) => {
+            let name = read_name(name).ok_or(MessageFault::BadName)?;
+            Ok(McpObject::Prompt { name: Knowable::Known(name.into()), arguments: Knowable::Unknown })
+        }
+        (Some("ref/resource"), None, Some(uri)) => {
+            let uri = read_uri(uri).ok_or(MessageFault::BadName)?;
+            Ok(McpObject::Resource(Knowable::Known(uri::template(uri))))
+        }
+        _ => Err(MessageFault::BadReference),
+    }
+}
+
+/// Everything that is listened to by name. A member that is not known may be a switch and nothing else: another kind of
+/// value could name what nobody decided on.
+fn subscription(params: Option<&Object>) -> Result<Subscription, MessageFault> {
+    let wanted = match params.and_then(|p| p.get("notifications")) {
+        None => return Ok(Subscription::default()),
+        Some(wanted) => wanted.as_object().ok_or(MessageFault::BadSubscription)?,
+    };
+    check_keys(Some(wanted), NOTICE_KEYS)?;
+    let mut read = Subscription::default();
+    for (key, value) in wanted.iter() {
+        match (key, value) {
+            (RESOURCES, Value::Array(uris)) if uris.len() <= MAX_SUBSCRIPTIONS => {
+                let uri = |value| read_uri(value).map(uri::resource).ok_or(MessageFault::BadName);
+                read.resources = uris.iter().map(uri).collect::<Result<_, _>>()?;
+            }
+            (TASKS, Value::Array(ids)) if ids.len() <= MAX_SUBSCRIPTIONS => {
+                let id = |value| read_name(value).map(task).ok_or(MessageFault::BadName);
+                read.tasks = ids.iter().map(id).collect::<Result<_, _>>()?;
+            }
+            (RESOURCES | TASKS, _) => return Err(MessageFault::BadSubscription),
+            (_, Value::Bool(_)) => {}
+            _ => return Err(MessageFault::BadSubscription),
+        }
+    }
+    Ok(read)
 }
 
 /// Checks the parameters of a notification, which name nothing.
@@ -79,7 +153,7 @@ fn says_proto(key: &str, value: &Value) -> bool {
         }
 }
 
-fn check_keys(params: Option<&Object>, known: &[&str]) -> Result<(), MessageFault> {
+pub(super) fn check_keys(params: Option<&Object>, known: &[&str]) -> Result<(), MessageFault> {
     let Some(params) = params else { return Ok(()) };
     for (key, value) in params.iter() {
         if known.contains(&key) {

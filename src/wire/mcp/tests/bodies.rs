@@ -247,10 +247,24 @@ fn methods_and_what_they_name() {
         ("resources/read", uri, "resource FILE:///a/../b file:///b"),
         ("resources/subscribe", uri, "resource FILE:///a/../b file:///b"),
         ("resources/unsubscribe", uri, "resource FILE:///a/../b file:///b"),
-        ("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"n"}}"#, "other"),
-        ("logging/setLevel", r#"{"level":"info"}"#, "other"),
-        ("tasks/get", r#"{"taskId":"t"}"#, "other"),
-        ("subscriptions/listen", "{}", "other"),
+        ("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"n","title":"N"},"argument":{}}"#, "prompt n"),
+        (
+            "completion/complete",
+            r#"{"ref":{"type":"ref/resource","uri":"FILE:///{a}/x/../b"}}"#,
+            "resource FILE:///{a}/x/../b file:///{a}/b",
+        ),
+        ("logging/setLevel", r#"{"level":"info"}"#, "setting"),
+        ("tasks/list", "{}", "task ?"),
+        ("tasks/get", r#"{"taskId":"t"}"#, "task t"),
+        ("tasks/result", r#"{"taskId":"t"}"#, "task t"),
+        ("tasks/cancel", r#"{"taskId":"t"}"#, "task t"),
+        ("tasks/update", r#"{"taskId":"t","inputResponses":{}}"#, "task t"),
+        ("subscriptions/listen", "{}", "subscription [] []"),
+        (
+            "subscriptions/listen",
+            r#"{"notifications":{"toolsListChanged":true,"x-new":false,"resourceSubscriptions":["A:b","c:d"],"taskIds":["t"]}}"#,
+            r#"subscription ["a:b", "c:d"] ["t"]"#,
+        ),
         ("vendor/thing", r#"{"Name":"x"}"#, "other"),
     ];
     for (method, params, expected) in rows {
@@ -258,7 +272,14 @@ fn methods_and_what_they_name() {
         let decoded = legacy(&body).unwrap_or_else(|e| panic!("{method}: {e}"));
         let object = match &decoded.call().object {
             McpObject::Base => "base".to_owned(),
-            McpObject::Other => "other".to_owned(),
+            McpObject::Other | McpObject::ServerRequest(_) => "other".to_owned(),
+            McpObject::Setting => "setting".to_owned(),
+            McpObject::Task(task) => format!("task {}", task.id.known().map_or("?", |id| id)),
+            McpObject::Subscription(wanted) => {
+                let uris: Vec<_> = wanted.resources.iter().map(|uri| &*uri.normal).collect();
+                let tasks: Vec<_> = wanted.tasks.iter().filter_map(|task| task.id.known()).collect();
+                format!("subscription {uris:?} {tasks:?}")
+            }
             McpObject::Tool { name, .. } => format!("tool {}", name.known().map_or("?", |n| n)),
             McpObject::Prompt { name, .. } => format!("prompt {}", name.known().map_or("?", |n| n)),
             McpObject::Resource(uri) => match uri.known() {
@@ -269,7 +290,7 @@ fn methods_and_what_they_name() {
         assert_eq!(object, expected, "{method}");
         assert_eq!(&*decoded.call().method, method);
         assert_eq!(String::from_utf8(decoded.canonical()).unwrap(), body);
-        assert_eq!(decoded.call().phase(), if expected.ends_with('?') { Phase::List } else { Phase::Call });
+        assert_eq!(decoded.call().phase(), if expected.ends_with('?') { Phase::List } else { Phase::Call }, "{method}");
     }
 }
 
@@ -289,6 +310,37 @@ fn resources_need_a_uri() {
     }
     let fault = legacy(call(r#"{"uri":"a:b","URI":"a:c"}"#).replace("tools/call", "resources/read")).unwrap_err();
     assert_eq!(fault.reason(), "mcp_lookalike");
+}
+
+/// What a completion, a subscription or a task request names must be readable in one way only.
+#[test]
+fn what_is_named_is_named_once() {
+    let many = format!(r#"{{"notifications":{{"taskIds":[{}"t"]}}}}"#, r#""t","#.repeat(256));
+    let rows = [
+        ("completion/complete", "{}", "mcp_reference"),
+        ("completion/complete", r#"{"ref":"n"}"#, "mcp_reference"),
+        ("completion/complete", r#"{"ref":{"name":"n"}}"#, "mcp_reference"),
+        ("completion/complete", r#"{"ref":{"type":"ref/tool","name":"n"}}"#, "mcp_reference"),
+        ("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"n","uri":"a:b"}}"#, "mcp_reference"),
+        ("completion/complete", r#"{"ref":{"type":"ref/prompt"}}"#, "mcp_reference"),
+        ("completion/complete", r#"{"ref":{"type":"ref/prompt","name":""}}"#, "mcp_name"),
+        ("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"n","Name":"m"}}"#, "mcp_lookalike"),
+        ("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"n"},"Ref":{}}"#, "mcp_lookalike"),
+        ("tasks/get", "{}", "mcp_name"),
+        ("tasks/get", r#"{"taskId":5}"#, "mcp_name"),
+        ("tasks/get", r#"{"taskId":"t","taskid":"u"}"#, "mcp_lookalike"),
+        ("subscriptions/listen", r#"{"notifications":[]}"#, "mcp_subscription"),
+        ("subscriptions/listen", r#"{"notifications":{"resourceSubscriptions":"a:b"}}"#, "mcp_subscription"),
+        ("subscriptions/listen", r#"{"notifications":{"vendorSubscriptions":["a:b"]}}"#, "mcp_subscription"),
+        ("subscriptions/listen", r#"{"notifications":{"resourceSubscriptions":[5]}}"#, "mcp_name"),
+        ("subscriptions/listen", r#"{"notifications":{"ResourceSubscriptions":["a:b"]}}"#, "mcp_lookalike"),
+        ("subscriptions/listen", r#"{"Notifications":{}}"#, "mcp_lookalike"),
+        ("subscriptions/listen", many.as_str(), "mcp_subscription"),
+    ];
+    for (method, params, reason) in rows {
+        let fault = legacy(call(params).replace("tools/call", method)).expect_err(params);
+        assert_eq!((fault.status().as_u16(), fault.code(), fault.reason()), (200, -32602, reason), "{method} {params}");
+    }
 }
 
 #[test]

@@ -1,0 +1,211 @@
+//! What a server asks of its client: in an event (until 2025-11-25), or inside a result (2026-07-28).
+
+use std::sync::Arc;
+
+use super::method::alike;
+use super::view::check_keys;
+use super::{MessageFault, ServerMessage};
+use crate::call::{Elicitation, McpCall, McpObject, Object, ServerRequest, Value};
+
+const SAMPLING_KEYS: &[&str] = &[
+    "_meta",
+    "messages",
+    "modelPreferences",
+    "systemPrompt",
+    "includeContext",
+    "temperature",
+    "maxTokens",
+    "stopSequences",
+    "metadata",
+    "tools",
+    "toolChoice",
+    "task",
+];
+const ELICITATION_KEYS: &[&str] = &["_meta", "mode", "message", "requestedSchema", "url", "elicitationId", "task"];
+const OTHER_KEYS: &[&str] = &["_meta"];
+const METHODS: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
+
+/// The request of a server, asked while `during` was answered, as policy sees it.
+///
+/// # Errors
+/// [`MessageFault`] where two clients could read it in two ways: such a request reaches none.
+pub fn server_request(method: &str, params: Option<&Object>, during: &McpCall) -> Result<McpCall, MessageFault> {
+    if METHODS.iter().any(|known| *known != method && alike(known, method)) {
+        return Err(MessageFault::MethodLookalike);
+    }
+    let keys = match method {
+        "sampling/createMessage" => SAMPLING_KEYS,
+        "elicitation/create" => ELICITATION_KEYS,
+        _ => OTHER_KEYS,
+    };
+    check_keys(params, keys)?;
+    let elicitation = if method == "elicitation/create" { Some(elicitation(params)?) } else { None };
+    let tool = during.tool().cloned();
+    let params = Arc::new(params.cloned().unwrap_or_default());
+    let request = ServerRequest { params, tool, elicitation };
+    Ok(McpCall { method: method.into(), ..during.entry(McpObject::ServerRequest(Arc::new(request))) })
+}
+
+impl ServerMessage {
+    /// The requests of a server that a result of 2026-07-28, or a notification of a task, carries for its client.
+    ///
+    /// # Errors
+    /// [`MessageFault`] where one of them cannot be read: the message must not pass.
+    pub fn input_requests(&self, during: &McpCall) -> Result<Vec<McpCall>, MessageFault> {
+        let carrier = self.result().or_else(|| self.tree().get("params"));
+        let Some(requests) = carrier.and_then(|carrier| carrier.get("inputRequests")) else { return Ok(Vec::new()) };
+        let requests = requests.as_object().ok_or(MessageFault::BadInputRequest)?;
+        requests.iter().map(|(_, request)| input_request(request, during)).collect()
+    }
+}
+
+fn input_request(request: &Value, during: &McpCall) -> Result<McpCall, MessageFault> {
+    let request = request.as_object().ok_or(MessageFault::BadInputRequest)?;
+    check_keys(Some(request), &["method", "params"])?;
+    let method = request.get("method").and_then(Value::as_str).ok_or(MessageFault::BadInputRequest)?;
+    let params = match request.get("params") {
+        None => None,
+        Some(params) => Some(params.as_object().ok_or(MessageFault::BadInputRequest)?),
+    };
+    server_request(method, params, during)
+}
+
+/// A form, or a page that the user is sent to. A form that also has a page, or a page that browsers and we could take for
+/// another one, is neither.
+fn elicitation(params: Option<&Object>) -> Result<Elicitation, MessageFault> {
+    let get = |key| params.and_then(|params| params.get(key));
+    match (get("mode").map(Value::as_str), get("url")) {
+        (None | Some(Some("form")), None) => Ok(Elicitation::Form),
+        (Some(Some("url")), Some(Value::String(url))) => {
+            let host = host_of(url).ok_or(MessageFault::BadElicitation)?;
+            Ok(Elicitation::Url { url: (&**url).into(), host: host.into() })
+        }
+        _ => Err(MessageFault::BadElicitation),
+    }
+}
+
+/// The host of an `https` or `http` URL as every browser reads it, in lower case and without the port. None where
+/// browsers would mend the text first (WHATWG URL: backslashes, white space, user information, escapes in the host).
+fn host_of(url: &str) -> Option<String> {
+    if !url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+        return None;
+    }
+    let (scheme, rest) = url.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
+        return None;
+    }
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !authority.ends_with(']') => (host, port),
+        _ => (authority, "443"),
+    };
+    let numeric = !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let named =
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+    let good = numeric && v6.map_or(named, |v6| v6.parse::<std::net::Ipv6Addr>().is_ok());
+    good.then(|| host.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn during() -> McpCall {
+        McpCall::base("tools/call", None, None)
+    }
+
+    fn read(method: &str, params: &str) -> Result<McpCall, MessageFault> {
+        let params = crate::wire::json::parse(params.as_bytes()).unwrap();
+        server_request(method, params.as_object(), &during())
+    }
+
+    #[test]
+    fn hosts_are_what_every_browser_takes_them_for() {
+        let good = [
+            ("https://Login.Example.com/x?y=1", "login.example.com"),
+            ("HTTPS://a.b:8443", "a.b"),
+            ("http://127.0.0.1:1/", "127.0.0.1"),
+            ("https://[::1]:443/x", "[::1]"),
+            ("https://[::1]", "[::1]"),
+            ("https://xn--bcher-kva.example#f", "xn--bcher-kva.example"),
+        ];
+        for (url, host) in good {
+            assert_eq!(host_of(url).as_deref(), Some(host), "{url}");
+        }
+        let bad = [
+            "https://good.example@evil.example/",
+            "https://good.example\\@evil.example/",
+            "https:good.example",
+            "https:///evil.example",
+            "//good.example",
+            "javascript://good.example/%0aalert(1)",
+            "file://good.example/etc",
+            "https://good.example%2eevil.example",
+            "https://b\u{fc}cher.example",
+            "https://good.example\t.evil.example",
+            " https://good.example",
+            "https://good.example:",
+            "https://good.example:x",
+            "https://[::1",
+            "https://",
+            "",
+        ];
+        for url in bad {
+            assert_eq!(host_of(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn elicitations_are_forms_or_pages() {
+        let form = read("elicitation/create", r#"{"message":"m","requestedSchema":{}}"#).unwrap();
+        let McpObject::ServerRequest(request) = &form.object else { panic!("{form:?}") };
+        assert_eq!(request.elicitation, Some(Elicitation::Form));
+        assert_eq!(form.phase(), crate::call::Phase::Result);
+        let page = read("elicitation/create", r#"{"mode":"url","url":"https://a.b/c","message":"m"}"#).unwrap();
+        let McpObject::ServerRequest(request) = &page.object else { panic!("{page:?}") };
+        let url = Elicitation::Url { url: "https://a.b/c".into(), host: "a.b".into() };
+        assert_eq!(request.elicitation, Some(url));
+        for bad in [
+            r#"{"mode":"url"}"#,
+            r#"{"mode":"url","url":5}"#,
+            r#"{"mode":"form","url":"https://a.b"}"#,
+            r#"{"url":"https://a.b"}"#,
+            r#"{"mode":"other"}"#,
+            r#"{"mode":5}"#,
+            r#"{"mode":"url","url":"https://a@b"}"#,
+        ] {
+            assert_eq!(read("elicitation/create", bad).unwrap_err(), MessageFault::BadElicitation, "{bad}");
+        }
+        for twin in [r#"{"mode":"form","Mode":"url"}"#, r#"{"mode":"url","url":"https://a.b","URL":"https://c.d"}"#] {
+            assert_eq!(read("elicitation/create", twin).unwrap_err(), MessageFault::Lookalike, "{twin}");
+        }
+        assert_eq!(read("Elicitation/create", "{}").unwrap_err(), MessageFault::MethodLookalike);
+    }
+
+    #[test]
+    fn requests_inside_results_are_found_wherever_they_are() {
+        let parse = |text: &str| ServerMessage::parse(text.as_bytes()).unwrap();
+        let result = parse(
+            r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","inputRequests":{"a":{"method":"roots/list"},"b":{"method":"sampling/createMessage","params":{"maxTokens":5}}}}}"#,
+        );
+        let methods = |message: &ServerMessage| -> Result<Vec<String>, MessageFault> {
+            Ok(message.input_requests(&during())?.iter().map(|call| call.method.to_string()).collect())
+        };
+        assert_eq!(methods(&result).unwrap(), ["roots/list", "sampling/createMessage"]);
+        let noticed = parse(
+            r#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{"inputRequests":{"a":{"method":"x/y"}}}}"#,
+        );
+        assert_eq!(methods(&noticed).unwrap(), ["x/y"]);
+        assert!(methods(&parse(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)).unwrap().is_empty());
+        for bad in [
+            r#"{"jsonrpc":"2.0","id":1,"result":{"inputRequests":[]}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"inputRequests":{"a":[]}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"inputRequests":{"a":{"params":{}}}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"inputRequests":{"a":{"method":"roots/list","params":[]}}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"inputRequests":{"a":{"method":"roots/list","Method":"x"}}}}"#,
+        ] {
+            assert!(methods(&parse(bad)).is_err(), "{bad}");
+        }
+    }
+}

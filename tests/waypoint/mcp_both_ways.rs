@@ -1,0 +1,260 @@
+//! What a server asks of its client: decided on, passed to nobody else, and answered once by whom it was asked.
+
+use std::time::Duration;
+
+use serde_json::{Value, json as value};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::lab::{self, Lab, Upstream, json, notes, post, with};
+use crate::live::{Held, Live};
+use agent_waypoint::hbone;
+
+const NOTES: &str = "127.0.9.1:80";
+const HELLO: &str =
+    r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
+const HELLO_ANSWER: &str = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
+const SESSION: &str = "Mcp-Session-Id: s-1\r\nMCP-Protocol-Version: 2025-11-25\r\n";
+const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"get_note"}}"#;
+const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// The usual policy, and what servers may ask.
+fn documents(addr: std::net::SocketAddr) -> String {
+    let asks = r#"
+  - name: forms-and-our-login
+    to: [{methods: ["elicitation/create"]}]
+    when: mcp.serverRequest.mode == "form" || mcp.serverRequest.host == "login.example.com"
+  - name: small-samples
+    to: [{methods: ["sampling/createMessage"]}]
+    when: mcp.serverRequest.tool == "get_note" && mcp.serverRequest.params.maxTokens <= 100
+"#;
+    format!("{}{asks}", notes(addr).trim_end())
+}
+
+/// A session of the reader, and a call whose answer streams.
+async fn streaming(lab: &Lab, live: &mut Live) -> (hbone::Stream, Held) {
+    let begin = async {
+        live.next().await.write(with("Mcp-Session-Id: s-1\r\nConnection: close\r\n", HELLO_ANSWER).as_bytes()).await
+    };
+    tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin);
+    let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
+    caller.write_all(post(SESSION, CALL).as_bytes()).await.unwrap();
+    let mut held = live.next().await;
+    held.begin_events().await;
+    (caller, held)
+}
+
+async fn read_until(caller: &mut hbone::Stream, text: &str) -> String {
+    let mut read = String::new();
+    let reading = async {
+        while !read.contains(text) {
+            let mut chunk = [0; 4096];
+            let n = caller.read(&mut chunk).await.unwrap();
+            assert!(n > 0, "ended before {text}: {read}");
+            read.push_str(&String::from_utf8_lossy(&chunk[..n]));
+        }
+    };
+    tokio::time::timeout(lab::PATIENCE, reading).await.expect("in time");
+    read
+}
+
+fn request(id: &str, method: &str, params: &Value) -> String {
+    value!({"jsonrpc":"2.0","id":id,"method":method,"params":params}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_rule_names_is_asked_and_the_rest_is_answered_for_the_client() {
+    let mut live = Live::start().await;
+    let lab = Lab::start(&documents(live.addr)).await;
+    let (mut caller, mut held) = streaming(&lab, &mut live).await;
+    let page = |url: &str| value!({"mode":"url","url":url,"elicitationId":"e","message":"m"});
+    let rows = [
+        ("elicitation/create", value!({"message":"m","requestedSchema":{}}), true),
+        ("elicitation/create", page("https://LOGIN.example.com/x"), true),
+        ("elicitation/create", page("https://login.example.com.evil.example/x"), false),
+        ("elicitation/create", page("https://login.example.com@evil.example/x"), false),
+        ("elicitation/create", page("https://evil.example/login.example.com"), false),
+        ("elicitation/create", value!({"mode":"form","url":"https://evil.example/","message":"m"}), false),
+        ("sampling/createMessage", value!({"messages":[],"maxTokens":100}), true),
+        ("sampling/createMessage", value!({"messages":[],"maxTokens":101}), false),
+        ("sampling/createMessage", value!({"messages":[]}), false),
+        ("roots/list", value!({}), false),
+        ("tasks/get", value!({"taskId":"t"}), false),
+        ("vendor/ask", value!({}), false),
+    ];
+    for (n, (method, params, passes)) in rows.iter().enumerate() {
+        let id = format!("q-{n}");
+        held.message(&request(&id, method, params)).await;
+        if *passes {
+            let text = read_until(&mut caller, &format!("\"{id}\"")).await;
+            assert!(text.contains(method), "{text}");
+        } else {
+            let mut told = live.next().await;
+            let told_body: Value = serde_json::from_str(&told.body).unwrap();
+            assert_eq!(
+                (&told_body["id"], &told_body["error"]["code"]),
+                (&value!(id), &value!(-32601)),
+                "{method} {params}"
+            );
+            told.write(ACCEPTED).await;
+        }
+    }
+    held.message(r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#).await;
+    let text = read_until(&mut caller, "\"content\"").await;
+    assert!(!text.contains("evil") && !text.contains("vendor"), "{text}");
+    let log = lab.log.clone();
+    lab.waypoint.shutdown().await;
+    let lines = log.lines();
+    let asked = |decision: &str| {
+        lines.iter().filter(|l| l["method"] == "sampling/createMessage" && l["decision"] == decision).count()
+    };
+    assert_eq!((asked("allow"), asked("deny")), (1, 2), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_answered_once_by_whom_it_was_asked() {
+    let mut live = Live::start().await;
+    let lab = Lab::start(&documents(live.addr)).await;
+    let (mut caller, mut held) = streaming(&lab, &mut live).await;
+    let form = value!({"message":"m","requestedSchema":{}});
+    held.message(&request("q", "elicitation/create", &form)).await;
+    read_until(&mut caller, "\"q\"").await;
+    let answer = r#"{"jsonrpc":"2.0","id":"q","result":{"action":"accept","content":{"n":1}}}"#;
+    // Nobody else's, not without the session, not under another id.
+    assert_eq!(lab.post("agents/writer", NOTES, SESSION, answer).await.status, 404);
+    assert_eq!(lab.post("agents/reader", NOTES, "", answer).await.status, 202);
+    assert_eq!(lab.post("agents/reader", NOTES, SESSION, &answer.replace("\"q\"", "\"r\"")).await.status, 202);
+    assert_eq!(lab.post("agents/reader", NOTES, SESSION, &answer.replace("\"q\"", "5")).await.status, 202);
+    assert!(live.is_quiet().await);
+    let take = async {
+        let mut taken = live.next().await;
+        assert_eq!(taken.body, answer);
+        assert!(taken.head.to_ascii_lowercase().contains("mcp-session-id: s-1"), "{}", taken.head);
+        taken.write(ACCEPTED).await;
+    };
+    let (reply, ()) = tokio::join!(lab.post("agents/reader", NOTES, SESSION, answer), take);
+    assert_eq!(reply.status, 202, "{reply:?}");
+    // And only once.
+    assert_eq!(lab.post("agents/reader", NOTES, SESSION, answer).await.status, 202);
+    assert!(live.is_quiet().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_waits_is_not_asked_again() {
+    let mut live = Live::start().await;
+    let lab = Lab::start(&documents(live.addr)).await;
+    let (mut caller, mut held) = streaming(&lab, &mut live).await;
+    let form = value!({"message":"m","requestedSchema":{}});
+    held.message(&request("1", "elicitation/create", &form)).await;
+    read_until(&mut caller, "elicitation").await;
+    held.message(&request("1", "sampling/createMessage", &value!({"maxTokens":1}))).await;
+    let mut told = live.next().await;
+    assert!(told.body.contains("-32601"), "{}", told.body);
+    told.write(ACCEPTED).await;
+}
+
+/// Without a session nobody could tell whose an answer is.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_session_nothing_is_asked() {
+    let mut live = Live::start().await;
+    let lab = Lab::start(&documents(live.addr)).await;
+    let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
+    caller.write_all(post("", CALL).as_bytes()).await.unwrap();
+    let mut held = live.next().await;
+    held.begin_events().await;
+    held.message(&request("q", "elicitation/create", &value!({"message":"m","requestedSchema":{}}))).await;
+    assert!(live.next().await.body.contains("-32601"));
+}
+
+/// From 2026-07-28 on a server asks inside its result.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_result_asks_is_decided_on_alike() {
+    let upstream = Upstream::start(|_head, body| {
+        let message: Value = serde_json::from_str(body).unwrap_or_default();
+        let asks = message["params"]["arguments"]["asks"].clone();
+        let result = value!({"resultType":"input_required","inputRequests":asks,"requestState":"s3cret-state"});
+        json(&value!({"jsonrpc":"2.0","id":message["id"],"result":result}).to_string())
+    })
+    .await;
+    let lab = Lab::start(&documents(upstream.addr)).await;
+    let form = value!({"method":"elicitation/create","params":{"message":"m","requestedSchema":{}}});
+    let page = |url: &str| value!({"method":"elicitation/create","params":{"mode":"url","url":url,"message":"m"}});
+    let rows = [
+        (value!({"a":form}), true),
+        (value!({"a":form,"b":page("https://login.example.com/")}), true),
+        (value!({"a":form,"b":page("https://evil.example/")}), false),
+        (value!({"a":{"method":"roots/list"}}), false),
+        (value!({"a":{"method":"sampling/createMessage","params":{"maxTokens":5}}}), true),
+        (value!({"a":{"method":"sampling/createMessage","params":{"maxTokens":500}}}), false),
+        (value!([form]), false),
+        (value!({"a":"roots/list"}), false),
+    ];
+    for (asks, passes) in rows {
+        let body = value!({"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"get_note","arguments":{"asks":asks}}});
+        let reply = lab.post("agents/reader", NOTES, "", &body.to_string()).await;
+        assert_eq!(reply.body.contains("s3cret-state"), passes, "{asks}: {reply:?}");
+        assert_eq!(reply.json()["id"], 3, "{asks}: {reply:?}");
+        if !passes {
+            assert!(reply.json()["error"]["code"].is_i64(), "{asks}: {reply:?}");
+        }
+    }
+}
+
+/// A stream that was cut off goes on elsewhere: what comes again is still known for what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_come_again_are_filtered_again() {
+    let mut live = Live::start().await;
+    let lab = Lab::start(&documents(live.addr)).await;
+    let begin = async {
+        live.next().await.write(with("Mcp-Session-Id: s-1\r\nConnection: close\r\n", HELLO_ANSWER).as_bytes()).await
+    };
+    tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin);
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let listed = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"get_note"},{"name":"delete_note"}]}}"#;
+    let answer = async { live.next().await.write(with("Connection: close\r\n", listed).as_bytes()).await };
+    tokio::join!(lab.post("agents/reader", NOTES, SESSION, list), answer);
+    for (resumed, comes) in [("Last-Event-ID: 4\r\n", true), ("", false)] {
+        let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
+        let get = format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n{SESSION}{resumed}\r\n");
+        caller.write_all(get.as_bytes()).await.unwrap();
+        let mut held = live.next().await;
+        assert_eq!(held.head.to_ascii_lowercase().contains("last-event-id"), comes, "{}", held.head);
+        held.begin_events().await;
+        held.message(listed).await;
+        held.message(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"end"}}"#)
+            .await;
+        let text = read_until(&mut caller, "\"end\"").await;
+        assert_eq!(text.contains("get_note"), comes, "{text}");
+        assert!(!text.contains("delete_note"), "{text}");
+    }
+    // Whose stream would a caller without a session resume?
+    let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
+    let get = "GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\nLast-Event-ID: 4\r\n\r\n";
+    caller.write_all(get.as_bytes()).await.unwrap();
+    let held = tokio::time::timeout(Duration::from_secs(5), live.next()).await.unwrap();
+    assert!(!held.head.to_ascii_lowercase().contains("last-event-id"), "{}", held.head);
+}
+
+/// Notifications tell of what the caller may have, and of nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_name_only_what_the_caller_may_have() {
+    let mut live = Live::start().await;
+    let text = documents(live.addr).replace(
+        "\"delete_*\"]}]\n  - name: writers",
+        "\"delete_*\"]}, {resources: [\"file:///a/*\"]}]\n  - name: writers",
+    );
+    assert_ne!(text, documents(live.addr));
+    let lab = Lab::start(&text).await;
+    let (mut caller, mut held) = streaming(&lab, &mut live).await;
+    for uri in ["file:///a/1", "file:///b/1", "file:///a/../b/2"] {
+        let params = value!({"uri":uri});
+        held.message(&value!({"jsonrpc":"2.0","method":"notifications/resources/updated","params":params}).to_string())
+            .await;
+    }
+    held.message(
+        r#"{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{"taskId":"t-1","status":"working"}}"#,
+    )
+    .await;
+    held.message(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#).await;
+    let text = read_until(&mut caller, "list_changed").await;
+    assert!(text.contains("file:///a/1") && !text.contains("/b/") && !text.contains("t-1"), "{text}");
+}
