@@ -11,25 +11,47 @@ from pathlib import Path
 
 from driver.report import Report
 
-from . import attempts, sessions
+from . import attempts, kinds, sessions
 from .lab import Lab
 
-PARTS = ("sessions", "attempts")
+PARTS = ("sessions", "attempts", "kinds")
 PAGE = Path(__file__).resolve().parents[2] / "docs/ways-round.md"
 
 
 def table(rows: list[attempts.Tried]) -> str:
-    heads = ("attempt", "as things are", "died at", "without ..", ".. it comes to")
-    cells = [(r.attempt.name, r.with_guard(), r.died or "-", r.attempt.guard, r.without_guard()) for r in rows]
+    heads = ("attempt", "as things are", "died at", "without ..", ".. it comes to", "and is reported")
+    cells = [
+        (r.attempt.name, r.with_guard(), r.died or "-", r.attempt.guard, r.without_guard(), r.attempt.reported or "-")
+        for r in rows
+    ]
     widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(heads))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [heads, *cells])
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [heads, *cells]
+    )
 
 
 def markdown(rows: list[attempts.Tried]) -> list[str]:
     """The rows as docs/ways-round.md has them."""
-    return [
-        f"| {r.attempt.name} | {r.with_guard()} | {r.died} | {r.attempt.guard} | {r.without_guard()} |" for r in rows
+    cells = [
+        (r.attempt.name, r.with_guard(), r.died, r.attempt.guard, r.without_guard(), r.attempt.reported or "–")
+        for r in rows
     ]
+    return [f"| {' | '.join(map(str, row))} |" for row in cells]
+
+
+def said_by_page(report: Report, head: str, lines: list[str], write: bool) -> None:
+    """Holds the page's table that begins with `head` against what was seen, or writes it."""
+    page = PAGE.read_text().splitlines()
+    start = next(number for number, line in enumerate(page) if line.startswith(head)) + 2
+    end = next(number for number in range(start, len(page)) if not page[number].startswith("|"))
+    if write:
+        PAGE.write_text("\n".join([*page[:start], *lines, *page[end:]]) + "\n")
+    differ = set(page[start:end]) ^ set(lines)
+    report.check(
+        f"{PAGE.name} says the same",
+        f"run with --write; they differ in {sorted(differ)}" if differ and not write else None,
+    )
 
 
 def as_json(row: attempts.Tried) -> dict[str, object]:
@@ -38,6 +60,8 @@ def as_json(row: attempts.Tried) -> dict[str, object]:
         "guard": row.attempt.guard,
         "withGuard": {**row.outcome, "packetsAtServer": row.packets, "diedAt": row.died, "why": row.why},
         "withoutGuard": {**row.open_outcome, "packetsAtServer": row.open_packets},
+        "reported": row.gaps,
+        "reportedWithoutGuard": row.open_gaps,
         "ok": row.fault() is None,
     }
 
@@ -45,8 +69,11 @@ def as_json(row: attempts.Tried) -> dict[str, object]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="e2e/netns/run")
     parser.add_argument("--only", choices=PARTS, action="append", help="only these parts")
-    parser.add_argument("--json", action="store_true", help="one JSON line per attempt, and nothing else on standard output")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON line per attempt, and nothing else on standard output"
+    )
     parser.add_argument("--keep", action="store_true", help="keep documents and logs, also of a good run")
+    parser.add_argument("--write", action="store_true", help="write the tables of docs/ways-round.md")
     parser.add_argument("--bin", type=Path, required=True, help="where the binaries are")
     arguments = parser.parse_args()
     parts = arguments.only or PARTS
@@ -70,9 +97,14 @@ def main() -> int:
                     rows.append(tried)
                     report.check(attempt.name, tried.fault())
             report.line("\n" + table(rows))
-            page = PAGE.read_text().splitlines()
-            missing = [line for line in markdown(rows) if line not in page]
-            report.check(f"{PAGE.name} says the same", "it lacks:\n" + "\n".join(missing) if missing else None)
+            said_by_page(report, "| attempt |", markdown(rows), arguments.write)
+            with report.section("what it rests on"):
+                attempts.what_stays(report, lab)
+        if "kinds" in parts and started:
+            with report.section("kinds of Services and pods"):
+                lines = kinds.run(report, lab)
+            report.line("\n" + "\n".join(lines))
+            said_by_page(report, "| kind |", lines, arguments.write)
     finally:
         lab.__exit__()
     if report.failed or arguments.keep:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from driver.report import Report
+
 from . import guard, network
-from .lab import ANYBODY, NODE_PORT, RECORDER, STATS, VIP, VIP6, VIP_B, VIP_DIRECT, VIP_REPORTS, Lab
+from .lab import ANYBODY, NODE_PORT, RECORDER, STATS, VIP, VIP_B, VIP_DIRECT, VIP_REPORTS, Lab
 from .mesh import Port, Service
 
 SERVER, SERVER6, WAYPOINT = "10.244.0.31", "fd00:10:244::31", "10.244.0.21:15008"
@@ -20,7 +22,11 @@ INITIALIZE = json.dumps(
         "jsonrpc": "2.0",
         "id": 1,
         "method": "initialize",
-        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "probe", "version": "1"}},
+        "params": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "probe", "version": "1"},
+        },
     }
 )
 FORGED = {
@@ -51,6 +57,8 @@ class Attempt:
     dies: str
     try_it: Callable[[Lab], dict[str, Any]]
     take_away: Callable[[Lab], None]
+    # How the controller reports the port once the guard is away; None where it is not about a guard.
+    reported: str | None = None
     # Something else than the world that differs while it is tried as things are.
     given: Callable[[Lab], None] = field(default=lambda lab: None)
     witness: str | None = "server"
@@ -59,7 +67,7 @@ class Attempt:
 
 
 def no_guard(lab: Lab) -> None:
-    lab.policies, lab.listed = [], {}
+    lab.guard = guard.none()
 
 
 def plain(where: str | None, to: str) -> Callable[[Lab], dict[str, Any]]:
@@ -104,7 +112,7 @@ def neither_announced_nor_guarded(lab: Lab) -> None:
 def port_moved(lab: Lab) -> None:
     """The pod's port `mcp` is another number now, and the guard was planned for that."""
     lab.mesh.pod("server").ports["mcp"] = 9090
-    lab.policies, lab.listed = guard.plan(lab.mesh)
+    lab.guard = guard.plan(lab.bin, lab.mesh)
 
 
 def guard_is_late(lab: Lab) -> None:
@@ -112,11 +120,11 @@ def guard_is_late(lab: Lab) -> None:
 
 
 def whole_workload(lab: Lab) -> None:
-    lab.policies, lab.listed = guard.plan(lab.mesh, whole_workload=True)
+    lab.guard = guard.plan(lab.bin, lab.mesh, whole_workload=True)
 
 
 def only_ports(lab: Lab) -> None:
-    lab.policies, lab.listed = guard.plan(lab.mesh)
+    lab.guard = guard.plan(lab.bin, lab.mesh)
 
 
 def redirect_ipv4_only(lab: Lab) -> None:
@@ -132,27 +140,43 @@ def link_local(lab: Lab) -> dict[str, Any]:
     return lab.probe("outsider", f"[{network.link_local('server')}%{zone}]:8080")
 
 
-def connect(name: str, authority: str, take_away: Callable[[Lab], None], witness: str | None, request: str = "") -> Attempt:
+def connect(
+    name: str, authority: str, take_away: Callable[[Lab], None], witness: str | None, request: str = ""
+) -> Attempt:
     """A CONNECT by a caller whom the policy lets in, to something that is not this waypoint's."""
     try_it = hbone(WAYPOINT, authority, RESEARCHER, **({"request": request} if request else {}))
     guard_text = "its documents do not name it"
-    return Attempt(f"CONNECT to {name}", guard_text, AT_WAYPOINT, try_it, take_away, witness=witness, restart=["waypoint"])
+    return Attempt(
+        f"CONNECT to {name}", guard_text, AT_WAYPOINT, try_it, take_away, witness=witness, restart=["waypoint"]
+    )
 
 
-GUARD = "guard"
+GUARD, PENDING = "guard", "pending (8080)"
 ATTEMPTS = [
-    Attempt("plaintext to the pod", GUARD, AT_SERVER, plain("outsider", f"{SERVER}:8080"), no_guard),
-    Attempt("plaintext to the pod over IPv6", GUARD, AT_SERVER, plain("outsider", f"[{SERVER6}]:8080"), no_guard),
-    Attempt("plaintext to the pod from its node", GUARD, AT_SERVER, plain(None, f"{SERVER}:8080"), no_guard),
-    Attempt("the Service's address, not captured", GUARD, AT_SERVER, plain("outsider", f"{VIP}:80"), no_guard),
-    Attempt("the Service's node port", GUARD, AT_SERVER, plain("outsider", f"{network.HOST}:{NODE_PORT}"), no_guard),
-    Attempt("the pod's address by a mesh peer (HBONE)", GUARD, AT_SERVER, plain("other", f"{SERVER}:8080"), no_guard),
+    Attempt("plaintext to the pod", GUARD, AT_SERVER, plain("outsider", f"{SERVER}:8080"), no_guard, PENDING),
+    Attempt(
+        "plaintext to the pod over IPv6", GUARD, AT_SERVER, plain("outsider", f"[{SERVER6}]:8080"), no_guard, PENDING
+    ),
+    Attempt("plaintext to the pod from its node", GUARD, AT_SERVER, plain(None, f"{SERVER}:8080"), no_guard, PENDING),
+    Attempt("the Service's address, not captured", GUARD, AT_SERVER, plain("outsider", f"{VIP}:80"), no_guard, PENDING),
+    Attempt(
+        "the Service's node port", GUARD, AT_SERVER, plain("outsider", f"{network.HOST}:{NODE_PORT}"), no_guard, PENDING
+    ),
+    Attempt(
+        "the pod's address by a mesh peer (HBONE)",
+        GUARD,
+        AT_SERVER,
+        plain("other", f"{SERVER}:8080"),
+        no_guard,
+        PENDING,
+    ),
     Attempt(
         "the pod's port 15008 with an own valid certificate",
         GUARD,
         AT_SERVER,
         hbone(f"{SERVER}:15008", f"{SERVER}:8080", STRANGER),
         no_guard,
+        PENDING,
     ),
     Attempt(
         "the same with forged baggage and forwarded",
@@ -160,8 +184,11 @@ ATTEMPTS = [
         AT_SERVER,
         hbone(f"{SERVER}:15008", f"{SERVER}:8080", STRANGER, headers=AS_WAYPOINT),
         no_guard,
+        PENDING,
     ),
-    Attempt("another Service on the same port", GUARD, AT_SERVER, plain("other", f"{VIP_DIRECT}:8888"), no_guard),
+    Attempt(
+        "another Service on the same port", GUARD, AT_SERVER, plain("other", f"{VIP_DIRECT}:8888"), no_guard, PENDING
+    ),
     Attempt(
         "IPv6 link-local",
         "redirection of IPv6 too",
@@ -176,6 +203,7 @@ ATTEMPTS = [
         AT_SERVER,
         plain("other", f"{SERVER}:9090"),
         guard_is_late,
+        "pending (9090)",
         given=port_moved,
     ),
     Attempt(
@@ -184,6 +212,7 @@ ATTEMPTS = [
         AT_SERVER,
         plain("other", f"{SERVER}:9000"),
         only_ports,
+        "sibling_port (9000)",
         given=whole_workload,
     ),
     Attempt(
@@ -197,10 +226,10 @@ ATTEMPTS = [
     connect("a Service of another waypoint", f"{VIP_REPORTS}:80", handed_over, "reports", post(INITIALIZE, {})),
     connect("loopback", f"127.0.0.1:{RECORDER}", named("127.0.0.1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint"),
     connect("IPv6 loopback", f"[::1]:{RECORDER}", named("::1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint"),
+    connect("link-local", f"[fe80::1]:{RECORDER}", named("fe80::1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint"),
     connect(
-        "link-local", f"[fe80::1]:{RECORDER}", named("fe80::1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint"
+        "the metadata address", f"{network.METADATA}:80", named(network.METADATA, 80, (network.METADATA, 80)), None
     ),
-    connect("the metadata address", f"{network.METADATA}:80", named(network.METADATA, 80, (network.METADATA, 80)), None),
     connect(
         "the waypoint's metrics",
         f"10.244.0.21:{STATS}",
@@ -239,6 +268,9 @@ class Tried:
     why: str
     open_outcome: dict[str, Any]
     open_packets: int
+    # What the controller reports of the Service, as things are and without.
+    gaps: list[str]
+    open_gaps: list[str]
 
     def fault(self) -> str | None:
         if self.packets:
@@ -249,8 +281,14 @@ class Tried:
             return f"died at {self.died} ({self.why}), not at {self.attempt.dies}: {self.outcome}"
         if self.attempt.guard == GUARD and "agent-waypoint-guard" not in self.why:
             return f"refused by {self.why}, not by the guard"
+        if self.attempt.reported in self.gaps:
+            return f"reported as {self.gaps} though it is refused"
+        if self.attempt.reported and self.attempt.reported not in self.open_gaps:
+            return f"open and not reported: {self.open_gaps}"
         if not self.open_packets or self.open_outcome["outcome"] != "answered":
-            return f"cannot fail: without {self.attempt.guard} it came to {self.open_outcome}, {self.open_packets} packets"
+            return (
+                f"cannot fail: without {self.attempt.guard} it came to {self.open_outcome}, {self.open_packets} packets"
+            )
         return None
 
     def with_guard(self) -> str:
@@ -270,9 +308,9 @@ def describe(outcome: dict[str, Any]) -> str:
         case "connect":
             return f"CONNECT {outcome['status']}"
         case "failed":
-            return outcome["why"]
+            return str(outcome["why"])
         case other:
-            return other
+            return str(other)
 
 
 def where_died(lab: Lab, outcome: dict[str, Any]) -> tuple[str | None, str]:
@@ -287,6 +325,12 @@ def where_died(lab: Lab, outcome: dict[str, Any]) -> tuple[str | None, str]:
     if outcome["outcome"] == "answered" and '"error"' in outcome["body"]:
         return AT_WAYPOINT, describe(outcome)
     return None, ""
+
+
+def gaps(lab: Lab, whole_workload: bool) -> list[str]:
+    """The ways round `notes` that the controller finds by what ztunnel is sent: reason and port."""
+    subject = guard.verify(lab.bin, lab.mesh, lab.guard, whole_workload).get("notes", {})
+    return [f"{gap['reason']} ({gap.get('port', '-')})" for gap in subject.get("gaps", [])]
 
 
 def seen(lab: Lab, attempt: Attempt) -> tuple[dict[str, Any], int, str | None, str]:
@@ -304,10 +348,37 @@ def run(lab: Lab, attempt: Attempt) -> Tried:
         lab.stop_waypoint(name)
     with lab.changed(attempt.given):
         outcome, packets, died, why = seen(lab, attempt)
+        reported = gaps(lab, attempt.given is whole_workload) if attempt.reported else []
     with lab.changed(attempt.take_away, attempt.restart):
         open_outcome, open_packets, _, _ = seen(lab, attempt)
+        open_reported = gaps(lab, False) if attempt.reported else []
     if attempt.name == "IPv6 link-local":
         redirect_both(lab)
     for name in attempt.stopped:
         lab.start_waypoint(name)
-    return Tried(attempt, outcome, packets, died, why, open_outcome, open_packets)
+    return Tried(attempt, outcome, packets, died, why, open_outcome, open_packets, reported, open_reported)
+
+
+def what_stays(report: Report, lab: Lab) -> None:
+    """What the guard rests on, and what it cannot know: shown, so that nobody believes otherwise."""
+    key = hbone(f"{SERVER}:15008", f"{SERVER}:8080", "mesh/waypoint")(lab)
+    report.check("whoever holds the waypoint's certificate gets in", None if key["outcome"] == "answered" else f"{key}")
+
+    def forgetful(lab: Lab) -> None:
+        text = json.dumps(lab.guard.policies).replace("sa/waypoint-b", "sa/nobody")
+        lab.guard = guard.Guard(json.loads(text), lab.guard.listed)
+
+    def second(lab: Lab) -> bool:
+        outcome = lab.probe("client", f"{VIP_B}:80", request=post(INITIALIZE, {}))
+        return '"serverInfo"' in outcome.get("body", "")
+
+    report.check("a second waypoint over the pod keeps working", None if second(lab) else "it is cut off")
+    with lab.changed(forgetful):
+        report.check("a guard that forgot it would cut it off", "it is not" if second(lab) else None)
+
+    with lab.changed(no_guard), lab.held("outsider", SERVER, 8080) as connection:
+        first = connection.next(timeout=5)
+        report.check("a connection from before the guard", None if "up" in first else f"{first}")
+        with lab.changed(only_ports):
+            last = connection.next(timeout=5)
+            report.check("ends when the guard comes", None if "down" in last else f"{last}")

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,18 +18,33 @@ from driver.peers import Lines
 from . import guard, network
 from .mesh import Mesh, Pod, Port, Service, agent_policy
 
-RESEARCHER = [{"name": "researchers", "from": [{"serviceAccounts": ["agents/researcher"]}]}]
-ANYBODY = [{"name": "anybody"}]
+RESEARCHER: list[dict[str, Any]] = [{"name": "researchers", "from": [{"serviceAccounts": ["agents/researcher"]}]}]
+ANYBODY: list[dict[str, Any]] = [{"name": "anybody"}]
 MCP = "agent-waypoint.dev/mcp"
 WAYPOINTS = ("waypoint", "waypoint-b")
 # Ports that something listens on beside the servers' own.
 RECORDER, STATS, ADMIN = 9999, 15020, 15000
-VIP, VIP6, VIP_B, VIP_DIRECT, VIP_REPORTS = "10.96.0.10", "fd00:10:96::10", "10.96.0.11", "10.96.0.12", "10.96.0.13"
-NODE_PORT = 30080
+VIP, VIP_B, VIP_DIRECT, VIP_REPORTS = "10.96.0.10", "10.96.0.11", "10.96.0.12", "10.96.0.13"
+NODE_PORT, HOST_PORT = 30080, 8085
+NAME = "tools.dns.example"
+
+
+HELD = """
+import socket, sys
+held = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)
+held.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+print('{"up": true}' if held.recv(4096) else '{"closed": true}', flush=True)
+held.settimeout(60)
+try:
+    held.recv(1)
+except ConnectionError:
+    pass
+print('{"down": true}', flush=True)
+"""
 
 
 def first_mesh() -> Mesh:
-    """Two agents, an outsider, two waypoints, and three servers; every server is an MCP server."""
+    """Two agents, an outsider, two waypoints, and servers; every server is an MCP server."""
     hbone = [Port("hbone", 15008, 15008)]
     app = {"mcp": 8080, "debug": 9000}
     pods = [
@@ -39,18 +55,58 @@ def first_mesh() -> Mesh:
         Pod("waypoint-b", "mesh", "waypoint-b", 22, {"gateway": "waypoint-b"}, captured=False),
         Pod("server", "tools", "notes", 31, {"app": "notes", "tier": "tools"}, app),
         Pod("reports", "tools", "reports", 32, {"app": "reports"}, {"mcp": 8080}),
+        Pod("bare", "tools", "bare", 33, {"app": "bare"}, {"mcp": 8080}, captured=False),
+        Pod("by-hand", "tools", "by-hand", 34, {"app": "nobody-selects-it"}, {"mcp": 8080}),
+        Pod(
+            "hosted",
+            "tools",
+            "hosted",
+            0,
+            {"app": "hosted"},
+            {"mcp": HOST_PORT},
+            host_network=True,
+            address=network.HOST,
+        ),
     ]
     services = [Service(name, "mesh", [], hbone, {"gateway": name}) for name in WAYPOINTS]
     mcp = [Port("mcp", 80, "mcp", MCP)]
     services += [
-        Service("notes", "tools", [VIP, VIP6], mcp, {"app": "notes"}, "waypoint", node_port=NODE_PORT),
+        Service("notes", "tools", [VIP], mcp, {"app": "notes"}, "waypoint", node_port=NODE_PORT),
         # Of other labels, and the same pod: the second waypoint's.
         Service("notes-b", "tools", [VIP_B], mcp, {"tier": "tools"}, "waypoint-b"),
         # Of the same labels and the same port, and of no waypoint.
         Service("notes-direct", "tools", [VIP_DIRECT], [Port("web", 8888, 8080)], {"app": "notes"}),
         Service("reports", "tools", [VIP_REPORTS], mcp, {"app": "reports"}, "waypoint-b"),
     ]
+    services += kinds_of_services(mcp)
     return Mesh(pods, services)
+
+
+def kinds_of_services(mcp: list[Port]) -> list[Service]:
+    """One of each kind that is fronted."""
+    notes, entry = {"app": "notes"}, [Port("mcp", 80, 8080, MCP)]
+    return [
+        Service("notes-6", "tools", ["fd00:10:96::14"], mcp, notes, "waypoint"),
+        Service("notes-dual", "tools", ["10.96.0.15", "fd00:10:96::15"], mcp, notes, "waypoint"),
+        Service("headless", "tools", [], mcp, notes, "waypoint"),
+        Service("bare", "tools", ["10.96.0.16"], mcp, {"app": "bare"}, "waypoint"),
+        Service("hosted", "tools", ["10.96.0.17"], mcp, {"app": "hosted"}, "waypoint"),
+        Service("by-hand", "tools", ["10.96.0.18"], entry, {}, "waypoint", endpoints=[("10.244.0.34", 8080)]),
+        Service(
+            "static", "tools", ["10.96.0.19"], entry, {}, "waypoint", [("10.244.0.33", 8080)], hosts=["static.example"]
+        ),
+        Service(
+            "dns",
+            "tools",
+            ["10.96.0.20"],
+            entry,
+            {},
+            "waypoint",
+            [(NAME, 8080)],
+            hosts=["dns.example"],
+            resolution="DNS",
+        ),
+    ]
 
 
 class Lab:
@@ -59,7 +115,7 @@ class Lab:
     def __init__(self, bin_dir: Path, directory: Path) -> None:
         self.bin, self.directory = bin_dir, directory
         self.mesh = first_mesh()
-        self.policies, self.listed = guard.plan(self.mesh)
+        self.guard = guard.plan(bin_dir, self.mesh)
         self.proxies: dict[str, Lines] = {}
         self.waypoints: dict[str, subprocess.Popen[bytes]] = {}
         self.servers: dict[str, Lines] = {}
@@ -69,20 +125,24 @@ class Lab:
     def __enter__(self) -> Lab:
         self.directory.chmod(0o755)
         network.make_node()
-        for pod in self.mesh.pods:
+        network.names({NAME: ["10.244.0.33", "fd00:10:244::33"]})
+        for pod in (pod for pod in self.mesh.pods if not pod.host_network):
             network.make_pod(pod.name, pod.number)
             if pod.captured:
                 network.capture(pod.name)
         self._certify()
         self._write_world()
         for pod in self.mesh.pods:
-            if pod.captured:
+            if pod.captured and not pod.host_network:
                 self._start_proxy(pod)
         for name, address, port in (
             ("server", "[::]", 8080),
             ("server", "[::]", 9000),
             ("server", "[::]", 9090),
             ("reports", "[::]", 8080),
+            ("bare", "[::]", 8080),
+            ("by-hand", "[::]", 8080),
+            (None, network.HOST, HOST_PORT),
             ("waypoint", "127.0.0.1", RECORDER),
             (None, network.METADATA, 80),
         ):
@@ -132,11 +192,11 @@ class Lab:
     def start_waypoint(self, name: str) -> None:
         """(Re)starts a waypoint over the documents of the moment, and waits until it is ready."""
         self.stop_waypoint(name)
-        fronted = [s.name for s in self.mesh.services if s.waypoint == name] + sorted(self.kept.get(name, ()))
+        kept = self.kept.get(name, set())
+        fronted = [s for s in self.mesh.services if s.waypoint == name or s.name in kept]
         # A target that is no MCP port by its Service needs no policy; a policy for it would declare it.
-        declared = [n for n in fronted if any(port.app_protocol for port in self.mesh.service(n).ports)]
-        documents = self.mesh.documents(name, self.kept.get(name, set()))
-        documents += [agent_policy(f"calls-{n}", [n], self.allow) for n in declared]
+        declared = [s for s in fronted if any(port.app_protocol for port in s.ports)]
+        documents = self.mesh.documents(name, kept) + [agent_policy("calls", declared, self.allow)]
         path = self.directory / f"documents-{name}"
         path.mkdir(exist_ok=True)
         (path / "all.yaml").write_text("\n---\n".join(json.dumps(document, indent=1) for document in documents))
@@ -166,7 +226,7 @@ class Lab:
     # What they go by.
 
     def _write_world(self) -> None:
-        world = {"addresses": self.mesh.addresses(self.listed), "authorizations": self.policies}
+        world = {"addresses": self.mesh.addresses(self.guard.listed), "authorizations": self.guard.policies}
         draft = self.directory / "world.draft"
         draft.write_text(json.dumps(world, indent=1))
         os.replace(draft, self.directory / "world.json")
@@ -199,13 +259,13 @@ class Lab:
     @contextmanager
     def changed(self, change: Callable[[Lab], None], restart: Sequence[str] = ()) -> Iterator[None]:
         """The lab with a change to what everybody goes by, and afterwards as before."""
-        kept = (copy.deepcopy(self.mesh), self.policies, self.listed, self.allow, copy.deepcopy(self.kept))
+        kept = (copy.deepcopy(self.mesh), self.guard, self.allow, copy.deepcopy(self.kept))
         try:
             change(self)
             self._apply(restart)
             yield
         finally:
-            self.mesh, self.policies, self.listed, self.allow, self.kept = kept
+            self.mesh, self.guard, self.allow, self.kept = kept
             self._apply(restart)
 
     def _apply(self, restart: Sequence[str]) -> None:
@@ -228,7 +288,18 @@ class Lab:
         done = subprocess.run([*command, to], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"probe: {done.stderr}")
-        return json.loads(done.stdout)
+        outcome: dict[str, Any] = json.loads(done.stdout)
+        return outcome
+
+    @contextmanager
+    def held(self, where: str, address: str, port: int) -> Iterator[Lines]:
+        """A plaintext connection that stays; it says `up` once it was answered, and `down` when it ends."""
+        command = [*network.inside(where), sys.executable, "-c", HELD, address, str(port)]
+        lines = Lines(command, self.directory / "held.log")
+        try:
+            yield lines
+        finally:
+            lines.end()
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
         """What the node proxies said since the last time of asking: (pod, event)."""

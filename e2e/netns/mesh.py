@@ -56,7 +56,8 @@ class Port:
 
 @dataclass
 class Service:
-    """A Service. `endpoints` are written by hand where there is no selector."""
+    """A Service, or with `hosts` a ServiceEntry. `endpoints` are written by hand where there is no selector; those of a
+    ServiceEntry with `resolution` DNS are names."""
 
     name: str
     namespace: str
@@ -66,10 +67,16 @@ class Service:
     waypoint: str | None = None
     endpoints: list[tuple[str, int]] = field(default_factory=list)
     node_port: int | None = None
+    hosts: list[str] = field(default_factory=list)
+    resolution: str = "STATIC"
 
     @property
     def hostname(self) -> str:
-        return f"{self.name}.{self.namespace}.svc.cluster.local"
+        return self.hosts[0] if self.hosts else f"{self.name}.{self.namespace}.svc.cluster.local"
+
+    @property
+    def kind(self) -> str:
+        return "Published" if self.node_port else "ClusterIp" if self.vips else "Headless"
 
     def selects(self, pod: Pod) -> bool:
         same = all(pod.labels.get(key) == value for key, value in self.selector.items())
@@ -147,6 +154,9 @@ class Mesh:
         out: list[dict[str, Any]] = []
         for service in self.services:
             away = service.waypoint != waypoint and service.name not in kept
+            if service.hosts:
+                out.append(_service_entry(service, away))
+                continue
             out.append(self._service_document(service, away))
             for number, (address, port) in enumerate(service.endpoints):
                 out.append(_slice(service, number, address, port))
@@ -156,7 +166,12 @@ class Mesh:
         labels = {"istio.io/use-waypoint": "none"} if away else {}
         ports = []
         for port in service.ports:
-            spec: dict[str, Any] = {"name": port.name, "port": port.number, "targetPort": port.target, "protocol": "TCP"}
+            spec: dict[str, Any] = {
+                "name": port.name,
+                "port": port.number,
+                "targetPort": port.target,
+                "protocol": "TCP",
+            }
             if port.app_protocol:
                 spec["appProtocol"] = port.app_protocol
             if service.node_port:
@@ -171,6 +186,22 @@ class Mesh:
         }
         meta = {"name": service.name, "namespace": service.namespace, "labels": labels}
         return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+
+
+def _service_entry(service: Service, away: bool) -> dict[str, Any]:
+    spec = {
+        "hosts": service.hosts,
+        "addresses": service.vips,
+        "location": "MESH_EXTERNAL",
+        "resolution": service.resolution,
+        "ports": [
+            {"number": p.number, "name": p.name, "protocol": "HTTP", "targetPort": p.target} for p in service.ports
+        ],
+        "endpoints": [{"address": address} for address, _ in service.endpoints],
+    }
+    labels = {"istio.io/use-waypoint": "none"} if away else {}
+    meta = {"name": service.name, "namespace": service.namespace, "labels": labels}
+    return {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": meta, "spec": spec}
 
 
 def _slice(service: Service, number: int, address: str, port: int) -> dict[str, Any]:
@@ -194,14 +225,14 @@ def _workload_entry(pod: Pod) -> dict[str, Any]:
     return {"apiVersion": "networking.istio.io/v1", "kind": "WorkloadEntry", "metadata": meta, "spec": spec}
 
 
-def agent_policy(name: str, services: list[str], allow: list[dict[str, Any]]) -> dict[str, Any]:
+def agent_policy(name: str, services: list[Service], allow: list[dict[str, Any]]) -> dict[str, Any]:
     """Nobody deletes; the rest is what `allow` says."""
     return {
         "apiVersion": "agent-waypoint.dev/v1alpha1",
         "kind": "AgentPolicy",
         "metadata": {"name": name, "namespace": "tools"},
         "spec": {
-            "targetRefs": [{"kind": "Service", "name": service} for service in services],
+            "targetRefs": [{"kind": "ServiceEntry" if s.hosts else "Service", "name": s.name} for s in services],
             "protocol": "MCP",
             "deny": [{"name": "no-delete", "to": [{"tools": ["delete_*"]}]}],
             "allow": allow,

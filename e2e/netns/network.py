@@ -1,9 +1,10 @@
 """Namespaces, links and the rules that a node and its CNI plugin would make: one bridge as the node's pod network, pods
-with an address of their own (routed by the node, one link layer), in-pod redirection as istio-cni's, and what kube-proxy
-does for whoever is not captured."""
+with an address of their own (routed by the node, one link layer), in-pod redirection as istio-cni's, and what
+kube-proxy does for whoever is not captured."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,7 +45,9 @@ table inet witness {{
 
 
 def sh(*command: str, stdin: str | None = None) -> str:
-    done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}")
     return done.stdout
@@ -76,6 +79,14 @@ def make_node() -> None:
         sh("ip", "addr", "add", f"{address}/32", "dev", "br0")
 
 
+def names(known: dict[str, list[str]]) -> None:
+    """The names that can be resolved, in a hosts file over the machine's, for this run's processes alone."""
+    lines = [f"{address} {name}" for name, addresses in known.items() for address in addresses]
+    hosts = Path("/run/netns/hosts")
+    hosts.write_text("127.0.0.1 localhost\n" + "\n".join(lines) + "\n")
+    sh("mount", "--bind", str(hosts), "/etc/hosts")
+
+
 def make_pod(name: str, number: int) -> None:
     """A pod's namespace with its two addresses."""
     sh("ip", "netns", "add", name)
@@ -100,7 +111,8 @@ def link_local(name: str) -> str:
 
 def link_index(name: str) -> int:
     """The number of eth0 in a pod, which a link-local address needs as its zone."""
-    return int(sh("ip", "-n", name, "-o", "link", "show", "dev", "eth0").split(":")[0])
+    shown = sh("ip", "-n", name, "-j", "addr", "show", "dev", "eth0")
+    return int(json.loads(shown[shown.index("[") :])[0]["ifindex"])
 
 
 def rules(namespace: str | None, text: str) -> None:
@@ -115,7 +127,9 @@ def capture(name: str, ipv6: bool = True) -> None:
 
 def witness(name: str | None, ports: Iterable[int], only: str = "") -> None:
     """Counts connections and requests to `ports`, from now on; of them what also matches `only`."""
-    lines = [f"    {only}tcp dport {port} {kind} counter" for port in ports for kind in ("tcp flags syn", "meta length > 80")]
+    lines = [
+        f"    {only}tcp dport {port} {kind} counter" for port in ports for kind in ("tcp flags syn", "meta length > 80")
+    ]
     counters = "\n".join(lines)
     rules(name, "table inet witness\ndelete table inet witness" + WITNESS.format(counters=counters))
 

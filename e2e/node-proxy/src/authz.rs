@@ -155,7 +155,7 @@ impl Rules {
 impl Match {
     fn matches(&self, connection: &Connection) -> bool {
         let istio = connection.identity.as_ref().and_then(|id| id.istio());
-        let namespace = |wanted: &StringMatch| istio.is_some_and(|id| wanted.admits(&id.namespace));
+        let namespace = |wanted: &StringMatch| wanted.admits(istio.map_or("", |id| &id.namespace));
         let account = |wanted: &ServiceAccount| {
             istio.is_some_and(|id| *id.namespace == *wanted.namespace && *id.service_account == *wanted.service_account)
         };

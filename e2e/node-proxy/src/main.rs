@@ -3,12 +3,13 @@
 //! `serve` takes what the namespace's redirection rules send it: outbound TCP goes where the mesh's addresses say (a
 //! waypoint, HBONE to the pod, or plaintext), inbound HBONE and inbound plaintext are held against the L4 authorization
 //! that istiod sends, then handed to the application. `probe` is a client of any kind, honest or not: raw TCP, or HBONE
-//! with whatever certificate, authority and headers. `certs` is the mesh's CA.
+//! with whatever certificate, authority and headers. `certs` is the mesh's CA, `guard` the controller's planner.
 
 mod authz;
 mod capture;
 mod certs;
 mod events;
+mod guard;
 mod inbound;
 mod outbound;
 mod probe;
@@ -33,6 +34,8 @@ enum Command {
     Probe(probe::ProbeArgs),
     /// A CA of its own, and a certificate for each identity: files root.pem, NAMESPACE-ACCOUNT.crt and .key
     Certs(certs::CertsArgs),
+    /// The guard that the controller would plan for the cluster on standard input, as ztunnel would be sent it
+    Guard,
 }
 
 #[tokio::main]
@@ -42,5 +45,6 @@ async fn main() -> anyhow::Result<()> {
         Command::Serve(args) => Box::pin(serve::run(args)).await,
         Command::Probe(args) => Box::pin(probe::run(args)).await,
         Command::Certs(args) => certs::run(&args),
+        Command::Guard => guard::run(),
     }
 }

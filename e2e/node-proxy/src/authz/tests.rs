@@ -128,3 +128,60 @@ fn an_unknown_field_is_an_error() {
         "groups": [{"rules": [{"matches": [{"notPrincipal": [{"exact": "x"}]}]}]}]});
     assert!(World::parse(&json!({"authorizations": [policy]}).to_string()).is_err());
 }
+
+/// Two evaluators by two authors, and neither may differ from ztunnel: the product's judges whether a guard works.
+#[test]
+fn the_products_own_evaluator_says_the_same() {
+    use agent_waypoint::mesh::l4;
+    let fields = [
+        json!({}),
+        json!({"principals": [{"exact": "cluster.local/ns/a/sa/b"}]}),
+        json!({"principals": [{"presence": {}}]}),
+        json!({"notPrincipals": [{"exact": "cluster.local/ns/a/sa/b"}]}),
+        json!({"notPrincipals": [{"prefix": "cluster.local/ns/a"}, {"suffix": "/waypoint"}]}),
+        json!({"namespaces": [{"exact": "a"}]}),
+        json!({"notNamespaces": [{"presence": {}}]}),
+        json!({"serviceAccounts": [{"namespace": "a", "serviceAccount": "b"}]}),
+        json!({"notServiceAccounts": [{"namespace": "a", "serviceAccount": "b"}]}),
+        json!({"destinationPorts": [8080]}),
+        json!({"notDestinationPorts": [8080]}),
+    ];
+    let callers = [None, Some("cluster.local/ns/a/sa/b"), Some("cluster.local/ns/mesh/sa/waypoint"), Some("td/x")];
+    let mut asked = 0;
+    for one in &fields {
+        for other in &fields {
+            for groups in [
+                json!([]),
+                json!([{"rules": []}]),
+                json!([{"rules": [{"matches": []}]}]),
+                json!([{"rules": [{"matches": [one, other]}]}]),
+                json!([{"rules": [{"matches": [one]}, {"matches": [other]}]}]),
+                json!([{"rules": [{"matches": [one]}]}, {"rules": [{"matches": [other]}]}]),
+            ] {
+                for action in ["ALLOW", "DENY"] {
+                    let ours = world(&[(action, groups.clone())]);
+                    let theirs: l4::Authorization = serde_json::from_value(json!({
+                        "name": "p0", "namespace": "tools", "scope": "WORKLOAD_SELECTOR", "action": action,
+                        "groups": groups,
+                    }))
+                    .unwrap();
+                    for (caller, port) in callers.iter().flat_map(|caller| [(caller, 8080), (caller, 9000)]) {
+                        let connection = from(*caller, port);
+                        let judged = l4::judge(
+                            [&theirs],
+                            &l4::Connection {
+                                source: connection.source,
+                                identity: connection.identity.as_ref(),
+                                destination: connection.destination,
+                            },
+                        );
+                        let same = allowed(&ours, &connection) == judged.is_permitted();
+                        assert!(same, "{action} {groups} for {caller:?} to {port}");
+                        asked += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(asked, 11 * 11 * 6 * 2 * 8);
+}
