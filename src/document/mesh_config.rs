@@ -18,11 +18,26 @@ pub struct MeshConfig {
     pub trust_domain: Option<String>,
     /// Other trust domains that principals of the mesh stand for.
     pub trust_domain_aliases: Vec<String>,
+    /// How paths are normalised.
+    pub path_normalization: PathNormalization,
+}
+
+/// `pathNormalization`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct PathNormalization {
+    /// `NONE`, `BASE`, `MERGE_SLASHES`, `DECODE_AND_MERGE_SLASHES`; `DEFAULT` is `BASE`.
+    pub normalization: String,
 }
 
 impl Default for MeshConfig {
     fn default() -> Self {
-        Self { root_namespace: CONFIG_MAP.0.to_owned(), trust_domain: None, trust_domain_aliases: Vec::new() }
+        Self {
+            root_namespace: CONFIG_MAP.0.to_owned(),
+            trust_domain: None,
+            trust_domain_aliases: Vec::new(),
+            path_normalization: PathNormalization::default(),
+        }
     }
 }
 

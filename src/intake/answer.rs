@@ -13,6 +13,7 @@ use super::body::{Body, BodyFault};
 use crate::call::HttpHead;
 use crate::net::BoxedIo;
 use crate::wire::http1::{HeadFault, Upgrade};
+use crate::wire::path::Normalization;
 
 /// The body of an answer. Each frame is sent on and flushed before the next is asked for; an error ends the stream so
 /// that the caller sees that the body is not whole. Dropped as soon as the caller is known to be gone.
@@ -70,6 +71,11 @@ impl fmt::Debug for Answer {
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request.
     fn handle(&self, request: Request) -> impl Future<Output = Answer> + Send;
+
+    /// How the paths of the requests that come now are normalised.
+    fn paths(&self) -> Normalization {
+        Normalization::Strict
+    }
 
     /// The answer to something that is no acceptable request; an HTTP/1.1 connection ends after it.
     fn fault(&self, fault: &HeadFault) -> Response<ResponseBody> {

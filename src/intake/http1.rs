@@ -40,7 +40,7 @@ where
     let mut connection =
         Connection { reader: Arc::new(Mutex::new(Reader::new(read))), writer: Writer::new(write), drain };
     loop {
-        let head = match connection.next_head().await {
+        let head = match connection.next_head(&handler).await {
             Ok(Some(head)) => head,
             Ok(None) => return Ok(connection.close().await?),
             Err(IntakeFault::Head(fault)) => {
@@ -96,13 +96,13 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// The next head; `None` if there will be none.
-    async fn next_head(&self) -> Result<Option<RequestHead>, IntakeFault> {
+    async fn next_head<H: Handler>(&self, handler: &H) -> Result<Option<RequestHead>, IntakeFault> {
         let mut parser = RequestParser::new();
         let mut deadline = None;
         loop {
             let begun = {
                 let mut reader = lock(&self.reader);
-                if let Some(head) = parser.advance(&reader.buffer)? {
+                if let Some(head) = parser.advance_as(&reader.buffer, handler.paths())? {
                     return Ok(Some(head));
                 }
                 if reader.buffer.is_empty() {

@@ -83,6 +83,7 @@ impl Index<'_> {
             rules: ruled.rules,
             tokens: ruled.tokens,
             upstream_h2: port.spoken == Spoken::Http2,
+            paths: ruled.paths,
             forwards_token: ruled.forwards_token,
             closed: ruled.closed,
             revision: ruled.revision,

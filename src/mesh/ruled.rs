@@ -13,6 +13,7 @@ use super::undeclared::Undeclared;
 use crate::document::agent_policy::Protocol;
 use crate::document::{FieldProblem, Meta, Origin, Severity};
 use crate::policy::{JwtRule, RuleSet, Rules, Verifier, compile};
+use crate::wire::path::Normalization;
 
 /// Declared protocol, AgentPolicies and AuthorizationPolicies by position.
 type RulesKey = (Option<Protocol>, Vec<usize>, Vec<usize>);
@@ -26,6 +27,7 @@ pub(super) struct Ruled {
     pub(super) rules: Arc<Rules>,
     pub(super) tokens: Option<Arc<Verifier>>,
     pub(super) forwards_token: bool,
+    pub(super) paths: Normalization,
     pub(super) closed: Option<Arc<str>>,
     pub(super) revision: TargetRevision,
 }
@@ -68,6 +70,9 @@ impl<'p, 'a> Compiler<'p, 'a> {
             Some(_) => self.undeclared.declared(&agent),
             None => self.undeclared.plain(&agent, &target(fronted, port)),
         }
+        // An AgentPolicy's paths are in one spelling, whatever the mesh makes of others.
+        let strict = declared.is_some() || !agent.is_empty();
+        let paths = if strict { Normalization::Strict } else { self.policies.terms.paths };
         let istio: Vec<usize> = self.policies.istio.at.of(owned, port.port).into_iter().collect();
         let token: Vec<usize> = self.policies.tokens.at.of(owned, port.port).into_iter().collect();
         let rules = if reasons.is_empty() { self.compiled(declared, agent, istio, found) } else { Err(String::new()) };
@@ -88,6 +93,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
             protocol,
             rules,
             forwards_token: !forward.contains(&false),
+            paths,
             tokens: tokens.unwrap_or(None),
             closed,
             revision,

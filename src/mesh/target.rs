@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::Endpoint;
 use crate::policy::{Destination, Rules, Verifier};
+use crate::wire::path::Normalization;
 
 /// One port of one Service or ServiceEntry: what a call is addressed to, decided by and sent on to.
 #[derive(Debug)]
@@ -19,6 +20,9 @@ pub struct Target {
     pub tokens: Option<Arc<Verifier>>,
     /// Where calls can go; may be empty.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// How the paths of its requests are normalised: strictly where the port is declared or has an AgentPolicy,
+    /// else as the mesh says.
+    pub paths: Normalization,
     pub(super) upstream_h2: bool,
     pub(super) forwards_token: bool,
     pub(super) closed: Option<Arc<str>>,
@@ -45,7 +49,14 @@ impl Target {
     /// Whether `other`, of the same key, says the same: rules and tokens by revision, everything else by value.
     pub(super) fn is_as(&self, other: &Self) -> bool {
         let what = |target: &Self| {
-            (target.protocol, target.upstream_h2, target.forwards_token, target.revision, target.tokens.is_some())
+            (
+                target.protocol,
+                target.paths,
+                target.upstream_h2,
+                target.forwards_token,
+                target.revision,
+                target.tokens.is_some(),
+            )
         };
         what(self) == what(other)
             && self.destination == other.destination

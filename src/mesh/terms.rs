@@ -4,6 +4,7 @@ use super::Settings;
 use super::found::Found;
 use crate::document::Documents;
 use crate::document::mesh_config::{CONFIG_MAP, KEY, MeshConfig};
+use crate::wire::path::Normalization;
 
 /// GatewayClasses whose waypoints are this program: its own, and istiod's that runs it in agentgateway's place.
 const OUR_CLASSES: &[&str] = &["agent-waypoint", "istio-agentgateway-waypoint"];
@@ -13,6 +14,8 @@ const OUR_CLASSES: &[&str] = &["agent-waypoint", "istio-agentgateway-waypoint"];
 pub(super) struct Terms {
     /// The mesh's trust domain, then its aliases.
     pub(super) trust_domains: Vec<String>,
+    /// How paths of plain HTTP are normalised: strictly where nobody gave the mesh's config.
+    pub(super) paths: Normalization,
     root_namespace: String,
 }
 
@@ -37,9 +40,17 @@ impl Terms {
                 found.warn(&map.origin, "data.mesh", reason);
             }
         }
+        let name = &config.path_normalization.normalization;
+        let paths = if map.is_some() { Normalization::named(name) } else { Some(Normalization::Strict) };
+        if let (None, Some(map)) = (paths, map) {
+            let reason = format!(
+                "pathNormalization.normalization is {name:?}; write NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES"
+            );
+            found.refuse(&map.origin, "data.mesh", reason);
+        }
         let mut trust_domains = vec![own.to_owned()];
         trust_domains.extend(config.trust_domain_aliases);
-        Self { trust_domains, root_namespace: config.root_namespace }
+        Self { trust_domains, paths: paths.unwrap_or_default(), root_namespace: config.root_namespace }
     }
 
     /// Whether a policy of `namespace` that targets the GatewayClass `name` is about this waypoint.

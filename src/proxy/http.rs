@@ -22,6 +22,7 @@ use crate::telemetry::{Operation, Protocol, RecordGuard, Site};
 use crate::upstream::{OutBody, Upgraded, UpstreamHttp};
 use crate::wire::jsonrpc::INVALID_REQUEST;
 use crate::wire::mcp::{HEADER_MISMATCH, denial};
+use crate::wire::path::Normalization;
 
 /// Answers the requests of one tunnel.
 #[derive(Debug, Clone)]
@@ -71,6 +72,10 @@ impl Handler for Calls {
             // The port became TCP while this connection was open: its requests are not for TCP rules.
             PortProtocol::Tcp => answer::proxy_fault(self.record(&target), ProxyFault::TargetGone),
         }
+    }
+
+    fn paths(&self) -> Normalization {
+        self.shared.published.current().get(&self.key).map_or(Normalization::Strict, |target| target.paths)
     }
 
     fn fault(&self, fault: &HeadFault) -> Response<ResponseBody> {

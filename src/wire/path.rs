@@ -2,6 +2,10 @@
 //!
 //! Text in, canonical text out. No rule is known here. The query is not a matter of this room.
 
+mod normalization;
+
+pub use normalization::{Normalization, spelling};
+
 use crate::config::limits::MAX_TARGET;
 
 /// Why a path has no canonical form.

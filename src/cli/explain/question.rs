@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::call::{Call, HttpHead, Object, Value};
 use crate::cli::args::ExplainArgs;
 use crate::mesh::{PortProtocol, Target};
-use crate::wire::{json, mcp, path};
+use crate::wire::{json, mcp};
 
 /// One call, as it would reach policy.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ fn head(args: &ExplainArgs, target: &Target, method: Method) -> anyhow::Result<H
         Some((raw, query)) => (raw, Some(query.to_owned())),
         None => (args.path.as_str(), None),
     };
-    let path = path::canonical(raw).with_context(|| format!("--path {raw:?} would be refused before policy"))?;
+    let path = target.paths.apply(raw).with_context(|| format!("--path {raw:?} would be refused before policy"))?;
     let mut headers = HeaderMap::new();
     for field in &args.headers {
         let (name, value) = field.split_once('=').with_context(|| format!("--header {field:?} is not NAME=VALUE"))?;

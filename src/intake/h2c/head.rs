@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 use crate::call::HttpHead;
 use crate::wire::http1::message::{self, Raw};
 use crate::wire::http1::{FieldFault, HeadFault, TargetFault};
+use crate::wire::path::Normalization;
 
 /// Fields that may not stand in HTTP/2 (RFC 9113 section 8.2.2).
 const CONNECTION_SPECIFIC: &[&str] = &["connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"];
@@ -19,7 +20,7 @@ pub(super) struct Head {
     pub(super) expects_continue: bool,
 }
 
-pub(super) fn normalise(parts: Parts) -> Result<Head, HeadFault> {
+pub(super) fn normalise(parts: Parts, paths: Normalization) -> Result<Head, HeadFault> {
     let Parts { method, uri, mut headers, .. } = parts;
     if method == Method::CONNECT {
         return Err(HeadFault::Connect);
@@ -39,7 +40,7 @@ pub(super) fn normalise(parts: Parts) -> Result<Head, HeadFault> {
     join_cookies(&mut headers)?;
     let target = uri.path_and_query().ok_or(TargetFault::Form)?;
     let authority = uri.authority().map(http::uri::Authority::as_str);
-    let raw = Raw { method, target: target.as_str(), authority, headers, version: Version::HTTP_2 };
+    let raw = Raw { method, target: target.as_str(), authority, headers, version: Version::HTTP_2, paths };
     let mut head = message::normalise(raw)?;
     if trailers {
         // gRPC servers refuse requests without it; it never reaches an HTTP/1.1 upstream as anything but a promise.

@@ -37,7 +37,7 @@ impl From<h2::Error> for Ended {
 pub(super) async fn serve<H: Handler>(request: HttpRequest<RecvStream>, mut respond: SendResponse<Bytes>, handler: H) {
     let (parts, recv) = request.into_parts();
     let method = parts.method.clone();
-    let answer = match head::normalise(parts) {
+    let answer = match head::normalise(parts, handler.paths()) {
         Ok(head) => handle(head, recv, &mut respond, &handler).await,
         Err(fault) => Ok(Answer::Response(handler.fault(&fault))),
     };

@@ -1,6 +1,7 @@
 //! Paths of operations: patterns, and templates with `{*}` and `{**}`.
 
 use crate::policy::pattern::Pattern;
+use crate::wire::path::spelling;
 
 /// One entry of `paths`.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +16,18 @@ impl PathPattern {
             return Template::parse(text).map(Self::Template);
         }
         Pattern::istio(text).map(Self::Text)
+    }
+
+    /// The same in the spelling of normalised paths, where that is another.
+    pub(super) fn respelt(&self) -> Option<Self> {
+        let respelt = match self {
+            Self::Text(Pattern::Present) => return None,
+            Self::Text(Pattern::Prefix(text)) => Self::Text(Pattern::Prefix(spelling(text).into())),
+            Self::Text(Pattern::Suffix(text)) => Self::Text(Pattern::Suffix(spelling(text).into())),
+            Self::Text(Pattern::Exact(text)) => Self::Text(Pattern::Exact(spelling(text).into())),
+            Self::Template(template) => Self::Template(template.respelt()),
+        };
+        (respelt != *self).then_some(respelt)
     }
 
     pub(super) fn matches(&self, path: &str) -> bool {
@@ -64,6 +77,15 @@ impl Template {
         Ok(Self { before: before.into(), end: end.map(Box::from) })
     }
 
+    fn respelt(&self) -> Self {
+        let step = |step: &Step| match step {
+            Step::Text(text) => Step::Text(spelling(text).into()),
+            Step::Segment => Step::Segment,
+        };
+        let end = self.end.as_ref().map(|end| spelling(end).into());
+        Self { before: self.before.iter().map(step).collect(), end }
+    }
+
     fn matches(&self, path: &str) -> bool {
         let mut left = path;
         for step in &self.before {
@@ -87,6 +109,22 @@ impl Template {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_spellings_of_the_same() {
+        let rows = [
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/%61dmin*", "/admin/x"),
+            ("*/a|b", "/x/a%7Cb"),
+            ("/a%2fb/{*}", "/a%2Fb/c"),
+            ("/a/{**}/%7e", "/a//~"),
+        ];
+        for (pattern, path) in rows {
+            let pattern = PathPattern::parse(pattern).unwrap();
+            assert!(!pattern.matches(path) && pattern.respelt().unwrap().matches(path), "{pattern:?} {path}");
+        }
+        assert_eq!(PathPattern::parse("/a/*").unwrap().respelt(), None);
+    }
 
     /// The examples of Istio's reference, and of Envoy's tests where the two speak of the same.
     #[test]

@@ -85,7 +85,7 @@ impl Reader<'_> {
             self.hosts(&of("hosts", &operation.hosts, &operation.not_hosts)),
             self.values(&of("ports", &operation.ports, &operation.not_ports), port).map(Field::DestinationPort),
             self.texts(&of("methods", &operation.methods, &operation.not_methods)).map(Field::Method),
-            self.values(&of("paths", &operation.paths, &operation.not_paths), PathPattern::parse).map(Field::Path),
+            self.paths(&of("paths", &operation.paths, &operation.not_paths)),
         ];
         fields.into_iter().flatten().collect()
     }
@@ -194,6 +194,15 @@ impl Reader<'_> {
         let lower = |patterns: Box<[Pattern]>| patterns.iter().map(Pattern::to_lower_case).collect();
         let Values { any, none } = self.texts(lists)?;
         Some(Field::Host(Values { any: lower(any), none: lower(none) }))
+    }
+
+    /// Each as written, and in the spelling that it has in a normalised path: a rule on `/caf%c3%a9` is one on `/caf%C3%A9`.
+    fn paths(&mut self, lists: &Lists<'_>) -> Option<Field> {
+        let Values { any, none } = self.values(lists, PathPattern::parse)?;
+        let both = |patterns: Box<[PathPattern]>| {
+            patterns.into_iter().flat_map(|pattern| [pattern.respelt(), Some(pattern)]).flatten().collect()
+        };
+        Some(Field::Path(Values { any: both(any), none: both(none) }))
     }
 
     fn texts(&mut self, lists: &Lists<'_>) -> Option<Values<Pattern>> {

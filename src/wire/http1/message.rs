@@ -7,6 +7,7 @@ use super::fault::{HeadFault, TargetFault};
 use super::{fields, host, target};
 use crate::call::HttpHead;
 use crate::config::limits::MAX_FIELDS;
+use crate::wire::path::Normalization;
 
 /// A request as it came, taken apart but not yet judged.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Raw<'a> {
     pub headers: HeaderMap,
     /// The version it came in.
     pub version: Version,
+    /// How its path is normalised.
+    pub paths: Normalization,
 }
 
 /// Judges and normalises.
@@ -28,7 +31,7 @@ pub struct Raw<'a> {
 /// `Host` moves to `host`, `Content-Length` to the framing of the body and `Expect` is met here: none of them is among
 /// the fields of the result. `host` is empty only for HTTP/1.0 without `Host`.
 pub fn normalise(raw: Raw<'_>) -> Result<HttpHead, HeadFault> {
-    let Raw { method, target, authority, mut headers, version } = raw;
+    let Raw { method, target, authority, mut headers, version, paths } = raw;
     if method == Method::CONNECT {
         return Err(HeadFault::Connect);
     }
@@ -36,7 +39,7 @@ pub fn normalise(raw: Raw<'_>) -> Result<HttpHead, HeadFault> {
         return Err(HeadFault::TooLarge);
     }
     fields::check(&headers)?;
-    let target = target::parse(&method, target)?;
+    let target = target::parse(&method, target, paths)?;
     let authority = authority.map(host::canonical).transpose()?.or(target.host);
     let host = match (authority, headers.remove(HOST)) {
         (Some(named), None) if version == Version::HTTP_2 => named,

@@ -10,6 +10,7 @@ use super::message::{self, Raw};
 use super::scan::Scanner;
 use crate::call::HttpHead;
 use crate::config::limits::MAX_FIELDS;
+use crate::wire::path::Normalization;
 
 /// Whether the connection may carry another request (RFC 9112 section 9.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,14 +65,19 @@ impl RequestParser {
     ///
     /// However the bytes are split over calls, the result is the same. No byte after the head is looked at.
     pub fn advance(&mut self, buffer: &[u8]) -> Result<Option<RequestHead>, HeadFault> {
+        self.advance_as(buffer, Normalization::Strict)
+    }
+
+    /// [`RequestParser::advance`], with the path normalised so.
+    pub fn advance_as(&mut self, buffer: &[u8], paths: Normalization) -> Result<Option<RequestHead>, HeadFault> {
         let Some(consumed) = self.scanner.advance(buffer)? else { return Ok(None) };
         let head = buffer.get(..consumed).unwrap_or_default();
         let text = std::str::from_utf8(head).map_err(|_refused| LineFault::Byte)?;
-        parse(text, consumed).map(Some)
+        parse(text, consumed, paths).map(Some)
     }
 }
 
-fn parse(text: &str, consumed: usize) -> Result<RequestHead, HeadFault> {
+fn parse(text: &str, consumed: usize, paths: Normalization) -> Result<RequestHead, HeadFault> {
     let mut lines = text.split("\r\n");
     let (method, target, version) = request_line(lines.next().unwrap_or_default())?;
     let mut headers = HeaderMap::new();
@@ -87,7 +93,7 @@ fn parse(text: &str, consumed: usize) -> Result<RequestHead, HeadFault> {
         message::expects_continue(&headers)? && framing != Framing::None && version == Version::HTTP_11;
     let keep_alive = keep_alive(&headers, version);
     let upgrade = upgrade(&headers, version);
-    let head = message::normalise(Raw { method, target, authority: None, headers, version })?;
+    let head = message::normalise(Raw { method, target, authority: None, headers, version, paths })?;
     Ok(RequestHead { head, version, framing, keep_alive, expects_continue, upgrade, consumed })
 }
 

@@ -5,12 +5,12 @@ use http::Method;
 use super::fault::TargetFault;
 use super::host;
 use crate::config::limits::MAX_TARGET;
-use crate::wire::path;
+use crate::wire::path::Normalization;
 
 /// A target taken apart and normalised.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Canonical path, or `*`.
+    /// Normalised path, or `*`.
     pub(super) path: String,
     /// As sent.
     pub(super) query: Option<String>,
@@ -19,13 +19,13 @@ pub(super) struct Target {
 }
 
 /// Takes `text` apart. Absolute-form becomes origin-form plus the host, which the caller holds against `Host`.
-pub(super) fn parse(method: &Method, text: &str) -> Result<Target, TargetFault> {
+pub(super) fn parse(method: &Method, text: &str, paths: Normalization) -> Result<Target, TargetFault> {
     if text == "*" {
         let form = if method == Method::OPTIONS { Ok(()) } else { Err(TargetFault::Form) };
         return form.map(|()| Target { path: "*".to_owned(), query: None, host: None });
     }
     if text.starts_with('/') {
-        return origin(text, None);
+        return origin(text, None, paths);
     }
     let (scheme, rest) = text.split_once("://").ok_or(TargetFault::Form)?;
     if !is_scheme(scheme) {
@@ -34,7 +34,7 @@ pub(super) fn parse(method: &Method, text: &str) -> Result<Target, TargetFault> 
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at_checked(end).ok_or(TargetFault::Form)?;
     let host = Some(host::canonical(authority)?);
-    if tail.starts_with('/') { origin(tail, host) } else { origin(&format!("/{tail}"), host) }
+    if tail.starts_with('/') { origin(tail, host, paths) } else { origin(&format!("/{tail}"), host, paths) }
 }
 
 /// The schemes that a request in a tunnel may name: TLS, where there was any, ended before it.
@@ -42,7 +42,7 @@ pub(super) fn is_scheme(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
-fn origin(text: &str, host: Option<String>) -> Result<Target, TargetFault> {
+fn origin(text: &str, host: Option<String>, paths: Normalization) -> Result<Target, TargetFault> {
     let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
     if let Some(query) = query {
         if query.len() > MAX_TARGET {
@@ -53,5 +53,5 @@ fn origin(text: &str, host: Option<String>) -> Result<Target, TargetFault> {
             return Err(TargetFault::Query);
         }
     }
-    Ok(Target { path: path::canonical(path)?, query: query.map(str::to_owned), host })
+    Ok(Target { path: paths.apply(path)?, query: query.map(str::to_owned), host })
 }
