@@ -1,6 +1,6 @@
 //! Agent-waypoint against what a stock Istio control plane stores and sends: fixtures, and what runs them.
 //!
-//! So far the documents only, see README.md; nothing here starts an istiod.
+//! What runs against a live istiod is in `harness/` and `suite/`, see README.md; `src/bin/peer.rs` is the mesh around it.
 
 use std::io;
 use std::path::{Path, PathBuf};

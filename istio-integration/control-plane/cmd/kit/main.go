@@ -1,0 +1,45 @@
+// Command kit is what the tests need from Go: Istio's own charts rendered, our chart rendered with Helm's engine,
+// YAML as JSON, and the field numbers of Istio's messages.
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+const usage = `usage: kit COMMAND
+  istio          the ambient profile's objects, as a JSON list
+  crds           the CRDs of Istio and Gateway API that this module pins, as a JSON list
+  chart DIR NS [KEY=VALUE..]   our Helm chart as YAML documents
+  json FILE..    YAML documents as a JSON list
+  fields         field numbers of the messages that the waypoint speaks, as JSON`
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "kit:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("no command\n%s", usage)
+	}
+	switch command, rest := args[0], args[1:]; command {
+	case "istio":
+		return istio()
+	case "crds":
+		return crds()
+	case "chart":
+		if len(rest) < 2 {
+			return fmt.Errorf("chart takes a directory and a namespace")
+		}
+		return chart(rest[0], rest[1], rest[2:])
+	case "json":
+		return printJSON(rest)
+	case "fields":
+		return fields()
+	default:
+		return fmt.Errorf("unknown command %q\n%s", command, usage)
+	}
+}

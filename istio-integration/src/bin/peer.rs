@@ -1,0 +1,208 @@
+//! The mesh's ends around a waypoint under test, with certificates from the istiod that runs beside it.
+//!
+//! `peer proxy` plays the ztunnel of a client: an HTTP CONNECT proxy whose requests name the waypoint in a header and
+//! go out as HBONE. `peer serve` plays the ztunnel of a server: it takes HBONE and dials the application. Neither
+//! decides anything; who may do what is the waypoint's to say.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_waypoint::control::istiod::{IstioCa, Istiod, Roots};
+use agent_waypoint::hbone::{DialFault, Pool, Refusal, Server, Tunnel};
+use agent_waypoint::id::{TrustDomain, WorkloadId};
+use agent_waypoint::net;
+use agent_waypoint::tls::{Expect, Identity};
+use agent_waypoint::wire::authority::Authority;
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// A request to the proxy: its head must be that short.
+const MAX_HEAD: usize = 8 << 10;
+
+#[derive(Debug, Parser)]
+enum Command {
+    /// CONNECT requests in, HBONE out. `waypoint: IP:PORT` and `waypoint-id: spiffe://..` say through whom.
+    Proxy(Common),
+    /// HBONE in, plain TCP to the authority, which must be an address of ours
+    Serve(Common),
+}
+
+#[derive(Debug, Clone, Args)]
+struct Common {
+    #[arg(long)]
+    listen: SocketAddr,
+    #[arg(long, env = "POD_NAMESPACE")]
+    namespace: String,
+    #[arg(long, env = "SERVICE_ACCOUNT")]
+    service_account: String,
+    #[arg(long, default_value = "cluster.local")]
+    trust_domain: TrustDomain,
+    #[arg(long, default_value = "istiod.istio-system.svc:15012")]
+    ca_address: String,
+    #[arg(long, default_value = "/var/run/secrets/tokens/istio-token")]
+    token: PathBuf,
+    #[arg(long, default_value = "/var/run/secrets/istio/root-cert.pem")]
+    root: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let stop = CancellationToken::new();
+    let (mut terminate, ending) = (signal(SignalKind::terminate())?, stop.clone());
+    tokio::spawn(async move {
+        terminate.recv().await;
+        ending.cancel();
+    });
+    match Command::parse() {
+        Command::Proxy(common) => proxy(common, stop).await,
+        Command::Serve(common) => serve(common, stop).await,
+    }
+}
+
+async fn identity(common: &Common, stop: &CancellationToken) -> anyhow::Result<Identity> {
+    let istiod = Istiod {
+        address: common.ca_address.clone(),
+        roots: Roots::File(common.root.clone()),
+        server_name: None,
+        token: common.token.clone(),
+        cluster_id: "Kubernetes".to_owned(),
+    };
+    let id = WorkloadId::of_istio(&common.trust_domain, &common.namespace, &common.service_account)?;
+    let (source, identity) = IstioCa::open(istiod, id, stop).await?;
+    tokio::spawn(source.watch(identity.clone(), stop.clone()));
+    Ok(identity)
+}
+
+async fn serve(common: Common, stop: CancellationToken) -> anyhow::Result<()> {
+    let identity = identity(&common, &stop).await?;
+    let listener = net::listen(common.listen)?;
+    let own = common.listen.ip();
+    tracing::info!(id = %identity.id(), listen = %common.listen, "serving");
+    let handler = move |tunnel: Tunnel| async move {
+        let peer = tunnel.peer.id().clone();
+        match tunnel.authority {
+            Authority::Addr(app) if app.ip() == own => match TcpStream::connect(app).await {
+                Ok(tcp) => {
+                    tracing::info!(%peer, %app, "tunnel");
+                    if let Ok(stream) = tunnel.accept() {
+                        net::copy::both_ways(tcp, stream, &CancellationToken::new()).await;
+                    }
+                }
+                Err(_) => tunnel.refuse(Refusal::Unavailable),
+            },
+            Authority::Addr(_) | Authority::Host { .. } => tunnel.refuse(Refusal::BadAuthority),
+        }
+    };
+    Server::new(identity).drain_deadline(Duration::from_secs(1)).serve(listener, handler, stop).await;
+    Ok(())
+}
+
+async fn proxy(common: Common, stop: CancellationToken) -> anyhow::Result<()> {
+    let identity = identity(&common, &stop).await?;
+    let listener = net::listen(common.listen)?;
+    tracing::info!(id = %identity.id(), listen = %common.listen, "proxying");
+    let pool = Pool::new(identity);
+    loop {
+        let tcp = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            accepted = listener.accept() => accepted?.0,
+        };
+        let (pool, stop, trust_domain) = (pool.clone(), stop.clone(), common.trust_domain.clone());
+        tokio::spawn(async move {
+            if let Err(error) = carry(tcp, &pool, trust_domain, &stop).await {
+                tracing::warn!("{error:#}");
+            }
+        });
+    }
+}
+
+/// One connection: its CONNECT, then bytes both ways. What the waypoint says to the CONNECT is the answer.
+async fn carry(mut tcp: TcpStream, pool: &Pool, of: TrustDomain, stop: &CancellationToken) -> anyhow::Result<()> {
+    net::tune(&tcp);
+    let asked = Asked::read(&mut tcp).await?;
+    let expect = match &asked.waypoint_id {
+        Some(id) => Expect::Exact([id.clone()].into()),
+        None => Expect::TrustDomain(of),
+    };
+    match pool.connect_with(asked.waypoint, expect, &asked.authority, &asked.headers).await {
+        Ok(stream) => {
+            tcp.write_all(b"HTTP/1.1 200 tunnel\r\n\r\n").await?;
+            net::copy::both_ways(tcp, stream, stop).await;
+        }
+        Err(DialFault::Refused(status)) => {
+            tcp.write_all(format!("HTTP/1.1 {} refused\r\ncontent-length: 0\r\n\r\n", status.as_u16()).as_bytes())
+                .await?;
+        }
+        Err(fault) => {
+            let reason = fault.to_string().replace(['\r', '\n'], " ");
+            tcp.write_all(format!("HTTP/1.1 502 {reason}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await?;
+        }
+    }
+    Ok(())
+}
+
+struct Asked {
+    authority: String,
+    waypoint: SocketAddr,
+    waypoint_id: Option<WorkloadId>,
+    headers: HeaderMap,
+}
+
+impl Asked {
+    async fn read(tcp: &mut TcpStream) -> anyhow::Result<Self> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            if head.len() > MAX_HEAD {
+                bail!("head too long");
+            }
+            head.push(tcp.read_u8().await?);
+        }
+        Self::parse(std::str::from_utf8(&head)?)
+    }
+
+    fn parse(head: &str) -> anyhow::Result<Self> {
+        let mut lines = head.lines();
+        let mut first = lines.next().unwrap_or_default().split(' ');
+        let (Some("CONNECT"), Some(authority)) = (first.next(), first.next()) else { bail!("only CONNECT is served") };
+        let (mut waypoint, mut waypoint_id, mut headers) = (None, None, HeaderMap::new());
+        for line in lines.take_while(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(':').context("a header without a colon")?;
+            let value = value.trim();
+            match name.to_ascii_lowercase().as_str() {
+                "waypoint" => waypoint = Some(value.parse()?),
+                "waypoint-id" => waypoint_id = Some(WorkloadId::parse(value)?),
+                "host" => {}
+                other => {
+                    headers.insert(HeaderName::try_from(other)?, HeaderValue::from_str(value)?);
+                }
+            }
+        }
+        let waypoint = waypoint.context("no waypoint header")?;
+        Ok(Self { authority: authority.to_owned(), waypoint, waypoint_id, headers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_target_waypoint_and_claims() {
+        let head = "CONNECT 10.96.0.9:80 HTTP/1.1\r\nWaypoint: 10.96.0.8:15008\r\nHost: x\r\nbaggage: a=b\r\n\r\n";
+        let asked = Asked::parse(head).unwrap();
+        assert_eq!(asked.authority, "10.96.0.9:80");
+        assert_eq!(asked.waypoint, "10.96.0.8:15008".parse().unwrap());
+        assert_eq!(asked.headers["baggage"], "a=b");
+        assert_eq!(asked.headers.len(), 1);
+        for bad in ["GET / HTTP/1.1\r\nwaypoint: 10.96.0.8:15008\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\n\r\n"] {
+            assert!(Asked::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
