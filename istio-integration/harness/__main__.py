@@ -19,7 +19,7 @@ import time
 import traceback
 from pathlib import Path
 
-from . import build, net
+from . import build, net, render
 from .api import Api
 from .cluster import ADMIN_TOKEN, Binaries, Cluster
 from .controllers import Controllers
@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("patterns", nargs="*", help="run tests whose FILE.NAME contains one of these; all where none is given")
     parser.add_argument("--list", action="store_true", help="print the tests")
     parser.add_argument("--build", action="store_true", help="build and end")
+    parser.add_argument("--render", action="store_true", help=f"write {render.FILE} from the chart and end")
     parser.add_argument("--shell", action="store_true", help="after the tests, a shell in the cluster's network; KUBECONFIG is set")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
@@ -54,6 +55,10 @@ def main() -> int:
     started = time.monotonic()
     binaries = build.control_plane(HERE / "control-plane")
     step("control plane", started)
+    if args.render:
+        kit = Cluster.kit_of(binaries)
+        (ROOT / render.FILE).write_text(render.rendered(kit, ROOT))
+        return 0
     started = time.monotonic()
     images = build.images(ROOT)
     step("images", started)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,10 +121,18 @@ class Cluster:
     # -- what is installed
 
     def kit(self, *args: str) -> str:
-        done = subprocess.run([str(self.binaries.kit), *args], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"kit {' '.join(args)}: {done.stderr.strip()}")
-        return done.stdout
+        """One command of `control-plane/cmd/kit`."""
+        return self.kit_of(self.binaries)(*args)
+
+    @staticmethod
+    def kit_of(binaries: Binaries) -> Callable[..., str]:
+        def kit(*args: str) -> str:
+            done = subprocess.run([str(binaries.kit), *args], capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"kit {' '.join(args)}: {done.stderr.strip()}")
+            return done.stdout
+
+        return kit
 
     def install(self, api: Api, objects: list[Object]) -> None:
         """`kubectl apply --server-side`: namespaces and CRDs first and in force, then the rest."""

@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// A request to the proxy: its head must be that short.
 const MAX_HEAD: usize = 8 << 10;
@@ -55,18 +56,32 @@ struct Common {
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let stop = CancellationToken::new();
-    let (mut terminate, ending) = (signal(SignalKind::terminate())?, stop.clone());
-    tokio::spawn(async move {
-        terminate.recv().await;
-        ending.cancel();
-    });
-    match Command::parse() {
-        Command::Proxy(common) => proxy(common, stop).await,
-        Command::Serve(common) => serve(common, stop).await,
-    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let tasks = TaskTracker::new();
+    let work = async {
+        match Command::parse() {
+            Command::Proxy(common) => proxy(common, &tasks, &stop).await,
+            Command::Serve(common) => serve(common, &tasks, &stop).await,
+        }
+    };
+    let until_signal = async {
+        tokio::select! {
+            _ = terminate.recv() => stop.cancel(),
+            () = stop.cancelled() => {}
+        }
+    };
+    let ended = async {
+        let done = work.await;
+        stop.cancel();
+        done
+    };
+    let (done, ()) = tokio::join!(ended, until_signal);
+    tasks.close();
+    tasks.wait().await;
+    done
 }
 
-async fn identity(common: &Common, stop: &CancellationToken) -> anyhow::Result<Identity> {
+async fn identity(common: &Common, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<Identity> {
     let istiod = Istiod {
         address: common.ca_address.clone(),
         roots: Roots::File(common.root.clone()),
@@ -76,12 +91,12 @@ async fn identity(common: &Common, stop: &CancellationToken) -> anyhow::Result<I
     };
     let id = WorkloadId::of_istio(&common.trust_domain, &common.namespace, &common.service_account)?;
     let (source, identity) = IstioCa::open(istiod, id, stop).await?;
-    tokio::spawn(source.watch(identity.clone(), stop.clone()));
+    tasks.spawn(source.watch(identity.clone(), stop.clone()));
     Ok(identity)
 }
 
-async fn serve(common: Common, stop: CancellationToken) -> anyhow::Result<()> {
-    let identity = identity(&common, &stop).await?;
+async fn serve(common: Common, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
+    let identity = identity(&common, tasks, stop).await?;
     let listener = net::listen(common.listen)?;
     let own = common.listen.ip();
     tracing::info!(id = %identity.id(), listen = %common.listen, "serving");
@@ -100,12 +115,12 @@ async fn serve(common: Common, stop: CancellationToken) -> anyhow::Result<()> {
             Authority::Addr(_) | Authority::Host { .. } => tunnel.refuse(Refusal::BadAuthority),
         }
     };
-    Server::new(identity).drain_deadline(Duration::from_secs(1)).serve(listener, handler, stop).await;
+    Server::new(identity).drain_deadline(Duration::from_secs(1)).serve(listener, handler, stop.clone()).await;
     Ok(())
 }
 
-async fn proxy(common: Common, stop: CancellationToken) -> anyhow::Result<()> {
-    let identity = identity(&common, &stop).await?;
+async fn proxy(common: Common, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
+    let identity = identity(&common, tasks, stop).await?;
     let listener = net::listen(common.listen)?;
     tracing::info!(id = %identity.id(), listen = %common.listen, "proxying");
     let pool = Pool::new(identity);
@@ -115,7 +130,7 @@ async fn proxy(common: Common, stop: CancellationToken) -> anyhow::Result<()> {
             accepted = listener.accept() => accepted?.0,
         };
         let (pool, stop, trust_domain) = (pool.clone(), stop.clone(), common.trust_domain.clone());
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             if let Err(error) = carry(tcp, &pool, trust_domain, &stop).await {
                 tracing::warn!("{error:#}");
             }

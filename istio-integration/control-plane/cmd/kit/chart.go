@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path"
 	"sort"
@@ -16,6 +17,8 @@ import (
 
 // chart prints what `helm template --include-crds --namespace NS` prints, CRDs first, files in the order of their names.
 func chart(directory, namespace string, settings []string) error {
+	// Helm tells of each symbolic link, and Istio's logging puts that on stdout.
+	slog.SetDefault(slog.New(slog.DiscardHandler))
 	loaded, err := loader.Load(directory)
 	if err != nil {
 		return err
