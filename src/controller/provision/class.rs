@@ -24,7 +24,7 @@ pub fn is_ours(view: &View, gateway: &Gateway) -> bool {
 pub(super) fn plan(view: &View, now: &str) -> Vec<(Wanted, Option<Value>)> {
     let mut wanted = Vec::new();
     if view.gateway_classes.get("", CLASS).is_none() {
-        let description = "A waypoint that authorizes every decoded MCP and A2A call by proven identity";
+        let description = "Waypoints that authorize each MCP and A2A call";
         let spec = json!({"spec": {"controllerName": CONTROLLER_NAME, "description": description}});
         wanted.push((Wanted::object::<GatewayClass>(None, CLASS, spec), None));
     }
