@@ -9,6 +9,8 @@ pub mod connect;
 #[cfg(feature = "controller")]
 pub mod controller;
 pub mod explain;
+#[cfg(feature = "controller")]
+pub mod guard;
 pub mod run;
 mod load;
 mod out;

@@ -17,6 +17,9 @@
 //! | cluster | security.istio.io | authorizationpolicies, requestauthentications | list, watch |
 //! | cluster | networking.istio.io | serviceentries | list, watch |
 //! | cluster | agent-waypoint.dev | agentpolicies | list, watch |
+//! | cluster | (core) | configmaps, events | create, patch |
+//! | cluster | (core) | services/status | patch |
+//! | cluster | security.istio.io | authorizationpolicies | create, patch, delete |
 //! | own namespace | (core) | configmaps | list, watch |
 //! | own namespace | coordination.k8s.io | leases | get, create, update |
 
@@ -60,7 +63,11 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Cont
     Ok(())
 }
 
-async fn client() -> Result<Client, ControllerFault> {
+/// A client of the API server, by `KUBECONFIG` or as the pod's ServiceAccount.
+///
+/// # Errors
+/// Neither is there, or cannot be used.
+pub async fn client() -> Result<Client, ControllerFault> {
     let config = kube::Config::infer().await.map_err(Box::new)?;
     Ok(Client::try_from(config).map_err(Box::new)?)
 }

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "controller")]
 mod controller;
+#[cfg(feature = "controller")]
+mod guard;
 mod istiod;
 
 use std::net::SocketAddr;
@@ -12,6 +14,8 @@ use clap::{Args, Parser, Subcommand};
 
 #[cfg(feature = "controller")]
 pub use controller::ControllerArgs;
+#[cfg(feature = "controller")]
+pub use guard::GuardArgs;
 pub use istiod::{IstiodArgs, VARIABLES as ISTIO_VARIABLES};
 
 use crate::id::{TrustDomain, WorkloadId};
@@ -49,6 +53,9 @@ pub enum Command {
     /// The control plane in Kubernetes: provisions waypoints, feeds them documents, writes status
     #[cfg(feature = "controller")]
     Controller(Box<ControllerArgs>),
+    /// What keeps others from going round the waypoints of a cluster: list it, plan it, remove it
+    #[cfg(feature = "controller")]
+    Guard(GuardArgs),
     /// Load documents as `run` would and report every problem; exit 1 on any error
     Check(CheckArgs),
     /// Say whether a call would be permitted, and by which rule; exit 0 allow, 3 deny

@@ -72,6 +72,11 @@ fn command(command: Command) -> anyhow::Result<Ended> {
         }
         #[cfg(feature = "controller")]
         Command::Controller(args) => control(*args),
+        #[cfg(feature = "controller")]
+        Command::Guard(args) => {
+            log("error", logs::Format::Text)?;
+            runtime()?.block_on(super::guard::run(&args, &mut out))
+        }
         Command::Check(args) => check::run(&args, &mut out),
         Command::Explain(args) => explain::run(&args, &mut out, &mut Out::new(io::stderr())),
         #[cfg(feature = "demo")]

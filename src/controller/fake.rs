@@ -104,6 +104,7 @@ impl Server {
             (&Method::POST, None) => state.create(&path, body()),
             (&Method::PUT, Some(_)) => state.replace(&path, body()),
             (&Method::PATCH, Some(_)) => state.apply(&path, &body(), &query),
+            (&Method::DELETE, Some(_)) => state.delete(&path),
             other => panic!("the fake API server knows no {other:?}"),
         }
     }
@@ -169,7 +170,8 @@ impl State {
     }
 
     fn create(&mut self, path: &Path, object: Value) -> Answer {
-        let key = key(path.namespace.as_deref(), object["metadata"]["name"].as_str().unwrap());
+        let name = object["metadata"]["name"].as_str().or(object["metadata"]["generateName"].as_str()).unwrap();
+        let key = key(path.namespace.as_deref(), name);
         if self.objects.contains_key(&(path.plural.clone(), key.clone())) {
             return failure(409, "AlreadyExists");
         }
@@ -185,6 +187,16 @@ impl State {
         }
         self.writes.push(format!("replace {} {key}", path.plural));
         success(&self.store(&path.plural, &key, object))
+    }
+
+    fn delete(&mut self, path: &Path) -> Answer {
+        let key = path.key();
+        let Some(gone) = self.objects.remove(&(path.plural.clone(), key.clone())) else {
+            return failure(404, "NotFound");
+        };
+        self.writes.push(format!("delete {} {key}", path.plural));
+        self.tell(&path.plural, "DELETED", &gone);
+        success(&gone)
     }
 
     fn apply(&mut self, path: &Path, patch: &Value, query: &str) -> Answer {
@@ -213,8 +225,17 @@ fn merge(into: &mut Value, patch: &Value) {
                 merge(into.entry(key.clone()).or_insert(Value::Null), value);
             }
         }
+        // Conditions are a map by their type: whoever applies his own leaves others'.
+        (Value::Array(into), Value::Array(patch)) if !patch.is_empty() && patch.iter().all(is_condition) => {
+            into.retain(|one| !patch.iter().any(|other| other["type"] == one["type"]));
+            into.extend(patch.iter().cloned());
+        }
         (into, patch) => *into = patch.clone(),
     }
+}
+
+fn is_condition(value: &Value) -> bool {
+    value["type"].is_string() && value["status"].is_string() && value["reason"].is_string()
 }
 
 fn success(object: &Value) -> Answer {

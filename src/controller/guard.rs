@@ -13,11 +13,15 @@
 
 mod condition;
 mod cut_off;
+mod enforced;
 mod gap;
 mod input;
+mod keep;
 mod members;
+mod objects;
 mod plan;
 mod policy;
+mod read;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -29,5 +33,8 @@ pub use input::{
     Capture, ContainerPort, External, Found, GuardScope, Ingress, Mesh, Mode, Name, Pod, Sent, SentWorkload, Service,
     ServiceKind, ServicePort, TargetPort, Waypoint,
 };
+pub use keep::{Keep, remove};
+pub use objects::{CUT_OFF_PREFIX, GUARDED, REACHABLE, WAYPOINTS};
 pub use plan::{Plan, Stage, Subject, plan};
 pub use policy::{GuardPolicy, GuardRule, MANAGED_BY, MANAGER, NAME_PREFIX, SERVICES};
+pub use read::{OFF, SWITCH, SWITCH_KEY, is_whole, read};

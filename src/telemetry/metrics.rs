@@ -131,6 +131,11 @@ impl Metrics {
         self.own.sessions(sessions);
     }
 
+    /// Endpoints that can be reached past their waypoint; `reason` is a fixed word.
+    pub fn unguarded_endpoints(&self, reason: &'static str, endpoints: usize) {
+        self.own.unguarded_endpoints(reason, endpoints);
+    }
+
     /// Bytes held for decoding, of [`crate::config::limits::DECODE_BUDGET`].
     pub fn decode_budget_used(&self, bytes: usize) {
         self.own.decode_budget_used(bytes);

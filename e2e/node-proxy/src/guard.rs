@@ -145,6 +145,7 @@ impl Cluster {
             externals: self.externals.into_iter().map(external).collect(),
             ingresses: Vec::new(),
             found: Vec::new(),
+            off: false,
             sent: self.sent.map(|sent| Arc::new(sent.known())),
         })
     }
@@ -201,10 +202,10 @@ impl GivenSent {
     fn known(self) -> Sent {
         let workload = |given: GivenWorkload| {
             let known = SentWorkload { addresses: given.addresses, listed: given.listed };
-            (Name::new(&given.namespace, &given.name), known)
+            (Name::new(&given.namespace, &given.name), Arc::new(known))
         };
-        let authorizations: HashMap<Arc<str>, Authorization> =
-            self.authorizations.into_iter().map(|one| (Arc::from(one.key()), one)).collect();
+        let authorizations: HashMap<Arc<str>, Arc<Authorization>> =
+            self.authorizations.into_iter().map(|one| (Arc::from(one.key()), Arc::new(one))).collect();
         Sent { authorizations, workloads: self.workloads.into_iter().map(workload).collect() }
     }
 }

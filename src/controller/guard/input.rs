@@ -57,6 +57,8 @@ pub struct Mesh {
     pub ingresses: Vec<Ingress>,
     /// AuthorizationPolicies whose names are those of guards.
     pub found: Vec<Found>,
+    /// Whether all guards were switched off (`agent-waypoint guard --remove`): every Service is set to Report.
+    pub off: bool,
     /// What istiod sends to ztunnel; none as long as it was not seen.
     pub sent: Option<Arc<Sent>>,
 }
@@ -159,6 +161,8 @@ pub enum Capture {
     Uncaptured,
     /// It cannot: the pod uses its node's network.
     HostNetwork,
+    /// The pod has no address yet, so that there is nothing to reach.
+    NotStarted,
 }
 
 /// A pod.
@@ -224,9 +228,9 @@ pub struct Found {
 #[derive(Debug, Clone, Default)]
 pub struct Sent {
     /// By `namespace/name`.
-    pub authorizations: HashMap<Arc<str>, Authorization>,
+    pub authorizations: HashMap<Arc<str>, Arc<Authorization>>,
     /// Pods, by namespace and name.
-    pub workloads: HashMap<Name, SentWorkload>,
+    pub workloads: HashMap<Name, Arc<SentWorkload>>,
 }
 
 /// What istiod says of one pod.
@@ -236,18 +240,6 @@ pub struct SentWorkload {
     pub addresses: Vec<IpAddr>,
     /// Selector policies that ztunnel enforces before it, as `namespace/name`.
     pub listed: Vec<Arc<str>>,
-}
-
-impl Sent {
-    /// The policies that ztunnel enforces before a pod; none where istiod does not know the pod yet.
-    pub fn at(&self, pod: &Pod) -> Option<(&SentWorkload, Vec<&Authorization>)> {
-        let name = Name { namespace: Arc::clone(&pod.namespace), name: Arc::clone(&pod.name) };
-        let workload = self.workloads.get(&name)?;
-        let everywhere = self.authorizations.values().filter(|one| one.applies::<&str>(&pod.namespace, &[]));
-        let listed = workload.listed.iter().filter_map(|key| self.authorizations.get(key));
-        let listed = listed.filter(|one| !one.applies::<&str>(&pod.namespace, &[]));
-        Some((workload, everywhere.chain(listed).collect()))
-    }
 }
 
 impl Pod {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::input::{Mesh, Name, Pod, Service, ServiceKind, TargetPort};
+use super::input::{Found, Mesh, Name, Pod, Service, ServiceKind, TargetPort};
 use crate::id::WorkloadId;
 
 /// Principals, without `spiffe://`: the form that ztunnel compares.
@@ -68,7 +68,7 @@ impl<'a> Members<'a> {
     fn of(mesh: &Mesh, services: &[&'a Service], pods: &[(usize, &'a Pod)]) -> Self {
         let member = |service: &&'a Service| {
             let own = |pod: &&(usize, &'a Pod)| !service.selector.is_empty() && selects(&service.selector, pod.1);
-            let fronts = service.waypoints.iter().flat_map(|name| identities(mesh, name)).collect();
+            let fronts = service.waypoints.iter().flat_map(|name| identities(mesh, service, name)).collect();
             Member { service, pods: pods.iter().filter(own).copied().collect(), fronts }
         };
         let all: Vec<Member<'a>> = services.iter().map(member).collect();
@@ -119,10 +119,18 @@ fn selects(selector: &BTreeMap<String, String>, pod: &Pod) -> bool {
     selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
 }
 
-/// The identities of a waypoint. One that has no pods, or whose Gateway is gone, is taken to run as the ServiceAccount of
-/// its own name, as Istio and we both have it: a guard must not cut off a waypoint that is only away.
-fn identities(mesh: &Mesh, waypoint: &Name) -> Vec<Arc<str>> {
-    let known = mesh.waypoints.get(waypoint).map(|known| &known.accounts).filter(|accounts| !accounts.is_empty());
+/// The identities of a waypoint. One that has no pods, or whose Gateway is gone from under a guard that stands, is taken to
+/// run as the ServiceAccount of its own name, as Istio and we both have it: a guard must not cut off a waypoint that is only
+/// away. A Gateway that nobody has seen names nobody.
+fn identities(mesh: &Mesh, service: &Service, waypoint: &Name) -> Vec<Arc<str>> {
+    let known = mesh.waypoints.get(waypoint);
+    let guarded = |found: &Found| {
+        found.ours && found.name.namespace == service.name.namespace && found.services.contains(&service.name.name)
+    };
+    if known.is_none() && !mesh.found.iter().any(guarded) {
+        return Vec::new();
+    }
+    let known = known.map(|known| &known.accounts).filter(|accounts| !accounts.is_empty());
     let principal = |account: &Arc<str>| {
         let id = WorkloadId::of_istio(&mesh.trust_domain, &waypoint.namespace, account);
         id.ok().map(|id| Arc::from(id.principal()))

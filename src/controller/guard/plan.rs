@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::condition::Condition;
 use super::cut_off::{self, CutOff};
+use super::enforced::Enforced;
 use super::gap::{Gap, Reason};
 use super::input::{Found, GuardScope, Mesh, Mode, Name, Service};
 use super::members::{self, Member, Members, Principals};
@@ -92,6 +93,8 @@ impl Plan {
 pub fn plan(mesh: &Mesh) -> Plan {
     let mut plan = Plan::default();
     let namespaces = members::by_namespace(mesh);
+    let enforced = mesh.sent.as_deref().map(Enforced::of);
+    let enforced = enforced.as_ref();
     let found: BTreeMap<&Name, &Found> = mesh.found.iter().map(|found| (&found.name, found)).collect();
     for members in namespaces.values() {
         let mut groups: BTreeMap<&BTreeMap<String, String>, Group<'_>> = BTreeMap::new();
@@ -101,7 +104,7 @@ pub fn plan(mesh: &Mesh) -> Plan {
             if !is_ours(mesh, member.service, found) {
                 continue;
             }
-            let group = || Group { mesh, members, name, found, wanted: Vec::new(), others: Vec::new() };
+            let group = || Group { mesh, members, enforced, name, found, wanted: Vec::new(), others: Vec::new() };
             let group = groups.entry(&member.service.selector).or_insert_with(group);
             let stage = group.stage(member);
             let side = if stage == Stage::Written { &mut group.wanted } else { &mut group.others };
@@ -130,6 +133,7 @@ fn is_ours(mesh: &Mesh, service: &Service, found: Option<&Found>) -> bool {
 struct Group<'a> {
     mesh: &'a Mesh,
     members: &'a Members<'a>,
+    enforced: Option<&'a Enforced<'a>>,
     name: Name,
     found: Option<&'a Found>,
     wanted: Vec<(&'a Member<'a>, Stage)>,
@@ -147,7 +151,7 @@ impl<'a> Group<'a> {
         if self.mesh.root_namespace == service.name.namespace || self.found.is_some_and(|found| !found.ours) {
             return Stage::Impossible(Reason::Conflict);
         }
-        if service.mode == Mode::Report {
+        if service.mode == Mode::Report || self.mesh.off {
             return Stage::Reported;
         }
         // What stands stays, whatever becomes of the waypoint: only the Service can leave.
@@ -183,7 +187,8 @@ impl<'a> Group<'a> {
         let possible = !matches!(stage, Stage::Impossible(_));
         let ports = if everything { None } else { Some(&ports) };
         let cut_off = if possible { cut_off::of(self.mesh, self.members, member, ports) } else { Vec::new() };
-        let seen = verify::Seen { mesh: self.mesh, members: self.members, member, stage, policy };
+        let seen =
+            verify::Seen { mesh: self.mesh, members: self.members, member, stage, policy, enforced: self.enforced };
         let gaps = seen.gaps();
         Subject {
             service: service.name.clone(),
@@ -223,8 +228,12 @@ impl<'a> Group<'a> {
     /// Whom the pods take calls to this port from: every waypoint that fronts a Service which shares a pod and the port.
     /// Each of them would be cut off by the guard of another.
     fn exempt(&self, members: impl Iterator<Item = &'a Member<'a>> + Clone, port: u16) -> Principals {
-        let on_port =
-            members.clone().filter(|member| member.ports().contains(&port) || !member.unresolved().is_empty());
+        // A number of before is theirs whose named port has none now; any other is theirs whose it is.
+        let is_now = members.clone().any(|member| member.ports().contains(&port));
+        let has = |member: &&Member<'_>| {
+            if is_now { member.ports().contains(&port) } else { !member.unresolved().is_empty() }
+        };
+        let on_port = members.clone().filter(has);
         let own = on_port.flat_map(|member| member.fronts.iter());
         let pods: BTreeSet<usize> = members.flat_map(|member| member.pods.iter().map(|(at, _)| *at)).collect();
         let shared = pods.iter().filter_map(|pod| self.members.fronting(*pod, port)).flatten();

@@ -1,3 +1,4 @@
+mod kept;
 mod meshes;
 mod property;
 mod tables;

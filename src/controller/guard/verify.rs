@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::condition::{Condition, Status};
+use super::enforced::Enforced;
 use super::gap::{Gap, Reason};
-use super::input::{Capture, Mesh, Pod, Sent};
+use super::input::{Capture, Mesh, Pod};
 use super::members::{Member, Members, Principals};
 use super::plan::Stage;
 use super::policy::GuardPolicy;
@@ -20,6 +21,7 @@ pub(super) struct Seen<'a> {
     pub(super) member: &'a Member<'a>,
     pub(super) stage: Stage,
     pub(super) policy: &'a GuardPolicy,
+    pub(super) enforced: Option<&'a Enforced<'a>>,
 }
 
 fn gap(reason: Reason, endpoint: &Arc<str>, port: Option<u16>, detail: &str) -> Gap {
@@ -39,6 +41,7 @@ impl Seen<'_> {
                 Capture::HostNetwork => gaps.push(gap(Reason::HostNetwork, &pod.name, None, "")),
                 Capture::Uncaptured => gaps.push(gap(Reason::UncapturedPod, &pod.name, None, "")),
                 Capture::Captured => self.captured(*at, pod, &mut gaps),
+                Capture::NotStarted => {}
             }
         }
         if self.stage == Stage::Written {
@@ -57,7 +60,7 @@ impl Seen<'_> {
             Stage::Waiting(why) => return gaps.push(gap(Reason::Pending, &pod.name, None, why)),
             Stage::Impossible(reason) => return gaps.push(gap(reason, &pod.name, None, &self.conflict())),
         }
-        let Some(sent) = &self.mesh.sent else { return };
+        let Some(sent) = self.enforced else { return };
         let Some((_, enforced)) = sent.at(pod) else {
             return gaps.push(gap(Reason::Pending, &pod.name, None, "istiod does not know the pod yet"));
         };
@@ -80,7 +83,7 @@ impl Seen<'_> {
     }
 
     /// The gap on a port of the Service, if it is open to anyone who does not front it.
-    fn open(&self, sent: &Sent, pod: &Pod, enforced: &[&Authorization], port: u16) -> Option<Gap> {
+    fn open(&self, sent: &Enforced<'_>, pod: &Pod, enforced: &[&Authorization], port: u16) -> Option<Gap> {
         let named = |who: &Principals| who.iter().map(|one| &**one).collect::<Vec<_>>().join(", ");
         let allowed = self.allowed(port);
         match l4::only(enforced.iter().copied(), port) {
@@ -93,7 +96,7 @@ impl Seen<'_> {
             }
             None => {
                 let key = self.policy.name.to_string();
-                let (reason, detail) = match sent.authorizations.get(&*key) {
+                let (reason, detail) = match sent.policy(&key) {
                     None => (Reason::Pending, "ztunnel is not sent the guard yet"),
                     Some(one) if one.dry_run => (Reason::Conflict, "the guard is a dry run"),
                     Some(one) if !enforced.iter().any(|other| other.key() == one.key()) => {
@@ -132,12 +135,12 @@ impl Seen<'_> {
             Stage::Impossible(reason) => return Condition::new(Status::False, reason.condition(), self.conflict()),
             Stage::Written => {}
         }
-        let Some(sent) = &self.mesh.sent else {
+        let Some(sent) = self.enforced else {
             let message = "what istiod sends to ztunnel was not seen yet: see the controller's log";
             return Condition::new(Status::Unknown, "NotVerified", message);
         };
         let key = self.policy.name.to_string();
-        if !sent.authorizations.contains_key(&*key) {
+        if sent.policy(&key).is_none() {
             return Condition::new(Status::False, "Pending", format!("ztunnel is not sent {key} yet"));
         }
         let pods = self.member.pods.len();
@@ -146,7 +149,7 @@ impl Seen<'_> {
 
     /// The condition `Reachable`: whether the user's own policies let the waypoints through.
     pub(super) fn reachable(&self) -> Condition {
-        let Some(sent) = &self.mesh.sent else {
+        let Some(sent) = self.enforced else {
             let message = "what istiod sends to ztunnel was not seen yet: see the controller's log";
             return Condition::new(Status::Unknown, "NotVerified", message);
         };

@@ -66,6 +66,7 @@ pub(super) struct Own {
     certificate: Gauge,
     sessions: Gauge,
     budget: Gauge,
+    unguarded: Family<[(&'static str, &'static str); 1], Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -103,6 +104,7 @@ impl Own {
             certificate: Gauge::default(),
             sessions: Gauge::default(),
             budget: Gauge::default(),
+            unguarded: Family::default(),
         };
         this.register_counters(registry);
         this.register_gauges(registry);
@@ -129,6 +131,8 @@ impl Own {
         own.register("certificate_expiry_timestamp_seconds", ends, self.certificate.clone());
         own.register("sessions", "MCP sessions bound to a caller", self.sessions.clone());
         own.register("decode_budget_used_bytes", "Bytes held for decoding", self.budget.clone());
+        let unguarded = "Endpoints that can be reached past their waypoint, by reason";
+        own.register("unguarded_endpoints", unguarded, self.unguarded.clone());
         let limits = Family::<[(&'static str, &'static str); 2], Gauge>::default();
         for (name, value, unit) in TABLE {
             limits.get_or_create(&[("name", *name), ("unit", *unit)]).set(signed(*value));
@@ -197,6 +201,10 @@ impl Own {
 
     pub(super) fn sessions(&self, sessions: usize) {
         self.sessions.set(signed(sessions as u64));
+    }
+
+    pub(super) fn unguarded_endpoints(&self, reason: &'static str, endpoints: usize) {
+        self.unguarded.get_or_create(&[("reason", reason)]).set(signed(endpoints as u64));
     }
 
     pub(super) fn decode_budget_used(&self, bytes: usize) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::controller::guard::enforced::Enforced;
 use crate::controller::guard::*;
 use crate::id::{TrustDomain, WorkloadId};
 use crate::mesh::l4::{Connection, judge};
@@ -48,6 +49,7 @@ pub(super) fn mesh(services: Vec<Service>, pods: Vec<Pod>) -> Mesh {
         externals: Vec::new(),
         ingresses: Vec::new(),
         found: Vec::new(),
+        off: false,
         sent: None,
     }
 }
@@ -71,8 +73,10 @@ pub(super) fn found(policies: &[GuardPolicy]) -> Vec<Found> {
 
 /// What ztunnel is sent of it.
 pub(super) fn sent(mesh: &Mesh, policies: &[GuardPolicy]) -> Arc<Sent> {
-    let authorizations =
-        policies.iter().map(|policy| (Arc::from(policy.name.to_string()), policy.sent())).collect::<HashMap<_, _>>();
+    let authorizations = policies
+        .iter()
+        .map(|policy| (Arc::from(policy.name.to_string()), Arc::new(policy.sent())))
+        .collect::<HashMap<_, _>>();
     let workload = |(at, pod): (usize, &Pod)| {
         let selects = |policy: &&GuardPolicy| {
             policy.name.namespace == pod.namespace
@@ -82,7 +86,7 @@ pub(super) fn sent(mesh: &Mesh, policies: &[GuardPolicy]) -> Arc<Sent> {
         let addresses = vec![[10, 1, 0, u8::try_from(at).unwrap()].into()];
         (
             Name { namespace: Arc::clone(&pod.namespace), name: Arc::clone(&pod.name) },
-            SentWorkload { addresses, listed },
+            Arc::new(SentWorkload { addresses, listed }),
         )
     };
     Arc::new(Sent { authorizations, workloads: mesh.pods.iter().enumerate().map(workload).collect() })
@@ -97,7 +101,8 @@ pub(super) fn carried_out(mesh: &Mesh) -> Mesh {
 /// Whether a connection reaches a pod, judged by what ztunnel is sent.
 pub(super) fn reaches(mesh: &Mesh, who: Option<&str>, pod: &str, port: u16) -> bool {
     let pod = mesh.pods.iter().find(|one| &*one.name == pod).unwrap();
-    let (workload, enforced) = mesh.sent.as_ref().unwrap().at(pod).unwrap();
+    let sent = Enforced::of(mesh.sent.as_ref().unwrap());
+    let (workload, enforced) = sent.at(pod).unwrap();
     let id = who.map(|who| WorkloadId::parse(&format!("spiffe://{who}")).unwrap());
     let destination = (workload.addresses[0], port).into();
     let connection = Connection { source: [10, 7, 7, 7].into(), identity: id.as_ref(), destination };

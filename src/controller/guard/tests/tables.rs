@@ -64,6 +64,7 @@ fn it_is_written_once_bound_and_ready_and_stays() {
         |mesh: &mut Mesh| mesh.services[0].waypoints.clear(),
         |mesh: &mut Mesh| mesh.services[0].mode = Mode::Report,
         |mesh: &mut Mesh| mesh.services.clear(),
+        |mesh: &mut Mesh| mesh.off = true,
     ] {
         let mut mesh = Mesh { found: mesh.found.clone(), ..simple() };
         leave(&mut mesh);
@@ -123,6 +124,15 @@ fn a_canary_is_let_through_too() {
 }
 
 #[test]
+fn a_gateway_that_nobody_has_seen_is_let_through_nowhere() {
+    let mut mesh = simple();
+    let mut forged = service("forged", &[("app", "repo")], TargetPort::Number(8080));
+    forged.waypoints = vec![Name::new("attacker", "anything")];
+    mesh.services.push(forged);
+    assert_eq!(plan(&mesh).apply[0].rules[0].exempt, principals(&[WAYPOINT]));
+}
+
+#[test]
 fn named_ports_are_each_pods_own() {
     let selector = &[("app", "repo")];
     let ports = |mesh: &Mesh| {
@@ -144,6 +154,17 @@ fn named_ports_are_each_pods_own() {
     assert_eq!(ports(&mesh), [8080, 9090]);
     mesh.pods = vec![pod("repo-3", selector, &[("http", 7070)])];
     assert_eq!(ports(&mesh), [7070]);
+}
+
+#[test]
+fn a_named_port_without_a_number_opens_nobody_elses_port() {
+    let selector = &[("app", "repo")];
+    let mut mesh = simple();
+    let mut unnamed = service("unnamed", selector, TargetPort::Named("grpc".into()));
+    unnamed.waypoints = vec![Name::new("waypoints", "other")];
+    mesh.waypoints.insert(Name::new("waypoints", "other"), waypoint(true, &["other"]));
+    mesh.services.push(unnamed);
+    assert_eq!(plan(&mesh).apply[0].rules, [GuardRule { port: Some(8080), exempt: principals(&[WAYPOINT]) }]);
 }
 
 #[test]
@@ -211,13 +232,13 @@ fn a_guard_is_believed_only_where_ztunnel_is_sent_it() {
     assert_eq!(reason(&|_| {}), (Status::True, "Guarded"));
     assert_eq!(reason(&|sent| sent.authorizations.clear()), (Status::False, "Pending"));
     let policies = |sent: &mut Sent, change: &dyn Fn(&mut crate::mesh::l4::Authorization)| {
-        sent.authorizations.values_mut().for_each(change);
+        sent.authorizations.values_mut().map(Arc::make_mut).for_each(change);
     };
     assert_eq!(reason(&|sent| policies(sent, &|one| one.dry_run = true)), (Status::False, "Conflict"));
     assert_eq!(reason(&|sent| policies(sent, &|one| one.groups.clear())), (Status::False, "Pending"));
     let allow = |one: &mut crate::mesh::l4::Authorization| one.action = crate::mesh::l4::Action::Allow;
     assert_eq!(reason(&|sent| policies(sent, &allow)), (Status::False, "Pending"));
-    let unlisted = |sent: &mut Sent| sent.workloads.values_mut().for_each(|one| one.listed.clear());
+    let unlisted = |sent: &mut Sent| sent.workloads.values_mut().for_each(|one| Arc::make_mut(one).listed.clear());
     assert_eq!(reason(&unlisted), (Status::False, "Pending"));
     assert_eq!(reason(&|sent| sent.workloads.clear()), (Status::False, "Pending"));
     // Someone whom the plan does not name, as after a waypoint left the Service.
@@ -237,7 +258,7 @@ fn a_policy_that_refuses_the_waypoint_at_the_pod_is_named() {
         let good = carried_out(&simple());
         let mut sent = Sent::clone(good.sent.as_ref().unwrap());
         let policy: crate::mesh::l4::Authorization = serde_json::from_value(policy).unwrap();
-        sent.authorizations.insert(policy.key().into(), policy);
+        sent.authorizations.insert(policy.key().into(), Arc::new(policy));
         let plan = plan(&Mesh { sent: Some(Arc::new(sent)), ..good });
         let condition = &subject(&plan, "repo").reachable;
         (condition.status, condition.message.clone())

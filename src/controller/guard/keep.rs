@@ -1,0 +1,195 @@
+//! Keeps the guards as planned, on the replica that leads.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Event;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::DynamicObject;
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::super::apply::{Applier, holds};
+use super::super::cluster::{Cluster, DocumentKind, View};
+use super::super::condition;
+use super::input::{Name, Sent};
+use super::objects;
+use super::plan::{Plan, Stage, Subject, plan};
+use super::policy::{MANAGED_BY, MANAGER};
+use super::read::{is_whole, read};
+use crate::id::TrustDomain;
+use crate::telemetry::Telemetry;
+
+/// Looked at again so often even where nothing changed.
+const RESYNC: Duration = Duration::from_secs(30);
+/// Plans come no closer to each other than this: a rollout changes pods one by one.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// What the guard is kept with.
+pub struct Keep {
+    /// The cluster as it is.
+    pub cluster: Cluster,
+    /// To it.
+    pub client: Client,
+    /// The controller's namespace.
+    pub namespace: String,
+    /// Trust domain of the mesh.
+    pub trust_domain: TrustDomain,
+    /// Writes what is wanted.
+    pub applier: Applier,
+    /// What istiod sends to ztunnel; none as long as it was not seen.
+    pub sent: watch::Receiver<Option<Arc<Sent>>>,
+    /// Where the number of unguarded endpoints goes.
+    pub telemetry: Telemetry,
+}
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keep").field("applier", &self.applier).finish_non_exhaustive()
+    }
+}
+
+impl Keep {
+    /// Plans and writes at every change until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut views = self.cluster.subscribe();
+        let mut leading = self.applier.leading();
+        loop {
+            let view = Arc::clone(&views.borrow_and_update());
+            let sent = self.sent.borrow_and_update().clone();
+            if is_whole(&view) {
+                self.settle(&view, sent).await;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = views.changed() => if changed.is_err() { return },
+                changed = self.sent.changed() => if changed.is_err() { return },
+                () = leading.changed() => {}
+                () = tokio::time::sleep(RESYNC) => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(GATHER) => {}
+            }
+        }
+    }
+
+    async fn settle(&mut self, view: &View, sent: Option<Arc<Sent>>) {
+        let mesh = read(view, &self.namespace, &self.trust_domain, sent);
+        let plan = plan(&mesh);
+        for (reason, endpoints) in plan.unguarded() {
+            self.telemetry.metrics().unguarded_endpoints(reason.as_str(), endpoints);
+        }
+        if !self.applier.is_leading() {
+            return;
+        }
+        // First who is cut off and who is exempt, then the guard: a list is read before, and an exemption that others
+        // could take is none.
+        let before = [objects::waypoints(&mesh), objects::cut_off(&plan, view)].concat();
+        if self.applier.apply(&before).await {
+            let found: BTreeSet<&Name> = mesh.found.iter().map(|found| &found.name).collect();
+            let first = |subject: &&Subject| {
+                subject.stage == Stage::Written && subject.guard.as_ref().is_some_and(|name| !found.contains(name))
+            };
+            for subject in plan.subjects.iter().filter(first) {
+                self.announce(subject, view).await;
+            }
+            // What replaces a guard stands before the one that it replaces goes.
+            if self.write(&plan, view).await {
+                self.remove(&plan, view).await;
+            }
+        }
+        self.applier.apply(&objects::statuses(&plan, &mesh, view, &condition::now())).await;
+    }
+
+    /// Applies what is missing or was changed, at once and however often that is: a guard is not to be away for a moment.
+    async fn write(&self, plan: &Plan, view: &View) -> bool {
+        let live = view.documents(DocumentKind::AuthorizationPolicy);
+        let Some(resource) = DocumentKind::AuthorizationPolicy.resources().next() else { return false };
+        let mut whole = true;
+        for policy in &plan.apply {
+            let Name { namespace, name } = &policy.name;
+            let live = live.get(namespace, name).and_then(|live| serde_json::to_value(&**live).ok());
+            let object = policy.object();
+            if live.is_some_and(|live| holds(&live, &object)) || !self.applier.is_leading() {
+                continue;
+            }
+            let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+            match api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(object)).await {
+                Ok(_) => tracing::info!(guard = %policy.name, "applied"),
+                Err(error) => {
+                    tracing::warn!(guard = %policy.name, %error, "guard not applied; tried again");
+                    whole = false;
+                }
+            }
+        }
+        whole
+    }
+
+    async fn remove(&self, plan: &Plan, view: &View) {
+        for name in &plan.remove {
+            if let Some(live) = view.documents(DocumentKind::AuthorizationPolicy).get(&name.namespace, &name.name)
+                && self.applier.is_leading()
+            {
+                match remove(&self.client, live).await {
+                    Ok(()) => tracing::info!(guard = %name, "removed: no Service wants it any more"),
+                    Err(error) => tracing::warn!(guard = %name, %error, "guard not removed; tried again"),
+                }
+            }
+        }
+    }
+
+    /// An event on the Service before its first guard. Lost ones are not said again: the ConfigMap stays.
+    async fn announce(&self, subject: &Subject, view: &View) {
+        let Name { namespace, name } = &subject.service;
+        let uid = view.services.get(namespace, name).and_then(|service| service.metadata.uid.clone());
+        let list = format!("ConfigMap {}{name} says who is cut off", objects::CUT_OFF_PREFIX);
+        let message = match subject.cut_off.len() {
+            0 => format!("its pods take calls from its waypoints only from now on; {list}: nobody that is known"),
+            clients => {
+                format!("its pods take calls from its waypoints only from now on; {list}: {clients} that are known")
+            }
+        };
+        let now = condition::now();
+        let event = json!({
+            "metadata": {"generateName": format!("{name}-guard-"), "namespace": namespace},
+            "involvedObject": {"apiVersion": "v1", "kind": "Service", "namespace": namespace, "name": name, "uid": uid},
+            "type": if subject.cut_off.is_empty() { "Normal" } else { "Warning" },
+            "reason": "Guarding",
+            "message": message,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+            "source": {"component": MANAGER},
+        });
+        let Ok(event) = serde_json::from_value::<Event>(event) else { return };
+        tracing::info!(service = %subject.service, cut_off = subject.cut_off.len(), "guarding");
+        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        if let Err(error) = events.create(&PostParams::default(), &event).await {
+            tracing::warn!(service = %subject.service, %error, "event not written");
+        }
+    }
+}
+
+/// Removes a guard as it was seen: one that somebody has changed meanwhile stays.
+///
+/// # Errors
+/// The API server's; a guard that is gone is none.
+pub async fn remove(client: &Client, live: &DynamicObject) -> Result<(), kube::Error> {
+    let ours = live.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == MANAGER);
+    let Some(resource) = DocumentKind::AuthorizationPolicy.resources().next().filter(|_| ours) else { return Ok(()) };
+    let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let (uid, resource_version) = (live.metadata.uid.clone(), live.metadata.resource_version.clone());
+    let params =
+        DeleteParams { preconditions: Some(Preconditions { uid, resource_version }), ..DeleteParams::default() };
+    match api.delete(live.metadata.name.as_deref().unwrap_or_default(), &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,98 @@
+//! Services and their labels, read as istiod reads them.
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::{Resource, ResourceExt as _};
+
+use super::super::super::cluster::{View, key};
+use super::super::input::{GuardScope, Mode, Name, Service, ServiceKind, ServicePort, TargetPort};
+use super::gateways;
+
+/// Name a waypoint, for an object or all of its namespace; a canary takes a share of the traffic.
+const USED: [&str; 2] = ["istio.io/use-waypoint", "istio.io/use-waypoint-canary"];
+/// Condition by which istiod says that a Service is bound to its waypoint.
+const BOUND: &str = "istio.io/WaypointBound";
+/// Label or annotation, on a Service or its Namespace.
+const GUARD: &str = "agent-waypoint.dev/guard";
+/// Label or annotation, on a Service or its Namespace.
+const GUARD_SCOPE: &str = "agent-waypoint.dev/guard-scope";
+
+pub(super) fn service(view: &View, object: &core::Service) -> Option<Service> {
+    let spec = object.spec.as_ref()?;
+    let (namespace, name) = key(object);
+    let kind = match spec.type_.as_deref() {
+        Some("ExternalName") => ServiceKind::ExternalName,
+        Some("NodePort" | "LoadBalancer") => ServiceKind::Published,
+        _ if spec.cluster_ip.as_deref() == Some("None") => ServiceKind::Headless,
+        _ => ServiceKind::ClusterIp,
+    };
+    let conditions = object.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    // Only these two words are known; with any other one meant something, and what is closed can be opened.
+    let report = said(view, object, GUARD) == Some("Report");
+    let whole = said(view, object, GUARD_SCOPE) == Some("Workload");
+    Some(Service {
+        name: Name::new(namespace, name),
+        kind,
+        selector: spec.selector.clone().unwrap_or_default(),
+        ports: spec.ports.iter().flatten().filter_map(port).collect(),
+        waypoints: waypoints(view, object),
+        bound: conditions.iter().any(|condition| condition.type_ == BOUND && condition.status == "True"),
+        ingress_uses_waypoint: label(view, object, "istio.io/ingress-use-waypoint") == Some("true"),
+        mode: if report { Mode::Report } else { Mode::Enforce },
+        scope: if whole { GuardScope::Workload } else { GuardScope::Ports },
+    })
+}
+
+fn port(port: &core::ServicePort) -> Option<ServicePort> {
+    if port.protocol.as_deref().is_some_and(|protocol| protocol != "TCP") {
+        return None;
+    }
+    let number = u16::try_from(port.port).ok()?;
+    let target = match &port.target_port {
+        None => TargetPort::Number(number),
+        // Zero stands for the port itself.
+        Some(IntOrString::Int(0)) => TargetPort::Number(number),
+        Some(IntOrString::Int(target)) => TargetPort::Number(u16::try_from(*target).ok()?),
+        Some(IntOrString::String(name)) => match name.parse() {
+            Ok(target) => TargetPort::Number(target),
+            Err(_name) => TargetPort::Named(name.as_str().into()),
+        },
+    };
+    Some(ServicePort { port: number, target })
+}
+
+/// The waypoints that an object is labelled to use, primary and canary. One that exists and does not admit the namespace is
+/// none; one that does not exist may be one that is gone.
+pub(super) fn waypoints<K: Resource>(view: &View, object: &K) -> Vec<Name> {
+    let (namespace, _) = key(object);
+    let used = USED.iter().filter_map(|wanted| {
+        let own = object.labels();
+        let of_namespace = || view.namespaces.get("", namespace).map(|namespace| namespace.labels());
+        // Name and namespace go together: they come from the same object.
+        let labels = if own.contains_key(*wanted) { own } else { of_namespace()? };
+        let name = labels.get(*wanted).filter(|name| !name.is_empty() && *name != "none")?;
+        let there = labels.get(&format!("{wanted}-namespace")).map_or(namespace, String::as_str);
+        Some(Name::new(there, name))
+    });
+    let mut all: Vec<Name> = Vec::new();
+    for name in used.filter(|name| gateways::may_front(view, name, namespace)) {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all
+}
+
+fn label<'a, K: Resource>(view: &'a View, object: &'a K, name: &str) -> Option<&'a str> {
+    let namespace = || view.namespaces.get("", key(object).0)?.labels().get(name);
+    object.labels().get(name).or_else(namespace).map(String::as_str)
+}
+
+fn said<'a, K: Resource>(view: &'a View, object: &'a K, name: &str) -> Option<&'a str> {
+    let own = object.annotations().get(name).or_else(|| object.labels().get(name));
+    let namespace = || {
+        let namespace = view.namespaces.get("", key(object).0)?;
+        namespace.annotations().get(name).or_else(|| namespace.labels().get(name))
+    };
+    own.or_else(namespace).map(String::as_str)
+}
