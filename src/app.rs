@@ -3,6 +3,7 @@
 //! Two runtimes: control (files, certificates, admin, metrics) is the one that [`start`] is called on; data has one of
 //! its own, over all cores, so that nothing on the control side can hold a call up.
 
+mod documents;
 mod identity;
 mod observe;
 mod settings;
@@ -13,17 +14,18 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use identity::dev_identity;
-pub use settings::{AccessLogTo, IdentitySource, Settings, StartFault};
+pub use settings::{AccessLogTo, FeedFrom, IdentitySource, Settings, StartFault};
 
 use crate::admin::{self, Condition, Readiness};
 use crate::config::limits;
 use crate::control::assembly::Assembly;
-use crate::control::files;
+use crate::control::feed::SealingKeys;
 use crate::hbone;
 use crate::mesh::{self, Published};
 use crate::net;
@@ -52,6 +54,7 @@ pub struct Running {
     telemetry: Telemetry,
     upstreams: Upstreams,
     readiness: Readiness,
+    keys: Option<documents::Keys>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,20 +89,20 @@ struct Listeners {
 ///
 /// # Errors
 /// [`StartFault`]: what the command line names cannot be used. Nothing that stands inside documents is one.
-pub async fn start(settings: Settings) -> Result<Running, StartFault> {
+pub async fn start(mut settings: Settings) -> Result<Running, StartFault> {
     let listeners = Listeners::bind(&settings)?;
     let addresses = listeners.addresses()?;
     let (stop, drain, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
     let readiness = Readiness::new();
-    let telemetry = telemetry(settings.access_log, settings.otlp_endpoint.as_deref())?;
+    let access_log = std::mem::replace(&mut settings.access_log, AccessLogTo::Nowhere);
+    let telemetry = telemetry(access_log, settings.otlp_endpoint.as_deref())?;
     let identity = identity::open(&settings.identity, &settings.trust_domain, &tasks, &stop).await?;
     readiness.met(Condition::Identity);
     tasks.spawn(identity::attest(identity.clone(), readiness.clone(), stop.clone()));
     let published = Arc::new(Published::new());
     let assembling = mesh::Settings { trust_domain: settings.trust_domain.clone(), gateway: None };
     let assembly = Assembly::start(assembling, Arc::clone(&published), stop.clone())?;
-    files::watch(settings.files.clone(), &assembly, stop.clone())?;
-    readiness.met(Condition::Documents);
+    let keys = documents::open(&settings, (&identity, &assembly), &readiness, (&tasks, &stop))?;
     let data = data_runtime()?;
     let (proxy, upstreams) = {
         let _within = data.enter();
@@ -134,6 +137,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartFault> {
         telemetry,
         upstreams,
         readiness,
+        keys,
     })
 }
 
@@ -156,6 +160,11 @@ impl Running {
     /// Where dumps are served.
     pub fn admin_addr(&self) -> SocketAddr {
         self.addresses.admin
+    }
+
+    /// Keys that the replicas of this waypoint share, as the controller rotates them; `None` without a feed.
+    pub fn sealing_keys(&self) -> Option<watch::Receiver<Option<SealingKeys>>> {
+        self.keys.clone()
     }
 
     /// Drains – no new connections, GOAWAY, streams finish within the deadline – and ends.

@@ -4,6 +4,7 @@
 pub mod assembly;
 mod backoff;
 pub mod delta;
+pub mod feed;
 pub mod files;
 pub mod identity;
 pub mod istiod;

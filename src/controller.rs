@@ -17,49 +17,126 @@
 //! | cluster | security.istio.io | authorizationpolicies, requestauthentications | list, watch |
 //! | cluster | networking.istio.io | serviceentries | list, watch |
 //! | cluster | agent-waypoint.dev | agentpolicies | list, watch |
-//! | cluster | (core) | configmaps, events | create, patch |
+//! | cluster | agent-waypoint.dev | agentpolicies/status | patch |
+//! | cluster | (core) | configmaps, events | get, create, patch |
 //! | cluster | (core) | services/status | patch |
 //! | cluster | security.istio.io | authorizationpolicies | create, patch, delete |
-//! | own namespace | (core) | configmaps | list, watch |
+//! | cluster | admissionregistration.k8s.io | validatingwebhookconfigurations (`agent-waypoint`) | get, patch |
+//! | own namespace | (core) | configmaps | list, watch, create, patch |
+//! | own namespace | (core) | secrets | get, create, update |
 //! | own namespace | coordination.k8s.io | leases | get, create, update |
 
+mod admission;
 pub mod apply;
 pub mod cluster;
 pub mod condition;
+pub mod feed;
 pub mod guard;
+pub mod keys;
 pub mod lead;
 pub mod provision;
+pub mod scope;
+pub mod status;
 mod settings;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(test)]
+pub(crate) mod fixture;
 
 use kube::Client;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use cluster::{Cluster, View};
-pub use settings::{ControllerFault, Settings};
+pub use settings::{ControllerFault, IdentityFrom, Settings};
 
 use crate::admin;
-use lead::Candidate;
+use crate::control::identity::FileSource;
+use crate::control::istiod::IstioCa;
+use crate::tls::Identity;
+use apply::Applier;
+use feed::Feed;
+use lead::{Candidate, Leading};
 
 /// Runs until `stop`.
 ///
 /// # Errors
 /// [`ControllerFault`], at start only: an address in use, no way to the API server.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), ControllerFault> {
-    let ready = crate::net::listen(settings.ready_addr)?;
+    let (ready, listener) = (crate::net::listen(settings.ready_addr)?, crate::net::listen(settings.feed_addr)?);
+    let webhook = crate::net::listen(settings.webhook_addr)?;
     let client = client().await?;
     let tasks = TaskTracker::new();
     let cluster = Cluster::watch(&client, &settings.namespace, &tasks, &stop);
-    let (candidate, _leading) = Candidate::new(&client, &settings.namespace, &settings.replica);
-    tasks.spawn(candidate.run(stop.clone()));
     let watched = cluster.clone();
-    tasks.spawn(admin::serve(ready, admin::Hosts::Any, move |path| readiness(&watched, path), stop.clone()));
+    tasks.spawn(admin::serve(ready, admin::Hosts::Any, move |path: &str| readiness(&watched, path), stop.clone()));
+    let (candidate, leading) = Candidate::new(&client, &settings.namespace, &settings.replica);
+    tasks.spawn(candidate.run(stop.clone()));
+    let until = (tasks.clone(), stop.clone());
+    tasks.spawn(admission::keep(client.clone(), settings.namespace.clone(), leading.clone(), webhook, until));
+    let feed = start(&settings, (&client, &cluster, &leading), &tasks, &stop);
     tracing::info!(namespace = settings.namespace, replica = settings.replica, "controller runs");
-    stop.cancelled().await;
+    match &settings.identity {
+        Some(from) => serve_feed(feed, from, listener, (&tasks, &stop)).await?,
+        None => {
+            tracing::error!(
+                "no identity: waypoints get no documents; name istiod's CA (--ca-address) or certificate files"
+            );
+            stop.cancelled().await;
+        }
+    }
     tasks.close();
     tasks.wait().await;
+    Ok(())
+}
+
+/// Starts everything that follows the cluster.
+fn start(
+    settings: &Settings,
+    (client, cluster, leading): (&Client, &Cluster, &Leading),
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Feed {
+    let applier = || Applier::new(client.clone(), leading.clone());
+    let replica = || (settings.namespace.clone(), settings.replica.clone());
+    let (publish, keys) = watch::channel(None);
+    tasks.spawn(keys::keep(client.clone(), settings.namespace.clone(), leading.clone(), publish, stop.clone()));
+    let feed = Feed::new(cluster, keys, tasks, stop);
+    let template = settings.template.clone();
+    tasks.spawn(provision::keep(cluster.clone(), client.clone(), template, applier(), stop.clone()));
+    let followed = (cluster.clone(), feed.catalogs());
+    tasks.spawn(status::keep(followed, feed.acks(), replica(), applier(), stop.clone()));
+    tasks.spawn(status::relay(cluster.clone(), feed.acks(), client.clone(), replica(), stop.clone()));
+    feed
+}
+
+/// Serves the feed once there is a certificate, and keeps that fresh.
+async fn serve_feed(
+    feed: Feed,
+    from: &IdentityFrom,
+    listener: TcpListener,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> Result<(), ControllerFault> {
+    let identity: Identity = match from {
+        IdentityFrom::IstioCa { istiod, id } => {
+            let (source, identity) = match IstioCa::open(istiod.clone(), id.clone(), stop).await {
+                // Asked to end before there was one: that is no failure.
+                Err(_) if stop.is_cancelled() => return Ok(()),
+                opened => opened?,
+            };
+            tasks.spawn(source.watch(identity.clone(), stop.clone()));
+            identity
+        }
+        IdentityFrom::Files(paths) => {
+            let (source, identity) = FileSource::open(paths.clone()).await?;
+            tasks.spawn(source.watch(identity.clone(), stop.clone()));
+            identity
+        }
+    };
+    tracing::info!(id = %identity.id(), "the feed is served");
+    feed.serve(identity, listener).await;
     Ok(())
 }
 

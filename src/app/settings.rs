@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::control::feed::FeedAddress;
 use crate::control::files::FilesFault;
 use crate::control::identity::{DevFault, FileFault, FilePaths, WorkloadApiFault};
 use crate::control::istiod::{CaFault, Istiod};
@@ -16,6 +17,8 @@ use crate::telemetry::trace::TraceFault;
 pub struct Settings {
     /// Documents: files or directories, watched.
     pub files: Vec<PathBuf>,
+    /// The controller's feed, instead of files.
+    pub feed: Option<FeedFrom>,
     /// Where our identity comes from.
     pub identity: IdentitySource,
     /// Our trust domain, which identities in documents are of.
@@ -34,6 +37,19 @@ pub struct Settings {
     pub access_log: AccessLogTo,
     /// OTLP/gRPC collector (`OTEL_EXPORTER_OTLP_ENDPOINT`).
     pub otlp_endpoint: Option<String>,
+}
+
+/// The controller's feed.
+#[derive(Debug, Clone)]
+pub struct FeedFrom {
+    /// Where it is.
+    pub address: FeedAddress,
+    /// Who must answer there.
+    pub controller: WorkloadId,
+    /// Our namespace.
+    pub namespace: String,
+    /// Our pod's name, which tells us from the other replicas.
+    pub pod: String,
 }
 
 /// Where the waypoint's own identity comes from.

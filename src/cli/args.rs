@@ -18,6 +18,7 @@ pub use controller::ControllerArgs;
 pub use guard::GuardArgs;
 pub use istiod::{IstiodArgs, VARIABLES as ISTIO_VARIABLES};
 
+use crate::control::feed::FeedAddress;
 use crate::id::{TrustDomain, WorkloadId};
 
 const EXAMPLES: &str = "\
@@ -112,9 +113,16 @@ pub struct RunArgs {
         value_name = "FILE_OR_DIR",
         env = "AGENT_WAYPOINT_FILE",
         value_delimiter = ',',
-        required = true
+        required_unless_present_any = ["feed", "config"],
+        conflicts_with = "feed"
     )]
     pub files: Vec<PathBuf>,
+    /// Documents from the controller; in a pod that is given no files the one of agent-waypoint-system
+    #[arg(long, value_name = "HOST:PORT", env = "AGENT_WAYPOINT_FEED")]
+    pub feed: Option<FeedAddress>,
+    /// Who must answer there; ServiceAccount agent-waypoint of agent-waypoint-system where absent
+    #[arg(long, value_name = "SPIFFE_ID", env = "AGENT_WAYPOINT_CONTROLLER_ID")]
+    pub controller_id: Option<WorkloadId>,
     /// Own identity.
     #[command(flatten)]
     pub identity: IdentityArgs,
@@ -343,6 +351,10 @@ mod tests {
         assert!(run(&["-f", "x", "--dev"]).is_ok());
         assert!(run(&["-f", "x"]).is_err());
         assert!(run(&["--dev"]).is_err());
+        assert!(run(&["--dev", "--feed", "x:1"]).is_ok());
+        assert!(run(&["--dev", "--config", "{}"]).is_ok());
+        assert!(run(&["--dev", "--feed", "x:1", "-f", "x"]).is_err());
+        assert!(run(&["--dev", "--feed", "x"]).is_err());
         assert!(run(&["-f", "x", "--dev", "--spiffe-endpoint", "unix:///x"]).is_err());
         assert!(run(&["-f", "x", "--identity-cert", "c"]).is_err());
         assert!(run(&["-f", "x", "--identity-cert", "c", "--identity-key", "k", "--trust-bundle", "b"]).is_ok());

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{IdentityArgs, IstiodArgs, RunArgs};
-use crate::app::{self, AccessLogTo, IdentitySource, Settings, StartFault};
+use crate::app::{self, AccessLogTo, FeedFrom, IdentitySource, Settings, StartFault};
+use crate::control::feed;
 use crate::control::identity::{BundlePath, DevFault, FilePaths, default_dir, require_loopback};
 use crate::control::istiod::{Istiod, Roots};
 use crate::id::{TrustDomain, WorkloadId};
@@ -54,6 +55,7 @@ fn settings(args: RunArgs) -> Result<Settings, StartFault> {
         require_loopback(hbone)?;
     }
     Ok(Settings {
+        feed: feed(&args)?,
         files: args.files,
         trust_domain: args.identity.trust_domain.clone(),
         identity: match istio_ca(&args.istiod, &args.identity.trust_domain)? {
@@ -70,23 +72,41 @@ fn settings(args: RunArgs) -> Result<Settings, StartFault> {
     })
 }
 
+/// The controller's feed, where the flags name it, and in a pod that is given no files.
+fn feed(args: &RunArgs) -> Result<Option<FeedFrom>, StartFault> {
+    let in_pod = args.config.is_some() && args.files.is_empty();
+    let default = || in_pod.then(|| feed::DEFAULT_ADDRESS.parse().ok()).flatten();
+    let Some(address) = args.feed.clone().or_else(default) else { return Ok(None) };
+    let controller = match &args.controller_id {
+        Some(id) => id.clone(),
+        None => feed::default_controller(&args.identity.trust_domain)?,
+    };
+    let namespace = args.istiod.pod_namespace.clone().unwrap_or_default();
+    let pod = args.istiod.pod_name.clone().unwrap_or_default();
+    Ok(Some(FeedFrom { address, controller, namespace, pod }))
+}
+
 /// istiod's CA, where the flags name it: we are the ServiceAccount whose token we present.
 fn istio_ca(args: &IstiodArgs, trust_domain: &TrustDomain) -> Result<Option<IdentitySource>, StartFault> {
-    let (Some(address), Some(namespace), Some(service_account)) =
-        (&args.ca_address, &args.pod_namespace, &args.service_account)
+    let (Some(istiod), Some(namespace), Some(service_account)) =
+        (istiod(args), &args.pod_namespace, &args.service_account)
     else {
         return Ok(None);
     };
+    let id = WorkloadId::of_istio(trust_domain, namespace, service_account)?;
+    Ok(Some(IdentitySource::IstioCa { istiod, id }))
+}
+
+/// The way to istiod's CA, where the flags name one.
+pub(super) fn istiod(args: &IstiodArgs) -> Option<Istiod> {
     let system = args.ca_root_ca.as_os_str() == "SYSTEM";
-    let istiod = Istiod {
-        address: address.clone(),
+    Some(Istiod {
+        address: args.ca_address.clone()?,
         roots: if system { Roots::System } else { Roots::File(args.ca_root_ca.clone()) },
         server_name: args.alt_ca_hostname.clone(),
         token: args.auth_token.clone(),
         cluster_id: args.cluster_id.clone(),
-    };
-    let id = WorkloadId::of_istio(trust_domain, namespace, service_account)?;
-    Ok(Some(IdentitySource::IstioCa { istiod, id }))
+    })
 }
 
 /// Where the flags say an identity comes from; the embedded CA where they say nothing.

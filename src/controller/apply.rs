@@ -147,7 +147,9 @@ impl Applier {
             Some(done) if done.hash == want.hash() => {
                 done.at.elapsed() >= AGAIN && !live.is_some_and(|live| holds(live, &want.body))
             }
-            Some(_) | None => true,
+            Some(_) => true,
+            // A status has nobody else's leftovers in it: what is there need not be written once more at every start.
+            None => want.part == Part::Object || !live.is_some_and(|live| holds(live, &want.body)),
         }
     }
 

@@ -80,6 +80,13 @@ impl Cluster {
         Self { views: channel::channel(Arc::new(view)).1 }
     }
 
+    /// A cluster that shows what a test sends.
+    #[cfg(test)]
+    pub(crate) fn driven(view: View) -> (Self, channel::Sender<Arc<View>>) {
+        let (show, views) = channel::channel(Arc::new(view));
+        (Self { views }, show)
+    }
+
     /// The newest view.
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.views.borrow())

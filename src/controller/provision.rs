@@ -24,11 +24,13 @@ use tokio_util::sync::CancellationToken;
 use super::apply::{Applier, Wanted};
 use super::cluster::{Cluster, View, key};
 use super::condition;
+use crate::id::WorkloadId;
 
 pub use class::{CLASS, CONTROLLER_NAME, is_ours};
 pub use params::Params;
 
 use params::ParamsFault;
+pub(super) use status::is_ready;
 
 /// Looked at again so often even where nothing changed.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -44,6 +46,8 @@ pub struct Template {
     pub istiod: String,
     /// The feed, `host:port`.
     pub feed: String,
+    /// Who the feed proves to be.
+    pub controller: WorkloadId,
     /// Trust domain of the mesh.
     pub trust_domain: String,
     /// istiod's name for this cluster.
@@ -107,3 +111,6 @@ pub async fn keep(cluster: Cluster, client: Client, template: Template, mut appl
 async fn config_map(client: &Client, namespace: &str, name: &str) -> Result<Option<ConfigMap>, kube::Error> {
     Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await
 }
+
+#[cfg(test)]
+mod tests;

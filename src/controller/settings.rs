@@ -1,5 +1,9 @@
 use std::net::SocketAddr;
 
+use super::provision::Template;
+use crate::control::identity::{FileFault, FilePaths};
+use crate::control::istiod::{CaFault, Istiod};
+use crate::id::{IdFault, WorkloadId};
 use crate::net::ListenFault;
 
 /// What a controller is started with.
@@ -11,6 +15,28 @@ pub struct Settings {
     pub replica: String,
     /// Readiness.
     pub ready_addr: SocketAddr,
+    /// The feed.
+    pub feed_addr: SocketAddr,
+    /// The admission webhook.
+    pub webhook_addr: SocketAddr,
+    /// Where our identity in the mesh comes from; without one there is no feed.
+    pub identity: Option<IdentityFrom>,
+    /// What waypoints are made with.
+    pub template: Template,
+}
+
+/// Where the controller's identity comes from.
+#[derive(Debug, Clone)]
+pub enum IdentityFrom {
+    /// istiod's CA.
+    IstioCa {
+        /// The way to it.
+        istiod: Istiod,
+        /// Who we are there.
+        id: WorkloadId,
+    },
+    /// PEM files, watched.
+    Files(FilePaths),
 }
 
 /// Why a controller cannot start: one clear line for who started it.
@@ -25,4 +51,13 @@ pub enum ControllerFault {
     /// A kubeconfig that cannot be used.
     #[error("the API server's address or credentials cannot be used: {0}")]
     Client(#[from] Box<kube::Error>),
+    /// Certificate, key or roots in files.
+    #[error(transparent)]
+    IdentityFiles(#[from] FileFault),
+    /// istiod's CA, when asked to end before it answered.
+    #[error(transparent)]
+    IstioCa(#[from] CaFault),
+    /// An identity that cannot be one.
+    #[error("own identity: {0}")]
+    Identity(#[from] IdFault),
 }

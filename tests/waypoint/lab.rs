@@ -68,6 +68,7 @@ impl Lab {
             drain: Duration::from_secs(2),
             access_log: AccessLogTo::Writer(Box::new(log.clone())),
             otlp_endpoint: None,
+            feed: None,
         };
         let waypoint = Box::pin(app::start(settings)).await.unwrap();
         Self { dir, ca, waypoint, log, pools: Mutex::default() }

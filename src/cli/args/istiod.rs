@@ -32,6 +32,9 @@ pub struct IstiodArgs {
     /// The cluster whose API server issued the token
     #[arg(long, value_name = "ID", env = "CLUSTER_ID", default_value = "Kubernetes")]
     pub cluster_id: String,
+    /// Our pod's name
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub pod_name: Option<String>,
     /// Our namespace
     #[arg(long, value_name = "NS", env = "POD_NAMESPACE")]
     pub pod_namespace: Option<String>,

@@ -78,6 +78,13 @@ impl DocumentKind {
         })
     }
 
+    /// The API resource in the best version.
+    pub fn resource(self) -> ApiResource {
+        let (group, plural, versions) = self.api();
+        let version = versions.first().copied().unwrap_or("v1");
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, self.as_str()), plural)
+    }
+
     /// What to do where the kind is not served.
     pub(super) fn remedy(self) -> &'static str {
         match self {

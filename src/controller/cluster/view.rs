@@ -65,6 +65,16 @@ impl View {
         !self.standings.is_empty() && self.standings.values().all(Standing::is_known)
     }
 
+    /// Whether nothing was changed between the two of what waypoints are sent.
+    pub fn has_same_documents(&self, other: &Self) -> bool {
+        let documents = |kind: &DocumentKind| self.documents(*kind).is_same(&other.documents(*kind));
+        self.gateways.is_same(&other.gateways)
+            && self.gateway_classes.is_same(&other.gateway_classes)
+            && self.namespaces.is_same(&other.namespaces)
+            && self.services.is_same(&other.services)
+            && DocumentKind::ALL.iter().all(documents)
+    }
+
     pub(super) fn take<K>(&mut self, kind: &str, shelf: &Shelf<K>) -> Listing<K> {
         let (listing, standing) = shelf.state();
         self.standings.insert(kind.to_owned(), standing);

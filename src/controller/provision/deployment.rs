@@ -12,7 +12,7 @@ const GRACE_SECONDS: u64 = 60;
 const DEFAULT_REPLICAS: u16 = 2;
 
 /// Variables that a user of parameters may not set.
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
     "POD_NAME",
     "POD_NAMESPACE",
     "NAMESPACE",
@@ -24,6 +24,7 @@ const OURS: [&str; 14] = [
     "XDS_ADDRESS",
     "CA_ADDRESS",
     "AGENT_WAYPOINT_FEED",
+    "AGENT_WAYPOINT_CONTROLLER_ID",
     "AGENT_WAYPOINT_TRUST_DOMAIN",
     "AGENT_WAYPOINT_FILE",
     "AGENT_WAYPOINT_DEV",
@@ -146,6 +147,7 @@ fn environment(gateway: &Gateway, template: &Template, params: &Params) -> Vec<V
         ("XDS_ADDRESS", &template.istiod),
         ("CA_ADDRESS", &template.istiod),
         ("AGENT_WAYPOINT_FEED", &template.feed),
+        ("AGENT_WAYPOINT_CONTROLLER_ID", template.controller.uri()),
     ];
     let mut env = vec![
         field("POD_NAME", "metadata.name"),

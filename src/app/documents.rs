@@ -1,0 +1,39 @@
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::settings::{Settings, StartFault};
+use crate::admin::{Condition, Readiness};
+use crate::control::assembly::Assembly;
+use crate::control::feed::{self, SealingKeys};
+use crate::control::files;
+use crate::tls::Identity;
+
+/// Keys that replicas share, as they come; none without a feed.
+pub(super) type Keys = watch::Receiver<Option<SealingKeys>>;
+
+/// Opens the source of documents: files, in force when this returns, or the controller's feed, whose first documents make
+/// us ready when they come.
+pub(super) fn open(
+    settings: &Settings,
+    (identity, assembly): (&Identity, &Assembly),
+    readiness: &Readiness,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> Result<Option<Keys>, StartFault> {
+    let Some(from) = &settings.feed else {
+        files::watch(settings.files.clone(), assembly, stop.clone())?;
+        readiness.met(Condition::Documents);
+        return Ok(None);
+    };
+    readiness.unmet(Condition::Documents, format!("none from the controller at {} yet", from.address));
+    let ready = readiness.clone();
+    let first = Box::new(move || {
+        tracing::info!("first documents of the feed are in force");
+        ready.met(Condition::Documents);
+    });
+    let pod = (from.namespace.as_str(), from.pod.as_str());
+    let (address, controller) = (from.address.clone(), from.controller.clone());
+    let (client, keys) = feed::client(address, controller, identity.clone(), assembly.clone(), (pod, first));
+    tasks.spawn(client.run(stop.clone()));
+    Ok(Some(keys))
+}

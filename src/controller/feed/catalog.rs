@@ -1,0 +1,225 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use kube::ResourceExt as _;
+use kube::core::DynamicObject;
+use serde::Serialize;
+
+use super::super::cluster::{DocumentKind, View, key};
+use super::super::provision::is_ours;
+use super::super::scope::{GatewayKey, Object, Scopes};
+use super::encode::{Resource, hash};
+
+/// Says which Gateway a pod is of.
+const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+
+/// Everything that the pods of one identity are sent, in one state of the cluster.
+#[derive(Debug, Default)]
+pub struct Scope {
+    resources: BTreeMap<Arc<str>, Arc<Resource>>,
+    digest: String,
+    all: OnceLock<Bytes>,
+}
+
+impl Scope {
+    pub(super) fn new(resources: BTreeMap<Arc<str>, Arc<Resource>>) -> Self {
+        let said = resources.values().flat_map(|one| [one.name.as_bytes(), b"\0", one.version.as_bytes(), b"\n"]);
+        let digest = hash(&said.collect::<Vec<_>>());
+        Self { resources, digest, all: OnceLock::new() }
+    }
+
+    /// Names the state: the same on every replica that sees the same cluster.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// One resource.
+    pub fn get(&self, name: &str) -> Option<&Arc<Resource>> {
+        self.resources.get(name)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.resources.values()
+    }
+
+    /// All of them, encoded: put together once, whoever asks.
+    pub(super) fn all(&self) -> Bytes {
+        let all = self.all.get_or_init(|| {
+            let size = self.iter().map(|one| one.field.len()).sum();
+            let mut all = Vec::with_capacity(size);
+            self.iter().for_each(|one| all.extend_from_slice(&one.field));
+            all.into()
+        });
+        all.clone()
+    }
+
+    /// What changed since `before`, and which names are no more.
+    pub(super) fn since(&self, before: &Self) -> (Vec<Arc<Resource>>, Vec<String>) {
+        let known = |one: &&Arc<Resource>| {
+            before.get(&one.name).is_some_and(|before| Arc::ptr_eq(before, one) || before.version == one.version)
+        };
+        let changed = self.iter().filter(|one| !known(one)).cloned().collect();
+        let gone = before.resources.keys().filter(|name| !self.resources.contains_key(*name));
+        (changed, gone.map(ToString::to_string).collect())
+    }
+
+    /// The same, where the other side says what it has by name and version.
+    pub(super) fn beyond(&self, has: &HashMap<String, String>) -> (Vec<Arc<Resource>>, Vec<String>) {
+        let known = |one: &&Arc<Resource>| has.get(&*one.name) == Some(&one.version);
+        let changed = self.iter().filter(|one| !known(one)).cloned().collect();
+        let gone = has.keys().filter(|name| !self.resources.contains_key(name.as_str()));
+        (changed, gone.cloned().collect())
+    }
+}
+
+/// The documents of every Gateway, and which identity gets which. Immutable.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// Whether every kind is known. Nothing is sent before.
+    pub whole: bool,
+    scopes: BTreeMap<GatewayKey, Arc<Scope>>,
+    /// Gateways by namespace and ServiceAccount.
+    identities: BTreeMap<(String, String), BTreeSet<GatewayKey>>,
+}
+
+impl Catalog {
+    /// The documents of one Gateway.
+    pub fn scope(&self, gateway: &GatewayKey) -> Option<&Arc<Scope>> {
+        self.scopes.get(gateway)
+    }
+
+    /// The Gateways whose pods run as a ServiceAccount.
+    pub fn gateways(&self, namespace: &str, service_account: &str) -> BTreeSet<GatewayKey> {
+        let key = (namespace.to_owned(), service_account.to_owned());
+        self.identities.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// Everything for the pods that run as a ServiceAccount; `None` if no Gateway's do.
+    pub fn documents(&self, namespace: &str, service_account: &str) -> Option<Arc<Scope>> {
+        let gateways = self.gateways(namespace, service_account);
+        let mut scopes = gateways.iter().filter_map(|gateway| self.scope(gateway));
+        let first = scopes.next()?;
+        let rest: Vec<&Arc<Scope>> = scopes.collect();
+        if rest.is_empty() {
+            return Some(Arc::clone(first));
+        }
+        let all = rest.into_iter().chain([first]).flat_map(|scope| scope.resources.clone());
+        Some(Arc::new(Scope::new(all.collect())))
+    }
+}
+
+/// Makes catalogs, and keeps what stays the same from one to the next.
+#[derive(Debug, Default)]
+pub struct Cataloguer {
+    encoded: HashMap<String, (Option<String>, Arc<Resource>)>,
+    scopes: BTreeMap<GatewayKey, Arc<Scope>>,
+    last: Option<View>,
+}
+
+impl Cataloguer {
+    /// The catalog of a view.
+    pub fn catalog(&mut self, view: &View) -> Catalog {
+        let same = self.last.as_ref().is_some_and(|last| last.has_same_documents(view));
+        if !same {
+            self.scopes = self.scopes(view);
+            self.last = Some(view.clone());
+        }
+        Catalog { whole: view.is_whole(), scopes: self.scopes.clone(), identities: identities(view) }
+    }
+
+    fn scopes(&mut self, view: &View) -> BTreeMap<GatewayKey, Arc<Scope>> {
+        let scopes = Scopes::of(view);
+        let mut sets: BTreeMap<GatewayKey, BTreeMap<Arc<str>, Arc<Resource>>> = BTreeMap::new();
+        let mut encoded = HashMap::with_capacity(self.encoded.len());
+        let mut put = |resource: &Arc<Resource>, gateways: &BTreeSet<GatewayKey>| {
+            for gateway in gateways {
+                sets.entry(gateway.clone()).or_default().insert(Arc::clone(&resource.name), Arc::clone(resource));
+            }
+        };
+        for ((kind, namespace, name), gateways) in &scopes.documents {
+            let listing = view.documents(*kind);
+            let Some(document) = listing.get(namespace, name) else { continue };
+            put(&self.document(*kind, document, &mut encoded), gateways);
+        }
+        for (namespace, name, gateways) in scopes.fronting.objects(Object::Service) {
+            let Some(service) = view.services.get(namespace, name) else { continue };
+            put(&self.encode("v1", "Service", &**service, &mut encoded), gateways);
+        }
+        for (gateway, _) in scopes.fronting.gateways() {
+            let Some(object) = view.gateways.get(&gateway.0, &gateway.1) else { continue };
+            let resource = self.encode("gateway.networking.k8s.io/v1", "Gateway", &**object, &mut encoded);
+            put(&resource, &BTreeSet::from([gateway.clone()]));
+        }
+        self.encoded = encoded;
+        sets.into_iter().map(|(gateway, resources)| (gateway.clone(), self.kept(&gateway, resources))).collect()
+    }
+
+    /// The scope as it was, if it still is that: streams compare pointers first.
+    fn kept(&self, gateway: &GatewayKey, resources: BTreeMap<Arc<str>, Arc<Resource>>) -> Arc<Scope> {
+        let scope = Scope::new(resources);
+        match self.scopes.get(gateway) {
+            Some(before) if before.digest == scope.digest => Arc::clone(before),
+            Some(_) | None => Arc::new(scope),
+        }
+    }
+
+    fn document(&self, kind: DocumentKind, document: &DynamicObject, encoded: &mut Encoded) -> Arc<Resource> {
+        let best = kind.resource().api_version;
+        let types = document.types.as_ref();
+        let api_version = types.map_or(best.as_str(), |types| types.api_version.as_str());
+        self.encode(api_version, kind.as_str(), document, encoded)
+    }
+
+    fn encode<K>(&self, api_version: &str, kind: &str, object: &K, encoded: &mut Encoded) -> Arc<Resource>
+    where
+        K: kube::Resource + Serialize,
+    {
+        let name = name(api_version, kind, object);
+        let version = object.meta().resource_version.clone();
+        let resource = match self.encoded.get(&name) {
+            Some((known, resource)) if known.is_some() && *known == version => Arc::clone(resource),
+            Some(_) | None => Arc::new(Resource::document(&name, object, api_version, kind)),
+        };
+        encoded.insert(name, (version, Arc::clone(&resource)));
+        resource
+    }
+}
+
+type Encoded = HashMap<String, (Option<String>, Arc<Resource>)>;
+
+/// `GROUP/KIND/NAMESPACE/NAME`
+fn name<K: kube::Resource>(api_version: &str, kind: &str, object: &K) -> String {
+    let (namespace, name) = key(object);
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    format!("{group}/{kind}/{namespace}/{name}")
+}
+
+/// The name of the resource of a document.
+pub fn document_name(kind: DocumentKind, namespace: &str, name: &str) -> String {
+    format!("{}/{}/{namespace}/{name}", kind.resource().group, kind.as_str())
+}
+
+/// Which identities are whose pods. For a Gateway that we provision that is the one ServiceAccount that we gave it; a pod
+/// that somebody else labels as its is not. For one that istiod provisions it is whatever its pods run as.
+fn identities(view: &View) -> BTreeMap<(String, String), BTreeSet<GatewayKey>> {
+    let mut identities: BTreeMap<(String, String), BTreeSet<GatewayKey>> = BTreeMap::new();
+    for gateway in view.gateways.iter() {
+        let (namespace, name) = key(&**gateway);
+        let mut add = |account: &str| {
+            let gateways = identities.entry((namespace.to_owned(), account.to_owned())).or_default();
+            gateways.insert((namespace.to_owned(), name.to_owned()));
+        };
+        if is_ours(view, gateway) {
+            add(name);
+            continue;
+        }
+        let own = view.pods.within(namespace).filter(|pod| pod.labels().get(GATEWAY_NAME).is_some_and(|of| of == name));
+        own.for_each(|pod| {
+            let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
+            add(account.unwrap_or("default"));
+        });
+    }
+    identities
+}

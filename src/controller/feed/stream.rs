@@ -1,0 +1,232 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::Instant;
+use tonic::{Status, Streaming};
+
+use super::super::keys::Keys;
+use super::acks::{Ack, Acks, PodKey, Voice};
+use super::catalog::{Catalog, Scope};
+use super::codec::Frame;
+use super::encode::Resource;
+use crate::control::delta::wire::DeltaDiscoveryRequest;
+use crate::control::feed::{DOCUMENT, KEY};
+use crate::id::{IstioId, WorkloadId};
+
+/// A first push that is not acknowledged for so long makes room for another.
+const FIRST_PUSH: Duration = Duration::from_secs(20);
+/// Names in what a client says that it has.
+const MAX_NAMES: usize = 1 << 20;
+/// Of the reasons of a refusal that are kept, characters.
+const MAX_REASON: usize = 512;
+
+/// What every stream reads.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) catalogs: watch::Receiver<Arc<Catalog>>,
+    pub(super) keys: watch::Receiver<Option<Keys>>,
+    pub(super) acks: Acks,
+    /// First pushes are whole and large: so many at once.
+    pub(super) first_pushes: Arc<Semaphore>,
+}
+
+/// One waypoint's stream.
+pub(super) struct Serving {
+    shared: Shared,
+    id: WorkloadId,
+    istio: IstioId,
+    pod: Option<PodKey>,
+    voice: Voice,
+    responses: mpsc::Sender<Result<Frame, Status>>,
+    documents: Subscription,
+    keys: Subscription,
+    first: Option<(OwnedSemaphorePermit, Instant)>,
+    nonce: u64,
+}
+
+/// How far one type is.
+#[derive(Default)]
+struct Subscription {
+    /// What the client said that it has, until the first push.
+    has: Option<HashMap<String, String>>,
+    /// What it has once it acknowledges the last push.
+    sent: Option<Arc<Scope>>,
+    /// The push that it has not answered.
+    awaiting: Option<String>,
+}
+
+impl Subscription {
+    /// Whether there is something to say, were there news.
+    fn is_open(&self) -> bool {
+        self.awaiting.is_none() && (self.has.is_some() || self.sent.is_some())
+    }
+}
+
+impl Serving {
+    pub(super) fn new(
+        shared: Shared,
+        id: WorkloadId,
+        istio: IstioId,
+        responses: mpsc::Sender<Result<Frame, Status>>,
+    ) -> Self {
+        let (documents, keys) = (Subscription::default(), Subscription::default());
+        let voice = shared.acks.voice();
+        Self { shared, id, istio, pod: None, voice, responses, documents, keys, first: None, nonce: 0 }
+    }
+
+    /// Serves to the end of the stream. A client that may not ask is told so, at whatever time that comes to be.
+    pub(super) async fn run(mut self, mut requests: Streaming<DeltaDiscoveryRequest>) {
+        loop {
+            let ended = tokio::select! {
+                request = requests.message() => match request {
+                    Ok(Some(request)) => self.take(request),
+                    Ok(None) | Err(_) => return,
+                },
+                changed = self.shared.catalogs.changed() => ended(changed),
+                changed = self.shared.keys.changed() => ended(changed),
+                () = until(self.first.as_ref().map(|(_, at)| *at)) => {
+                    self.first = None;
+                    Ok(())
+                }
+            };
+            let told = match ended {
+                Ok(()) => self.tell().await,
+                Err(status) => Err(status),
+            };
+            if let Err(status) = told {
+                // It may be gone already.
+                let _unheard = self.responses.send(Err(status)).await;
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, request: DeltaDiscoveryRequest) -> Result<(), Status> {
+        if let Some(node) = &request.node {
+            self.pod = node.id.split_once('/').map(|(namespace, pod)| (namespace.to_owned(), pod.to_owned()));
+        }
+        let documents = request.type_url == DOCUMENT;
+        let subscription = match request.type_url.as_str() {
+            DOCUMENT => &mut self.documents,
+            KEY => &mut self.keys,
+            other => return Err(Status::invalid_argument(format!("there are no resources of type {other:?} here"))),
+        };
+        if request.response_nonce.is_empty() {
+            if request.initial_resource_versions.len() > MAX_NAMES {
+                return Err(Status::resource_exhausted("too many resource versions"));
+            }
+            if subscription.sent.is_none() {
+                subscription.has = Some(request.initial_resource_versions);
+            }
+            return Ok(());
+        }
+        if subscription.awaiting.as_ref() != Some(&request.response_nonce) {
+            return Ok(());
+        }
+        subscription.awaiting = None;
+        if documents {
+            self.first = None;
+            let digest = subscription.sent.as_ref().map(|sent| sent.digest().to_owned()).unwrap_or_default();
+            self.acknowledged(request, digest);
+        }
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, request: DeltaDiscoveryRequest, digest: String) {
+        // A pod's name is only said, but none of another namespace is believed.
+        let Some(pod) = self.pod.clone().filter(|(namespace, _)| **namespace == *self.istio.namespace) else { return };
+        let ack = match request.error_detail {
+            None => Ack::InForce(digest),
+            Some(refused) => {
+                let reason: String = refused.message.chars().take(MAX_REASON).collect();
+                tracing::error!(peer = %self.id, pod = pod.1, reason, "a waypoint refused documents");
+                Ack::Refused(reason)
+            }
+        };
+        self.voice.says(&pod, ack);
+    }
+
+    /// Says what there is to say, if anything.
+    async fn tell(&mut self) -> Result<(), Status> {
+        let catalog = Arc::clone(&self.shared.catalogs.borrow_and_update());
+        if !catalog.whole {
+            return Ok(());
+        }
+        let (namespace, account) = (&*self.istio.namespace, &*self.istio.service_account);
+        let Some(scope) = catalog.documents(namespace, account) else {
+            let why = format!("no Gateway's pods run as {}; this feed is for the pods of a Gateway only", self.id);
+            return Err(Status::permission_denied(why));
+        };
+        self.tell_documents(scope).await?;
+        self.tell_keys().await
+    }
+
+    async fn tell_documents(&mut self, scope: Arc<Scope>) -> Result<(), Status> {
+        if !self.documents.is_open() {
+            return Ok(());
+        }
+        let nonce = self.next_nonce();
+        let frame = match (&self.documents.sent, &self.documents.has) {
+            (Some(sent), _) if Arc::ptr_eq(sent, &scope) => return Ok(()),
+            (Some(sent), _) => {
+                let (changed, removed) = scope.since(sent);
+                if changed.is_empty() && removed.is_empty() {
+                    self.documents.sent = Some(scope);
+                    return Ok(());
+                }
+                Frame::of(DOCUMENT, &nonce, removed, &changed)
+            }
+            (None, Some(has)) if !has.is_empty() => {
+                let (changed, removed) = scope.beyond(has);
+                Frame::of(DOCUMENT, &nonce, removed, &changed)
+            }
+            (None, _) => {
+                let permit = Arc::clone(&self.shared.first_pushes).acquire_owned().await;
+                self.first = permit.ok().map(|permit| (permit, Instant::now() + FIRST_PUSH));
+                Frame::new(DOCUMENT, &nonce, Vec::new(), vec![scope.all()])
+            }
+        };
+        (self.documents.sent, self.documents.has, self.documents.awaiting) = (Some(scope), None, Some(nonce));
+        self.send(frame).await
+    }
+
+    async fn tell_keys(&mut self) -> Result<(), Status> {
+        let keys = self.shared.keys.borrow_and_update().clone();
+        let (true, Some(keys)) = (self.keys.is_open(), keys) else { return Ok(()) };
+        let resources: Vec<Arc<Resource>> = keys.of(&self.id).into_iter().map(Arc::new).collect();
+        let scope = Scope::new(resources.into_iter().map(|one| (Arc::clone(&one.name), one)).collect());
+        let (changed, removed) = match (&self.keys.sent, self.keys.has.take()) {
+            (Some(sent), _) => scope.since(sent),
+            (None, has) => scope.beyond(&has.unwrap_or_default()),
+        };
+        if self.keys.sent.is_some() && changed.is_empty() && removed.is_empty() {
+            return Ok(());
+        }
+        let nonce = self.next_nonce();
+        let frame = Frame::of(KEY, &nonce, removed, &changed);
+        (self.keys.sent, self.keys.awaiting) = (Some(Arc::new(scope)), Some(nonce));
+        self.send(frame).await
+    }
+
+    fn next_nonce(&mut self) -> String {
+        self.nonce += 1;
+        self.nonce.to_string()
+    }
+
+    async fn send(&self, frame: Frame) -> Result<(), Status> {
+        self.responses.send(Ok(frame)).await.map_err(|_gone| Status::unavailable("the stream is gone"))
+    }
+}
+
+fn ended<T>(changed: Result<T, watch::error::RecvError>) -> Result<(), Status> {
+    changed.map(drop).map_err(|_closed| Status::unavailable("the controller ends"))
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,363 @@
+//! The feed over loopback, mutual TLS and both real ends.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::stream;
+use prost::Message as _;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Code, Request, Status, Streaming};
+
+use super::super::cluster::{Cluster, Standing, View};
+use super::super::fake::eventually;
+use super::super::fixture::view;
+use super::super::keys::Keys;
+use super::*;
+use crate::control::assembly::Assembly;
+use crate::control::delta::Way as _;
+use crate::control::delta::wire::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use crate::control::delta::wire::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node};
+use crate::control::feed::{DOCUMENT, FeedWay, KEY, SealingKeys, client};
+use crate::control::identity::{DEV_TTL, DevCa};
+use crate::id::{TrustDomain, WorkloadId};
+use crate::mesh::{Published, Settings, TargetKey, TargetKind};
+use crate::tls::Identity;
+
+const CONTROLLER: &str = "spiffe://td/ns/agent-waypoint-system/sa/agent-waypoint";
+const WAYPOINT: &str = "spiffe://td/ns/infra/sa/wp";
+const OTHER: &str = "spiffe://td/ns/rivals/sa/wp";
+
+const MESH: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: wp, namespace: infra}
+spec:
+  gatewayClassName: agent-waypoint
+  listeners: [{name: mesh, port: 15008, protocol: HBONE, allowedRoutes: {namespaces: {from: All}}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: wp, namespace: rivals}
+spec: {gatewayClassName: agent-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: repo, namespace: tools, labels: {istio.io/use-waypoint: wp, istio.io/use-waypoint-namespace: infra}}
+spec: {ports: [{port: 80, appProtocol: agent-waypoint.dev/mcp}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: secret, namespace: rivals, labels: {istio.io/use-waypoint: wp}}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: rivals-own, namespace: rivals, generation: 1}
+spec: {targetRefs: [{kind: Service, name: secret}], allow: [{name: everybody}]}
+";
+const POLICY: &str = "
+---
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata:
+  name: repo
+  namespace: tools
+  generation: 7
+  annotations: {kubectl.kubernetes.io/last-applied-configuration: long}
+spec: {targetRefs: [{kind: Service, name: repo}], allow: [{name: readers, to: [{tools: ['get_*']}]}]}
+status: {conditions: []}
+";
+
+struct Lab {
+    views: watch::Sender<Arc<View>>,
+    keys: watch::Sender<Option<Keys>>,
+    acks: Acks,
+    addr: SocketAddr,
+    ca: DevCa,
+    stop: CancellationToken,
+}
+
+impl Lab {
+    async fn start(view: View) -> Self {
+        let ca = DevCa::ephemeral(&TrustDomain::parse("td").unwrap()).unwrap();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (cluster, views) = Cluster::driven(view);
+        let (keys, watched) = watch::channel(None);
+        let feed = Feed::new(&cluster, watched, &tasks, &stop);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let acks = feed.acks();
+        tasks.spawn(feed.serve(identity(&ca, CONTROLLER), listener));
+        Self { views, keys, acks, addr, ca, stop }
+    }
+
+    fn show(&self, yaml: &str) {
+        self.views.send_replace(Arc::new(view(yaml)));
+    }
+
+    fn way(&self, who: &str, expected: &str) -> FeedWay {
+        let address = self.addr.to_string().parse().unwrap();
+        FeedWay::new(address, WorkloadId::parse(expected).unwrap(), identity(&self.ca, who))
+    }
+
+    /// A waypoint with everything that a real one has between feed and snapshot.
+    fn waypoint(&self, who: &str, expected: &str) -> Waypoint {
+        let published = Arc::new(Published::new());
+        let settings = Settings { trust_domain: TrustDomain::parse("td").unwrap(), gateway: None };
+        let assembly = Assembly::start(settings, Arc::clone(&published), self.stop.clone()).unwrap();
+        let first = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&first);
+        let tell = Box::new(move || told.store(true, Ordering::SeqCst));
+        let expected = WorkloadId::parse(expected).unwrap();
+        let address = self.addr.to_string().parse().unwrap();
+        let identity = identity(&self.ca, who);
+        let (client, keys) = client(address, expected, identity, assembly, (("infra", "wp-1"), tell));
+        let link = client.link();
+        tokio::spawn(client.run(self.stop.clone()));
+        Waypoint { published, first, keys, link }
+    }
+
+    /// A stream of which a test sees every message.
+    async fn raw(&self, who: &str) -> Result<Raw, Status> {
+        let (channel, _) = self.way(who, CONTROLLER).open().await.unwrap();
+        let (requests, outgoing) = mpsc::channel::<DeltaDiscoveryRequest>(8);
+        let outgoing = stream::unfold(outgoing, |mut queue| async move { Some((queue.recv().await?, queue)) });
+        let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(1 << 30);
+        let responses = client.delta_aggregated_resources(Request::new(outgoing)).await?.into_inner();
+        Ok(Raw { requests, responses })
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn identity(ca: &DevCa, uri: &str) -> Identity {
+    ca.identity(&WorkloadId::parse(uri).unwrap(), DEV_TTL).unwrap()
+}
+
+struct Waypoint {
+    published: Arc<Published>,
+    first: Arc<AtomicBool>,
+    keys: watch::Receiver<Option<SealingKeys>>,
+    link: crate::control::delta::Link,
+}
+
+impl Waypoint {
+    /// Closed for this reason, open (`Some(None)`), or not there.
+    fn target(&self, namespace: &str, name: &str) -> Option<Option<String>> {
+        let key = TargetKey { kind: TargetKind::Service, namespace: namespace.into(), name: name.into(), port: 80 };
+        self.published.current().get(&key).map(|target| target.closed().map(str::to_owned))
+    }
+
+    fn documents(&self) -> usize {
+        self.published.current().counts().loaded
+    }
+}
+
+struct Raw {
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    responses: Streaming<DeltaDiscoveryResponse>,
+}
+
+impl Raw {
+    async fn ask(&self, type_url: &str, has: &[(&str, &str)]) {
+        let has = has.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned()));
+        let request = DeltaDiscoveryRequest {
+            node: Some(Node { id: "infra/wp-1".to_owned(), ..Node::default() }),
+            type_url: type_url.to_owned(),
+            initial_resource_versions: has.collect(),
+            ..DeltaDiscoveryRequest::default()
+        };
+        self.requests.send(request).await.unwrap();
+    }
+
+    async fn next(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
+        Ok(self.responses.message().await?.expect("the stream goes on"))
+    }
+
+    async fn acknowledge(&self, response: &DeltaDiscoveryResponse) {
+        let (type_url, response_nonce) = (response.type_url.clone(), response.nonce.clone());
+        let request = DeltaDiscoveryRequest { type_url, response_nonce, ..DeltaDiscoveryRequest::default() };
+        self.requests.send(request).await.unwrap();
+    }
+}
+
+fn names(response: &DeltaDiscoveryResponse) -> Vec<&str> {
+    response.resources.iter().map(|one| one.name.as_str()).collect()
+}
+
+const SERVICE: &str = "/Service/tools/repo";
+const GATEWAY: &str = "gateway.networking.k8s.io/Gateway/infra/wp";
+const REPO: &str = "agent-waypoint.dev/AgentPolicy/tools/repo";
+
+#[tokio::test]
+async fn a_waypoint_has_its_documents_in_force_and_says_so() {
+    let lab = Lab::start(view(MESH)).await;
+    let waypoint = lab.waypoint(WAYPOINT, CONTROLLER);
+    eventually(|| waypoint.first.load(Ordering::SeqCst)).await;
+    assert_eq!(waypoint.documents(), 2, "its Service and its Gateway");
+    assert!(waypoint.target("rivals", "secret").is_none(), "nothing of another's");
+    let pod = ("infra".to_owned(), "wp-1".to_owned());
+    eventually(|| lab.acks.all().contains_key(&pod)).await;
+    let before = lab.acks.all();
+    lab.show(&format!("{MESH}{POLICY}"));
+    eventually(|| waypoint.documents() == 3).await;
+    eventually(|| lab.acks.all() != before).await;
+    // A document that does not compile closes its target, and is acknowledged: that is in force too.
+    let with_policy = lab.acks.all();
+    lab.show(&format!("{MESH}{}", POLICY.replace("to: [{tools: ['get_*']}]", "when: no.such.name == 1")));
+    eventually(|| waypoint.target("tools", "repo").flatten().is_some()).await;
+    eventually(|| lab.acks.all() != with_policy).await;
+    lab.show(MESH);
+    eventually(|| waypoint.documents() == 2).await;
+    eventually(|| lab.acks.all() == before).await;
+    lab.stop.cancel();
+    eventually(|| lab.acks.all().is_empty()).await;
+    assert_eq!(waypoint.documents(), 2, "what was received stays");
+}
+
+#[tokio::test]
+async fn only_the_difference_is_sent_and_nothing_before_the_last_is_acknowledged() {
+    let lab = Lab::start(view(MESH)).await;
+    let mut raw = lab.raw(WAYPOINT).await.unwrap();
+    raw.ask(DOCUMENT, &[]).await;
+    let first = raw.next().await.unwrap();
+    assert_eq!(names(&first), [SERVICE, GATEWAY]);
+    lab.show(&format!("{MESH}{POLICY}"));
+    assert!(tokio::time::timeout(Duration::from_millis(300), raw.next()).await.is_err(), "one at a time");
+    raw.acknowledge(&first).await;
+    let second = raw.next().await.unwrap();
+    assert_eq!((names(&second), second.removed_resources.len()), (vec![REPO], 0));
+    let body = second.resources[0].resource.as_ref().unwrap();
+    let document = wire::Document::decode(body.value.as_slice()).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&document.json).unwrap();
+    assert_eq!((document.generation, &json["metadata"]["generation"]), (7, &serde_json::json!(7)));
+    assert!(json.get("status").is_none() && !json.to_string().contains("last-applied"), "{json}");
+    raw.acknowledge(&second).await;
+    // Who comes back says what it has.
+    let version = second.resources[0].version.as_str();
+    let mut again = lab.raw(WAYPOINT).await.unwrap();
+    again.ask(DOCUMENT, &[(REPO, version), ("gone", "1"), (SERVICE, "old")]).await;
+    let difference = again.next().await.unwrap();
+    assert_eq!(names(&difference), [SERVICE, GATEWAY]);
+    assert_eq!(difference.removed_resources, ["gone"]);
+    // And who has everything is told that there is nothing new.
+    let has: Vec<(&str, &str)> =
+        first.resources.iter().chain(&second.resources).map(|one| (one.name.as_str(), one.version.as_str())).collect();
+    let mut whole = lab.raw(WAYPOINT).await.unwrap();
+    whole.ask(DOCUMENT, &has).await;
+    let nothing = whole.next().await.unwrap();
+    assert!(nothing.resources.is_empty() && nothing.removed_resources.is_empty());
+    lab.show(MESH);
+    raw.ask(DOCUMENT, &[]).await;
+    assert_eq!(raw.next().await.unwrap().removed_resources, [REPO]);
+}
+
+#[tokio::test]
+async fn who_is_no_waypoint_is_refused_and_sees_nothing() {
+    let lab = Lab::start(view(MESH)).await;
+    for who in ["spiffe://td/ns/infra/sa/other", "spiffe://td/ns/tools/sa/wp", "spiffe://td/x", CONTROLLER] {
+        let refused = lab.raw(who).await.err().expect(who);
+        assert_eq!(refused.code(), Code::PermissionDenied, "{who}");
+        assert!(!refused.message().contains("repo"));
+    }
+    // A Gateway that goes takes its pods' right with it, on streams that stand too.
+    let mut raw = lab.raw(WAYPOINT).await.unwrap();
+    raw.ask(DOCUMENT, &[]).await;
+    let first = raw.next().await.unwrap();
+    raw.acknowledge(&first).await;
+    lab.show(&MESH.replace("metadata: {name: wp, namespace: infra}", "metadata: {name: wp2, namespace: infra}"));
+    assert_eq!(raw.next().await.unwrap_err().code(), Code::PermissionDenied);
+    // Certificates of another root prove nothing.
+    let foreign = DevCa::ephemeral(&TrustDomain::parse("td").unwrap()).unwrap();
+    let address = lab.addr.to_string().parse().unwrap();
+    let way = FeedWay::new(address, WorkloadId::parse(CONTROLLER).unwrap(), identity(&foreign, WAYPOINT));
+    assert!(way.open().await.is_err());
+}
+
+#[tokio::test]
+async fn a_pod_of_our_class_is_known_by_its_account_and_not_by_a_label() {
+    let pod = "
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: thief, namespace: infra, labels: {gateway.networking.k8s.io/gateway-name: wp}}
+spec: {serviceAccountName: thief, containers: []}
+";
+    let lab = Lab::start(view(&format!("{MESH}{pod}"))).await;
+    assert_eq!(lab.raw("spiffe://td/ns/infra/sa/thief").await.err().unwrap().code(), Code::PermissionDenied);
+    // Where istiod provisions, it is what the pods run as that counts.
+    lab.show(&format!(
+        "{}{pod}",
+        MESH.replace("gatewayClassName: agent-waypoint\n", "gatewayClassName: istio-agentgateway-waypoint\n")
+    ));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut raw = lab.raw("spiffe://td/ns/infra/sa/thief").await.unwrap();
+    raw.ask(DOCUMENT, &[]).await;
+    assert_eq!(names(&raw.next().await.unwrap()), [SERVICE, GATEWAY]);
+}
+
+#[tokio::test]
+async fn a_waypoint_believes_the_controller_only() {
+    let lab = Lab::start(view(MESH)).await;
+    let waypoint = lab.waypoint(WAYPOINT, OTHER);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!waypoint.published.current().has_documents() && !waypoint.link.is_up());
+    let fault = lab.way(WAYPOINT, OTHER).open().await.unwrap_err().to_string();
+    assert!(fault.contains(OTHER), "{fault}");
+}
+
+#[tokio::test]
+async fn nothing_is_said_before_every_kind_is_known() {
+    let mut partial = view(MESH);
+    partial.set_standing("AuthorizationPolicy", Standing::Refused("forbidden".to_owned()));
+    let lab = Lab::start(partial).await;
+    let waypoint = lab.waypoint(WAYPOINT, CONTROLLER);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!waypoint.published.current().has_documents());
+    lab.show(MESH);
+    eventually(|| waypoint.documents() == 2).await;
+}
+
+#[tokio::test]
+async fn keys_come_when_there_are_some_and_again_when_they_are_rotated() {
+    let lab = Lab::start(view(MESH)).await;
+    let waypoint = lab.waypoint(WAYPOINT, CONTROLLER);
+    eventually(|| waypoint.first.load(Ordering::SeqCst)).await;
+    assert!(waypoint.keys.borrow().is_none());
+    let first = Keys::fresh().unwrap();
+    lab.keys.send_replace(Some(first.clone()));
+    eventually(|| waypoint.keys.borrow().is_some()).await;
+    let had = waypoint.keys.borrow().clone().unwrap();
+    assert_ne!(had.current, had.previous.clone().unwrap());
+    lab.keys.send_replace(Some(first.rotated().unwrap()));
+    eventually(|| waypoint.keys.borrow().as_ref() != Some(&had)).await;
+    let has = waypoint.keys.borrow().clone().unwrap();
+    assert_eq!(has.previous, Some(had.current));
+    let mut raw = lab.raw(OTHER).await.unwrap();
+    raw.ask(KEY, &[]).await;
+    let others = raw.next().await.unwrap();
+    let secrets: BTreeMap<String, Vec<u8>> = others
+        .resources
+        .iter()
+        .map(|one| wire::Key::decode(one.resource.as_ref().unwrap().value.as_slice()).unwrap())
+        .map(|key| (key.id, key.secret))
+        .collect();
+    assert_ne!(secrets[&*has.current.id], has.current.secret, "another waypoint's are others");
+}
+
+#[tokio::test]
+async fn other_types_and_methods_are_refused() {
+    let lab = Lab::start(view(MESH)).await;
+    let mut raw = lab.raw(WAYPOINT).await.unwrap();
+    raw.ask("type.googleapis.com/envoy.config.cluster.v3.Cluster", &[]).await;
+    assert_eq!(raw.next().await.unwrap_err().code(), Code::InvalidArgument);
+}

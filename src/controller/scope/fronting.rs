@@ -1,0 +1,169 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use gateway_api::apis::standard::gateways::{
+    Gateway, GatewayListenersAllowedRoutesNamespacesFrom as From,
+    GatewayListenersAllowedRoutesNamespacesSelector as Selector,
+};
+use kube::{Resource, ResourceExt as _};
+
+use super::super::cluster::{DocumentKind, View, key};
+use super::super::provision::{CLASS, is_ours};
+
+/// Namespace and name of a Gateway.
+pub type GatewayKey = (String, String);
+
+/// What can be in front of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Object {
+    /// A Service.
+    Service,
+    /// A ServiceEntry.
+    ServiceEntry,
+}
+
+/// The class that istiod itself provisions, under which our image may run.
+pub const DROP_IN_CLASS: &str = "istio-agentgateway-waypoint";
+/// Names a waypoint; `none` keeps an object away from every one.
+const USE_WAYPOINT: &str = "istio.io/use-waypoint";
+/// A second waypoint that takes a share of the traffic.
+const USE_CANARY: &str = "istio.io/use-waypoint-canary";
+const HBONE: &str = "HBONE";
+
+/// Which Gateways of ours are in front of which Services and ServiceEntries: primary and canary.
+#[derive(Debug, Default)]
+pub struct Fronting {
+    objects: BTreeMap<Object, BTreeMap<String, BTreeMap<String, BTreeSet<GatewayKey>>>>,
+    gateways: BTreeMap<GatewayKey, String>,
+    none: BTreeSet<GatewayKey>,
+}
+
+impl Fronting {
+    pub(super) fn of(view: &View) -> Self {
+        let mut fronting = Self::default();
+        for gateway in view.gateways.iter().filter(|gateway| is_fed(view, gateway)) {
+            let (namespace, name) = key(&**gateway);
+            let class = gateway.spec.gateway_class_name.clone();
+            fronting.gateways.insert((namespace.to_owned(), name.to_owned()), class);
+        }
+        for service in view.services.iter() {
+            fronting.add(view, Object::Service, &**service);
+        }
+        for entry in view.documents(DocumentKind::ServiceEntry).iter() {
+            fronting.add(view, Object::ServiceEntry, &**entry);
+        }
+        fronting
+    }
+
+    /// The Gateways in front of one object.
+    pub fn of_object(&self, kind: Object, namespace: &str, name: &str) -> &BTreeSet<GatewayKey> {
+        let found = self.objects.get(&kind).and_then(|all| all.get(namespace)).and_then(|names| names.get(name));
+        found.unwrap_or(&self.none)
+    }
+
+    /// Every Gateway that may be fed, with its class.
+    pub fn gateways(&self) -> impl Iterator<Item = (&GatewayKey, &str)> {
+        self.gateways.iter().map(|(key, class)| (key, class.as_str()))
+    }
+
+    /// The Gateway of this name, if it may be fed.
+    pub fn gateway(&self, namespace: &str, name: &str) -> Option<GatewayKey> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.gateways.contains_key(&key).then_some(key)
+    }
+
+    /// The Gateways of a class.
+    pub fn of_class(&self, class: &str) -> impl Iterator<Item = GatewayKey> {
+        self.gateways.iter().filter(move |(_, of)| *of == class).map(|(key, _)| key.clone())
+    }
+
+    /// The Gateways that are in front of anything in a namespace, and those that stand in it.
+    pub fn within(&self, namespace: &str) -> BTreeSet<GatewayKey> {
+        let fronted = self.objects.values().filter_map(|all| all.get(namespace)).flat_map(BTreeMap::values).flatten();
+        let own = self.gateways.keys().filter(|(of, _)| of == namespace);
+        fronted.chain(own).cloned().collect()
+    }
+
+    /// Whether a Gateway is in front of anything in a namespace.
+    pub fn is_in(&self, gateway: &GatewayKey, namespace: &str) -> bool {
+        let mut all = self.objects.values().filter_map(|all| all.get(namespace)).flat_map(BTreeMap::values);
+        all.any(|gateways| gateways.contains(gateway))
+    }
+
+    /// The namespaces in which a Gateway is in front of anything.
+    pub fn namespaces(&self, gateway: &GatewayKey) -> BTreeSet<&str> {
+        let all = self.objects.values().flatten();
+        let fronted = all.filter(|(_, names)| names.values().any(|gateways| gateways.contains(gateway)));
+        fronted.map(|(namespace, _)| namespace.as_str()).collect()
+    }
+
+    /// The objects of a kind that a Gateway is in front of, as namespace and name.
+    pub fn objects(&self, kind: Object) -> impl Iterator<Item = (&str, &str, &BTreeSet<GatewayKey>)> {
+        let all = self.objects.get(&kind).into_iter().flatten();
+        all.flat_map(|(namespace, names)| {
+            names.iter().map(move |(name, gateways)| (namespace.as_str(), name.as_str(), gateways))
+        })
+    }
+
+    fn add<K: Resource>(&mut self, view: &View, kind: Object, object: &K) {
+        let (namespace, name) = key(object);
+        let named = [USE_WAYPOINT, USE_CANARY].into_iter().filter_map(|label| used(view, object, label));
+        let gateways: BTreeSet<GatewayKey> =
+            named.filter(|gateway| self.gateways.contains_key(gateway) && admits(view, gateway, namespace)).collect();
+        if !gateways.is_empty() {
+            let names = self.objects.entry(kind).or_default().entry(namespace.to_owned()).or_default();
+            names.insert(name.to_owned(), gateways);
+        }
+    }
+}
+
+/// Whether the pods of a Gateway may ask for documents: it is of a class of ours, or of the one that our image can serve.
+fn is_fed(view: &View, gateway: &Gateway) -> bool {
+    is_ours(view, gateway) || matches!(gateway.spec.gateway_class_name.as_str(), CLASS | DROP_IN_CLASS)
+}
+
+/// What a label of an object, else of its namespace, names.
+fn used<K: Resource>(view: &View, object: &K, label: &str) -> Option<GatewayKey> {
+    let (namespace, _) = key(object);
+    let own = object.labels();
+    let of_namespace = view.namespaces.get("", namespace).map(|namespace| namespace.labels());
+    let labels = if own.contains_key(label) { own } else { of_namespace? };
+    let name = labels.get(label).filter(|name| *name != "none" && !name.is_empty())?;
+    let there = labels.get(&format!("{label}-namespace")).map_or(namespace, String::as_str);
+    Some((there.to_owned(), name.clone()))
+}
+
+/// Whether the HBONE listener of a Gateway lets a namespace use it; its own always may.
+fn admits(view: &View, (there, name): &GatewayKey, namespace: &str) -> bool {
+    let Some(gateway) = view.gateways.get(there, name) else { return false };
+    if there == namespace {
+        return true;
+    }
+    let labels = || view.namespaces.get("", namespace).map(|namespace| namespace.labels());
+    let listeners = gateway.spec.listeners.iter().filter(|listener| listener.protocol == HBONE);
+    listeners.filter_map(|listener| listener.allowed_routes.as_ref()?.namespaces.as_ref()).any(|allowed| match allowed
+        .from
+    {
+        Some(From::All) => true,
+        Some(From::Selector) => {
+            allowed.selector.as_ref().zip(labels()).is_some_and(|(selector, labels)| matches(selector, labels))
+        }
+        Some(From::Same) | None => false,
+    })
+}
+
+/// Kubernetes' label selectors: everything in it must hold. An operator that is not known matches nothing.
+fn matches(selector: &Selector, labels: &BTreeMap<String, String>) -> bool {
+    let exact = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    exact
+        && selector.match_expressions.iter().flatten().all(|expression| {
+            let value = labels.get(&expression.key);
+            let named = || value.is_some_and(|value| expression.values.iter().flatten().any(|one| one == value));
+            match expression.operator.as_str() {
+                "In" => named(),
+                "NotIn" => !named(),
+                "Exists" => value.is_some(),
+                "DoesNotExist" => value.is_none(),
+                _ => false,
+            }
+        })
+}

@@ -1,0 +1,121 @@
+//! What an AgentPolicy says of itself: `Accepted` (it is fit to be in force), `Conflicted` (another claims its port for
+//! another protocol), `Enforced` (this generation is in force on every ready replica of every waypoint that it is for).
+//!
+//! Kinds of Istio get nothing from us: their conditions are one atomic list to server-side apply, and istiod's own.
+
+mod accepted;
+mod conflicts;
+mod enforced;
+mod relay;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::apply::{Applier, Part, Wanted};
+use super::cluster::{Cluster, DocumentKind, View, key};
+use super::condition::{self, Condition};
+use super::feed::{Acks, Catalog};
+use super::scope::Scopes;
+
+pub use accepted::{Checked, Checks};
+pub use enforced::{Confirmed, Pods};
+pub use relay::relay;
+
+use conflicts::Conflicts;
+use enforced::enforced;
+
+/// Looked at again so often even where nothing changed.
+const RESYNC: Duration = Duration::from_secs(30);
+/// Changes that come within this time of each other are one.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// What is known beside the view.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// What `check` says of each policy.
+    pub checked: &'a Checks,
+    /// What each pod has in force.
+    pub confirmed: &'a Confirmed,
+    /// The newest documents.
+    pub catalog: &'a Catalog,
+    /// Now, RFC 3339.
+    pub now: &'a str,
+}
+
+/// The status of every AgentPolicy that is to be written, each with the live object.
+pub fn plan(view: &View, known: &Known<'_>) -> Vec<(Wanted, Option<Value>)> {
+    let scopes = Scopes::of(view);
+    let policies = view.documents(DocumentKind::AgentPolicy);
+    let conflicts = Conflicts::of(view, &policies);
+    let pods = Pods::of(view);
+    policies.iter().map(|policy| one(policy, (&scopes, &conflicts, &pods), known)).collect()
+}
+
+fn one(
+    policy: &DynamicObject,
+    (scopes, conflicts, pods): (&Scopes, &Conflicts, &Pods),
+    known: &Known<'_>,
+) -> (Wanted, Option<Value>) {
+    let (namespace, name) = key(policy);
+    let checked = known.checked.of(policy);
+    let enforced = enforced(policy, scopes, pods, (&checked, known));
+    let conflicted = match conflicts.of_policy(namespace, name) {
+        Some(why) => Condition::new("Conflicted", true, "ProtocolConflict", why),
+        None => Condition::new("Conflicted", false, "NoConflict", "no other policy claims its ports otherwise"),
+    };
+    let before = condition::live(policy.data.get("status"));
+    let generation = policy.metadata.generation;
+    let conditions: Vec<Value> = [checked.condition(), enforced, conflicted]
+        .iter()
+        .map(|condition| condition.json(before, generation, known.now))
+        .collect();
+    let status = json!({"status": {"conditions": conditions}});
+    let resource = DocumentKind::AgentPolicy.resource();
+    let wanted = Wanted::dynamic(resource, Some(namespace), name, Part::Status, status);
+    (wanted, Some(policy.data.clone()))
+}
+
+/// Plans and applies at every change until `stop`.
+pub async fn keep(
+    (cluster, mut catalogs): (Cluster, watch::Receiver<Arc<Catalog>>),
+    acks: Acks,
+    replica: (String, String),
+    mut applier: Applier,
+    stop: CancellationToken,
+) {
+    let mut views = cluster.subscribe();
+    let mut leading = applier.leading();
+    let mut heard = acks.subscribe();
+    let (mut checks, mut confirmed) = (Checks::default(), Confirmed::default());
+    loop {
+        let view = Arc::clone(&views.borrow_and_update());
+        let catalog = Arc::clone(&catalogs.borrow_and_update());
+        confirmed.learn(&view, &catalog, (&acks, &replica));
+        if applier.is_leading() && view.is_whole() {
+            checks.update(&view);
+            let now = condition::now();
+            let known = Known { checked: &checks, confirmed: &confirmed, catalog: &catalog, now: &now };
+            let wanted = plan(&view, &known);
+            applier.apply(&wanted).await;
+        } else {
+            confirmed.begin_anew();
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = views.changed() => if changed.is_err() { return },
+            changed = catalogs.changed() => if changed.is_err() { return },
+            () = leading.changed() => {}
+            changed = heard.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(RESYNC) => {}
+        }
+        tokio::time::sleep(GATHER).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

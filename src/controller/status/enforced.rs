@@ -1,0 +1,243 @@
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::core::DynamicObject;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::super::cluster::{DocumentKind, View, key};
+use super::super::condition::{self, Condition};
+use super::super::feed::{Ack, Acks, Catalog, Scope, document_name};
+use super::super::provision::is_ready;
+use super::super::scope::{GatewayKey, Scopes};
+use super::relay::relayed;
+use super::{Checked, Known};
+
+const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+/// States that are remembered, to recognise what a pod says that it has.
+const STATES: usize = 4_096;
+/// For so long after this replica began to lead, a policy that was enforced is not said to be pending because a pod was
+/// not heard of yet: it has to find its way here first.
+const HEARING: Duration = Duration::from_secs(30);
+/// Pods that a message names.
+const NAMED: usize = 4;
+
+/// The ready pods of every Gateway.
+#[derive(Debug, Default)]
+pub struct Pods(BTreeMap<GatewayKey, Vec<String>>);
+
+impl Pods {
+    pub(super) fn of(view: &View) -> Self {
+        let mut pods = Self::default();
+        for pod in view.pods.iter().filter(|pod| is_ready(pod)) {
+            let (namespace, name) = key(&**pod);
+            if let Some(gateway) = pod.labels().get(GATEWAY_NAME) {
+                let key = (namespace.to_owned(), gateway.clone());
+                pods.0.entry(key).or_default().push(name.to_owned());
+            }
+        }
+        pods
+    }
+
+    fn of_gateway(&self, gateway: &GatewayKey) -> &[String] {
+        self.0.get(gateway).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What a pod has in force, or why it refused a part of it.
+type Has = Result<Arc<Scope>, String>;
+
+/// What each pod has in force, as far as this replica learnt.
+#[derive(Debug)]
+pub struct Confirmed {
+    states: HashMap<String, Arc<Scope>>,
+    order: VecDeque<String>,
+    /// By namespace and name; with the pod's uid, as a pod of the same name is another.
+    pods: HashMap<(String, String), (String, Has)>,
+    since: Instant,
+}
+
+impl Default for Confirmed {
+    fn default() -> Self {
+        Self { states: HashMap::new(), order: VecDeque::new(), pods: HashMap::new(), since: Instant::now() }
+    }
+}
+
+impl Confirmed {
+    /// Takes what pods said to this replica and to others.
+    pub(super) fn learn(&mut self, view: &View, catalog: &Catalog, (acks, replica): (&Acks, &(String, String))) {
+        let own = view.pods.iter().filter(|pod| pod.labels().contains_key(GATEWAY_NAME));
+        let accounts: HashMap<(String, String), String> = own.map(|pod| (owned(pod), account(pod))).collect();
+        for ((namespace, _), account) in &accounts {
+            if let Some(scope) = catalog.documents(namespace, account) {
+                self.remember(scope);
+            }
+        }
+        let others = relayed(view, replica);
+        for (pod, ack) in others.into_iter().chain(acks.all()) {
+            let Some(uid) = view.pods.get(&pod.0, &pod.1).and_then(|pod| pod.uid()) else { continue };
+            match ack {
+                Ack::Refused(why) => drop(self.pods.insert(pod, (uid, Err(why)))),
+                Ack::InForce(digest) => {
+                    if let Some(scope) = self.states.get(&digest) {
+                        self.pods.insert(pod, (uid, Ok(Arc::clone(scope))));
+                    }
+                }
+            }
+        }
+        self.pods.retain(|(namespace, name), (uid, _)| {
+            view.pods.get(namespace, name).and_then(|pod| pod.uid()).as_ref() == Some(uid)
+        });
+    }
+
+    /// Another replica leads: what is heard from now on counts.
+    pub(super) fn begin_anew(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// Says what a pod has in force, for tests.
+    #[cfg(test)]
+    pub(super) fn put(&mut self, namespace: &str, pod: &str, has: Has) {
+        self.pods.insert((namespace.to_owned(), pod.to_owned()), (String::new(), has));
+    }
+
+    /// Pretends that this replica has led for long, for tests.
+    #[cfg(test)]
+    pub(super) fn heard_enough(&mut self) {
+        self.since -= HEARING;
+    }
+
+    fn remember(&mut self, scope: Arc<Scope>) {
+        let digest = scope.digest().to_owned();
+        if self.states.insert(digest.clone(), scope).is_none() {
+            self.order.push_back(digest);
+        }
+        if self.order.len() > STATES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.states.remove(&oldest);
+        }
+    }
+
+    fn has(&self, namespace: &str, pod: &str) -> Option<&Has> {
+        self.pods.get(&(namespace.to_owned(), pod.to_owned())).map(|(_, has)| has)
+    }
+
+    fn is_hearing(&self) -> bool {
+        self.since.elapsed() < HEARING
+    }
+}
+
+fn owned(pod: &Pod) -> (String, String) {
+    let (namespace, name) = key(pod);
+    (namespace.to_owned(), name.to_owned())
+}
+
+fn account(pod: &Pod) -> String {
+    let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone());
+    account.unwrap_or_else(|| "default".to_owned())
+}
+
+/// `Enforced` of one policy.
+pub(super) fn enforced(
+    policy: &DynamicObject,
+    scopes: &Scopes,
+    pods: &Pods,
+    (checked, known): (&Checked, &Known<'_>),
+) -> Condition {
+    let (namespace, name) = key(policy);
+    let no = |reason: &'static str, message: String| Condition::new("Enforced", false, reason, message);
+    let of = (DocumentKind::AgentPolicy, namespace.to_owned(), name.to_owned());
+    let Some(gateways) = scopes.documents.get(&of) else {
+        return no("NoWaypoint", no_waypoint(policy));
+    };
+    if !checked.errors.is_empty() {
+        return no("NotAccepted", "what it selects is closed; see condition Accepted".to_owned());
+    }
+    let spec = policy.data.get("spec");
+    if spec.and_then(|spec| spec.get("mode")).and_then(Value::as_str) == Some("DryRun") {
+        return no(
+            "DryRun",
+            "it takes no part in decisions; what it would have decided is in the access log".to_owned(),
+        );
+    }
+    let resource = document_name(DocumentKind::AgentPolicy, namespace, name);
+    let (mut ready, mut behind, mut silent) = (0_usize, Vec::new(), 0_usize);
+    for gateway in gateways {
+        let of_gateway = pods.of_gateway(gateway);
+        if of_gateway.is_empty() {
+            let message =
+                format!("no pod of Gateway {}/{} is ready: calls are refused meanwhile", gateway.0, gateway.1);
+            return no("NoReadyReplica", message);
+        }
+        let version = known.catalog.scope(gateway).and_then(|scope| scope.get(&resource)).map(|one| &one.version);
+        ready += of_gateway.len();
+        for pod in of_gateway {
+            match known.confirmed.has(&gateway.0, pod) {
+                Some(Ok(scope)) if version.is_some() && scope.get(&resource).map(|one| &one.version) == version => {}
+                Some(Ok(_)) => behind.push(format!("{}/{pod}", gateway.0)),
+                Some(Err(why)) => behind.push(format!("{}/{pod} ({why})", gateway.0)),
+                None => {
+                    silent += 1;
+                    behind.push(format!("{}/{pod}", gateway.0));
+                }
+            }
+        }
+    }
+    let generation = policy.metadata.generation.unwrap_or(0);
+    if behind.is_empty() {
+        return Condition::new(
+            "Enforced",
+            true,
+            "Enforced",
+            format!("generation {generation} is in force on {ready} of {ready} ready replicas"),
+        );
+    }
+    if silent == behind.len() && known.confirmed.is_hearing() && was_enforced(policy) {
+        return Condition::new("Enforced", true, "Enforced", last_message(policy));
+    }
+    let done = ready - behind.len();
+    behind.truncate(NAMED);
+    let message = format!(
+        "generation {generation} is in force on {done} of {ready} ready replicas; waiting for {}",
+        behind.join(", ")
+    );
+    no("Pending", message)
+}
+
+/// The remedy for a policy that is for nobody.
+fn no_waypoint(policy: &DynamicObject) -> String {
+    let (namespace, _) = key(policy);
+    let targets = policy.data.pointer("/spec/targetRefs").and_then(Value::as_array);
+    let text = |target: &Value, field: &str| target.get(field).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let named: Vec<String> = targets
+        .into_iter()
+        .flatten()
+        .take(NAMED)
+        .map(|target| format!("{} {namespace}/{}", text(target, "kind"), text(target, "name")))
+        .collect();
+    format!(
+        "nothing enforces it: {} is there and uses a waypoint of class agent-waypoint? Label it, or its Namespace, istio.io/use-waypoint (and -namespace), and let the Gateway's listener allow the namespace (allowedRoutes)",
+        named.join(", ")
+    )
+}
+
+/// Whether the live status says that this very generation is enforced.
+fn was_enforced(policy: &DynamicObject) -> bool {
+    live(policy).is_some_and(|enforced| {
+        enforced.get("status").and_then(Value::as_str) == Some("True")
+            && enforced.get("observedGeneration").and_then(Value::as_i64) == policy.metadata.generation
+    })
+}
+
+fn last_message(policy: &DynamicObject) -> String {
+    live(policy).and_then(|enforced| enforced.get("message")?.as_str()).unwrap_or_default().to_owned()
+}
+
+fn live(policy: &DynamicObject) -> Option<&Value> {
+    let conditions = condition::live(policy.data.get("status"));
+    conditions.iter().find(|one| one.get("type").and_then(Value::as_str) == Some("Enforced"))
+}
