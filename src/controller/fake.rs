@@ -170,7 +170,7 @@ impl State {
     }
 
     fn create(&mut self, path: &Path, object: Value) -> Answer {
-        let name = object["metadata"]["name"].as_str().or(object["metadata"]["generateName"].as_str()).unwrap();
+        let name = object["metadata"]["name"].as_str().or_else(|| object["metadata"]["generateName"].as_str()).unwrap();
         let key = key(path.namespace.as_deref(), name);
         if self.objects.contains_key(&(path.plural.clone(), key.clone())) {
             return failure(409, "AlreadyExists");
