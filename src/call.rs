@@ -2,10 +2,12 @@
 //!
 //! `wire` makes these values from bytes; `policy` decides on them; `proxy` carries them.
 
+mod a2a;
 mod http_call;
 mod mcp;
 mod value;
 
+pub use a2a::{A2aBinding, A2aCall, A2aOperation, A2aVersion, Named, Owner, PushTarget, UrlHost, UrlParts};
 pub use http_call::HttpHead;
 pub use mcp::{Elicitation, Knowable, McpCall, McpObject, Phase, ResourceUri, ServerRequest, Subscription, Task};
 pub use value::{Number, Object, Value};
@@ -15,6 +17,8 @@ pub use value::{Number, Object, Value};
 pub enum Call {
     /// A Model Context Protocol message.
     Mcp(McpCall),
+    /// An Agent2Agent call.
+    A2a(Box<A2aCall>),
     /// A plain HTTP request (its head is in the facts beside it).
     Http,
     /// An opaque byte stream.

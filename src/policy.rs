@@ -7,6 +7,8 @@
 pub mod names;
 pub mod token;
 
+mod a2a;
+mod a2a_names;
 mod agent;
 mod cel;
 mod compile;
@@ -32,6 +34,7 @@ pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 
+pub use a2a::{A2aSettings, caller};
 pub use cel::{Ty, on_compile_thread};
 pub use compile::{check_agent_policy, check_authorization_policy, compile};
 pub use decision::{Decision, Denial, Permit, Reason, RuleName, Shadow};

@@ -3,6 +3,7 @@
 //! Input: [`hbone::Tunnel`]s from proven peers. Output: exactly what was authorized, to exactly the endpoint that was
 //! chosen. It reads the published snapshot and never writes it; only [`answer`] chooses what a caller is told.
 
+mod a2a;
 mod answer;
 mod beside;
 mod budget;
@@ -51,6 +52,7 @@ struct Shared {
     telemetry: Telemetry,
     sessions: Sessions,
     tasks: Tasks,
+    owners: a2a::Owners,
     wordings: Wordings,
     manners: mcp::Manners,
     budget: Arc<Budget>,
@@ -75,6 +77,7 @@ impl Proxy {
                 telemetry,
                 sessions,
                 tasks: Tasks::new(limits::MAX_TASKS),
+                owners: a2a::Owners::new(limits::MAX_OWNED, limits::MAX_OWNED_PER_PRINCIPAL),
                 wordings: Wordings::default(),
                 manners: mcp::Manners::default(),
                 budget,
@@ -92,6 +95,11 @@ impl Proxy {
     /// MCP sessions bound now.
     pub fn sessions(&self) -> usize {
         self.shared.sessions.len()
+    }
+
+    /// A2A tasks and contexts whose owner is known now.
+    pub fn owned(&self) -> usize {
+        self.shared.owners.len()
     }
 
     /// Bytes held for decoding now.

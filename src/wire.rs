@@ -3,7 +3,9 @@
 //! Every parser here is strict: what two readers could understand in two ways is refused. Nothing here waits, reads a
 //! socket, knows a policy or logs.
 
+pub mod a2a;
 pub mod authority;
+pub mod grpc;
 pub mod http1;
 pub mod json;
 pub mod jsonrpc;

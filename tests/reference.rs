@@ -155,6 +155,10 @@ fn known(known: Known) -> &'static str {
         Known::ServerRequestIfSaid => "requests of the server, where said",
         Known::OwnKind => "calls and list entries of its kind",
         Known::OwnKindNotInLists => "calls of its kind, unknown in lists",
+        Known::A2a => "A2A",
+        Known::A2aIfSaid => "A2A, where said",
+        Known::A2aIfLearnt => "A2A, where learnt",
+        Known::A2aMessage => "messages of A2A",
     }
 }
 

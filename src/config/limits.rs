@@ -117,6 +117,10 @@ pub const MAX_SESSIONS: usize = 65_536;
 pub const SESSION_IDLE: Duration = Duration::from_secs(3_600);
 /// MCP tasks bound to a caller and the tool that made them; the oldest is forgotten beyond.
 pub const MAX_TASKS: usize = 65_536;
+/// A2A tasks and contexts whose owner is remembered; beyond, those used longest ago of the principal with most go.
+pub const MAX_OWNED: usize = 131_072;
+/// Share of [`MAX_OWNED`] that one principal may hold; beyond, its own used longest ago go.
+pub const MAX_OWNED_PER_PRINCIPAL: usize = 32_768;
 /// Access log lines waiting to be written; more are dropped and counted.
 pub const ACCESS_LOG_QUEUE: usize = 8_192;
 /// One string of a decision record, bytes; longer ones are cut.
@@ -217,6 +221,8 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_sessions", MAX_SESSIONS as u64, "sessions"),
     ("session_idle", SESSION_IDLE.as_secs(), "seconds"),
     ("max_tasks", MAX_TASKS as u64, "tasks"),
+    ("max_owned", MAX_OWNED as u64, "tasks"),
+    ("max_owned_per_principal", MAX_OWNED_PER_PRINCIPAL as u64, "tasks"),
     ("access_log_queue", ACCESS_LOG_QUEUE as u64, "lines"),
     ("record_string", RECORD_STRING as u64, "bytes"),
     ("metric_label_sets", METRIC_LABEL_SETS as u64, "sets"),

@@ -27,6 +27,69 @@ pub struct AgentPolicySpec {
     /// A match permits, unless denied or short of a requirement.
     #[serde(default)]
     pub allow: Vec<Rule>,
+    /// What A2A has beside rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub a2a: Option<A2aSpec>,
+}
+
+/// `spec.a2a`: whose tasks are whose, and what an agent is made to do beyond the call.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct A2aSpec {
+    /// Whether tasks and contexts are only for whom they were begun.
+    pub ownership: Ownership,
+    /// Who else may act on tasks.
+    pub co_owners: Vec<CoOwner>,
+    /// Where a message says which skill it wants: `message.metadata.KEY`, `metadata.KEY`, `data.KEY`. What it says is the
+    /// caller's word, not the agent's.
+    pub skills: Vec<String>,
+    /// Where the agent may be asked to call back. Absent: nowhere.
+    pub push: Option<Push>,
+    /// Paths under which the agent serves the HTTP+JSON binding; `/` where none is named.
+    pub base_paths: Vec<String>,
+    /// What becomes of a card that names a place which this waypoint does not front.
+    pub cards: Cards,
+}
+
+/// Whether tasks and contexts are only for whom they were begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+pub enum Ownership {
+    /// Owners are learnt and rules can ask for them.
+    #[default]
+    Learn,
+    /// What is not the caller's, or nobody's that is known, is answered as if it did not exist.
+    Enforce,
+}
+
+/// Accounts that may act on other owners' tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CoOwner {
+    /// Whose tasks: `namespace/name`. Absent: everybody's.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<String>,
+    /// Who may: `namespace/name`, or `name` in the policy's own namespace.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
+    pub service_accounts: Vec<String>,
+}
+
+/// Where an agent may be asked to call back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Push {
+    /// Host names, with patterns. Never addresses; http only for names of the mesh.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+}
+
+/// What becomes of a card that names a place which this waypoint does not front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+pub enum Cards {
+    /// It passes, and is logged.
+    #[default]
+    Report,
+    /// It is not passed on.
+    Refuse,
 }
 
 /// One entry of `targetRefs`.

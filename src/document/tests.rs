@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde::de::value::{Error as Refusal, MapDeserializer};
 
-use super::agent_policy::{AgentPolicySpec, From, HttpMatch, Requirement, Rule, TargetRef, To};
+use super::agent_policy::{A2aSpec, AgentPolicySpec, CoOwner, From, HttpMatch, Push, Requirement, Rule, TargetRef, To};
 use super::{Closes, Documents, Source, load};
 
 fn documents(text: &str) -> Documents {
@@ -228,6 +228,9 @@ fn the_custom_resource_definition_has_the_fields_of_the_types() {
     };
     assert_eq!(at(&["spec"]), fields::<AgentPolicySpec>());
     assert_eq!(at(&["spec", "targetRefs", ""]), fields::<TargetRef>());
+    assert_eq!(at(&["spec", "a2a"]), fields::<A2aSpec>());
+    assert_eq!(at(&["spec", "a2a", "coOwners", ""]), fields::<CoOwner>());
+    assert_eq!(at(&["spec", "a2a", "push"]), fields::<Push>());
     for rules in ["allow", "deny", "require"] {
         let known = if rules == "require" { fields::<Requirement>() } else { fields::<Rule>() };
         assert_eq!(at(&["spec", rules, ""]), known);

@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::a2a::A2aSettings;
 use super::cel::Condition;
 use super::decision::RuleName;
-use super::names::Name;
+use super::names::{A2aName, Name};
 use super::object::Object;
 use super::problems::Problems;
 use super::rule::{AgentTest, Effect, Force, Rule, Test};
@@ -19,8 +20,11 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) -> Vec<Rule> {
     check_targets(meta, spec, problems);
-    if spec.protocol == Some(Protocol::A2a) {
-        problems.warning("spec.protocol", "A2A calls are not decoded yet: the targeted ports stay closed");
+    if let Some(a2a) = &spec.a2a {
+        A2aSettings::default().add(&meta.namespace, a2a, problems);
+        if spec.protocol == Some(Protocol::Mcp) {
+            problems.error("spec.a2a", "says nothing of a port whose protocol is MCP");
+        }
     }
     if spec.allow.is_empty() && spec.deny.is_empty() && spec.require.is_empty() && spec.protocol.is_none() {
         problems.warning("spec", "has no rules and declares no protocol, so it decides nothing");
@@ -163,6 +167,11 @@ impl Compiler<'_> {
             ("prompt", "prompts", &[Name::Prompt, Name::PromptArguments]),
             ("resource", "resources", &[Name::Resource, Name::ResourceUri]),
         ];
+        if reads(&[Name::A2a(A2aName::Message)]) && !source.contains("has(a2a.message") {
+            let what = "reads a2a.message, which only messages have, and so refuses every other call: add \
+                        `to: [{operations: [\"Send*\"]}]`";
+            self.problems.warning(path, what);
+        }
         let kind = kinds.iter().find(|(_, _, names)| reads(*names)).map(|(kind, field, _)| (kind, field));
         if let Some((kind, field)) = kind.filter(|(kind, _)| !source.contains(&format!("has(mcp.{kind}"))) {
             let what = format!(

@@ -4,7 +4,7 @@ use super::decide::Court;
 use super::problems::Problems;
 use super::rule::{Effect, Force};
 use super::rules::{Open, RuleSet, Rules, State};
-use super::{Revision, agent, istio};
+use super::{A2aSettings, Revision, agent, istio};
 use crate::document::agent_policy::{AgentPolicySpec, DenialForm, Mode, Protocol};
 use crate::document::authorization_policy::AuthorizationPolicySpec;
 use crate::document::{FieldProblem, Meta, Severity};
@@ -36,16 +36,13 @@ pub fn compile(set: &RuleSet<'_>) -> Result<Rules, Vec<FieldProblem>> {
     istio.sort_by_key(|(meta, _)| (&meta.namespace, &meta.name));
     let docs = Docs { agent: &agent, istio: &istio, trust_domains: set.trust_domains };
     let court = court(set.declared, &docs)?;
-    // A2A is not decoded yet, beside a stream either.
+    // A2A is not decoded beside a stream yet.
     let beside = agent.iter().filter(|(_, spec)| spec.mode == Mode::DryRun).find_map(|(_, spec)| spec.protocol);
     let beside = match beside.filter(|beside| set.declared.is_none() && *beside == Protocol::Mcp) {
         Some(protocol) => Some(self::court(Some(protocol), &docs)?),
         None => None,
     };
     let revision = revision(set.declared, &docs);
-    if set.declared == Some(Protocol::A2a) {
-        return Ok(Rules { revision, ..Rules::closed("A2A calls are not decoded yet") });
-    }
     let open = Open { court, beside, form: common_form(&agent) };
     Ok(Rules { revision, state: State::Open(Box::new(open)) })
 }
@@ -64,6 +61,11 @@ fn court(declared: Option<Protocol>, docs: &Docs<'_>) -> Result<Court, Vec<Field
     for (meta, spec) in docs.agent {
         let mut problems = Problems::default();
         court.agent.extend(agent::compile(meta, spec, declared, &mut problems));
+        let mut a2a = A2aSettings::default();
+        let settings = if spec.mode == Mode::Enforce { &mut court.a2a } else { &mut a2a };
+        if let Some(spec) = &spec.a2a {
+            settings.add(&meta.namespace, spec, &mut Problems::default());
+        }
         match spec.mode {
             Mode::Enforce => court.enforced += 1,
             Mode::DryRun => court.dry_run += 1,

@@ -3,12 +3,13 @@
 //! Input: compiled rules and what is known of one call. Output: a verdict and the rule that made it. Rules are asked in
 //! three-valued logic, so that the same rule decides a call (all is known) and an entry of a list (arguments are not).
 
+use super::a2a::A2aSettings;
 use super::cel::Meter;
 use super::decision::Reason;
 use super::rule::{Effect, Force, Rule, Says, settle};
 use super::scope::{Lens, Scope};
 use super::truth::Truth;
-use crate::call::{Call, HttpHead, Knowable, McpCall, McpObject, Task};
+use crate::call::{A2aOperation, Call, HttpHead, Knowable, McpCall, McpObject, Task};
 use crate::document::agent_policy::Protocol;
 
 /// Which rules are asked.
@@ -43,8 +44,17 @@ impl<'a> Question<'a> {
         Self { refuse: [Some(scope), None], permit: [Some(scope), None], istio: scope, discovery: false }
     }
 
-    /// The question that a call puts.
-    pub(super) fn of(facts: &super::Facts<'a>) -> Self {
+    /// The question that a call puts; `skill` is what an A2A caller says it wants.
+    pub(super) fn of(facts: &super::Facts<'a>, skill: Option<&'a str>) -> Self {
+        if let Call::A2a(call) = facts.call {
+            let scope = Scope { skill, ..Scope::of(facts, Lens::Call) };
+            let mut question = Self::single(scope);
+            // The public card goes to whoever could be allowed at least one call, and where a rule allows it by name.
+            if call.operation == A2aOperation::GetAgentCard {
+                question.permit = [Some(scope), Some(Scope { lens: Lens::AnyCall, ..scope })];
+            }
+            return question;
+        }
         let Call::Mcp(call) = facts.call else {
             let discovery = facts.request.is_some_and(is_discovery);
             return Self { discovery, ..Self::single(Scope::of(facts, Lens::Call)) };
@@ -154,6 +164,8 @@ pub(super) struct Court {
     pub(super) istio_allow: bool,
     /// Whether one is attached that is annotated `istio.io/dry-run`.
     pub(super) istio_dry_allow: bool,
+    /// What the policies in force say of A2A beside rules.
+    pub(super) a2a: A2aSettings,
     /// How many AgentPolicies are in force, and how many are DryRun.
     pub(super) enforced: usize,
     pub(super) dry_run: usize,
@@ -162,6 +174,12 @@ pub(super) struct Court {
 }
 
 impl Court {
+    /// The skill that an A2A caller says it wants, where the policies say how it is said.
+    pub(super) fn skill<'a>(&self, facts: &super::Facts<'a>) -> Option<&'a str> {
+        let Call::A2a(call) = facts.call else { return None };
+        self.a2a.skill(call)
+    }
+
     /// Decides: deny, require, allow, default.
     pub(super) fn judge(&self, question: &Question<'_>, bench: Bench, meter: &mut Meter) -> Verdict<'_> {
         let policies = self.enforced + if bench == Bench::WithDryRun { self.dry_run } else { 0 };
@@ -186,6 +204,12 @@ impl Court {
             if let Some(reason) = refusal(Effect::Deny, rule.says(&question.istio, meter), &question.istio) {
                 return Verdict::refuse(reason, Some(rule));
             }
+        }
+        // What is said of calls to come is said of none of them.
+        if let Some(reason) =
+            Some(&question.istio).filter(|scope| !scope.any_call()).and_then(|scope| self.a2a.refusal(&scope.facts))
+        {
+            return Verdict::refuse(reason, None);
         }
         if let Some((reason, rule)) = required {
             return Verdict::refuse(reason, Some(rule));

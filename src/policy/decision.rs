@@ -96,6 +96,10 @@ pub enum Reason {
     NoDocuments,
     /// A method that the protocol does not know, and that no allow rule names.
     UnknownMethod,
+    /// `ownership: Enforce`: a task or context that is not the caller's, or whose owner nobody knows.
+    NotOwner,
+    /// A URL to call back that no policy's `a2a.push.hosts` names, or that can be read in two ways.
+    PushUrl,
 }
 
 impl Reason {
@@ -110,6 +114,8 @@ impl Reason {
             Self::NoAgentPolicy => "no_agent_policy",
             Self::NoDocuments => "no_documents",
             Self::UnknownMethod => "unknown_method",
+            Self::NotOwner => "not_owner",
+            Self::PushUrl => "push_url",
         }
     }
 }
@@ -124,7 +130,9 @@ impl fmt::Display for Reason {
             | Self::Undecidable
             | Self::NoAgentPolicy
             | Self::NoDocuments
-            | Self::UnknownMethod => f.write_str(self.as_str()),
+            | Self::UnknownMethod
+            | Self::NotOwner
+            | Self::PushUrl => f.write_str(self.as_str()),
         }
     }
 }

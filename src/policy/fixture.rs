@@ -103,6 +103,7 @@ impl World {
             Call::Tcp => None,
             Call::Mcp(call) if call.method.as_ref() == "DELETE" => Some(head("DELETE", "/mcp")),
             Call::Mcp(_) => Some(head("POST", "/mcp")),
+            Call::A2a(_) => Some(head("POST", "/")),
             Call::Http => Some(head("GET", "/x")),
         };
         Self { call, request, ..Self::new() }

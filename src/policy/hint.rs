@@ -23,6 +23,7 @@ pub(super) fn smallest_policy(declared: Protocol, facts: &Facts<'_>) -> String {
             }
             _ => None,
         },
+        (Call::A2a(call), _) => Some(format!("operations: [{}]", quoted(call.operation.as_str()))),
         (Call::Http, Some(head)) => Some(format!("http: {{paths: [{}]}}", quoted(&head.path))),
         (Call::Http | Call::Tcp, _) => None,
     };

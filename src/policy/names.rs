@@ -38,6 +38,27 @@ pub(super) enum Name {
     ElicitationMode,
     ElicitationUrl,
     ElicitationHost,
+    A2a(A2aName),
+}
+
+/// Of A2A calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum A2aName {
+    Operation,
+    Binding,
+    Version,
+    Tenant,
+    Skill,
+    Streaming,
+    Extensions,
+    Task,
+    TaskOwner,
+    Context,
+    ContextOwner,
+    ContextNew,
+    References,
+    Message,
+    Push,
 }
 
 /// A node of the table: something that `has()` may ask for, but that has no value of its own.
@@ -53,6 +74,9 @@ pub(super) enum Group {
     Resource,
     Task,
     ServerRequest,
+    A2a,
+    A2aTask,
+    A2aContext,
 }
 
 /// What stands behind a path.
@@ -85,6 +109,14 @@ pub enum Known {
     ServerRequestIfSaid,
     /// For calls of its own kind; not known in lists, where a rule over it is neither true nor false.
     OwnKindNotInLists,
+    /// For A2A calls.
+    A2a,
+    /// For A2A calls that say it.
+    A2aIfSaid,
+    /// For A2A calls that name one whose owner was learnt.
+    A2aIfLearnt,
+    /// For messages to an agent.
+    A2aMessage,
 }
 
 /// One row of the table.
@@ -199,6 +231,66 @@ pub const TABLE: &[Row] = &[
         Ty::Str,
         Known::ServerRequestIfSaid,
         "host of that page, lower case, without port",
+    ),
+    group("a2a", Group::A2a, Known::A2a, "the A2A call, the same for every binding and version"),
+    leaf("a2a.operation", Name::A2a(A2aName::Operation), Ty::Str, Known::A2a, "operation, under its name of A2A 1.0"),
+    leaf("a2a.binding", Name::A2a(A2aName::Binding), Ty::Str, Known::A2a, "JSONRPC, GRPC or HTTP+JSON"),
+    leaf("a2a.version", Name::A2a(A2aName::Version), Ty::Str, Known::A2a, "0.3 or 1.0"),
+    leaf("a2a.tenant", Name::A2a(A2aName::Tenant), Ty::Str, Known::A2aIfSaid, "tenant"),
+    leaf(
+        "a2a.skill",
+        Name::A2a(A2aName::Skill),
+        Ty::Str,
+        Known::A2aIfSaid,
+        "skill that the caller says it wants, by `a2a.skills`",
+    ),
+    leaf("a2a.streaming", Name::A2a(A2aName::Streaming), Ty::Bool, Known::A2a, "whether the answer is a stream"),
+    leaf("a2a.extensions", Name::A2a(A2aName::Extensions), Ty::List, Known::A2a, "URIs of A2A-Extensions"),
+    group("a2a.task", Group::A2aTask, Known::A2aIfSaid, "the task that the call is about"),
+    leaf("a2a.task.id", Name::A2a(A2aName::Task), Ty::Str, Known::A2aIfSaid, "id of the task"),
+    leaf(
+        "a2a.task.owner",
+        Name::A2a(A2aName::TaskOwner),
+        Ty::Str,
+        Known::A2aIfLearnt,
+        "SPIFFE ID for which the task was begun",
+    ),
+    group("a2a.context", Group::A2aContext, Known::A2aIfSaid, "the context that the call is about"),
+    leaf("a2a.context.id", Name::A2a(A2aName::Context), Ty::Str, Known::A2aIfSaid, "id of the context"),
+    leaf(
+        "a2a.context.owner",
+        Name::A2a(A2aName::ContextOwner),
+        Ty::Str,
+        Known::A2aIfLearnt,
+        "SPIFFE ID for which the context was begun",
+    ),
+    leaf(
+        "a2a.context.isNew",
+        Name::A2a(A2aName::ContextNew),
+        Ty::Bool,
+        Known::A2a,
+        "whether a message begins a context",
+    ),
+    leaf(
+        "a2a.referenceTasks",
+        Name::A2a(A2aName::References),
+        Ty::List,
+        Known::A2a,
+        "tasks referred to: id, owner where learnt",
+    ),
+    leaf(
+        "a2a.message",
+        Name::A2a(A2aName::Message),
+        Ty::Map,
+        Known::A2aMessage,
+        "id, role, parts (kind, text, url, data, size, mediaType, filename), extensions, metadata",
+    ),
+    leaf(
+        "a2a.push",
+        Name::A2a(A2aName::Push),
+        Ty::List,
+        Known::A2a,
+        "URLs to call back, inline ones too: url, scheme, host, port, hasCredentials, inline",
     ),
 ];
 
@@ -334,7 +426,7 @@ mod tests {
             ("backend.name", "the nearest is `destination.service`"),
             ("llm.requestModel", "agentgateway"),
             ("request.uri.x", "the nearest is `request.path`"),
-            ("zzz", "names begin with source, destination, request, jwt, mcp"),
+            ("zzz", "names begin with source, destination, request, jwt, mcp, a2a"),
         ];
         for (path, want) in rows {
             assert!(unknown(path).contains(want), "{path}: {}", unknown(path));

@@ -3,7 +3,7 @@ use super::pattern::Pattern;
 use super::problems::Problems;
 use super::scope::{Lens, Scope};
 use super::truth::Truth;
-use crate::call::{Call, Knowable, McpObject, ResourceUri, Task};
+use crate::call::{A2aOperation, Call, Knowable, McpObject, ResourceUri, Task};
 use crate::document::agent_policy::{HttpMatch, Protocol, To};
 
 /// One entry of `to`, compiled: about exactly one kind of call.
@@ -13,9 +13,16 @@ pub(super) enum Object {
     Prompts(Many),
     Resources(Many),
     Methods(Many),
-    /// Operations and skills of A2A, which is not decoded yet: no call matches.
-    A2a,
+    /// Operations of A2A, and the skill that a message asks for.
+    A2a(Box<A2a>),
     Http(Box<Http>),
+}
+
+/// `to.operations` and `to.skills`, compiled.
+#[derive(Debug)]
+pub(super) struct A2a {
+    operations: Many,
+    skills: Many,
 }
 
 /// `to.http`, compiled.
@@ -58,11 +65,10 @@ impl Object {
             "prompts" => Self::Prompts(problems.many((path, kind), (&to.prompts, &to.not_prompts), plain)),
             "resources" => Self::Resources(problems.many((path, kind), (&to.resources, &to.not_resources), plain)),
             "methods" => Self::Methods(problems.many((path, kind), (&to.methods, &to.not_methods), plain)),
-            "operations" => {
-                problems.many((path, kind), (&to.operations, &to.not_operations), plain);
-                problems.many((path, "skills"), (&to.skills, &to.not_skills), plain);
-                Self::A2a
-            }
+            "operations" => Self::A2a(Box::new(A2a {
+                operations: problems.many((path, kind), (&to.operations, &to.not_operations), operation),
+                skills: problems.many((path, "skills"), (&to.skills, &to.not_skills), plain),
+            })),
             _ => Self::Http(Box::new(Http::compile(to.http.as_ref()?, &format!("{path}.http"), problems))),
         })
     }
@@ -76,14 +82,14 @@ impl Object {
     /// the rule refuses or permits.
     pub(super) fn truth(&self, scope: &Scope<'_>, absence: Absence) -> Truth {
         match self {
-            Self::A2a => Truth::False,
             Self::Http(http) => http.truth(scope, absence),
             // Any call: it may be of this kind or of another.
             _ if scope.any_call() => self.of_any_call(),
+            Self::A2a(a2a) => a2a.truth(scope, absence),
             Self::Methods(many) => match scope.facts.call {
                 Call::Mcp(_) if absence == Absence::Misses && unnamed_raw(scope) => Truth::False,
                 Call::Mcp(_) => many.truth(Seen::Value(scope.method), absence),
-                Call::Http | Call::Tcp => Truth::False,
+                Call::A2a(_) | Call::Http | Call::Tcp => Truth::False,
             },
             Self::Tools(many) => match scope.object() {
                 Some(McpObject::Tool { name, .. }) => many.truth(seen(name), absence),
@@ -107,7 +113,10 @@ impl Object {
             Self::Methods(many) => many.truth(Seen::Unknown, Absence::Misses),
             Self::Tools(many) | Self::Prompts(many) | Self::Resources(many) if many.is_never() => Truth::False,
             Self::Tools(_) | Self::Prompts(_) | Self::Resources(_) => Truth::Unknown,
-            Self::A2a | Self::Http(_) => Truth::False,
+            Self::A2a(a2a) if a2a.operations.is_never() || a2a.skills.is_never() => Truth::False,
+            Self::A2a(a2a) if a2a.skills.is_empty() => a2a.operations.truth(Seen::Unknown, Absence::Misses),
+            Self::A2a(_) => Truth::Unknown,
+            Self::Http(_) => Truth::False,
         }
     }
 }
@@ -160,6 +169,33 @@ fn resource(many: &Many, uri: &ResourceUri, absence: Absence) -> bool {
     }
 }
 
+impl A2a {
+    fn truth(&self, scope: &Scope<'_>, absence: Absence) -> Truth {
+        let Call::A2a(call) = scope.facts.call else { return Truth::False };
+        let operation = self.operations.truth(Seen::Value(call.operation.as_str()), absence);
+        if self.skills.is_empty() {
+            return operation;
+        }
+        // Only a message asks for a skill; which one is what its sender says.
+        let skill = || match scope.skill {
+            _ if !call.operation.sends() => Truth::False,
+            Some(skill) => self.skills.truth(Seen::Value(skill), absence),
+            None => self.skills.truth(Seen::Absent, absence),
+        };
+        operation.and(skill)
+    }
+}
+
+/// The name of an operation, or a pattern that some name fits.
+fn operation(text: &str) -> Result<Pattern, String> {
+    let pattern = Pattern::parse(text)?;
+    if A2aOperation::ALL.into_iter().any(|operation| pattern.matches(operation.as_str())) {
+        return Ok(pattern);
+    }
+    let names: Vec<&str> = A2aOperation::ALL.into_iter().map(A2aOperation::as_str).collect();
+    Err(format!("`{text}` is no operation of A2A; they are {}", names.join(", ")))
+}
+
 impl Http {
     fn compile(http: &HttpMatch, path: &str, problems: &mut Problems) -> Self {
         if *http == HttpMatch::default() {
@@ -188,7 +224,7 @@ impl Http {
                 .and(|| self.host(&head.host).into()),
             // Bytes on TCP may be HTTP to whoever reads them, and what they ask for cannot be known.
             (Call::Tcp, _) | (Call::Http, None) => absence.truth(),
-            (Call::Mcp(_), _) => Truth::False,
+            (Call::Mcp(_) | Call::A2a(_), _) => Truth::False,
         }
     }
 

@@ -186,6 +186,7 @@ fn known_call(declared: Option<Protocol>, scope: &Scope<'_>) -> Truth {
         // What a server asks is no call of a caller: whoever lets it through says so by its method.
         Call::Mcp(call) if matches!(call.object, McpObject::Other | McpObject::ServerRequest(_)) => Truth::False,
         Call::Mcp(_) => (!object::unnamed_raw(scope)).into(),
+        Call::A2a(_) => Truth::True,
         Call::Http | Call::Tcp => Truth::False,
     }
 }

@@ -5,7 +5,7 @@ use super::decide::{Bench, Court, Question, Verdict, parts};
 use super::decision::{Decision, Denial, Permit, Reason, Shadow};
 use super::explain::{self, Explanation};
 use super::hint;
-use super::{Facts, Revision};
+use super::{A2aSettings, Facts, Revision};
 use crate::call::Call;
 use crate::config::limits::CEL_BUDGET;
 use crate::document::Meta;
@@ -92,9 +92,9 @@ impl Rules {
             State::Closed(reason) => return Decision::Deny(Denial::closed(reason.clone())),
             State::Open(open) => open,
         };
-        let shadow = open.shadow(facts, matches!(facts.call, Call::Mcp(_)));
+        let shadow = open.shadow(facts, matches!(facts.call, Call::Mcp(_) | Call::A2a(_)));
         let facts = &open.seen(facts);
-        let question = Question::of(facts);
+        let question = Question::of(facts, open.court.skill(facts));
         let verdict = open.court.judge(&question, Bench::Enforced, &mut Meter::new(CEL_BUDGET));
         let rule = verdict.rule.map(|rule| rule.name.clone());
         let Some(reason) = verdict.refused.clone() else {
@@ -132,7 +132,10 @@ impl Rules {
     pub fn explain(&self, facts: &Facts<'_>) -> Explanation {
         match &self.state {
             State::Closed(reason) => Explanation::closed(reason.clone(), self.revision),
-            State::Open(open) => explain::explain(&open.court, &Question::of(&open.seen(facts)), self.revision),
+            State::Open(open) => {
+                let facts = open.seen(facts);
+                explain::explain(&open.court, &Question::of(&facts, open.court.skill(&facts)), self.revision)
+            }
         }
     }
 
@@ -140,6 +143,12 @@ impl Rules {
     pub fn reads_jwt(&self) -> bool {
         let State::Open(open) = &self.state else { return false };
         open.court.agent.iter().chain(&open.court.istio).any(super::rule::Rule::reads_jwt)
+    }
+
+    /// What the policies in force say of A2A beside rules; none where everything is refused.
+    pub fn a2a(&self) -> Option<&A2aSettings> {
+        let State::Open(open) = &self.state else { return None };
+        Some(&open.court.a2a)
     }
 
     /// Whether this is a plain port that no rule in force is about: everything goes through.
@@ -159,9 +168,9 @@ impl Rules {
 }
 
 impl Open {
-    /// On a port that nothing in force declares, an MCP call is the HTTP request that carries it.
+    /// On a port that nothing in force declares, an MCP or A2A call is the HTTP request that carries it.
     fn seen<'a>(&self, facts: &Facts<'a>) -> Facts<'a> {
-        let plain = self.court.declared.is_none() && matches!(facts.call, Call::Mcp(_));
+        let plain = self.court.declared.is_none() && matches!(facts.call, Call::Mcp(_) | Call::A2a(_));
         Facts { call: if plain { &Call::Http } else { facts.call }, ..*facts }
     }
 
@@ -178,7 +187,8 @@ impl Open {
             Some(beside) if decoded => (beside, *facts),
             _ => (&self.court, self.seen(facts)),
         };
-        let verdict = court.judge(&Question::of(&facts), Bench::WithDryRun, &mut Meter::new(CEL_BUDGET));
+        let verdict =
+            court.judge(&Question::of(&facts, court.skill(&facts)), Bench::WithDryRun, &mut Meter::new(CEL_BUDGET));
         Some(Shadow { refused: verdict.refused, rule: verdict.rule.map(|rule| rule.name.clone()) })
     }
 
@@ -190,7 +200,8 @@ impl Open {
         }
         let named = match facts.call {
             Call::Mcp(call) => call.name().is_some(),
-            Call::Http | Call::Tcp => false,
+            Call::A2a(_) if *reason == Reason::NotOwner => return DenialForm::Hidden,
+            Call::A2a(_) | Call::Http | Call::Tcp => false,
         };
         let secret = named && *reason != Reason::NoAgentPolicy && !self.visible(facts);
         if secret { DenialForm::Hidden } else { DenialForm::Disclosed }

@@ -1,9 +1,10 @@
 use std::borrow::Cow;
 
+use super::a2a_names;
 use super::cel::{Fault, Stop, Val};
 use super::facts::Facts;
 use super::names::{Group, Name};
-use crate::call::{Call, Elicitation, HttpHead, Knowable, McpCall, McpObject, Object};
+use crate::call::{A2aCall, Call, Elicitation, HttpHead, Knowable, McpCall, McpObject, Object};
 
 /// How much of the call is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(super) struct Scope<'a> {
     pub(super) lens: Lens,
     /// The MCP method that rules are asked about: for a list entry, that of the call it offers.
     pub(super) method: &'a str,
+    /// What an A2A caller says it wants.
+    pub(super) skill: Option<&'a str>,
 }
 
 /// Whether a name has a value.
@@ -41,7 +44,7 @@ impl<'a> Scope<'a> {
     /// The call as it is.
     pub(super) fn of(facts: &Facts<'a>, lens: Lens) -> Self {
         let method = if let Call::Mcp(call) = facts.call { &*call.method } else { "" };
-        Self { facts: *facts, lens, method }
+        Self { facts: *facts, lens, method, skill: None }
     }
 
     /// Whether nothing of the call itself is known.
@@ -107,6 +110,10 @@ impl<'a> Scope<'a> {
             Group::Resource => own_kind(|object| matches!(object, McpObject::Resource(_))),
             Group::ServerRequest => own_kind(|object| matches!(object, McpObject::ServerRequest(_))),
             Group::Task => own_kind(|object| matches!(object, McpObject::Task(_))),
+            Group::A2a | Group::A2aTask | Group::A2aContext if self.any_call() => Has::Unknown,
+            Group::A2a => known(self.a2a().is_ok()),
+            Group::A2aTask => known(self.a2a().is_ok_and(|call| call.task.is_some())),
+            Group::A2aContext => known(self.a2a().is_ok_and(|call| call.context.is_some() || call.operation.sends())),
         }
     }
 
@@ -147,6 +154,7 @@ impl<'a> Scope<'a> {
             | Name::ElicitationMode
             | Name::ElicitationUrl
             | Name::ElicitationHost => self.asked_by_server(name),
+            Name::A2a(name) => a2a_names::value(self.a2a()?, self.skill, name).ok_or(ABSENT),
         }
     }
 
@@ -156,6 +164,14 @@ impl<'a> Scope<'a> {
 
     fn message(&self) -> Result<&'a McpCall, Stop> {
         if self.any_call() { Err(Stop::Unknown) } else { self.mcp().ok_or(ABSENT) }
+    }
+
+    /// The A2A call.
+    fn a2a(&self) -> Result<&'a A2aCall, Stop> {
+        if self.any_call() {
+            return Err(Stop::Unknown);
+        }
+        if let Call::A2a(call) = self.facts.call { Ok(call) } else { Err(ABSENT) }
     }
 
     /// What the call names: tool, prompt or resource.

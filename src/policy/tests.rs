@@ -1,3 +1,4 @@
+mod a2a;
 mod check;
 mod istio;
 mod istio_model;
@@ -593,8 +594,6 @@ fn closed_targets_refuse_everything() {
         }
     }
     assert!(denial(&Rules::closed("bad.yaml:3"), &call("x")).reason.to_string().contains("bad.yaml:3"));
-    let a2a = rules(Some(Protocol::A2a), &["protocol: A2A\nallow: [{}, {to: [{http: {paths: [\"*\"]}}]}]"], &[]);
-    assert_eq!(verdict(&a2a, &World::calling(Call::Http)), "closed");
 }
 
 #[test]

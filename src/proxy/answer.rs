@@ -1,5 +1,7 @@
 //! Stage 10: what a caller is told. The only place that chooses a status; nothing internal goes out from here.
 
+pub(super) mod a2a;
+
 use std::sync::Arc;
 
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
@@ -56,12 +58,12 @@ pub(super) enum ProxyFault {
     /// Neither HTTP/1.1 nor HTTP/2 in a tunnel to an HTTP port.
     #[error("not HTTP on an HTTP port")]
     NotHttp,
+    /// An agent card that names a place which this waypoint does not front.
+    #[error("the agent card leads out of what this waypoint fronts")]
+    CardLeadsOut,
     /// The server offers no stream.
     #[error("no stream is offered here")]
     NoStream,
-    /// Declared, and not built: refused rather than passed undecoded.
-    #[error("this protocol is not decoded yet")]
-    NotDecoded,
     /// Path or host cannot be written on the way out.
     #[error("the request cannot be forwarded as it was decided on")]
     Unsendable,
@@ -88,9 +90,9 @@ impl ProxyFault {
             // The session goes on with its next request.
             Self::IdInFlight | Self::TaskUnknown => StatusCode::OK,
             Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BadAnswer | Self::UnaskedAnswer => StatusCode::BAD_GATEWAY,
+            Self::BadAnswer | Self::UnaskedAnswer | Self::CardLeadsOut => StatusCode::BAD_GATEWAY,
             Self::NoStream => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotDecoded | Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
+            Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
             Self::Revoked => StatusCode::FORBIDDEN,
         }
     }
@@ -108,9 +110,9 @@ impl Faulty for ProxyFault {
             | Self::TaskUnknown
             | Self::TlsInTunnel
             | Self::NotHttp => Blame::Caller,
-            Self::BadAnswer | Self::UnaskedAnswer | Self::NoStream => Blame::Upstream,
+            Self::BadAnswer | Self::UnaskedAnswer | Self::CardLeadsOut | Self::NoStream => Blame::Upstream,
             Self::TargetGone | Self::Revoked => Blame::Policy,
-            Self::OverBudget | Self::NotDecoded => Blame::Waypoint,
+            Self::OverBudget => Blame::Waypoint,
         }
     }
 
@@ -121,15 +123,16 @@ impl Faulty for ProxyFault {
     fn stage(&self) -> Stage {
         match self {
             Self::TargetGone | Self::Unsendable => Stage::Route,
-            Self::BadAnswer | Self::UnaskedAnswer | Self::NoStream | Self::Revoked => Stage::Forward,
+            Self::BadAnswer | Self::UnaskedAnswer | Self::CardLeadsOut | Self::NoStream | Self::Revoked => {
+                Stage::Forward
+            }
             Self::TlsInTunnel | Self::NotHttp | Self::Upgrade => Stage::Read,
             Self::SessionUnknown
             | Self::VersionChanged
             | Self::UnexpectedResponse
             | Self::OverBudget
             | Self::IdInFlight
-            | Self::TaskUnknown
-            | Self::NotDecoded => Stage::Decode,
+            | Self::TaskUnknown => Stage::Decode,
         }
     }
 
@@ -142,10 +145,10 @@ impl Faulty for ProxyFault {
             Self::OverBudget => "over_budget",
             Self::BadAnswer => "bad_answer",
             Self::UnaskedAnswer => "unasked_answer",
+            Self::CardLeadsOut => "card_leads_out",
             Self::TlsInTunnel => "tls_in_tunnel",
             Self::NotHttp => "not_http",
             Self::NoStream => "no_stream",
-            Self::NotDecoded => "not_decoded",
             Self::Unsendable => "unsendable",
             Self::Upgrade => "upgrade",
             Self::IdInFlight => "id_in_flight",

@@ -11,7 +11,7 @@ use super::answer::{self, ProxyFault};
 use super::beside::Listener;
 use super::flow::{flow, grpc_status, upload};
 use super::stages::{Asked, Refused, Standing};
-use super::{Shared, mcp, note};
+use super::{Shared, a2a, mcp, note};
 use crate::call::Call;
 use crate::fault::Faulty;
 use crate::id::Peer;
@@ -49,7 +49,11 @@ impl Calls {
 
     /// A record of a request to `target`.
     pub(super) fn record(&self, target: &Target) -> RecordGuard {
-        let protocol = if target.protocol == PortProtocol::Mcp { Protocol::Mcp } else { Protocol::Http };
+        let protocol = match target.protocol {
+            PortProtocol::Mcp => Protocol::Mcp,
+            PortProtocol::A2a => Protocol::A2a,
+            PortProtocol::Http | PortProtocol::Undeclared | PortProtocol::Tcp => Protocol::Http,
+        };
         let mut record = self.shared.telemetry.begin(&self.peer, protocol);
         record.site(&self.site);
         record
@@ -67,7 +71,7 @@ impl Handler for Calls {
         }
         match target.protocol {
             PortProtocol::Mcp => mcp::serve(self, target, request).await,
-            PortProtocol::A2a => answer::proxy_fault(self.record(&target), ProxyFault::NotDecoded),
+            PortProtocol::A2a => Box::pin(a2a::serve(self, target, request)).await,
             PortProtocol::Http | PortProtocol::Undeclared => Box::pin(plain(self, target, request)).await,
             // The port became TCP while this connection was open: its requests are not for TCP rules.
             PortProtocol::Tcp => answer::proxy_fault(self.record(&target), ProxyFault::TargetGone),

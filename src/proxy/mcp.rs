@@ -16,7 +16,9 @@ use std::sync::Arc;
 use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 
+pub(super) use exchange::{ReadFault, read_body};
 pub(super) use manner::{Manner, Manners};
+pub(super) use reply::{collect, note_revoked, stays_here};
 
 use super::http::{Calls, plain};
 use crate::call::HttpHead;

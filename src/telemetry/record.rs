@@ -87,7 +87,7 @@ pub struct Operation {
     pub method: Arc<str>,
     /// Tool, prompt or resource, where there is one.
     pub name: Option<Arc<str>>,
-    /// Which kind of thing `name` is: `tool`, `prompt`, `resource`.
+    /// Which kind of thing `name` is: `tool`, `prompt`, `resource`, `task`.
     pub kind: Option<&'static str>,
     /// Path without query.
     pub path: Option<Arc<str>>,
@@ -111,6 +111,11 @@ impl Operation {
                     McpObject::ServerRequest(request) => (Some("tool"), request.tool.as_deref()),
                 };
                 Self { method: bounded(&mcp.method), name: name.map(bounded), kind, path }
+            }
+            Call::A2a(call) => {
+                let name = call.task.as_ref().map(|task| bounded(&task.id));
+                let kind = name.is_some().then_some("task");
+                Self { method: call.operation.as_str().into(), name, kind, path }
             }
             Call::Tcp => Self::default(),
             Call::Http => Self {

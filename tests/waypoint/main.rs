@@ -5,6 +5,7 @@
 mod lab;
 mod live;
 
+mod a2a;
 mod istio_rules;
 mod mcp_both_ways;
 mod mcp_calls;

@@ -4,10 +4,10 @@ use anyhow::{Context as _, bail};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::call::{Call, HttpHead, Object, Value};
+use crate::call::{A2aBinding, A2aCall, A2aOperation, A2aVersion, Call, HttpHead, Object, Value};
 use crate::cli::args::ExplainArgs;
 use crate::mesh::{PortProtocol, Target};
-use crate::wire::{json, mcp};
+use crate::wire::{a2a, json, mcp};
 
 /// One call, as it would reach policy.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Question {
             (PortProtocol::Mcp, None) if args.method.is_none() => {
                 bail!("say what is called: --tool, --method or --call")
             }
-            (PortProtocol::A2a, _) => bail!("{} is declared A2A, which this version does not decode", target.key),
+            (PortProtocol::A2a, _) => Self::a2a(args, target),
             (PortProtocol::Http | PortProtocol::Tcp | PortProtocol::Undeclared, Some(_)) => bail!(
                 "{} is not declared MCP (an AgentPolicy's `spec.protocol: MCP` does that), so no tool is seen in its \
                  calls; ask with --method POST --path {}",
@@ -49,6 +49,27 @@ impl Question {
         let method = Method::from_bytes(method.as_bytes()).context("--method is no HTTP method")?;
         let head = head(args, target, method)?;
         Ok(Self { call: Call::Http, said: format!("{} {}", head.method, head.path), head: Some(head) })
+    }
+
+    /// The JSON-RPC message of `--call`, or the operation of `--method` as if it named nothing.
+    fn a2a(args: &ExplainArgs, target: &Target) -> anyhow::Result<Self> {
+        let mut head = head(args, target, Method::POST)?;
+        head.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        let call = match (&args.call, args.method.as_deref()) {
+            (Some(file), _) => {
+                let message = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+                let decode = || a2a::decode(&a2a::Route::JsonRpc, &head, &message);
+                decode().context("this is no A2A call over JSON-RPC: 1.0 needs --header A2A-Version=1.0")?.call
+            }
+            (None, Some(name)) => {
+                let operation = A2aOperation::ALL.into_iter().find(|operation| operation.as_str() == name);
+                let operation = operation.with_context(|| format!("{name:?} is no operation of A2A 1.0"))?;
+                A2aCall::new(operation, A2aBinding::JsonRpc, A2aVersion::V1_0)
+            }
+            (None, None) => bail!("say what is called: --method OPERATION or --call FILE"),
+        };
+        let said = call.operation.as_str().to_owned();
+        Ok(Self { call: Call::A2a(Box::new(call)), head: Some(head), said })
     }
 
     fn mcp(args: &ExplainArgs, target: &Target, message: &[u8]) -> anyhow::Result<Self> {

@@ -58,7 +58,7 @@ fn agent_policy_errors_have_their_place() {
         ("allow: [{name: a}, {name: a}]", "spec.allow[1].name", "names two rules"),
         ("deny: [{name: a}]\nallow: [{name: a}]", "spec.allow[0].name", "names two rules"),
         ("allow: [{name: \"\"}]", "spec.allow[0].name", "1 to 253"),
-        ("protocol: MCP\nallow: [{to: [{operations: [x]}]}]", "spec.allow[0].to[0]", "protocol is MCP"),
+        ("protocol: MCP\nallow: [{to: [{operations: [GetTask]}]}]", "spec.allow[0].to[0]", "protocol is MCP"),
         ("protocol: MCP\nallow: [{to: [{notSkills: [x]}]}]", "spec.allow[0].to[0]", "protocol is MCP"),
     ];
     for (yaml, field, reason) in rows {

@@ -127,7 +127,11 @@ impl Exchange {
 }
 
 /// Reads a whole body within its limit, its time and the memory budget.
-pub(super) async fn read_body(mut body: Body, hold: &mut Hold, record: &RecordGuard) -> Result<Bytes, ReadFault> {
+pub(in crate::proxy) async fn read_body(
+    mut body: Body,
+    hold: &mut Hold,
+    record: &RecordGuard,
+) -> Result<Bytes, ReadFault> {
     let meter = record.meter();
     let reading = async {
         let mut held = BytesMut::new();
@@ -147,7 +151,7 @@ pub(super) async fn read_body(mut body: Body, hold: &mut Hold, record: &RecordGu
 
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadFault {
+pub(in crate::proxy) enum ReadFault {
     /// The body.
     #[error(transparent)]
     Body(#[from] BodyFault),

@@ -208,7 +208,7 @@ impl Reply {
 
 /// Whether a redirect, if it is one, leads to the host that was asked: clients follow it with the body and all they
 /// have, and another host was not decided on.
-fn stays_here(parts: &response::Parts, standing: &Standing) -> bool {
+pub(in crate::proxy) fn stays_here(parts: &response::Parts, standing: &Standing) -> bool {
     if !parts.status.is_redirection() {
         return true;
     }
@@ -221,7 +221,7 @@ fn stays_here(parts: &response::Parts, standing: &Standing) -> bool {
 }
 
 /// The whole body, if it stays within `limit` and the budget.
-pub(super) async fn collect(mut body: InBody, limit: usize, hold: &mut Hold) -> Option<Bytes> {
+pub(in crate::proxy) async fn collect(mut body: InBody, limit: usize, hold: &mut Hold) -> Option<Bytes> {
     let mut held = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.ok()?.into_data() else { continue };
@@ -257,7 +257,7 @@ pub(super) fn passable(mut headers: HeaderMap, content_type: &'static str) -> He
 }
 
 /// For the record of a denial that comes in the middle of an answer.
-pub(super) fn note_revoked(record: &mut RecordGuard, standing: &Standing, denial: Option<&Denial>) {
+pub(in crate::proxy) fn note_revoked(record: &mut RecordGuard, standing: &Standing, denial: Option<&Denial>) {
     if let Some(denial) = denial {
         record.denied(note::denial(denial, standing.asked().target()));
     }

@@ -73,6 +73,8 @@ struct Named<'a> {
     prompt: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -149,6 +151,7 @@ impl<'a> Named<'a> {
             Some("tool") => Self { tool: name, ..Self::default() },
             Some("prompt") => Self { prompt: name, ..Self::default() },
             Some("resource") => Self { resource: name, ..Self::default() },
+            Some("task") => Self { task: name, ..Self::default() },
             _ => Self::default(),
         }
     }

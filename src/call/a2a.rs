@@ -1,0 +1,230 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Object;
+use crate::id::WorkloadId;
+
+/// One Agent2Agent call, whatever binding and version it came in (A2A 0.3 and 1.0).
+#[derive(Debug, Clone, PartialEq)]
+pub struct A2aCall {
+    /// What is asked for, under its name of A2A 1.0.
+    pub operation: A2aOperation,
+    /// How it came.
+    pub binding: A2aBinding,
+    /// Which version's names and shapes it has.
+    pub version: A2aVersion,
+    /// `tenant`, where one is named.
+    pub tenant: Option<Arc<str>>,
+    /// The task that the call is about.
+    pub task: Option<Named>,
+    /// The context that the call is about.
+    pub context: Option<Named>,
+    /// `message.referenceTaskIds`
+    pub references: Vec<Named>,
+    /// The message, in one shape for every binding: `id`, `role`, `parts`, `extensions`, `metadata`.
+    pub message: Option<Object>,
+    /// `params.metadata` beside the message.
+    pub metadata: Option<Object>,
+    /// Where the agent is asked to call back, inline configurations included.
+    pub push: Vec<PushTarget>,
+    /// `A2A-Extensions`, in order.
+    pub extensions: Vec<Arc<str>>,
+}
+
+/// A task or context by its id, with its owner where that was learnt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The agent's id.
+    pub id: Arc<str>,
+    /// Whose it is; none where nobody knows.
+    pub owner: Option<Arc<Owner>>,
+}
+
+impl Named {
+    /// An id whose owner is not looked up yet.
+    pub fn new(id: &str) -> Self {
+        Self { id: id.into(), owner: None }
+    }
+}
+
+/// For whom a task was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The workload.
+    pub id: WorkloadId,
+    /// Issuer and subject of its token as one text, where it carried a verified one.
+    pub subject: Option<Arc<str>>,
+}
+
+/// A URL that an agent is asked to call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushTarget {
+    /// As written.
+    pub url: Arc<str>,
+    /// What it means to every reader; none where two could read it in two ways.
+    pub parts: Option<UrlParts>,
+    /// Whether a token or credentials come with it.
+    pub has_credentials: bool,
+    /// Whether it came inside of a message's configuration.
+    pub inline: bool,
+}
+
+/// A URL taken apart, with nothing in it that two readers take differently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlParts {
+    /// Lower case.
+    pub scheme: Arc<str>,
+    /// Where it leads.
+    pub host: UrlHost,
+    /// The port, the scheme's own where none is written.
+    pub port: u16,
+}
+
+/// Where a URL leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UrlHost {
+    /// A DNS name, lower case, without the dot at the end.
+    Name(Arc<str>),
+    /// An address, in whatever notation.
+    Address(IpAddr),
+}
+
+/// The operations of A2A 1.0 (specification section 5.3), and the public agent card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum A2aOperation {
+    /// `message/send`
+    SendMessage,
+    /// `message/stream`
+    SendStreamingMessage,
+    /// `tasks/get`
+    GetTask,
+    /// Of 1.0.
+    ListTasks,
+    /// `tasks/cancel`
+    CancelTask,
+    /// `tasks/resubscribe`
+    SubscribeToTask,
+    /// `tasks/pushNotificationConfig/set`
+    CreateTaskPushNotificationConfig,
+    /// `tasks/pushNotificationConfig/get`
+    GetTaskPushNotificationConfig,
+    /// `tasks/pushNotificationConfig/list`
+    ListTaskPushNotificationConfigs,
+    /// `tasks/pushNotificationConfig/delete`
+    DeleteTaskPushNotificationConfig,
+    /// `agent/getAuthenticatedExtendedCard`
+    GetExtendedAgentCard,
+    /// The public card at its well-known path.
+    GetAgentCard,
+}
+
+impl A2aOperation {
+    /// Every operation.
+    pub const ALL: [Self; 12] = [
+        Self::SendMessage,
+        Self::SendStreamingMessage,
+        Self::GetTask,
+        Self::ListTasks,
+        Self::CancelTask,
+        Self::SubscribeToTask,
+        Self::CreateTaskPushNotificationConfig,
+        Self::GetTaskPushNotificationConfig,
+        Self::ListTaskPushNotificationConfigs,
+        Self::DeleteTaskPushNotificationConfig,
+        Self::GetExtendedAgentCard,
+        Self::GetAgentCard,
+    ];
+
+    /// The name of A2A 1.0, which rules and logs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SendMessage => "SendMessage",
+            Self::SendStreamingMessage => "SendStreamingMessage",
+            Self::GetTask => "GetTask",
+            Self::ListTasks => "ListTasks",
+            Self::CancelTask => "CancelTask",
+            Self::SubscribeToTask => "SubscribeToTask",
+            Self::CreateTaskPushNotificationConfig => "CreateTaskPushNotificationConfig",
+            Self::GetTaskPushNotificationConfig => "GetTaskPushNotificationConfig",
+            Self::ListTaskPushNotificationConfigs => "ListTaskPushNotificationConfigs",
+            Self::DeleteTaskPushNotificationConfig => "DeleteTaskPushNotificationConfig",
+            Self::GetExtendedAgentCard => "GetExtendedAgentCard",
+            Self::GetAgentCard => "GetAgentCard",
+        }
+    }
+
+    /// Whether the answer is a stream.
+    pub fn streams(self) -> bool {
+        matches!(self, Self::SendStreamingMessage | Self::SubscribeToTask)
+    }
+
+    /// Whether the call carries a message to the agent.
+    pub fn sends(self) -> bool {
+        matches!(self, Self::SendMessage | Self::SendStreamingMessage)
+    }
+}
+
+/// How a call came (A2A specification sections 9 to 11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum A2aBinding {
+    /// JSON-RPC 2.0 over HTTP.
+    JsonRpc,
+    /// gRPC.
+    Grpc,
+    /// HTTP with JSON, REST.
+    HttpJson,
+}
+
+impl A2aBinding {
+    /// As an agent card says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JsonRpc => "JSONRPC",
+            Self::Grpc => "GRPC",
+            Self::HttpJson => "HTTP+JSON",
+        }
+    }
+}
+
+/// Versions that are decoded. What is called 0.2 has the names and shapes of 0.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum A2aVersion {
+    /// 0.2 and 0.3
+    V0_3,
+    /// 1.0
+    V1_0,
+}
+
+impl A2aVersion {
+    /// `0.3` or `1.0`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V0_3 => "0.3",
+            Self::V1_0 => "1.0",
+        }
+    }
+}
+
+impl A2aCall {
+    /// A call of `operation` that names nothing.
+    pub fn new(operation: A2aOperation, binding: A2aBinding, version: A2aVersion) -> Self {
+        Self {
+            operation,
+            binding,
+            version,
+            tenant: None,
+            task: None,
+            context: None,
+            references: Vec::new(),
+            message: None,
+            metadata: None,
+            push: Vec::new(),
+            extensions: Vec::new(),
+        }
+    }
+
+    /// Every task and context that the call names.
+    pub fn named(&self) -> impl Iterator<Item = &Named> {
+        self.task.iter().chain(&self.context).chain(&self.references)
+    }
+}

@@ -1,0 +1,141 @@
+//! A2A: one strict decode of each request, whatever its binding; its bytes go out as they came once they are permitted.
+//!
+//! On a port that is declared A2A everything that is no operation of A2A is refused, plain HTTP too.
+
+mod answers;
+mod owners;
+mod relay;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{HeaderMap, Version};
+
+pub(super) use owners::Owners;
+
+use super::Shared;
+use super::answer::ProxyFault;
+use super::answer::a2a::{self as answer, Asker};
+use super::budget::Hold;
+use super::http::{Calls, outgoing, upstream_version};
+use super::mcp::{ReadFault, read_body};
+use super::note;
+use super::stages::{Asked, Permitted};
+use crate::call::{A2aBinding, A2aCall, Call};
+use crate::fault::Faulty;
+use crate::intake::{Answer, Request};
+use crate::mesh::Target;
+use crate::policy::caller;
+use crate::telemetry::{Operation, RecordGuard};
+use crate::upstream::UpstreamHttp;
+use crate::wire::a2a::{Decoded, Route, decode, forward_headers, route};
+use answers::{Answers, Learner};
+
+/// What goes out when it is permitted: the bytes that were decoded.
+pub(super) struct Message {
+    bytes: Bytes,
+    headers: HeaderMap,
+}
+
+/// Serves one request on an A2A port.
+pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) -> Answer {
+    let Request { head, version, body, .. } = request;
+    let mut record = calls.record(&target);
+    record.trace_parent(&head.headers);
+    let bases = target.rules.a2a().map(crate::policy::A2aSettings::base_paths).unwrap_or_default();
+    let route = match route(&head, bases, version == Version::HTTP_2) {
+        Ok(route) => route,
+        Err(fault) => return answer::undecoded(record, Route::likely(&head), &fault),
+    };
+    let mut asker = Asker { binding: route.binding(), id: None };
+    let claims = match target.tokens.as_ref().map(|tokens| tokens.verify(&head, SystemTime::now())) {
+        None => None,
+        Some(Ok(claims)) => claims,
+        Some(Err(fault)) => return answer::bad_token(record, asker.binding, &fault),
+    };
+    let shared = Arc::clone(calls.shared());
+    if let Some(claims) = &claims {
+        record.subject(shared.telemetry.keyed().subject(claims.issuer(), claims.subject().unwrap_or_default()));
+    }
+    let mut hold = shared.budget.hold(calls.peer().id());
+    let body = match read_body(body, &mut hold, &record).await {
+        Ok(body) => body,
+        Err(ReadFault::Body(fault)) => return answer::fault(record, &asker, &fault),
+        Err(ReadFault::OverBudget) => return answer::proxy_fault(record, &asker, ProxyFault::OverBudget),
+    };
+    let Decoded { mut call, id } = match shared.heavy.run(body.len(), || decode(&route, &head, &body)).await {
+        Ok(decoded) => decoded,
+        Err(fault) => return answer::undecoded(record, asker.binding, &fault),
+    };
+    asker.id = id;
+    shared.owners.fill(&target.key, &mut call);
+    let learner = Learner {
+        owner: Arc::new(caller(calls.peer(), claims.as_ref())),
+        target: target.key.clone(),
+        tenant: call.tenant.clone(),
+        operation: call.operation,
+        version: call.version,
+    };
+    let mut headers = head.headers.clone();
+    forward_headers(&mut headers);
+    let asked = Asked::http(Arc::clone(calls.peer()), target, head, claims);
+    let passage = Passage { shared, asker, record, hold, learner };
+    Box::pin(passage.decide(asked, call, Message { bytes: body, headers })).await
+}
+
+/// A decoded call on its way.
+struct Passage {
+    shared: Arc<Shared>,
+    asker: Asker,
+    record: RecordGuard,
+    hold: Hold,
+    learner: Learner,
+}
+
+impl Passage {
+    async fn decide(mut self, asked: Asked, call: A2aCall, message: Message) -> Answer {
+        let call = Call::A2a(Box::new(call));
+        self.record.operation(Operation::of(&call, asked.head()));
+        match asked.decoded(call, message).authorize() {
+            Ok(permitted) => {
+                self.record.allowed(note::permit(permitted.permit()));
+                Box::pin(self.send(permitted)).await
+            }
+            Err(refused) => {
+                self.record.denied(note::denial(&refused.denial, refused.asked.target()));
+                answer::denied(self.record, &self.asker, &refused)
+            }
+        }
+    }
+
+    async fn send(mut self, permitted: Permitted<Message>) -> Answer {
+        let routed = match permitted.route(&self.shared.upstreams, None) {
+            Ok(routed) => routed,
+            Err(fault) => return answer::fault(self.record, &self.asker, &fault),
+        };
+        let (message, endpoint, standing) = routed.depart();
+        self.record.upstream(&endpoint.id, note::identity(&endpoint));
+        let request = match outgoing(standing.asked(), message.headers, message.bytes) {
+            Ok(request) => request,
+            Err(fault) => return answer::proxy_fault(self.record, &self.asker, fault),
+        };
+        let target = Arc::clone(standing.asked().target());
+        // What speaks gRPC speaks HTTP/2, whatever its port is called.
+        let version =
+            if self.asker.binding == A2aBinding::Grpc { UpstreamHttp::Http2 } else { upstream_version(&target) };
+        let sending = self.shared.upstreams.send_first(Arc::clone(&endpoint), &target.endpoints, version, request);
+        match sending.await {
+            Ok((endpoint, response)) => {
+                self.record.upstream(&endpoint.id, note::identity(&endpoint));
+                let Self { shared, asker, record, hold, learner } = self;
+                let answers = Answers { shared, asker, record, hold, learner, standing };
+                Box::pin(answers.pass(response)).await
+            }
+            Err(fault) => {
+                tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "agent failed");
+                answer::fault(self.record, &self.asker, &fault)
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! An agent's answer: passed as it came, read for whose tasks it is about, ended when its call is no longer permitted.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http::{Response, response};
+
+use super::super::Shared;
+use super::super::answer::ProxyFault;
+use super::super::answer::a2a::{self as answer, Asker};
+use super::super::budget::{HeldBody, Hold};
+use super::super::flow::{flow, grpc_status};
+use super::super::mcp::{collect, note_revoked, stays_here};
+use super::super::stages::Standing;
+use super::owners::Kind;
+use super::relay::{Events, Messages};
+use crate::call::{A2aBinding, A2aOperation, A2aVersion, Object, Owner, UrlHost, Value};
+use crate::config::limits;
+use crate::intake::Answer;
+use crate::mesh::TargetKey;
+use crate::policy::Denial;
+use crate::telemetry::RecordGuard;
+use crate::upstream::InBody;
+use crate::wire::a2a::{Subject, card_urls, learn_json};
+use crate::wire::json;
+
+/// For whom the tasks of an answer are.
+#[derive(Debug, Clone)]
+pub(super) struct Learner {
+    pub(super) owner: Arc<Owner>,
+    pub(super) target: TargetKey,
+    pub(super) tenant: Option<Arc<str>>,
+    pub(super) operation: A2aOperation,
+    pub(super) version: A2aVersion,
+}
+
+impl Learner {
+    /// Whether the call could have begun a task.
+    pub(super) fn learns(&self) -> bool {
+        self.operation.sends()
+    }
+
+    /// Keeps what an answer or event is about.
+    pub(super) fn learn(&self, shared: &Shared, subject: &Subject) {
+        let ids = [(Kind::Task, subject.task.as_deref()), (Kind::Context, subject.context.as_deref())];
+        for (kind, id) in ids {
+            let Some(id) = id else { continue };
+            if !shared.owners.bind((&self.target, self.tenant.as_ref()), kind, id, &self.owner) {
+                tracing::warn!(target = %self.target, ?kind, "the agent answers with what is another caller's");
+            }
+        }
+    }
+
+    /// The same of one JSON text: in JSON-RPC what stands in `result`. None where it is no JSON.
+    pub(super) fn read(&self, shared: &Shared, binding: A2aBinding, text: &[u8]) -> Option<()> {
+        if !self.learns() {
+            return Some(());
+        }
+        let tree = json::parse(text).ok()?;
+        let result = if binding == A2aBinding::JsonRpc { tree.get("result") } else { Some(&tree) };
+        if let Some(result) = result {
+            self.learn(shared, &learn_json(self.operation, result));
+        }
+        Some(())
+    }
+}
+
+/// An exchange that was sent, waiting for its answer.
+pub(super) struct Answers {
+    pub(super) shared: Arc<Shared>,
+    pub(super) asker: Asker,
+    pub(super) record: RecordGuard,
+    pub(super) hold: Hold,
+    pub(super) learner: Learner,
+    pub(super) standing: Standing,
+}
+
+/// What an answer is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Events,
+    Grpc,
+    Other,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Self {
+        let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "application/json" | "application/a2a+json" => Self::Json,
+            "text/event-stream" => Self::Events,
+            "application/grpc" | "application/grpc+proto" => Self::Grpc,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Answers {
+    /// Passes the answer.
+    pub(super) async fn pass(mut self, answered: Response<InBody>) -> Answer {
+        let (parts, body) = answered.into_parts();
+        let encoded = parts.headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
+        if !stays_here(&parts, &self.standing) || encoded {
+            return answer::proxy_fault(self.record, &self.asker, ProxyFault::BadAnswer);
+        }
+        self.record.status(parts.status);
+        let grpc = self.asker.binding == A2aBinding::Grpc;
+        match Form::of(&parts.headers) {
+            Form::Grpc if grpc => {
+                grpc_status(&mut self.record, &parts.headers);
+                Answer::Response(Response::from_parts(parts, Messages::new(self, body).into_body()))
+            }
+            Form::Events if !grpc => {
+                let mut headers = parts.headers;
+                headers.remove(CONTENT_LENGTH);
+                let mut response = Response::new(Events::new(self, body).into_body());
+                *response.status_mut() = parts.status;
+                *response.headers_mut() = headers;
+                Answer::Response(response)
+            }
+            Form::Json if !grpc => self.whole(parts, body).await,
+            // An answer to an operation is one of these; what a proxy on the way says instead is no success.
+            Form::Grpc | Form::Events | Form::Json | Form::Other if parts.status.is_success() && has_body(&body) => {
+                answer::proxy_fault(self.record, &self.asker, ProxyFault::BadAnswer)
+            }
+            Form::Grpc | Form::Events | Form::Json | Form::Other => {
+                let body = flow(self.shared, self.standing, self.record, body);
+                Answer::Response(Response::from_parts(parts, body))
+            }
+        }
+    }
+
+    async fn whole(mut self, mut parts: response::Parts, body: InBody) -> Answer {
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::select! {
+            read = collect(body, limits::MAX_LIST, &mut self.hold) => read,
+            denial = self.standing.revoked(&shared.published) => return self.revoked(denial),
+        };
+        let Some(read) = read else { return self.bad() };
+        if let Some(denial) = self.standing.revoked(&shared.published).now_or_never() {
+            return self.revoked(denial);
+        }
+        if parts.status.is_success() {
+            let (learner, binding) = (&self.learner, self.asker.binding);
+            if shared.heavy.run(read.len(), || learner.read(&shared, binding, &read)).await.is_none() {
+                return self.bad();
+            }
+            if let Err(fault) = self.check_card(&read) {
+                return answer::proxy_fault(self.record, &self.asker, fault);
+            }
+        }
+        parts.headers.remove(CONTENT_LENGTH);
+        self.record.meter().sent(read.len());
+        Answer::Response(Response::from_parts(parts, HeldBody::whole(Bytes::into(read), self.hold)))
+    }
+
+    /// A card may name places that this waypoint does not front: whoever calls them there is not decided on here.
+    fn check_card(&self, text: &[u8]) -> Result<(), ProxyFault> {
+        let operation = self.learner.operation;
+        if !matches!(operation, A2aOperation::GetAgentCard | A2aOperation::GetExtendedAgentCard) {
+            return Ok(());
+        }
+        let tree = json::parse(text).map_err(|_fault| ProxyFault::BadAnswer)?;
+        let card = if self.asker.binding == A2aBinding::JsonRpc { tree.get("result") } else { Some(&tree) };
+        let Some(card) = card.and_then(Value::as_object) else { return Ok(()) };
+        self.report(card)
+    }
+
+    /// Says of a card's places which are not fronted here.
+    fn report(&self, card: &Object) -> Result<(), ProxyFault> {
+        let snapshot = self.shared.published.current();
+        let fronted = |place: Option<&(UrlHost, u16)>| {
+            let Some((host, port)) = place else { return false };
+            let authority = match host {
+                UrlHost::Name(name) => format!("{name}:{port}"),
+                UrlHost::Address(address) => std::net::SocketAddr::new(*address, *port).to_string(),
+            };
+            authority.parse().is_ok_and(|authority| snapshot.find(&authority).is_some())
+        };
+        let out: Vec<_> = card_urls(card).into_iter().filter(|url| !fronted(url.place.as_ref())).collect();
+        let Some(first) = out.first() else { return Ok(()) };
+        let target = self.standing.asked().target();
+        tracing::warn!(target = %target.key, url = ?first.url, places = out.len(), "agent card leads out of the mesh's waypoint");
+        self.shared.telemetry.metrics().fault(&ProxyFault::CardLeadsOut);
+        let refuses = target.rules.a2a().is_none_or(crate::policy::A2aSettings::refuses_foreign_cards);
+        if refuses { Err(ProxyFault::CardLeadsOut) } else { Ok(()) }
+    }
+
+    /// Refused after all, before anything of the answer went out.
+    fn revoked(mut self, denial: Option<Denial>) -> Answer {
+        note_revoked(&mut self.record, &self.standing, denial.as_ref());
+        match denial {
+            Some(denial) => {
+                let refused = self.standing.refused(denial);
+                answer::denied(self.record, &self.asker, &refused)
+            }
+            None => answer::proxy_fault(self.record, &self.asker, ProxyFault::TargetGone),
+        }
+    }
+
+    fn bad(self) -> Answer {
+        answer::proxy_fault(self.record, &self.asker, ProxyFault::BadAnswer)
+    }
+}
+
+fn has_body(body: &InBody) -> bool {
+    use http_body::Body as _;
+    !body.is_end_stream()
+}

@@ -1,0 +1,229 @@
+//! Streams of an agent on their way, event by event: each is read for whose task it is about before it goes out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, stream};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+
+use super::super::answer::ProxyFault;
+use super::super::flow::grpc_status;
+use super::super::mcp::note_revoked;
+use super::answers::Answers;
+use crate::config::limits::MAX_BODY;
+use crate::intake::{BodyFault, ResponseBody};
+use crate::policy::Denial;
+use crate::upstream::InBody;
+use crate::wire::a2a::learn_proto;
+use crate::wire::grpc::{Frames, GrpcCode};
+use crate::wire::sse;
+
+/// Bytes held of what the agent sends beside the request's.
+type Held = Result<(), BodyFault>;
+
+impl Answers {
+    fn failed(&mut self, fault: ProxyFault) -> BodyFault {
+        self.record.failed(&fault);
+        BodyFault::Upstream
+    }
+
+    fn account(&mut self, base: usize, held: usize) -> Held {
+        let kept = self.hold.set(base + held);
+        kept.map_err(|_over_budget| self.failed(ProxyFault::OverBudget))
+    }
+
+    fn end(&mut self, denial: Option<&Denial>) {
+        note_revoked(&mut self.record, &self.standing, denial);
+    }
+}
+
+/// Server-sent events.
+pub(super) struct Events {
+    answers: Answers,
+    body: InBody,
+    parser: sse::Parser,
+    frames: VecDeque<sse::Frame>,
+    base: usize,
+}
+
+impl Events {
+    pub(super) fn new(answers: Answers, body: InBody) -> Self {
+        let base = answers.hold.bytes();
+        Self { answers, body, parser: sse::Parser::new(MAX_BODY), frames: VecDeque::new(), base }
+    }
+
+    /// The body of the answer. Dropping it ends the agent's stream.
+    pub(super) fn into_body(self) -> ResponseBody {
+        let events = stream::unfold(Some(self), |events| async move {
+            let mut events = events?;
+            match events.next().await? {
+                Ok(bytes) => {
+                    events.answers.record.meter().sent(bytes.len());
+                    Some((Ok(Frame::data(bytes)), Some(events)))
+                }
+                Err(fault) => Some((Err(fault), None)),
+            }
+        });
+        StreamBody::new(events).boxed_unsync()
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, BodyFault>> {
+        let shared = Arc::clone(&self.answers.shared);
+        loop {
+            // Also before what was read earlier: the caller may have taken its time.
+            if let Some(denial) = self.answers.standing.revoked(&shared.published).now_or_never() {
+                self.answers.end(denial.as_ref());
+                return Some(Err(BodyFault::Ended));
+            }
+            if let Some(frame) = self.frames.pop_front() {
+                return Some(self.event(&frame));
+            }
+            let frame = tokio::select! {
+                biased;
+                denial = self.answers.standing.revoked(&shared.published) => {
+                    self.answers.end(denial.as_ref());
+                    return Some(Err(BodyFault::Ended));
+                }
+                frame = self.body.frame() => frame,
+            };
+            let data = match frame? {
+                Ok(frame) => frame.into_data().unwrap_or_default(),
+                Err(_cut) => return Some(Err(self.answers.failed(ProxyFault::BadAnswer))),
+            };
+            let mut frames = Vec::new();
+            if self.parser.push(&data, &mut frames).is_err() {
+                return Some(Err(self.answers.failed(ProxyFault::BadAnswer)));
+            }
+            self.frames.extend(frames);
+            let queued = self.frames.iter().map(size).sum::<usize>();
+            if let Err(fault) = self.answers.account(self.base, self.parser.held() + queued) {
+                return Some(Err(fault));
+            }
+        }
+    }
+
+    /// What goes out for one event: its data as it came, in the one form that every client reads alike.
+    fn event(&mut self, frame: &sse::Frame) -> Result<Bytes, BodyFault> {
+        if let sse::Frame::Event(event) = frame
+            && let Some(data) = event.as_message()
+        {
+            let answers = &self.answers;
+            let read = answers.learner.read(&answers.shared, answers.asker.binding, data.as_bytes());
+            if read.is_none() {
+                return Err(self.answers.failed(ProxyFault::BadAnswer));
+            }
+        }
+        let mut out = Vec::new();
+        frame.write(&mut out);
+        Ok(out.into())
+    }
+}
+
+fn size(frame: &sse::Frame) -> usize {
+    match frame {
+        sse::Frame::Event(event) => event.data.as_ref().map_or(0, |data| data.len()),
+        sse::Frame::Comment => 0,
+    }
+}
+
+/// gRPC messages, and the trailers behind them.
+pub(super) struct Messages {
+    answers: Answers,
+    body: InBody,
+    frames: Frames,
+    trailers: Option<HeaderMap>,
+    base: usize,
+}
+
+impl Messages {
+    pub(super) fn new(answers: Answers, body: InBody) -> Self {
+        let base = answers.hold.bytes();
+        Self { answers, body, frames: Frames::new(MAX_BODY), trailers: None, base }
+    }
+
+    /// The body of the answer; of one that is trailers only there is none.
+    pub(super) fn into_body(self) -> ResponseBody {
+        use http_body::Body as _;
+        if self.body.is_end_stream() {
+            return crate::intake::no_body();
+        }
+        let frames = stream::unfold(Some(self), |messages| async move {
+            let mut messages = messages?;
+            match messages.next().await? {
+                Ok(frame) => {
+                    let last = frame.is_trailers();
+                    messages.answers.record.meter().sent(frame.data_ref().map_or(0, Bytes::len));
+                    Some((Ok(frame), (!last).then_some(messages)))
+                }
+                Err(fault) => Some((Err(fault), None)),
+            }
+        });
+        StreamBody::new(frames).boxed_unsync()
+    }
+
+    async fn next(&mut self) -> Option<Result<Frame<Bytes>, BodyFault>> {
+        let shared = Arc::clone(&self.answers.shared);
+        loop {
+            if let Some(denial) = self.answers.standing.revoked(&shared.published).now_or_never() {
+                return Some(Ok(self.revoked(denial.as_ref())));
+            }
+            match self.frames.next_frame() {
+                Ok(Some((whole, message))) => return Some(self.learn(&message).map(|()| Frame::data(whole))),
+                Ok(None) => {}
+                Err(_fault) => return Some(Err(self.answers.failed(ProxyFault::BadAnswer))),
+            }
+            if let Some(trailers) = self.trailers.take() {
+                grpc_status(&mut self.answers.record, &trailers);
+                return Some(Ok(Frame::trailers(trailers)));
+            }
+            let frame = tokio::select! {
+                biased;
+                denial = self.answers.standing.revoked(&shared.published) => {
+                    return Some(Ok(self.revoked(denial.as_ref())));
+                }
+                frame = self.body.frame() => frame,
+            };
+            match frame {
+                None if self.frames.held() > 0 => return Some(Err(self.answers.failed(ProxyFault::BadAnswer))),
+                None => return None,
+                Some(Err(_cut)) => return Some(Err(self.answers.failed(ProxyFault::BadAnswer))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        self.frames.push(&data);
+                        if let Err(fault) = self.answers.account(self.base, self.frames.held()) {
+                            return Some(Err(fault));
+                        }
+                    }
+                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                },
+            }
+        }
+    }
+
+    fn learn(&mut self, message: &[u8]) -> Result<(), BodyFault> {
+        let learner = &self.answers.learner;
+        if !learner.learns() {
+            return Ok(());
+        }
+        match learn_proto(learner.operation, learner.version, message) {
+            Ok(subject) => {
+                learner.learn(&self.answers.shared, &subject);
+                Ok(())
+            }
+            Err(_fault) => Err(self.answers.failed(ProxyFault::BadAnswer)),
+        }
+    }
+
+    /// The end of a stream whose call is no longer permitted: trailers that say so.
+    fn revoked(&mut self, denial: Option<&Denial>) -> Frame<Bytes> {
+        self.answers.end(denial);
+        let code = GrpcCode::PermissionDenied.number();
+        self.answers.record.grpc_status(code);
+        let status = (HeaderName::from_static("grpc-status"), HeaderValue::from(code));
+        let message = (HeaderName::from_static("grpc-message"), HeaderValue::from_static("no longer permitted"));
+        Frame::trailers(HeaderMap::from_iter([status, message]))
+    }
+}

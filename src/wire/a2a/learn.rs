@@ -1,0 +1,63 @@
+//! Of an agent's answers: which task and context they are about. Nothing else of them is looked at, nothing is changed.
+
+use super::from_proto;
+use super::schema::ShapeFault;
+use super::shapes;
+use crate::call::{A2aOperation as Op, A2aVersion, Object, Value};
+use crate::config::limits::MAX_NAME;
+
+/// What an answer or an event of a stream is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Subject {
+    /// The task.
+    pub task: Option<Box<str>>,
+    /// The context.
+    pub context: Option<Box<str>>,
+}
+
+/// Of the JSON result to `operation` (in JSON-RPC what stands in `result`): in 1.0 under the member that tells what it is,
+/// in 0.3 by `kind` or, over HTTP, by the member too.
+pub fn learn_json(operation: Op, result: &Value) -> Subject {
+    let Some(object) = result.as_object() else { return Subject::default() };
+    if matches!(operation, Op::GetTask | Op::CancelTask) {
+        return of(object, "id");
+    }
+    if !operation.sends() && operation != Op::SubscribeToTask {
+        return Subject::default();
+    }
+    for (member, id) in [
+        ("task", "id"),
+        ("message", "taskId"),
+        ("statusUpdate", "taskId"),
+        ("artifactUpdate", "taskId"),
+        ("msg", "taskId"),
+    ] {
+        if let Some(object) = object.get(member).and_then(Value::as_object) {
+            return of(object, id);
+        }
+    }
+    match object.get("kind").and_then(Value::as_str) {
+        Some("task") => of(object, "id"),
+        Some("message" | "status-update" | "artifact-update") => of(object, "taskId"),
+        _ => Subject::default(),
+    }
+}
+
+/// The same of one protobuf message.
+///
+/// # Errors
+/// [`ShapeFault`] where it is none.
+pub fn learn_proto(operation: Op, version: A2aVersion, message: &[u8]) -> Result<Subject, ShapeFault> {
+    match shapes::answer(version, operation) {
+        Some(shape) => Ok(learn_json(operation, &Value::Object(from_proto::read(message, shape)?))),
+        None => Ok(Subject::default()),
+    }
+}
+
+fn of(object: &Object, task: &str) -> Subject {
+    let id = |key: &str| {
+        let text = object.get(key).and_then(Value::as_str)?;
+        (!text.is_empty() && text.len() <= MAX_NAME).then(|| text.into())
+    };
+    Subject { task: id(task), context: id("contextId") }
+}

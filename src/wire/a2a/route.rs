@@ -1,0 +1,81 @@
+//! Which binding a request is in, by its head alone.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::fault::{DecodeFault, HeadFault, MessageFault};
+use super::head::{self, Media};
+use super::names::{SERVICES, grpc_method};
+use super::rest::{self, Rest};
+use crate::call::{A2aBinding, A2aOperation, A2aVersion, HttpHead};
+
+/// What a request's head says of the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// The operation stands in the body.
+    JsonRpc,
+    /// It stands in path and verb.
+    Rest(Rest),
+    /// It stands in the path, and the path's package is the schema.
+    Grpc {
+        /// The operation.
+        operation: A2aOperation,
+        /// The package's version.
+        version: A2aVersion,
+    },
+}
+
+impl Route {
+    /// The binding.
+    pub fn binding(&self) -> A2aBinding {
+        match self {
+            Self::JsonRpc => A2aBinding::JsonRpc,
+            Self::Rest(_) => A2aBinding::HttpJson,
+            Self::Grpc { .. } => A2aBinding::Grpc,
+        }
+    }
+
+    /// The binding whose words a caller understands who sent what is none.
+    pub fn likely(head: &HttpHead) -> A2aBinding {
+        if head::says_grpc(&head.headers) {
+            A2aBinding::Grpc
+        } else if head.method == Method::POST && !rest::looks_like(&head.path) {
+            A2aBinding::JsonRpc
+        } else {
+            A2aBinding::HttpJson
+        }
+    }
+}
+
+/// Tells the binding of a request. `bases` are the paths under which the agent serves HTTP with JSON, none where it
+/// does so at the root; `http2` is whether the request came in HTTP/2.
+///
+/// # Errors
+/// [`DecodeFault`] for what is no request of A2A: nothing of it may go on.
+pub fn route(head: &HttpHead, bases: &[Arc<str>], http2: bool) -> Result<Route, DecodeFault> {
+    let service = SERVICES.iter().find_map(|(path, version)| Some((head.path.strip_prefix(path)?, *version)));
+    let media = head::media(&head.headers)?;
+    if let Some((method, version)) = service {
+        if head.method != Method::POST || media != Some(Media::Grpc) || head.query.is_some() {
+            return Err(HeadFault::ContentType.into());
+        }
+        if !http2 {
+            return Err(HeadFault::NotHttp2.into());
+        }
+        let operation =
+            grpc_method(method, version).ok_or_else(|| DecodeFault::new(MessageFault::UnknownMethod, None))?;
+        return Ok(Route::Grpc { operation, version });
+    }
+    if media == Some(Media::Grpc) {
+        return Err(HeadFault::NotA2a.into());
+    }
+    if let Some(rest) = rest::read(&head.method, &head.path, bases)? {
+        return Ok(Route::Rest(rest));
+    }
+    // A path that a server mounted elsewhere reads as another operation is none of JSON-RPC's.
+    if head.method == Method::POST && !rest::looks_like(&head.path) {
+        return Ok(Route::JsonRpc);
+    }
+    Err(HeadFault::NotA2a.into())
+}

@@ -1,0 +1,199 @@
+//! gRPC by a real client and server: passed by message, refused in trailers, owners learnt from messages too.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Request, Response, Status};
+use tower::Service as _;
+
+use super::{AGENT, documents, logged};
+use crate::lab::Lab;
+
+#[expect(
+    unreachable_pub,
+    unused_qualifications,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
+    clippy::clone_on_ref_ptr,
+    reason = "generated"
+)]
+mod v1 {
+    tonic::include_proto!("lf.a2a.v1");
+}
+
+use v1::a2a_service_client::A2aServiceClient;
+use v1::a2a_service_server::{A2aService, A2aServiceServer};
+
+struct Agent(Arc<AtomicUsize>);
+
+fn task(id: &str) -> v1::Task {
+    v1::Task { id: id.into(), context_id: format!("ctx-{id}"), status: None }
+}
+
+#[tonic::async_trait]
+impl A2aService for Agent {
+    async fn send_message(
+        &self,
+        request: Request<v1::SendMessageRequest>,
+    ) -> Result<Response<v1::SendMessageResponse>, Status> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let id = request.into_inner().message.unwrap().message_id;
+        Ok(Response::new(v1::SendMessageResponse {
+            payload: Some(v1::send_message_response::Payload::Task(task(&id))),
+        }))
+    }
+
+    type SendStreamingMessageStream = Pin<Box<dyn Stream<Item = Result<v1::StreamResponse, Status>> + Send>>;
+
+    async fn send_streaming_message(
+        &self,
+        request: Request<v1::SendMessageRequest>,
+    ) -> Result<Response<Self::SendStreamingMessageStream>, Status> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let id = request.into_inner().message.unwrap().message_id;
+        let event = v1::StreamResponse { payload: Some(v1::stream_response::Payload::Task(task(&id))) };
+        let events = tokio_stream::once(Ok(event)).chain(tokio_stream::pending());
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn get_task(&self, request: Request<v1::GetTaskRequest>) -> Result<Response<v1::Task>, Status> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        match request.into_inner().id.as_str() {
+            "gone" => Err(Status::not_found("the agent's own words")),
+            id => Ok(Response::new(task(id))),
+        }
+    }
+
+    async fn list_tasks(&self, _: Request<v1::ListTasksRequest>) -> Result<Response<v1::ListTasksResponse>, Status> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(v1::ListTasksResponse { tasks: Vec::new() }))
+    }
+
+    async fn cancel_task(&self, _: Request<v1::CancelTaskRequest>) -> Result<Response<v1::Task>, Status> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(task("x")))
+    }
+
+    type SubscribeToTaskStream = Self::SendStreamingMessageStream;
+
+    async fn subscribe_to_task(
+        &self,
+        _: Request<v1::SubscribeToTaskRequest>,
+    ) -> Result<Response<Self::SubscribeToTaskStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn create_task_push_notification_config(
+        &self,
+        request: Request<v1::TaskPushNotificationConfig>,
+    ) -> Result<Response<v1::TaskPushNotificationConfig>, Status> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(request.into_inner()))
+    }
+
+    async fn delete_task_push_notification_config(
+        &self,
+        _: Request<v1::DeleteTaskPushNotificationConfigRequest>,
+    ) -> Result<Response<()>, Status> {
+        Ok(Response::new(()))
+    }
+}
+
+async fn agent() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (addr, calls) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let service = A2aServiceServer::new(Agent(Arc::clone(&calls)));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service.clone();
+            let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let mut service = service.clone();
+                async move { service.call(request.map(tonic::body::Body::new)).await }
+            });
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    (addr, calls)
+}
+
+async fn client(lab: &Lab, who: &str) -> A2aServiceClient<Channel> {
+    let stream = lab.tunnel(who, AGENT).await.unwrap();
+    let mut stream = Some(TokioIo::new(stream));
+    let connector = tower::service_fn(move |_: Uri| {
+        let stream = stream.take().ok_or_else(|| std::io::Error::other("one connection only"));
+        async move { stream }
+    });
+    let channel = Endpoint::from_static("http://agent").connect_with_connector(connector).await.unwrap();
+    A2aServiceClient::new(channel)
+}
+
+fn message(id: &str) -> v1::SendMessageRequest {
+    let part = v1::Part { content: Some(v1::part::Content::Text("hi".into())), ..Default::default() };
+    let role = v1::Role::User.into();
+    let message = v1::Message { message_id: id.into(), role, parts: vec![part], ..Default::default() };
+    v1::SendMessageRequest { message: Some(message), ..Default::default() }
+}
+
+fn get(id: &str) -> v1::GetTaskRequest {
+    v1::GetTaskRequest { id: id.into(), ..Default::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_pass_and_refusals_are_trailers_only() {
+    let (addr, calls) = agent().await;
+    let rules = "  a2a: {ownership: Enforce}\n  deny: [{to: [{operations: [CancelTask]}]}]\n  allow: [{}]\n";
+    let lab = Lab::start(&documents(addr, rules)).await;
+    let (mut mine, mut other) = (client(&lab, "agents/caller").await, client(&lab, "agents/other").await);
+    let begun = mine.send_message(message("t1")).await.unwrap().into_inner();
+    assert_eq!(begun.payload, Some(v1::send_message_response::Payload::Task(task("t1"))));
+    assert_eq!(mine.get_task(get("t1")).await.unwrap().into_inner(), task("t1"));
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+
+    let refused = mine.cancel_task(v1::CancelTaskRequest { id: "t1".into(), ..Default::default() }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+    assert!(refused.message().contains("denied_by_rule"), "{refused:?}");
+    let hidden = other.get_task(get("t1")).await.unwrap_err();
+    assert_eq!((hidden.code(), hidden.message()), (Code::NotFound, "Task not found"));
+    let push = v1::TaskPushNotificationConfig { task_id: "t1".into(), url: "https://x/".into(), ..Default::default() };
+    assert_eq!(mine.create_task_push_notification_config(push).await.unwrap_err().code(), Code::PermissionDenied);
+    let mut agent_role = message("t9");
+    agent_role.message.as_mut().unwrap().role = v1::Role::Agent.into();
+    assert_eq!(mine.send_message(agent_role).await.unwrap_err().code(), Code::InvalidArgument);
+    let mut versioned = Request::new(get("t1"));
+    versioned.metadata_mut().insert("a2a-version", "9.9".parse().unwrap());
+    assert_eq!(mine.get_task(versioned).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(calls.load(Ordering::SeqCst), 2, "a refusal reached the agent");
+    drop((mine, other));
+    assert!(logged(lab).await.iter().any(|line| line["grpc_status"] == 7 && line["reason"] == "denied_by_rule"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agents_own_status_passes() {
+    let (addr, _) = agent().await;
+    let lab = Lab::start(&documents(addr, "  allow: [{}]\n")).await;
+    let status = client(&lab, "agents/caller").await.get_task(get("gone")).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::NotFound, "the agent's own words"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_right_to_it() {
+    let (addr, _) = agent().await;
+    let rules = "  a2a: {ownership: Enforce}\n  allow: [{}]\n";
+    let lab = Lab::start(&documents(addr, rules)).await;
+    let mut client_ = client(&lab, "agents/caller").await;
+    let mut events = client_.send_streaming_message(message("t1")).await.unwrap().into_inner();
+    assert!(events.message().await.unwrap().is_some());
+    assert_eq!(client_.get_task(get("t1")).await.unwrap().into_inner(), task("t1"), "learnt from the stream");
+    let denied = rules.replace("allow: [{}]", "allow: [{}]\n  deny: [{to: [{operations: [SendStreamingMessage]}]}]");
+    std::fs::write(lab.documents(), documents(addr, &denied)).unwrap();
+    let ended = tokio::time::timeout(crate::lab::PATIENCE, events.message()).await.unwrap().unwrap_err();
+    assert_eq!((ended.code(), ended.message()), (Code::PermissionDenied, "no longer permitted"));
+}

@@ -1,0 +1,52 @@
+//! Event streams: each event goes out as it comes, its task is its caller's from then on, and a policy that changes ends it.
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{AGENT, V1, documents, envelope, message};
+use crate::lab::{Lab, PATIENCE};
+use crate::live::Live;
+
+async fn until(stream: &mut (impl tokio::io::AsyncRead + Unpin), seen: &mut String, what: &str) {
+    let reading = async {
+        while !seen.contains(what) {
+            let mut chunk = [0; 4096];
+            match stream.read(&mut chunk).await {
+                Ok(0) | Err(_) => panic!("ended before {what}: {seen}"),
+                Ok(read) => seen.push_str(&String::from_utf8_lossy(&chunk[..read])),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("no {what}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_pass_one_by_one_and_end_with_the_right_to_them() {
+    let mut agent = Live::start().await;
+    let rules = "  a2a: {ownership: Enforce}\n  allow: [{}]\n";
+    let lab = Lab::start(&documents(agent.addr, rules)).await;
+    let mut stream = lab.tunnel("agents/caller", AGENT).await.unwrap();
+    let body = envelope("SendStreamingMessage", &message("m"));
+    let request = format!("POST / HTTP/1.1\r\nHost: agent\r\n{V1}Content-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut held = agent.next().await;
+    held.begin_events().await;
+    let mut seen = String::new();
+    held.message(r#"{"jsonrpc":"2.0","id":"q1","result":{"task":{"id":"t","contextId":"c"}}}"#).await;
+    until(&mut stream, &mut seen, r#""id":"t""#).await;
+    held.message(r#"{"jsonrpc":"2.0","id":"q1","result":{"statusUpdate":{"taskId":"t","contextId":"c"}}}"#).await;
+    until(&mut stream, &mut seen, "statusUpdate").await;
+
+    // Learnt from the first event, while the stream goes on: nobody else's.
+    let get = envelope("GetTask", &json!({"id": "t"}));
+    let request = format!("POST / HTTP/1.1\r\nHost: agent\r\n{V1}Content-Length: {}\r\n\r\n{get}", get.len());
+    let reply = lab.raw("agents/other", AGENT, request.as_bytes()).await;
+    assert_eq!(reply.json()["error"]["code"], -32001, "{reply:?}");
+
+    let denied = rules.replace("allow: [{}]", "allow: [{}]\n  deny: [{to: [{operations: [SendStreamingMessage]}]}]");
+    std::fs::write(lab.documents(), documents(agent.addr, &denied)).unwrap();
+    assert!(held.closed(PATIENCE).await, "the agent's stream goes on");
+    let mut rest = Vec::new();
+    drop(tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the caller's stream ends"));
+    assert!(!String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "it must not look whole");
+}
