@@ -1,0 +1,97 @@
+"""An agent on the official SDK: JSON-RPC and HTTP+JSON on one port, gRPC on another, 1.0 and 0.3 on both.
+
+A message whose text begins with `wait` leaves a task that works until it is cancelled; any other is done at once.
+Prints {"http": PORT, "grpc": PORT}, then one JSON line for each message that its executor ran.
+"""
+
+import asyncio
+import json
+import sys
+
+import grpc
+import httpx
+import uvicorn
+from a2a.compat.v0_3 import a2a_v0_3_pb2_grpc
+from a2a.compat.v0_3.grpc_handler import CompatGrpcHandler
+
+from a2a.server.agent_execution import AgentExecutor
+from a2a.server.request_handlers import DefaultRequestHandler
+from a2a.server.request_handlers.grpc_handler import GrpcHandler
+from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes
+from a2a.server.routes.rest_routes import create_rest_routes
+from a2a.server.tasks import (
+    BasePushNotificationSender,
+    InMemoryPushNotificationConfigStore,
+    InMemoryTaskStore,
+    TaskUpdater,
+)
+from a2a.types import a2a_pb2, a2a_pb2_grpc
+from starlette.applications import Starlette
+
+class Executor(AgentExecutor):
+    async def execute(self, context, event_queue):
+        print(json.dumps({"ran": context.get_user_input()}), flush=True)
+        if not context.current_task:
+            task = a2a_pb2.Task(
+                id=context.task_id,
+                context_id=context.context_id,
+                status=a2a_pb2.TaskStatus(state=a2a_pb2.TASK_STATE_SUBMITTED),
+                history=[context.message],
+            )
+            await event_queue.enqueue_event(task)
+        updater = TaskUpdater(event_queue, context.task_id, context.context_id)
+        await updater.start_work()
+        if context.get_user_input().startswith("wait"):
+            await asyncio.sleep(60)
+        await updater.add_artifact([a2a_pb2.Part(text="done")])
+        await updater.complete()
+
+    async def cancel(self, context, event_queue):
+        await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
+
+def card(name: str) -> a2a_pb2.AgentCard:
+    card = a2a_pb2.AgentCard(
+        name=name,
+        description="says done",
+        version="1",
+        capabilities=a2a_pb2.AgentCapabilities(streaming=True, push_notifications=True, extended_agent_card=True),
+        default_input_modes=["text/plain"],
+        default_output_modes=["text/plain"],
+        skills=[a2a_pb2.AgentSkill(id="say", name="say", description="says done", tags=["x"])],
+    )
+    for binding in ("JSONRPC", "HTTP+JSON", "GRPC"):
+        for version in ("1.0", "0.3"):
+            url = "127.0.66.2:8080" if binding == "GRPC" else "http://127.0.66.1:8080"
+            card.supported_interfaces.add(url=url, protocol_binding=binding, protocol_version=version)
+    return card
+
+async def main() -> None:
+    configs = InMemoryPushNotificationConfigStore()
+    handler = DefaultRequestHandler(
+        agent_executor=Executor(),
+        task_store=InMemoryTaskStore(),
+        agent_card=card("agent"),
+        extended_agent_card=card("agent, extended"),
+        push_config_store=configs,
+        push_sender=BasePushNotificationSender(httpx.AsyncClient(), configs),
+    )
+    routes = [
+        *create_agent_card_routes(card("agent")),
+        *create_rest_routes(handler, enable_v0_3_compat=True),
+        *create_jsonrpc_routes(handler, "/", enable_v0_3_compat=True),
+    ]
+    http = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), host="127.0.0.1", port=0, log_level="warning"))
+    server = grpc.aio.server()
+    a2a_pb2_grpc.add_A2AServiceServicer_to_server(GrpcHandler(handler), server)
+    a2a_v0_3_pb2_grpc.add_A2AServiceServicer_to_server(CompatGrpcHandler(handler), server)
+    grpc_port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    serving = asyncio.create_task(http.serve())
+    while not http.started:
+        await asyncio.sleep(0.02)
+    port = http.servers[0].sockets[0].getsockname()[1]
+    print(json.dumps({"http": port, "grpc": grpc_port}), flush=True)
+    await serving
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

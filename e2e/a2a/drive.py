@@ -1,0 +1,297 @@
+"""One session in each binding and version through the waypoint, as its owner and as another; raw requests beside."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+from a2a.client import ClientConfig, ClientFactory
+from a2a.client.client import ClientCallContext
+from a2a.types import a2a_pb2 as pb
+from driver.mesh import NAMESPACE, Mesh, service
+from driver.report import Report
+from driver.tap import Tap
+
+HERE = Path(__file__).resolve().parent
+CALLER, OTHER = "agents/caller", "agents/other"
+HOOK = "https://hooks.example.com/done"
+BINDINGS = [(binding, version) for binding in ("JSONRPC", "HTTP+JSON", "GRPC") for version in ("1.0", "0.3")]
+# What the 0.3 clients of the SDK have no call for.
+ABSENT = {
+    ("JSONRPC", "0.3"): {"list"},
+    ("HTTP+JSON", "0.3"): {"list", "list configs", "delete config"},
+    ("GRPC", "0.3"): {"list"},
+}
+
+POLICY = f"""\
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata: {{name: agent, namespace: {NAMESPACE}}}
+spec:
+  targetRefs: [{{kind: Service, name: agent}}, {{kind: Service, name: agent-grpc}}]
+  protocol: A2A
+  a2a:
+    ownership: Enforce
+    push: {{hosts: [hooks.example.com]}}
+  deny:
+  - name: no-cards-for-others
+    from: [{{serviceAccounts: ["{OTHER}"]}}]
+    to: [{{operations: [GetExtendedAgentCard]}}]
+  allow:
+  - from: [{{serviceAccounts: ["{CALLER}", "{OTHER}"]}}]
+"""
+
+
+def message(text: str, **members: Any) -> pb.SendMessageRequest:
+    made = pb.Message(message_id=uuid.uuid4().hex, role=pb.ROLE_USER, parts=[pb.Part(text=text)], **members)
+    return pb.SendMessageRequest(message=made)
+
+
+def client(binding: str, version: str, address: tuple[str, int], streaming: bool) -> Any:
+    url = f"{address[0]}:{address[1]}" if binding == "GRPC" else f"http://{address[0]}:{address[1]}"
+    card = pb.AgentCard(
+        name="agent", capabilities=pb.AgentCapabilities(streaming=True, push_notifications=True, extended_agent_card=True)
+    )
+    card.supported_interfaces.add(url=url, protocol_binding=binding, protocol_version=version)
+    config = ClientConfig(
+        streaming=streaming,
+        httpx_client=httpx.AsyncClient(timeout=20, trust_env=False),
+        grpc_channel_factory=lambda url: grpc.aio.insecure_channel(url, [("grpc.enable_http_proxy", 0)]),
+        supported_protocol_bindings=[binding],
+    )
+    return ClientFactory(config).create(card)
+
+
+async def events(stream: Any, stop: Callable[[pb.StreamResponse], bool] = lambda _: False) -> list[pb.StreamResponse]:
+    found = []
+    async for event in stream:
+        found.append(event)
+        if stop(event):
+            break
+    return found
+
+
+def task_of(found: list[pb.StreamResponse]) -> pb.Task:
+    return next(event.task for event in found if event.HasField("task"))
+
+
+class Session:
+    """Steps against one agent in one binding, each a check."""
+
+    def __init__(self, report: Report, tap: Tap, binding: str, version: str, ends: dict[str, tuple[str, int]]) -> None:
+        self.report, self.tap = report, tap
+        self.binding, self.version, self.ends = binding, version, ends
+        self.name = f"{binding} {version}"
+
+    def client(self, who: str, streaming: bool = False) -> Any:
+        return client(self.binding, self.version, self.ends[who], streaming)
+
+    async def allowed(self, step: str, call: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> Any:
+        if step in ABSENT.get((self.binding, self.version), ()):
+            return None
+        try:
+            result = await asyncio.wait_for(call(), 30)
+            fault = None if holds(result) else f"unexpected: {result!r}"
+        except Exception as error:  # whatever the SDK raises is the fault
+            result, fault = None, f"{type(error).__name__}: {error}"
+        self.report.check(f"{self.name}: {step}", fault)
+        return result
+
+    async def refused(self, step: str, call: Callable[[], Awaitable[Any]], words: str) -> None:
+        if step in ABSENT.get((self.binding, self.version), ()):
+            return
+        before = self.tap.settled()
+        try:
+            fault = f"not refused: {await asyncio.wait_for(call(), 30)!r}"
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            fault = None if words.lower() in said.lower() else said
+        arrived = self.tap.settled() - before
+        # HTTP/2 has frames of its own on a connection that is open; a call is hundreds of bytes.
+        if arrived > 64:
+            fault = f"{arrived} bytes reached the agent; {fault}"
+        self.report.check(f"{self.name}: refused: {step}", fault)
+
+    async def run(self) -> None:
+        mine, streaming, other = self.client(CALLER), self.client(CALLER, True), self.client(OTHER)
+        sent = await self.allowed("send", lambda: events(mine.send_message(message("hello"))), lambda r: bool(task_of(r).id))
+        task = task_of(sent)
+        await self.allowed(
+            "stream",
+            lambda: events(streaming.send_message(message("hello", context_id=task.context_id))),
+            lambda r: any(event.HasField("artifact_update") for event in r) and len(r) > 2,
+        )
+        await self.allowed("get", lambda: mine.get_task(pb.GetTaskRequest(id=task.id)), lambda r: r.id == task.id)
+        listing = pb.ListTasksRequest(context_id=task.context_id)
+        await self.allowed("list", lambda: mine.list_tasks(listing), lambda r: len(r.tasks) == 2)
+        await self.allowed("extended card", lambda: mine.get_extended_agent_card(pb.GetExtendedAgentCardRequest()), lambda r: "extended" in r.name)
+
+        started = await self.allowed(
+            "stream that waits",
+            lambda: events(streaming.send_message(message("wait")), lambda event: event.HasField("task")),
+            lambda r: bool(task_of(r).id),
+        )
+        waiting = task_of(started).id
+        await self.allowed(
+            "subscribe",
+            lambda: events(streaming.subscribe(pb.SubscribeToTaskRequest(id=waiting)), lambda _: True),
+            lambda r: len(r) == 1,
+        )
+        config = pb.TaskPushNotificationConfig(task_id=waiting, id="c1", url=HOOK, token="t")
+        await self.allowed("create config", lambda: mine.create_task_push_notification_config(config), lambda r: r.url == HOOK)
+        one = pb.GetTaskPushNotificationConfigRequest(task_id=waiting, id="c1")
+        await self.allowed("get config", lambda: mine.get_task_push_notification_config(one), lambda r: r.url == HOOK)
+        many = pb.ListTaskPushNotificationConfigsRequest(task_id=waiting)
+        await self.allowed("list configs", lambda: mine.list_task_push_notification_configs(many), lambda r: len(r.configs) == 1)
+
+        await self.refuse(mine, other, task, waiting)
+
+        gone = pb.DeleteTaskPushNotificationConfigRequest(task_id=waiting, id="c1")
+        await self.allowed("delete config", lambda: mine.delete_task_push_notification_config(gone), lambda _: True)
+        ended = pb.TASK_STATE_CANCELED
+        await self.allowed("cancel", lambda: mine.cancel_task(pb.CancelTaskRequest(id=waiting)), lambda r: r.status.state == ended)
+        for done in (mine, streaming, other):
+            await done.close()
+
+    async def refuse(self, mine: Any, other: Any, task: pb.Task, waiting: str) -> None:
+        """Another caller finds nothing; nobody is called back where no policy says."""
+        foreign = "not found"
+        await self.refused("another's task", lambda: other.get_task(pb.GetTaskRequest(id=task.id)), foreign)
+        await self.refused("cancel another's task", lambda: other.cancel_task(pb.CancelTaskRequest(id=waiting)), foreign)
+        listener = self.client(OTHER, True)
+        await self.refused("subscribe to another's", lambda: events(listener.subscribe(pb.SubscribeToTaskRequest(id=waiting))), foreign)
+        await listener.close()
+        await self.refused("another's context", lambda: events(other.send_message(message("x", context_id=task.context_id))), foreign)
+        await self.refused("another's task continued", lambda: events(other.send_message(message("x", task_id=waiting))), foreign)
+        await self.refused("list", lambda: other.list_tasks(pb.ListTasksRequest()), foreign)
+        hook = pb.TaskPushNotificationConfig(task_id=waiting, id="c2", url=HOOK)
+        await self.refused("a hook on another's task", lambda: other.create_task_push_notification_config(hook), foreign)
+        denied = "403" if self.binding == "HTTP+JSON" else "denied_by_rule"
+        await self.refused("the card", lambda: other.get_extended_agent_card(pb.GetExtendedAgentCardRequest()), denied)
+        denied = "403" if self.binding == "HTTP+JSON" else "push_url"
+        for url in ("http://127.0.0.1:9/x", "https://[::ffff:169.254.169.254]/", "https://hooks.example.com@evil.example/"):
+            bad = pb.TaskPushNotificationConfig(task_id=waiting, id="c3", url=url)
+            await self.refused(f"a hook at {url}", lambda bad=bad: mine.create_task_push_notification_config(bad), denied)
+        inline = message("x")
+        inline.configuration.task_push_notification_config.url = "http://169.254.169.254/latest"
+        await self.refused("a hook inside of a message", lambda: events(mine.send_message(inline)), denied)
+        agent = message("x")
+        agent.message.role = pb.ROLE_AGENT
+        await self.refused("a message in the agent's role", lambda: events(mine.send_message(agent)), "")
+        after = pb.GetTaskRequest(id=task.id)
+        await self.allowed("get after refusals", lambda: mine.get_task(after), lambda r: r.id == task.id)
+
+
+def rpc(method: str, params: Any, **members: Any) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params, **members}).encode()
+
+
+def raw_rows() -> list[tuple[str, str, str, dict[str, str], bytes]]:
+    """Ways round that this SDK's server takes, directly: NAME VERB TARGET FIELDS BODY."""
+    json_ = {"Content-Type": "application/json", "A2A-Version": "1.0"}
+    get = rpc("GetTask", {"id": "t"})
+    text = get.decode()
+    hello = {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "x"}]}
+    return [
+        ("no content type", "POST", "/", {"A2A-Version": "1.0"}, get),
+        ("text/plain", "POST", "/", {**json_, "Content-Type": "text/plain"}, get),
+        ("UTF-16", "POST", "/", json_, text.encode("utf-16")),
+        ("byte order mark", "POST", "/", json_, text.encode("utf-8-sig")),
+        ("duplicate method", "POST", "/", json_, text.replace('"method": "GetTask"', '"method": "GetTask", "method": "CancelTask"').encode()),
+        ("duplicate nested id", "POST", "/", json_, text.replace('{"id": "t"}', '{"id": "t", "id": "u"}').encode()),
+        ("both spellings", "POST", "/", json_, rpc("SendMessage", {"message": {**hello, "contextId": "a", "context_id": "b"}})),
+        ("both spellings, HTTP", "POST", "/message:send", json_, json.dumps({"message": {**hello, "contextId": "a", "context_id": "b"}}).encode()),
+        ("two members of a part", "POST", "/", json_, rpc("SendMessage", {"message": {**hello, "parts": [{"text": "a", "data": {}}]}})),
+        ("notification", "POST", "/", json_, text.replace('"id": 1, ', "").encode()),
+        ("batch", "POST", "/", json_, b"[" + get + b"]"),
+        ("old name under the new version", "POST", "/", json_, text.replace("GetTask", "tasks/get").encode()),
+        ("snake case in the query", "GET", "/tasks?context_id=c", {"A2A-Version": "1.0"}, b""),
+        ("query key twice", "GET", "/tasks?contextId=a&contextId=b", {"A2A-Version": "1.0"}, b""),
+        ("two tenants", "POST", "/acme/message:send", json_, json.dumps({"tenant": "other", "message": hello}).encode()),
+        ("two ids", "POST", "/tasks/t:cancel", json_, b'{"id": "u"}'),
+        ("another operation's path for JSON-RPC", "POST", "/a/b/c/tasks/t:cancel", json_, get),
+        ("percent-encoded slash", "GET", "/tasks/a%2Fb", {"A2A-Version": "1.0"}, b""),
+        ("gzip", "POST", "/", {**json_, "Content-Encoding": "gzip"}, get),
+        ("version 1.7", "POST", "/", {**json_, "A2A-Version": "1.7"}, get),
+        ("health check", "GET", "/healthz", {}, b""),
+    ]
+
+
+async def raw(report: Report, tap: Tap, end: tuple[str, int]) -> None:
+    async with httpx.AsyncClient(base_url=f"http://{end[0]}:{end[1]}", trust_env=False) as http:
+        for name, verb, target, fields, body in raw_rows():
+            before = tap.settled()
+            request = http.build_request(verb, target, headers=fields, content=body)
+            answer = await http.send(request)
+            fault = None
+            if answer.status_code == 200 and "error" not in answer.text:
+                fault = f"{answer.status_code} {answer.text}"
+            if arrived := tap.settled() - before:
+                fault = f"{arrived} bytes reached the agent: {answer.status_code} {answer.text}"
+            report.check(f"ways round: {name}", fault)
+        answer = await http.get("/.well-known/agent-card.json")
+        report.check("public card", None if answer.status_code == 200 and answer.json()["name"] == "agent" else answer.text)
+
+
+async def compressed(report: Report, tap: Tap, end: tuple[str, int]) -> None:
+    before = tap.settled()
+    async with grpc.aio.insecure_channel(f"{end[0]}:{end[1]}", [("grpc.enable_http_proxy", 0)], compression=grpc.Compression.Gzip) as channel:
+        call = channel.unary_unary("/lf.a2a.v1.A2AService/SendMessage", pb.SendMessageRequest.SerializeToString, pb.SendMessageResponse.FromString)
+        try:
+            fault = f"answered: {await call(message('x' * 2000))}"
+        except grpc.aio.AioRpcError as error:
+            fault = None if error.code() == grpc.StatusCode.UNIMPLEMENTED else str(error)
+    if (arrived := tap.settled() - before) > 64:
+        fault = f"{arrived} bytes reached the agent; {fault}"
+    report.check("ways round: a compressed gRPC message", fault)
+
+
+async def main(binary: Path, keep: bool) -> int:
+    report = Report()
+    directory = Path(tempfile.mkdtemp(prefix="agent-waypoint-a2a-"))
+    log = (directory / "agent.log").open("wb")
+    agent = subprocess.Popen([sys.executable, str(HERE / "agent.py")], stdout=subprocess.PIPE, stderr=log)
+    try:
+        ports = json.loads(agent.stdout.readline())
+        taps = {kind: Tap(("127.0.0.1", ports[kind])) for kind in ("http", "grpc")}
+        documents = {
+            "http": service("agent", "127.0.66.1", taps["http"].address, "agent-waypoint.dev/a2a"),
+            "grpc": service("agent-grpc", "127.0.66.2", taps["grpc"].address, "agent-waypoint.dev/a2a"),
+            "policy": POLICY,
+        }
+        with Mesh(binary / "agent-waypoint", directory / "mesh", documents) as mesh:
+            for binding, version in BINDINGS:
+                kind = "grpc" if binding == "GRPC" else "http"
+                name = "agent-grpc" if kind == "grpc" else "agent"
+                ends = {who: mesh.connect(who, name) for who in (CALLER, OTHER)}
+                with report.section(f"{binding} {version}"):
+                    await Session(report, taps[kind], binding, version, ends).run()
+            with report.section("ways round"):
+                await raw(report, taps["http"], mesh.connect(CALLER, "agent"))
+                await compressed(report, taps["grpc"], mesh.connect(CALLER, "agent-grpc"))
+            text = mesh.log()
+            report.check("no hook stands in the log", text[-2000:] if "hooks.example.com" in text else None)
+    finally:
+        agent.terminate()
+        agent.wait(timeout=10)
+    if report.failed or keep:
+        print(f"documents and logs: {directory}")
+    return report.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="e2e/a2a/run")
+    parser.add_argument("--bin", type=Path, required=True)
+    parser.add_argument("--keep", action="store_true")
+    arguments = parser.parse_args()
+    sys.exit(asyncio.run(main(arguments.bin, arguments.keep)))
