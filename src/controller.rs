@@ -55,6 +55,7 @@ pub use settings::{ControllerFault, IdentityFrom, Settings};
 use crate::admin;
 use crate::control::identity::FileSource;
 use crate::control::istiod::IstioCa;
+use crate::telemetry::Telemetry;
 use crate::tls::Identity;
 use apply::Applier;
 use feed::Feed;
@@ -66,17 +67,31 @@ use lead::{Candidate, Leading};
 /// [`ControllerFault`], at start only: an address in use, no way to the API server.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), ControllerFault> {
     let (ready, listener) = (crate::net::listen(settings.ready_addr)?, crate::net::listen(settings.feed_addr)?);
-    let webhook = crate::net::listen(settings.webhook_addr)?;
+    let (webhook, stats) = (crate::net::listen(settings.webhook_addr)?, crate::net::listen(settings.stats_addr)?);
     let client = client().await?;
     let tasks = TaskTracker::new();
     let cluster = Cluster::watch(&client, &settings.namespace, &tasks, &stop);
     let watched = cluster.clone();
     tasks.spawn(admin::serve(ready, admin::Hosts::Any, move |path: &str| readiness(&watched, path), stop.clone()));
+    let telemetry = Telemetry::quiet();
+    let page = admin::stats(telemetry.clone(), || {});
+    tasks.spawn(admin::serve(stats, admin::Hosts::Any, page, stop.clone()));
     let (candidate, leading) = Candidate::new(&client, &settings.namespace, &settings.replica);
     tasks.spawn(candidate.run(stop.clone()));
     let until = (tasks.clone(), stop.clone());
     tasks.spawn(admission::keep(client.clone(), settings.namespace.clone(), leading.clone(), webhook, until));
     let feed = start(&settings, (&client, &cluster, &leading), &tasks, &stop);
+    let guard = guard::Keep {
+        cluster,
+        namespace: settings.namespace.clone(),
+        trust_domain: settings.trust_domain.clone(),
+        applier: Applier::new(client.clone(), leading),
+        client,
+        // What istiod sends to ztunnel is not seen here yet: conditions say so.
+        sent: watch::channel(None).1,
+        telemetry,
+    };
+    tasks.spawn(guard.run(stop.clone()));
     tracing::info!(namespace = settings.namespace, replica = settings.replica, "controller runs");
     match &settings.identity {
         Some(from) => serve_feed(feed, from, listener, (&tasks, &stop)).await?,

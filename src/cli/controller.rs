@@ -43,6 +43,8 @@ fn settings(args: ControllerArgs) -> Result<Settings, ControllerFault> {
         namespace,
         replica: args.istiod.pod_name.unwrap_or_else(|| SERVICE_ACCOUNT.to_owned()),
         ready_addr: args.ready_addr,
+        stats_addr: args.stats_addr,
+        trust_domain: args.trust_domain,
         feed_addr: args.feed_addr,
         webhook_addr: args.webhook_addr,
         identity,

@@ -184,11 +184,20 @@ pub fn holds(live: &Value, wanted: &Value) -> bool {
         (Value::Object(live), Value::Object(wanted)) => {
             wanted.iter().all(|(key, wanted)| live.get(key).is_some_and(|live| holds(live, wanted)))
         }
+        // Conditions are a map by their type: those of others stand between them.
+        (Value::Array(live), Value::Array(wanted)) if wanted.iter().all(is_condition) && !wanted.is_empty() => {
+            let same = |one: &Value, other: &Value| one.get("type") == other.get("type");
+            wanted.iter().all(|wanted| live.iter().any(|live| same(live, wanted) && holds(live, wanted)))
+        }
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| holds(live, wanted))
         }
         (live, wanted) => live == wanted,
     }
+}
+
+fn is_condition(value: &Value) -> bool {
+    ["type", "status", "reason"].iter().all(|field| value.get(field).is_some_and(Value::is_string))
 }
 
 #[cfg(test)]
@@ -214,6 +223,15 @@ mod tests {
         for (live, held) in rows {
             assert_eq!(holds(&live, &wanted), held, "{live}");
         }
+    }
+
+    #[test]
+    fn conditions_of_others_do_not_matter() {
+        let one = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "R"});
+        let wanted = json!([one("A", "True"), one("B", "True")]);
+        assert!(holds(&json!([one("X", "False"), one("B", "True"), one("A", "True")]), &wanted));
+        assert!(!holds(&json!([one("A", "True"), one("B", "False")]), &wanted));
+        assert!(!holds(&json!([one("A", "True")]), &wanted));
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use super::provision::Template;
 use crate::control::identity::{FileFault, FilePaths};
 use crate::control::istiod::{CaFault, Istiod};
-use crate::id::{IdFault, WorkloadId};
+use crate::id::{IdFault, TrustDomain, WorkloadId};
 use crate::net::ListenFault;
 
 /// What a controller is started with.
@@ -21,6 +21,10 @@ pub struct Settings {
     pub webhook_addr: SocketAddr,
     /// Where our identity in the mesh comes from; without one there is no feed.
     pub identity: Option<IdentityFrom>,
+    /// Metrics.
+    pub stats_addr: SocketAddr,
+    /// Trust domain of the mesh.
+    pub trust_domain: TrustDomain,
     /// What waypoints are made with.
     pub template: Template,
 }

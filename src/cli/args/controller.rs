@@ -60,6 +60,9 @@ pub struct ControllerArgs {
     /// Where the admission webhook is served
     #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_WEBHOOK_ADDR", default_value = "[::]:15017")]
     pub webhook_addr: SocketAddr,
+    /// Where /stats/prometheus is served
+    #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_STATS_ADDR", default_value = "[::]:15020")]
+    pub stats_addr: SocketAddr,
     /// Where /healthz/ready is served
     #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_READY_ADDR", default_value = "[::]:15021")]
     pub ready_addr: SocketAddr,

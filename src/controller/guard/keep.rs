@@ -67,7 +67,7 @@ impl Keep {
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = views.changed() => if changed.is_err() { return },
-                changed = self.sent.changed() => if changed.is_err() { return },
+                () = changed(&mut self.sent) => {}
                 () = leading.changed() => {}
                 () = tokio::time::sleep(RESYNC) => {}
             }
@@ -172,6 +172,13 @@ impl Keep {
         if let Err(error) = events.create(&PostParams::default(), &event).await {
             tracing::warn!(service = %subject.service, %error, "event not written");
         }
+    }
+}
+
+/// Resolves at a change; never where nobody looks.
+async fn changed(sent: &mut watch::Receiver<Option<Arc<Sent>>>) {
+    if sent.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -101,18 +101,7 @@ fn service(subject: &Subject, view: &View, now: &str) -> Option<(Wanted, Option<
     let said = [said(GUARDED, &subject.guarded), said(REACHABLE, &subject.reachable)];
     let conditions: Vec<Value> = said.iter().map(|one| one.json(before, generation, now)).collect();
     let wanted = Wanted::status::<Service>(Some(namespace), name, &json!({"conditions": conditions}));
-    let live = among(&conditions, live);
     Some((written(wanted), Some(live)))
-}
-
-/// The live object with only the conditions that are ours: others' stand between them, and are not to be compared.
-fn among(ours: &[Value], mut live: Value) -> Value {
-    let named = |one: &Value| ours.iter().any(|own| own.get("type") == one.get("type"));
-    if let Some(Value::Array(conditions)) = live.pointer_mut("/status/conditions") {
-        conditions.retain(named);
-        conditions.sort_by_key(|one| ours.iter().position(|own| own.get("type") == one.get("type")));
-    }
-    live
 }
 
 fn said(kind: &'static str, condition: &Condition) -> Said {
@@ -134,7 +123,6 @@ fn gateway(name: &Name, plan: &Plan, view: &View, now: &str) -> Option<(Wanted, 
     let reachable = summary(REACHABLE, &own, |subject| &subject.reachable);
     let conditions: Vec<Value> = [guarded, reachable].iter().map(|one| one.json(before, generation, now)).collect();
     let wanted = Wanted::status::<Gateway>(Some(&name.namespace), &name.name, &json!({"conditions": conditions}));
-    let live = among(&conditions, live);
     Some((written(wanted), Some(live)))
 }
 
