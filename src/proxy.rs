@@ -12,6 +12,7 @@ mod heavy;
 mod http;
 mod mcp;
 mod note;
+mod route;
 mod sessions;
 #[cfg(test)]
 mod sizes;

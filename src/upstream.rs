@@ -67,6 +67,11 @@ impl Upstreams {
         this
     }
 
+    /// A point at random, for a choice by weight.
+    pub fn dice() -> u64 {
+        pick::random()
+    }
+
     /// One of `endpoints` by weight, those left alone after failures avoided; or exactly the one with id `stick`.
     ///
     /// # Errors

@@ -75,7 +75,8 @@ fn named(kind: Option<Kind>, root: &Node) -> Closes {
         Some(Kind::ServiceEntry) => own("ServiceEntry"),
         // Whom the mesh's policies mean hangs on it.
         Some(Kind::ConfigMap) if (meta.namespace.as_str(), meta.name.as_str()) == CONFIG_MAP => Closes::Everything,
-        Some(Kind::Gateway | Kind::Namespace | Kind::ConfigMap) => Closes::Nothing,
+        // A grant that cannot be read grants nothing.
+        Some(Kind::Gateway | Kind::Namespace | Kind::ConfigMap | Kind::ReferenceGrant) => Closes::Nothing,
         Some(Kind::EndpointSlice) => match meta.labels.get(SERVICE_NAME) {
             Some(name) => {
                 let namespace = meta.namespace.clone();
@@ -158,7 +159,11 @@ fn parents(root: &Node, namespace: &str) -> Closes {
     };
     let mut refs = Vec::new();
     for node in list {
-        let namespace = node.get("namespace").and_then(Node::text).unwrap_or(namespace);
+        // A Service of another namespace is not this route's to lead, nor to close.
+        let other = node.get("namespace").and_then(Node::text).is_some_and(|other| other != namespace);
+        if other && node.get("kind").and_then(Node::text) == Some("Service") {
+            continue;
+        }
         let section = node.get("port").and_then(Node::word);
         // `kind` defaults to Gateway (Gateway API, ParentReference).
         match (node.get("kind").map_or(Some("Gateway"), Node::text), node.get("name").and_then(Node::text)) {

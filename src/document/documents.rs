@@ -8,6 +8,7 @@ use super::agent_policy::AgentPolicySpec;
 use super::authorization_policy::AuthorizationPolicySpec;
 use super::backend_tls_policy::BackendTlsPolicySpec;
 use super::closure::{Closes, Closure};
+use super::http_route::{HttpRouteSpec, ReferenceGrantSpec};
 use super::problem::{Place, Problem, Severity};
 use super::reading::{Content, Document, Entry, Reading, read};
 use super::request_authentication::RequestAuthenticationSpec;
@@ -57,6 +58,10 @@ pub struct Documents {
     pub request_authentications: Vec<Arc<Document<RequestAuthenticationSpec>>>,
     /// BackendTLSPolicies.
     pub backend_tls_policies: Vec<Arc<Document<BackendTlsPolicySpec>>>,
+    /// HTTPRoutes, and GRPCRoutes as such.
+    pub http_routes: Vec<Arc<Document<HttpRouteSpec>>>,
+    /// ReferenceGrants.
+    pub reference_grants: Vec<Arc<Document<ReferenceGrantSpec>>>,
     /// What is closed by documents that are not in force.
     pub closures: Vec<Closure>,
     /// What is wrong.
@@ -157,6 +162,8 @@ impl Documents {
             Content::AuthorizationPolicy(document) => self.authorization_policies.push(Arc::clone(document)),
             Content::RequestAuthentication(document) => self.request_authentications.push(Arc::clone(document)),
             Content::BackendTlsPolicy(document) => self.backend_tls_policies.push(Arc::clone(document)),
+            Content::HttpRoute(document) => self.http_routes.push(Arc::clone(document)),
+            Content::ReferenceGrant(document) => self.reference_grants.push(Arc::clone(document)),
             Content::Name | Content::Refused => {}
         }
     }

@@ -19,6 +19,7 @@ pub(super) enum Kind {
     GrpcRoute,
     TcpRoute,
     TlsRoute,
+    ReferenceGrant,
     Gateway,
 }
 
@@ -54,6 +55,7 @@ const READ: &[(Kind, &str, &str, &[&str])] = &[
     (Kind::GrpcRoute, "GRPCRoute", GATEWAY, &["v1"]),
     (Kind::TcpRoute, "TCPRoute", GATEWAY, &["v1", "v1alpha2"]),
     (Kind::TlsRoute, "TLSRoute", GATEWAY, &["v1", "v1alpha3", "v1alpha2"]),
+    (Kind::ReferenceGrant, "ReferenceGrant", GATEWAY, &["v1", "v1beta1"]),
     (Kind::Gateway, "Gateway", GATEWAY, &["v1", "v1beta1"]),
 ];
 
@@ -200,7 +202,6 @@ mod tests {
             ("networking.istio.io/v1", "Gateway"),
             ("policy.linkerd.io/v1alpha1", "AuthorizationPolicy"),
             ("gateway.networking.k8s.io/v1", "GatewayClass"),
-            ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
             ("networking.k8s.io/v1", "NetworkPolicy"),
             ("serving.knative.dev/v1", "Service"),
             ("app.terraform.io/v1alpha2", "AgentPool"),

@@ -11,6 +11,7 @@ use super::backend_tls_policy::{self, BackendTlsPolicySpec};
 use super::closure::{self, Closes};
 use super::decode::decode;
 use super::documents::Source;
+use super::http_route::{GrpcRouteSpec, HttpRouteSpec, ReferenceGrantSpec};
 use super::kind::{Class, Kind, classify};
 use super::metadata;
 use super::nearest::nearest;
@@ -102,6 +103,8 @@ pub(super) enum Content {
     AuthorizationPolicy(Arc<Document<AuthorizationPolicySpec>>),
     RequestAuthentication(Arc<Document<RequestAuthenticationSpec>>),
     BackendTlsPolicy(Arc<Document<BackendTlsPolicySpec>>),
+    HttpRoute(Arc<Document<HttpRouteSpec>>),
+    ReferenceGrant(Arc<Document<ReferenceGrantSpec>>),
     /// Gateway, Namespace: known by name only.
     Name,
     /// Not in force; `closes` says what it closes.
@@ -248,7 +251,13 @@ impl Draft {
                 fit(backend_tls_policy::check(&spec))?;
                 Content::BackendTlsPolicy(self.document(meta, spec))
             }
-            Kind::HttpRoute | Kind::GrpcRoute | Kind::TcpRoute | Kind::TlsRoute => return Ok(self.route(kind)),
+            Kind::HttpRoute => Content::HttpRoute(self.document(meta, self.spec()?)),
+            Kind::GrpcRoute => {
+                let spec: GrpcRouteSpec = self.spec()?;
+                Content::HttpRoute(self.document(meta, spec.into_http()))
+            }
+            Kind::ReferenceGrant => Content::ReferenceGrant(self.document(meta, self.spec()?)),
+            Kind::TcpRoute | Kind::TlsRoute => return Ok(self.route(kind)),
             Kind::Gateway | Kind::Namespace => return Ok(self.entry(kind, &meta, Content::Name)),
         };
         let meta = metadata::lenient(&self.node);
@@ -329,7 +338,7 @@ impl Draft {
         if findings.is_empty() { Ok(()) } else { Err(findings) }
     }
 
-    /// Routes are not built: they close what they name as parent.
+    /// Routes of bytes are not built: they close what they name as parent.
     fn route(&self, kind: Kind) -> Entry {
         let mut entry = self.refused(Findings::new());
         let harmless = entry.closes == Closes::Nothing;

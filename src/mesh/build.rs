@@ -9,6 +9,7 @@ use super::found::Found;
 use super::fronted::{self, Fronted, Places, Port};
 use super::policies::Policies;
 use super::protocol::Spoken;
+use super::routes::RouteBook;
 use super::ruled::{Compiler, Ruled};
 use super::snapshot::{Counts, Snapshot};
 use super::target::{Target, TargetKey};
@@ -35,9 +36,10 @@ pub fn build(documents: &Documents, settings: &Settings, previous: &Snapshot) ->
     let (all, away) = fronted::all(documents, &places, &mut found);
     let policies = Policies::of(documents, settings, &mut found);
     policies.warn_of_nothing(&all, &away, settings, &mut found);
+    let routes = RouteBook::of(documents, &all, &mut found);
     let closures = std::mem::take(&mut found.closures);
     let closed = Closed::of(&closures, &all);
-    let mut compiler = Compiler::new(&policies);
+    let mut compiler = Compiler::new(&policies, &routes);
     let mut snapshot = Snapshot::default();
     let mut index = Index { snapshot: &mut snapshot, previous };
     for mut one in all {
@@ -84,6 +86,7 @@ impl Index<'_> {
             tokens: ruled.tokens,
             upstream_h2: port.spoken == Spoken::Http2,
             paths: ruled.paths,
+            routes: ruled.routes,
             forwards_token: ruled.forwards_token,
             closed: ruled.closed,
             revision: ruled.revision,

@@ -8,6 +8,8 @@ use super::found::{Found, because};
 use super::fronted::{Fronted, Port, age};
 use super::policies::Policies;
 use super::protocol::Spoken;
+use super::route::Routes;
+use super::routes::RouteBook;
 use super::target::{PortProtocol, TargetRevision};
 use super::undeclared::Undeclared;
 use crate::document::agent_policy::Protocol;
@@ -28,6 +30,7 @@ pub(super) struct Ruled {
     pub(super) tokens: Option<Arc<Verifier>>,
     pub(super) forwards_token: bool,
     pub(super) paths: Normalization,
+    pub(super) routes: Option<Arc<Routes>>,
     pub(super) closed: Option<Arc<str>>,
     pub(super) revision: TargetRevision,
 }
@@ -36,6 +39,7 @@ pub(super) struct Ruled {
 #[derive(Debug)]
 pub(super) struct Compiler<'p, 'a> {
     policies: &'p Policies<'a>,
+    routes: &'p RouteBook<'a>,
     undeclared: Undeclared,
     rules: HashMap<RulesKey, Compiled>,
     tokens: HashMap<Vec<usize>, Verifiers>,
@@ -50,8 +54,8 @@ struct Claim<'a> {
 }
 
 impl<'p, 'a> Compiler<'p, 'a> {
-    pub(super) fn new(policies: &'p Policies<'a>) -> Self {
-        Self { policies, undeclared: Undeclared::default(), rules: HashMap::new(), tokens: HashMap::new() }
+    pub(super) fn new(policies: &'p Policies<'a>, routes: &'p RouteBook<'a>) -> Self {
+        Self { policies, routes, undeclared: Undeclared::default(), rules: HashMap::new(), tokens: HashMap::new() }
     }
 
     /// Settles one port. `reasons` are those for which it is closed already; TLS of the port's endpoints is settled too.
@@ -75,6 +79,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let paths = if strict { Normalization::Strict } else { self.policies.terms.paths };
         let istio: Vec<usize> = self.policies.istio.at.of(owned, port.port).into_iter().collect();
         let token: Vec<usize> = self.policies.tokens.at.of(owned, port.port).into_iter().collect();
+        let routes = self.routes(fronted, port, declared, (&mut reasons, found));
         let rules = if reasons.is_empty() { self.compiled(declared, agent, istio, found) } else { Err(String::new()) };
         let tokens = self.verifier(token.clone());
         let forward = self.forward(&token, &mut reasons, found);
@@ -94,9 +99,41 @@ impl<'p, 'a> Compiler<'p, 'a> {
             rules,
             forwards_token: !forward.contains(&false),
             paths,
+            routes,
             tokens: tokens.unwrap_or(None),
             closed,
             revision,
+        }
+    }
+
+    /// Routes lead plain HTTP. A declared port that has some is closed, as its calls would go where they do not say; a
+    /// TCP port has none.
+    fn routes(
+        &self,
+        fronted: &Fronted<'a>,
+        port: &Port<'a>,
+        declared: Option<Protocol>,
+        (reasons, found): (&mut BTreeSet<String>, &mut Found<'a>),
+    ) -> Option<Arc<Routes>> {
+        let titles = self.routes.titles(fronted.owned(), port.port);
+        match (declared, port.spoken) {
+            (Some(protocol), _) => {
+                reasons.extend(titles.iter().map(|title| {
+                    format!(
+                        "{title}: routes of {} ports are not built yet; take it away, or name another port",
+                        name(protocol)
+                    )
+                }));
+                None
+            }
+            (None, Spoken::Tcp) => {
+                for title in titles {
+                    let reason = format!("{title} has no effect on it: the port speaks TCP");
+                    found.warn(fronted.origin, port.field.clone(), reason);
+                }
+                None
+            }
+            (None, _) => self.routes.routes(fronted.owned(), port.port),
         }
     }
 

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Endpoint;
+use super::{Endpoint, Routes};
 use crate::policy::{Destination, Rules, Verifier};
 use crate::wire::path::Normalization;
 
@@ -23,6 +23,8 @@ pub struct Target {
     /// How the paths of its requests are normalised: strictly where the port is declared or has an AgentPolicy,
     /// else as the mesh says.
     pub paths: Normalization,
+    /// Where requests go, where routes are attached; else to the endpoints.
+    pub routes: Option<Arc<Routes>>,
     pub(super) upstream_h2: bool,
     pub(super) forwards_token: bool,
     pub(super) closed: Option<Arc<str>>,
@@ -60,6 +62,7 @@ impl Target {
         };
         what(self) == what(other)
             && self.destination == other.destination
+            && self.routes.as_ref().map(|routes| routes.revision) == other.routes.as_ref().map(|routes| routes.revision)
             && self.closed == other.closed
             && self.endpoints == other.endpoints
     }

@@ -4,7 +4,7 @@ pub(super) mod a2a;
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
 use super::mcp::Manner;
@@ -76,6 +76,15 @@ pub(super) enum ProxyFault {
     /// A switch to another protocol on a port that is declared MCP or A2A.
     #[error("no upgrade is possible here")]
     Upgrade,
+    /// Routes are attached, and none of them matches.
+    #[error("no route for this request")]
+    NoRoute,
+    /// The route leads nowhere: no backend, one that is not there, or one that may not be referred to.
+    #[error("the route leads nowhere")]
+    NoBackend,
+    /// Nothing came within the route's timeout.
+    #[error("the server did not answer in time")]
+    RouteTimeout,
     /// The answer streamed until its call was no longer permitted.
     #[error("no longer permitted")]
     Revoked,
@@ -84,7 +93,9 @@ pub(super) enum ProxyFault {
 impl ProxyFault {
     fn status(self) -> StatusCode {
         match self {
-            Self::TargetGone | Self::SessionUnknown => StatusCode::NOT_FOUND,
+            Self::TargetGone | Self::SessionUnknown | Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NoBackend => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::RouteTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::VersionChanged | Self::Unsendable | Self::TlsInTunnel | Self::NotHttp => StatusCode::BAD_REQUEST,
             Self::UnexpectedResponse => StatusCode::ACCEPTED,
             // The session goes on with its next request.
@@ -110,22 +121,27 @@ impl Faulty for ProxyFault {
             | Self::TaskUnknown
             | Self::TlsInTunnel
             | Self::NotHttp => Blame::Caller,
-            Self::BadAnswer | Self::UnaskedAnswer | Self::CardLeadsOut | Self::NoStream => Blame::Upstream,
-            Self::TargetGone | Self::Revoked => Blame::Policy,
+            Self::BadAnswer | Self::UnaskedAnswer | Self::CardLeadsOut | Self::NoStream | Self::RouteTimeout => {
+                Blame::Upstream
+            }
+            Self::TargetGone | Self::Revoked | Self::NoRoute | Self::NoBackend => Blame::Policy,
             Self::OverBudget => Blame::Waypoint,
         }
     }
 
     fn retry(&self) -> Retry {
-        if matches!(self, Self::BadAnswer | Self::Revoked) { Retry::Unsafe } else { Retry::Safe }
+        if matches!(self, Self::BadAnswer | Self::Revoked | Self::RouteTimeout) { Retry::Unsafe } else { Retry::Safe }
     }
 
     fn stage(&self) -> Stage {
         match self {
-            Self::TargetGone | Self::Unsendable => Stage::Route,
-            Self::BadAnswer | Self::UnaskedAnswer | Self::CardLeadsOut | Self::NoStream | Self::Revoked => {
-                Stage::Forward
-            }
+            Self::TargetGone | Self::Unsendable | Self::NoRoute | Self::NoBackend => Stage::Route,
+            Self::BadAnswer
+            | Self::UnaskedAnswer
+            | Self::CardLeadsOut
+            | Self::NoStream
+            | Self::Revoked
+            | Self::RouteTimeout => Stage::Forward,
             Self::TlsInTunnel | Self::NotHttp | Self::Upgrade => Stage::Read,
             Self::SessionUnknown
             | Self::VersionChanged
@@ -154,6 +170,9 @@ impl Faulty for ProxyFault {
             Self::IdInFlight => "id_in_flight",
             Self::TaskUnknown => "task_unknown",
             Self::Revoked => "revoked",
+            Self::NoRoute => "no_route",
+            Self::NoBackend => "no_backend",
+            Self::RouteTimeout => "route_timeout",
         }
     }
 }
@@ -236,6 +255,18 @@ pub(super) fn bad_token(mut record: RecordGuard, fault: &dyn Faulty) -> Answer {
         Answer::Response(mut response) => {
             let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            Answer::Response(response)
+        }
+        other @ (Answer::Switch { .. } | Answer::Reset) => other,
+    }
+}
+
+/// A route answers by a redirect.
+pub(super) fn redirect(record: RecordGuard, status: StatusCode, location: &str) -> Answer {
+    let Ok(location) = HeaderValue::from_str(location) else { return proxy_fault(record, ProxyFault::Unsendable) };
+    match text(record, status, "moved") {
+        Answer::Response(mut response) => {
+            response.headers_mut().insert(LOCATION, location);
             Answer::Response(response)
         }
         other @ (Answer::Switch { .. } | Answer::Reset) => other,

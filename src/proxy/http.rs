@@ -1,7 +1,7 @@
 //! HTTP inside a tunnel: each request finds its target anew, and plain HTTP is decided on and streamed.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
@@ -10,7 +10,8 @@ use http::{Request as Outgoing, Response, StatusCode, Version};
 use super::answer::{self, ProxyFault};
 use super::beside::Listener;
 use super::flow::{flow, grpc_status, upload};
-use super::stages::{Asked, Refused, Standing};
+use super::route::{self, Stop};
+use super::stages::{Asked, Permitted, Refused, Standing};
 use super::{Shared, a2a, mcp, note};
 use crate::call::Call;
 use crate::fault::Faulty;
@@ -129,41 +130,67 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
         Err(refused) => return denied(record, &refused),
     };
     record.allowed(note::permit(permitted.permit()));
-    let routed = match permitted.route(&calls.shared.upstreams, None) {
+    Box::pin(forward(calls, permitted, record)).await
+}
+
+/// Sends what was permitted where it is to go, and its answer back.
+async fn forward(calls: &Calls, permitted: Permitted<Plain>, mut record: RecordGuard) -> Answer {
+    let lead = match route::lead(permitted.asked(), &calls.shared.published) {
+        Ok(lead) => lead,
+        Err(Stop::Redirect(status, location)) => return answer::redirect(record, status, &location),
+        Err(Stop::Fault(fault)) => return answer::proxy_fault(record, fault),
+        Err(Stop::Denied(denial, to)) => {
+            record.denied(note::denial(&denial, &to));
+            return answer::denied(record);
+        }
+    };
+    let routed = match permitted.route_to(&calls.shared.upstreams, &lead.to) {
         Ok(routed) => routed,
         Err(fault) => return answer::fault(record, &fault),
     };
     let (plain, endpoint, mut standing) = routed.depart();
     record.upstream(&endpoint.id, note::identity(&endpoint));
     let headers = standing.asked().head().map(|head| head.headers.clone()).unwrap_or_default();
-    let Ok(mut request) = outgoing(standing.asked(), headers, Bytes::new()) else {
-        return answer::proxy_fault(record, ProxyFault::Unsendable);
-    };
+    let dressed = outgoing(standing.asked(), headers, Bytes::new())
+        .and_then(|mut request| lead.dress(&mut request).map(|()| request));
+    let Ok(mut request) = dressed else { return answer::proxy_fault(record, ProxyFault::Unsendable) };
     let (body, uploading) = upload(plain.body, record.meter());
     *request.body_mut() = body;
-    if plain.upgrade == Some(Upgrade::WebSocket) && target.protocol != PortProtocol::Mcp {
-        return switch(calls, standing, record, &endpoint, request).await;
+    if plain.upgrade == Some(Upgrade::WebSocket) && standing.asked().target().protocol != PortProtocol::Mcp {
+        return Box::pin(switch(calls, standing, record, &endpoint, request)).await;
     }
-    let version = if target.protocol == PortProtocol::Undeclared && plain.version == Version::HTTP_2 {
+    let version = if lead.to.protocol == PortProtocol::Undeclared && plain.version == Version::HTTP_2 {
         UpstreamHttp::Http2
     } else {
-        upstream_version(&target)
+        upstream_version(&lead.to)
     };
-    let sending = calls.shared.upstreams.send_first(Arc::clone(&endpoint), &target.endpoints, version, request);
+    let sending = calls.shared.upstreams.send_first(Arc::clone(&endpoint), &lead.to.endpoints, version, request);
+    // On the heap: this future is kept for as long as a server takes to answer, and would hold it twice.
+    let sending = Box::pin(within(lead.timeout(), sending));
     let sent = tokio::select! {
         biased;
         sent = sending => sent,
         denial = uploading.revoked(&mut standing, &calls.shared) => return revoked(record, &standing, denial.as_ref()),
     };
     match sent {
-        Ok((endpoint, response)) => {
+        Some(Ok((endpoint, mut response))) => {
             record.upstream(&endpoint.id, note::identity(&endpoint));
+            lead.answered(response.headers_mut());
             stream(calls, standing, record, response)
         }
-        Err(fault) => {
+        Some(Err(fault)) => {
             tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "upstream failed");
             answer::fault(record, &fault)
         }
+        None => answer::proxy_fault(record, ProxyFault::RouteTimeout),
+    }
+}
+
+/// The output, or none where it did not come in time.
+async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, future).await.ok(),
+        None => Some(future.await),
     }
 }
 

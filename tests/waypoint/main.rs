@@ -13,3 +13,4 @@ mod mcp_hostile;
 mod mcp_tasks;
 mod mcp_versions;
 mod plain_ports;
+mod routes;

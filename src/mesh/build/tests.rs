@@ -523,23 +523,77 @@ fn two_of_one_name_are_both_refused() {
     assert_eq!((told(&problems).len(), snapshot.closed().len(), snapshot.targets().len()), (0, 0, 6));
 }
 
+const ROUTE: &str = "
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r, namespace: tools}
+spec: {parentRefs: [{PARENT}], rules: [RULE]}
+";
+
+fn routed(parent: &str, rule: &str) -> (Snapshot, Vec<Problem>) {
+    build_of(&format!("{SERVICE}{}", ROUTE.replace("PARENT", parent).replace("RULE", rule)))
+}
+
+/// Routes lead plain ports; what they cannot lead they close, and nobody else's.
 #[test]
-fn routes_close_their_parents() {
-    let route = |parent: &str| {
-        format!(
-            "{SERVICE}---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r, namespace: tools}}\nspec: {{parentRefs: [{{{parent}}}]}}\n"
-        )
-    };
+fn routes_of_ports() {
     let rows = [
-        ("group: '', kind: Service, name: repo", 3),
-        ("group: '', kind: Service, name: repo, port: 81", 1),
-        ("group: '', kind: Service, name: repo, namespace: elsewhere", 0),
-        ("name: gateway", 0),
+        ("group: '', kind: Service, name: repo", 1, 1),
+        ("group: '', kind: Service, name: repo, port: 81", 0, 0),
+        ("group: '', kind: Service, name: repo, port: 80", 1, 1),
+        ("group: '', kind: Service, name: repo, namespace: elsewhere", 0, 1),
+        ("name: gateway", 0, 1),
+        ("group: '', kind: Pod, name: repo", 3, 1),
     ];
-    for (parent, closed) in rows {
-        let (snapshot, problems) = build_of(&route(parent));
-        assert_eq!((snapshot.closed().len(), problems.len()), (closed, 1), "{parent}");
+    for (parent, closed, told) in rows {
+        let (snapshot, problems) = routed(parent, "{backendRefs: [{name: repo, port: 81}]}");
+        let ports: Vec<_> = snapshot.closed().keys().cloned().collect();
+        let is_mcp = ports.iter().all(|port| port.ends_with(":80")) || closed == 3;
+        assert!(ports.len() == closed && is_mcp, "{parent}: {ports:?}");
+        assert!(problems.len() <= told, "{parent}: {problems:?}");
     }
+    let (snapshot, _) =
+        routed("group: '', kind: Service, name: repo, port: 81", "{backendRefs: [{name: repo, port: 81}]}");
+    let has = |port| snapshot.find(&host("repo.tools", port)).unwrap().routes.is_some();
+    assert_eq!((has(80), has(81), has(82)), (false, true, false));
+}
+
+#[test]
+fn what_of_a_route_is_not_built_closes_its_port() {
+    let rows = [
+        ("{filters: [{type: RequestMirror, requestMirror: {}}]}", "spec.rules[0].filters[0].type"),
+        ("{filters: [{type: URLRewrite}]}", "spec.rules[0].filters[0].urlRewrite"),
+        (
+            "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: host, value: a}]}}]}",
+            "requestHeaderModifier.set[0]",
+        ),
+        (
+            "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [x-istio-a]}}]}",
+            "requestHeaderModifier.remove[0]",
+        ),
+        ("{sessionPersistence: {}}", "spec.rules[0].sessionPersistence"),
+        ("{matches: [{path: {type: RegularExpression, value: '('}}]}", "spec.rules[0].matches[0].path.value"),
+        ("{matches: [{path: {value: 'a'}}]}", "spec.rules[0].matches[0].path.value"),
+        ("{timeouts: {request: 5}}", "timeouts.request"),
+        ("{timeouts: {request: 5d}}", "spec.rules[0].timeouts.request"),
+        ("{mathces: []}", "mathces"),
+        (
+            "{matches: [{path: {type: Exact, value: /a}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]}",
+            "urlRewrite.path",
+        ),
+        ("{filters: [{type: RequestRedirect, requestRedirect: {statusCode: 200}}]}", "requestRedirect.statusCode"),
+    ];
+    for (rule, field) in rows {
+        let (snapshot, problems) = routed("group: '', kind: Service, name: repo, port: 81", rule);
+        assert_eq!(snapshot.closed().keys().collect::<Vec<_>>(), ["Service tools/repo:81"], "{rule}: {problems:?}");
+        assert!(told(&problems).iter().any(|one| one.contains(field)), "{rule}: {problems:?}");
+    }
+    let (snapshot, problems) = routed(
+        "group: '', kind: Service, name: repo, port: 81",
+        "{backendRefs: [{name: gone, port: 1}, {name: repo}, {name: a, namespace: b, port: 1}]}",
+    );
+    assert_eq!((snapshot.closed().len(), problems.len()), (0, 3), "{problems:?}");
 }
 
 #[test]

@@ -130,6 +130,12 @@ pub fn strip(headers: &mut HeaderMap) -> Result<(), FieldFault> {
     Ok(())
 }
 
+/// Whether a document may say what becomes of fields of that name: not of those that end at this hop, that frame a body,
+/// that name the server, or that only the mesh may say.
+pub fn is_editable(name: &HeaderName) -> bool {
+    !is_dropped(name.as_str()) && !matches!(name.as_str(), "host" | "content-length" | "expect")
+}
+
 /// Removes what ends at this hop from an answer of an upstream. Nothing is refused: the answer is the upstream's word.
 pub fn strip_answer(headers: &mut HeaderMap) {
     for token in connection_tokens(headers).unwrap_or_default() {

@@ -1,0 +1,140 @@
+//! Stage 7 on ports with routes: which way a permitted request goes, and what the way makes of it.
+//!
+//! A way is chosen for the request that was decided on. Where it leads to another Service, the request as that one would
+//! get it is decided on by that one's rules as well, so that no route goes round them.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{HOST, HeaderMap, HeaderValue};
+use http::{Request, StatusCode};
+
+use super::answer::ProxyFault;
+use super::stages::Asked;
+use crate::call::{Call, HttpHead};
+use crate::mesh::{Backend, PortProtocol, Published, Target, Then};
+use crate::policy::{Decision, Denial, Facts};
+use crate::upstream::{OutBody, Upstreams};
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(super) struct Lead {
+    /// Whose endpoints it goes to.
+    pub(super) to: Arc<Target>,
+    way: Option<Box<Chosen>>,
+}
+
+#[derive(Debug)]
+struct Chosen {
+    then: Arc<Then>,
+    /// Position among the way's backends.
+    backend: usize,
+    /// The head as it goes out.
+    head: HttpHead,
+}
+
+/// Why it goes nowhere.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The way is an answer.
+    Redirect(StatusCode, String),
+    /// No way, or one that leads nowhere.
+    Fault(ProxyFault),
+    /// The Service that the way leads to refuses.
+    Denied(Box<Denial>, Arc<Target>),
+}
+
+/// Chooses the way of what `asked`; straight on where its target has no routes.
+pub(super) fn lead(asked: &Asked, published: &Published) -> Result<Lead, Stop> {
+    let target = asked.target();
+    let (Some(routes), Some(head)) = (&target.routes, asked.head()) else {
+        return Ok(Lead { to: Arc::clone(target), way: None });
+    };
+    let way = routes.choose(head).ok_or(Stop::Fault(ProxyFault::NoRoute))?;
+    tracing::debug!(target = %target.key, route = %way.name, "led");
+    let then = Arc::clone(&way.then);
+    if let Some(redirect) = &then.redirect {
+        return Err(Stop::Redirect(redirect.status, redirect.location(head, way.prefix())));
+    }
+    let backend = then.backend(Upstreams::dice()).ok_or(Stop::Fault(ProxyFault::NoBackend))?;
+    let key = backend.to.as_ref().ok_or(Stop::Fault(ProxyFault::NoBackend))?;
+    let to = published.current().get(key).map(Arc::clone).ok_or(Stop::Fault(ProxyFault::NoBackend))?;
+    let mut out = HttpHead { headers: HeaderMap::new(), ..head.clone() };
+    if let Some(host) = &then.host {
+        out.host = host.to_string();
+    }
+    if let Some(path) = &then.path {
+        out.path = path.apply(&head.path, way.prefix());
+    }
+    out.headers.clone_from(&head.headers);
+    edit(&then, backend, &mut out.headers);
+    if to.key != target.key {
+        admit(asked, &to, &out)?;
+    }
+    let at = then.backends.iter().position(|one| std::ptr::eq(one, backend)).unwrap_or_default();
+    Ok(Lead { to, way: Some(Box::new(Chosen { then, backend: at, head: out })) })
+}
+
+fn edit(then: &Then, backend: &Backend, headers: &mut HeaderMap) {
+    then.request.apply(headers);
+    backend.request.apply(headers);
+}
+
+/// Decides by the rules of another Service on what it would get. A port that is declared cannot be led to: what it speaks
+/// was not decoded.
+fn admit(asked: &Asked, to: &Arc<Target>, head: &HttpHead) -> Result<(), Stop> {
+    if !matches!(to.protocol, PortProtocol::Http | PortProtocol::Undeclared) {
+        return Err(Stop::Fault(ProxyFault::NoBackend));
+    }
+    let claims = match (&to.tokens, asked.head()) {
+        // The token as the caller sent it: a route may have taken it away.
+        (Some(tokens), Some(sent)) => match tokens.verify(sent, SystemTime::now()) {
+            Ok(claims) => claims,
+            Err(_refused) => return Err(Stop::Fault(ProxyFault::NoBackend)),
+        },
+        (None, _) | (_, None) => None,
+    };
+    let facts = Facts {
+        peer: asked.peer(),
+        destination: &to.destination,
+        request: Some(head),
+        claims: claims.as_ref(),
+        call: &Call::Http,
+    };
+    match to.rules.decide(&facts) {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(denial) => Err(Stop::Denied(Box::new(denial), Arc::clone(to))),
+    }
+}
+
+impl Lead {
+    /// How long until the head of the response.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.way.as_ref()?.then.timeout
+    }
+
+    /// Makes of the request what the way says.
+    pub(super) fn dress(&self, request: &mut Request<OutBody>) -> Result<(), ProxyFault> {
+        let Some(Chosen { then, backend, head }) = self.way.as_deref() else { return Ok(()) };
+        let path = match &head.query {
+            Some(query) => format!("{}?{query}", head.path),
+            None => head.path.clone(),
+        };
+        *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
+        let host = HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?;
+        if let Some(backend) = then.backends.get(*backend) {
+            edit(then, backend, request.headers_mut());
+        }
+        request.headers_mut().insert(HOST, host);
+        Ok(())
+    }
+
+    /// Makes of the response what the way says: the backend's changes, then the rule's.
+    pub(super) fn answered(&self, headers: &mut HeaderMap) {
+        let Some(Chosen { then, backend, .. }) = self.way.as_deref() else { return };
+        if let Some(backend) = then.backends.get(*backend) {
+            backend.response.apply(headers);
+        }
+        then.response.apply(headers);
+    }
+}
