@@ -9,7 +9,7 @@ mod world;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent_waypoint::call::{Call, HttpHead};
+use agent_waypoint::call::{A2aBinding, Call, HttpHead};
 use agent_waypoint::control::identity::{DEV_TTL, DevCa};
 use agent_waypoint::document::{Source, load};
 use agent_waypoint::id::{Peer, TrustDomain, WorkloadId};
@@ -17,7 +17,7 @@ use agent_waypoint::mesh::{Settings, Snapshot, Target, build};
 use agent_waypoint::policy::{Decision, Facts, on_compile_thread};
 use agent_waypoint::tls;
 use agent_waypoint::wire::mcp::{Context, McpHead, ServerMessage, decode, filter_list};
-use agent_waypoint::wire::{authority::Authority, json, sse};
+use agent_waypoint::wire::{a2a, authority::Authority, json, sse};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use world::{CALLER, Place, call, documents, vip};
@@ -38,12 +38,17 @@ struct Setting {
 impl Setting {
     fn new() -> Self {
         let nowhere = "127.0.0.1:1".parse().unwrap();
-        let text = documents(Place { plain: nowhere, hbone: nowhere });
+        Self::of(&documents(Place { plain: nowhere, hbone: nowhere }), &vip("mcp", "plain"))
+    }
+
+    /// The target at `authority` of these documents.
+    fn of(text: &str, authority: &str) -> Self {
+        let text = text.to_owned();
         let source = Source { file: Arc::new(PathBuf::from("bench.yaml")), text };
         let settings = Settings { trust_domain: TrustDomain::parse("cluster.local").unwrap(), gateway: None };
         let (snapshot, problems) = on_compile_thread(|| build(&load([source]), &settings, &Snapshot::no_documents()));
         assert!(problems.is_empty(), "{problems:?}");
-        let target = snapshot.find(&Authority::parse(&vip("mcp", "plain")).unwrap()).unwrap();
+        let target = snapshot.find(&Authority::parse(authority).unwrap()).unwrap();
         let mut headers = http::HeaderMap::new();
         for (name, value) in [
             ("content-type", "application/json"),
@@ -162,6 +167,85 @@ fn list(tools: usize) -> Vec<u8> {
         })
         .collect();
     format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{}]}}}}"#, entries.join(",")).into_bytes()
+}
+
+/// The same message to an agent in each binding, decoded and decided on: what `decode_decide_serialise` is for MCP. The
+/// bytes go out as they came, so nothing is written.
+#[divan::bench(args = [A2aBinding::JsonRpc, A2aBinding::HttpJson, A2aBinding::Grpc])]
+fn a2a_decode_decide(bencher: Bencher<'_, '_>, binding: A2aBinding) {
+    let setting = Setting::of(&agent(), "127.0.9.99:80");
+    let (path, content_type, body) = message(binding, &"x".repeat(900));
+    let mut head = setting.head.clone();
+    head.path = path.to_owned();
+    head.headers.insert("content-type", content_type.parse().unwrap());
+    head.headers.insert("a2a-version", "1.0".parse().unwrap());
+    bencher.counter(BytesCount::new(body.len())).bench(|| {
+        let route = a2a::route(&head, &[], true).unwrap();
+        let call = a2a::decode(&route, &head, black_box(&body)).unwrap().call;
+        let call = Call::A2a(Box::new(call));
+        let decision = setting.target.rules.decide(&setting.facts(&call));
+        assert!(matches!(decision, Decision::Allow(_)), "{decision:?}");
+    });
+}
+
+/// A Service declared A2A, with a rule that reads the message.
+fn agent() -> String {
+    let (namespace, account) = CALLER;
+    format!(
+        r#"
+apiVersion: v1
+kind: Service
+metadata: {{name: agent, namespace: tools}}
+spec:
+  clusterIP: 127.0.9.99
+  ports: [{{name: main, port: 80, targetPort: 80, appProtocol: agent-waypoint.dev/a2a}}]
+---
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata: {{name: agent, namespace: tools}}
+spec:
+  targetRefs: [{{kind: Service, name: agent}}]
+  protocol: A2A
+  deny:
+  - to: [{{operations: ["Send*"]}}]
+    when: a2a.message.parts.exists(p, p.kind == "url")
+  allow:
+  - from: [{{serviceAccounts: ["{namespace}/{account}"]}}]
+    to: [{{operations: [SendMessage, GetTask]}}]
+"#
+    )
+}
+
+fn message(binding: A2aBinding, text: &str) -> (&'static str, &'static str, Vec<u8>) {
+    let message = format!(
+        r#"{{"messageId":"m-1","contextId":"c-1","role":"ROLE_USER","parts":[{{"text":"{text}"}}],"metadata":{{"a":"b"}}}}"#
+    );
+    match binding {
+        A2aBinding::JsonRpc => (
+            "/",
+            "application/json",
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{{"message":{message}}}}}"#).into(),
+        ),
+        A2aBinding::HttpJson => ("/message:send", "application/a2a+json", format!(r#"{{"message":{message}}}"#).into()),
+        A2aBinding::Grpc => {
+            let field = |number: u8, bytes: &[u8]| {
+                let mut out = vec![number << 3 | 2];
+                let length = u16::try_from(bytes.len()).unwrap();
+                let [low, high] = [length & 0x7f, length >> 7].map(|bits| u8::try_from(bits).unwrap());
+                out.extend(if high == 0 { vec![low] } else { vec![low | 0x80, high] });
+                out.extend_from_slice(bytes);
+                out
+            };
+            let entry = field(1, &[field(1, b"a"), field(2, &field(3, b"b"))].concat());
+            let part = field(5, &field(1, text.as_bytes()));
+            let members = [field(1, b"m-1"), field(2, b"c-1"), vec![4 << 3, 1], part, field(6, &entry)].concat();
+            let request = field(2, &members);
+            let mut body = vec![0];
+            body.extend_from_slice(&u32::try_from(request.len()).unwrap().to_be_bytes());
+            body.extend_from_slice(&request);
+            ("/lf.a2a.v1.A2AService/SendMessage", "application/grpc", body)
+        }
+    }
 }
 
 /// For comparison: serde_json's tree, which accepts duplicate keys and loses number text.

@@ -28,7 +28,7 @@ pub use card::{CardUrl, card_urls};
 pub use decode::{Decoded, decode};
 pub use fault::{Cause, DecodeFault, HeadFault, MessageFault};
 pub use head::forward_headers;
-pub use learn::{Subject, learn_json, learn_proto};
+pub use learn::{Subject, card_of_proto, learn_json, learn_proto};
 pub use rest::Rest;
 pub use route::{Route, route};
 pub use schema::ShapeFault;

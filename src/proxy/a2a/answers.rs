@@ -171,7 +171,7 @@ impl Answers {
     }
 
     /// Says of a card's places which are not fronted here.
-    fn report(&self, card: &Object) -> Result<(), ProxyFault> {
+    pub(super) fn report(&self, card: &Object) -> Result<(), ProxyFault> {
         let snapshot = self.shared.published.current();
         let fronted = |place: Option<&(UrlHost, u16)>| {
             let Some((host, port)) = place else { return false };

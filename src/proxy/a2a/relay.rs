@@ -13,11 +13,12 @@ use super::super::answer::ProxyFault;
 use super::super::flow::grpc_status;
 use super::super::mcp::note_revoked;
 use super::answers::Answers;
+use crate::call::A2aOperation;
 use crate::config::limits::MAX_BODY;
 use crate::intake::{BodyFault, ResponseBody};
 use crate::policy::Denial;
 use crate::upstream::InBody;
-use crate::wire::a2a::learn_proto;
+use crate::wire::a2a::{card_of_proto, learn_proto};
 use crate::wire::grpc::{Frames, GrpcCode};
 use crate::wire::sse;
 
@@ -205,6 +206,11 @@ impl Messages {
 
     fn learn(&mut self, message: &[u8]) -> Result<(), BodyFault> {
         let learner = &self.answers.learner;
+        if learner.operation == A2aOperation::GetExtendedAgentCard {
+            let card = card_of_proto(learner.version, message).map_err(|_no_card| ProxyFault::BadAnswer);
+            let reported = card.and_then(|card| self.answers.report(&card));
+            return reported.map_err(|fault| self.answers.failed(fault));
+        }
         if !learner.learns() {
             return Ok(());
         }

@@ -54,6 +54,17 @@ pub fn learn_proto(operation: Op, version: A2aVersion, message: &[u8]) -> Result
     }
 }
 
+/// The places of an agent card in protobuf, as [`super::card_urls`] finds them in one of JSON.
+///
+/// # Errors
+/// [`ShapeFault`] where the message is no card.
+pub fn card_of_proto(version: A2aVersion, message: &[u8]) -> Result<Object, ShapeFault> {
+    match shapes::answer(version, Op::GetExtendedAgentCard) {
+        Some(shape) => from_proto::read(message, shape),
+        None => Ok(Object::new()),
+    }
+}
+
 fn of(object: &Object, task: &str) -> Subject {
     let id = |key: &str| {
         let text = object.get(key).and_then(Value::as_str)?;

@@ -120,10 +120,11 @@ fn template(method: &Method, segments: &[&str], tenant: Option<&str>) -> Result<
     Ok(Some(Rest { operation, version, tenant: name(tenant)?, task: name(task)?, config: name(config)? }))
 }
 
-/// A segment of a canonical path as the server reads it; a colon in it could be a verb, and is none of an id.
+/// A segment of a canonical path as the server reads it. A colon in it could be a verb, and what stands behind a
+/// semicolon is cut off by some servers: neither is part of an id.
 fn decoded(segment: &str) -> Option<Arc<str>> {
     let text = percent_decoded(segment, false)?;
-    if text.is_empty() || text.contains([':', '/', '?', '#', '%']) { None } else { Some(text.into()) }
+    if text.is_empty() || text.contains([':', ';', '/', '?', '#', '%']) { None } else { Some(text.into()) }
 }
 
 /// The parameters that an operation takes in its query, in camelCase; what servers do not know they ignore, and answer

@@ -144,6 +144,20 @@ proptest! {
         prop_assert!(grpc(SEND, &merged).is_err());
     }
 
+    /// Answers are read as their encoder meant them, and never panic.
+    #[test]
+    fn answers_are_read(id in "[a-z0-9-]{1,9}", context in "[a-z0-9]{1,9}", bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        use crate::call::{A2aOperation, A2aVersion};
+        use crate::wire::a2a::{Subject, card_of_proto, learn_proto};
+        let task = v1::Task { id: id.clone(), context_id: context.clone(), status: None };
+        let event = v1::StreamResponse { payload: Some(v1::stream_response::Payload::Task(task)) };
+        let expected = Subject { task: Some(id.into()), context: Some(context.into()) };
+        let learnt = |bytes: &[u8]| learn_proto(A2aOperation::SendMessage, A2aVersion::V1_0, bytes);
+        prop_assert_eq!(learnt(&event.encode_to_vec()), Ok(expected));
+        drop(learnt(&bytes));
+        drop(card_of_proto(A2aVersion::V0_3, &bytes));
+    }
+
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         drop(grpc(SEND, &bytes));
