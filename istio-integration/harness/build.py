@@ -102,8 +102,11 @@ def build(module: Path, to: Path, package: str, flags: str) -> None:
 
 
 def images(root: Path) -> dict[str, Path]:
-    """The waypoint's binary as its image holds it (static), and the ends of the mesh."""
+    """The waypoint's binary as its image holds it (static), and the ends of the mesh. `WAYPOINT` names another binary."""
     subprocess.run(["cargo", "build", "-q", "--locked", "-p", "istio-integration", "-p", "tool-server", "--bins"], cwd=root, check=True)
+    if given := os.environ.get("WAYPOINT"):
+        beside = root / "target" / "debug"
+        return {"agent-waypoint": named(Path(given)), "tool-server": beside / "tool-server", "peer": beside / "peer"}
     # Only the last link is static: libraries are the same as everywhere, so that nothing is built twice.
     command = ["cargo", "rustc", "-q", "--locked", "--bin", "agent-waypoint", "--message-format=json", "--", "-C", "target-feature=+crt-static"]
     done = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True)
@@ -114,6 +117,16 @@ def images(root: Path) -> dict[str, Path]:
     image.parent.mkdir(exist_ok=True)
     shutil.copy2(built, image)
     return {"agent-waypoint": image, "tool-server": built.parent / "tool-server", "peer": built.parent / "peer"}
+
+
+def named(binary: Path) -> Path:
+    """The binary under the name that it has in the image."""
+    if binary.name == "agent-waypoint":
+        return binary.resolve()
+    copy = cache() / "given" / "agent-waypoint"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(binary, copy)
+    return copy
 
 
 def need(*programs: str) -> None:

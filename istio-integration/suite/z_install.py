@@ -16,9 +16,7 @@ def install_yaml_is_the_chart(lab: Lab) -> None:
 @test
 def controller_has_the_rights_that_it_uses(lab: Lab) -> None:
     """After everything above no request of the controller was forbidden, and it was never started again."""
-    pods = lab.api.list("v1", "Pod", "agent-waypoint-system", labelSelector="app.kubernetes.io/component=controller")
-    assert pods, "no controller runs"
-    for pod in pods:
+    for pod in lab.pods_ready("agent-waypoint-system", "app.kubernetes.io/component=controller", 2):
         log = lab.logged("agent-waypoint-system", pod["metadata"]["name"], "controller")
         lines = [line for line in log.splitlines() if "forbidden" in line.lower()]
         assert not lines, "\n".join(lines[:10])
