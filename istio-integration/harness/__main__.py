@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--render", action="store_true", help=f"write {render.FILE} from the chart and end")
     parser.add_argument("--shell", action="store_true", help="after the tests, a shell in the cluster's network; KUBECONFIG is set")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs")
+    parser.add_argument("-x", "--exit-first", action="store_true", help="end at the first test that fails")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     args = parser.parse_args()
     for module in pkgutil.iter_modules([str(HERE / "suite")]):
@@ -68,7 +69,7 @@ def main() -> int:
     folder.chmod(0o755)
     handed = {"folder": str(folder), "images": {k: str(v) for k, v in images.items()}, "binaries": {k: str(v) for k, v in vars(binaries).items()}}
     command = ["unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-m", "harness", "--inside", json.dumps(handed)]
-    command += [flag for flag, on in (("--shell", args.shell), ("--keep", args.keep)) if on]
+    command += [flag for flag, on in (("--shell", args.shell), ("--keep", args.keep), ("-x", args.exit_first)) if on]
     try:
         return subprocess.run([*command, *args.patterns], cwd=HERE, check=False).returncode
     finally:
@@ -108,7 +109,7 @@ def inside(args: argparse.Namespace) -> int:
     lab = Lab(api, cluster, kubelet, folder, ROOT)
     lab.install()
     step("manifests/install.yaml", started)
-    failed = run(lab, args.patterns)
+    failed = run(lab, args.patterns, args.exit_first)
     if args.shell:
         shell(api, folder)
     controllers.stop()
@@ -117,7 +118,7 @@ def inside(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def run(lab: Lab, patterns: list[str]) -> int:
+def run(lab: Lab, patterns: list[str], exit_first: bool) -> int:
     """Runs the chosen tests, one after the other, and counts."""
     chosen = {name: test for name, test in TESTS.items() if not patterns or any(pattern in name for pattern in patterns)}
     failed, started = [], time.monotonic()
@@ -132,6 +133,9 @@ def run(lab: Lab, patterns: list[str]) -> int:
             frame = traceback.extract_tb(error.__traceback__)
             place = next((f for f in reversed(frame) if "/suite/" in f.filename), frame[-1])
             print(f"    {Path(place.filename).name}:{place.lineno}: {place.line}\n    {type(error).__name__}: {error}", flush=True)
+            if exit_first:
+                chosen = dict(list(chosen.items())[: list(chosen).index(name) + 1])
+                break
     if not chosen:
         print(f"no test matches {' '.join(patterns)}")
     for name in failed:

@@ -31,7 +31,7 @@ DOWNWARD = [
 ]
 
 
-class Refused(Exception):
+class Refused(OSError):
     """The waypoint opened no tunnel. `status` is what it answered to the CONNECT; 502 where it did not answer."""
 
     def __init__(self, status: int, reason: str) -> None:
