@@ -11,7 +11,7 @@ from pathlib import Path
 
 from driver.report import Report
 
-from . import attempts, kinds, sessions
+from . import attempts, kinds, rests, sessions, spellings
 from .lab import Lab
 
 PARTS = ("sessions", "attempts", "kinds")
@@ -98,8 +98,10 @@ def main() -> int:
                     report.check(attempt.name, tried.fault())
             report.line("\n" + table(rows))
             said_by_page(report, "| attempt |", markdown(rows), arguments.write)
+            with report.section("other spellings of what is not served"):
+                spellings.spellings(report, lab)
             with report.section("what it rests on"):
-                attempts.what_stays(report, lab)
+                rests.what_stays(report, lab)
         if "kinds" in parts and started:
             with report.section("kinds of Services and pods"):
                 lines = kinds.run(report, lab)

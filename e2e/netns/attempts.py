@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from driver.report import Report
-
 from . import guard, network
-from .lab import ANYBODY, NODE_PORT, RECORDER, STATS, VIP, VIP_B, VIP_DIRECT, VIP_REPORTS, Lab
+from .lab import ANYBODY, NODE_PORT, RECORDER, STATS, VIP, VIP_DIRECT, VIP_REPORTS, Lab
 from .mesh import Port, Service
 
 SERVER, SERVER6, WAYPOINT = "10.244.0.31", "fd00:10:244::31", "10.244.0.21:15008"
@@ -80,19 +78,18 @@ def hbone(through: str, to: str, account: str, **options: Any) -> Callable[[Lab]
 
 
 def named(address: str, port: int, endpoint: tuple[str, int]) -> Callable[[Lab], None]:
-    """Documents that name a destination, as if somebody had written them: then the waypoint goes there."""
+    """A Service that names a destination and uses this waypoint, as if somebody had made it: then it goes there."""
 
     def change(lab: Lab) -> None:
-        service = Service("named", "tools", [address], [Port("tcp", port, endpoint[1])], endpoints=[endpoint])
-        lab.mesh.services.append(service)
-        lab.kept["waypoint"] = {"named"}
+        ports = [Port("tcp", port, endpoint[1])]
+        lab.mesh.services.append(Service("named", "tools", [address], ports, {}, "waypoint", [endpoint]))
 
     return change
 
 
 def handed_over(lab: Lab) -> None:
     """Without the guard too, which lets in the waypoint of `reports` and no other."""
-    lab.kept["waypoint"] = {"reports"}
+    lab.mesh.service("reports").waypoint = "waypoint"
     no_guard(lab)
 
 
@@ -145,7 +142,7 @@ def connect(
 ) -> Attempt:
     """A CONNECT by a caller whom the policy lets in, to something that is not this waypoint's."""
     try_it = hbone(WAYPOINT, authority, RESEARCHER, **({"request": request} if request else {}))
-    guard_text = "its documents do not name it"
+    guard_text = "what it fronts is all it knows"
     return Attempt(
         f"CONNECT to {name}", guard_text, AT_WAYPOINT, try_it, take_away, witness=witness, restart=["waypoint"]
     )
@@ -175,6 +172,14 @@ ATTEMPTS = [
         GUARD,
         AT_SERVER,
         hbone(f"{SERVER}:15008", f"{SERVER}:8080", STRANGER),
+        no_guard,
+        PENDING,
+    ),
+    Attempt(
+        "the same by the Service's name",
+        GUARD,
+        AT_SERVER,
+        hbone(f"{SERVER}:15008", "notes.tools.svc.cluster.local:80", STRANGER),
         no_guard,
         PENDING,
     ),
@@ -357,28 +362,3 @@ def run(lab: Lab, attempt: Attempt) -> Tried:
     for name in attempt.stopped:
         lab.start_waypoint(name)
     return Tried(attempt, outcome, packets, died, why, open_outcome, open_packets, reported, open_reported)
-
-
-def what_stays(report: Report, lab: Lab) -> None:
-    """What the guard rests on, and what it cannot know: shown, so that nobody believes otherwise."""
-    key = hbone(f"{SERVER}:15008", f"{SERVER}:8080", "mesh/waypoint")(lab)
-    report.check("whoever holds the waypoint's certificate gets in", None if key["outcome"] == "answered" else f"{key}")
-
-    def forgetful(lab: Lab) -> None:
-        text = json.dumps(lab.guard.policies).replace("sa/waypoint-b", "sa/nobody")
-        lab.guard = guard.Guard(json.loads(text), lab.guard.listed)
-
-    def second(lab: Lab) -> bool:
-        outcome = lab.probe("client", f"{VIP_B}:80", request=post(INITIALIZE, {}))
-        return '"serverInfo"' in outcome.get("body", "")
-
-    report.check("a second waypoint over the pod keeps working", None if second(lab) else "it is cut off")
-    with lab.changed(forgetful):
-        report.check("a guard that forgot it would cut it off", "it is not" if second(lab) else None)
-
-    with lab.changed(no_guard), lab.held("outsider", SERVER, 8080) as connection:
-        first = connection.next(timeout=5)
-        report.check("a connection from before the guard", None if "up" in first else f"{first}")
-        with lab.changed(only_ports):
-            last = connection.next(timeout=5)
-            report.check("ends when the guard comes", None if "down" in last else f"{last}")

@@ -82,6 +82,12 @@ def first_mesh() -> Mesh:
     return Mesh(pods, services)
 
 
+def external(name: str, vip: str, endpoint: str, resolution: str) -> Service:
+    """A ServiceEntry for an MCP server."""
+    ports, hosts = [Port("mcp", 80, 8080, MCP)], [f"{name}.example"]
+    return Service(name, "tools", [vip], ports, {}, "waypoint", [(endpoint, 8080)], hosts=hosts, resolution=resolution)
+
+
 def kinds_of_services(mcp: list[Port]) -> list[Service]:
     """One of each kind that is fronted."""
     notes, entry = {"app": "notes"}, [Port("mcp", 80, 8080, MCP)]
@@ -92,20 +98,8 @@ def kinds_of_services(mcp: list[Port]) -> list[Service]:
         Service("bare", "tools", ["10.96.0.16"], mcp, {"app": "bare"}, "waypoint"),
         Service("hosted", "tools", ["10.96.0.17"], mcp, {"app": "hosted"}, "waypoint"),
         Service("by-hand", "tools", ["10.96.0.18"], entry, {}, "waypoint", endpoints=[("10.244.0.34", 8080)]),
-        Service(
-            "static", "tools", ["10.96.0.19"], entry, {}, "waypoint", [("10.244.0.33", 8080)], hosts=["static.example"]
-        ),
-        Service(
-            "dns",
-            "tools",
-            ["10.96.0.20"],
-            entry,
-            {},
-            "waypoint",
-            [(NAME, 8080)],
-            hosts=["dns.example"],
-            resolution="DNS",
-        ),
+        external("static", "10.96.0.19", network.OUTSIDE, "STATIC"),
+        external("dns", "10.96.0.20", NAME, "DNS"),
     ]
 
 
@@ -120,12 +114,11 @@ class Lab:
         self.waypoints: dict[str, subprocess.Popen[bytes]] = {}
         self.servers: dict[str, Lines] = {}
         self.allow = RESEARCHER
-        self.kept: dict[str, set[str]] = {}
 
     def __enter__(self) -> Lab:
         self.directory.chmod(0o755)
         network.make_node()
-        network.names({NAME: ["10.244.0.33", "fd00:10:244::33"]})
+        network.names({NAME: [network.OUTSIDE, network.OUTSIDE6]})
         for pod in (pod for pod in self.mesh.pods if not pod.host_network):
             network.make_pod(pod.name, pod.number)
             if pod.captured:
@@ -145,6 +138,8 @@ class Lab:
             (None, network.HOST, HOST_PORT),
             ("waypoint", "127.0.0.1", RECORDER),
             (None, network.METADATA, 80),
+            (None, network.OUTSIDE, 8080),
+            (None, f"[{network.OUTSIDE6}]", 8080),
         ):
             self._start_server(name, address, port)
         network.witness("server", (8080, 9000, 9090))
@@ -158,10 +153,10 @@ class Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for lines in [*self.proxies.values(), *self.servers.values()]:
-            lines.end()
         for name in list(self.waypoints):
             self.stop_waypoint(name)
+        for lines in [*self.proxies.values(), *self.servers.values()]:
+            lines.end()
 
     # What runs.
 
@@ -185,18 +180,17 @@ class Lab:
 
     def _start_server(self, pod: str | None, address: str, port: int) -> None:
         command = [*network.inside(pod), str(self.bin / "tool-server"), "--listen", f"{address}:{port}"]
-        lines = Lines(command, self.directory / f"server-{pod}-{port}.log")
+        lines = Lines(command, self.directory / "servers.log")
         assert "listening" in lines.next(timeout=20)
-        self.servers[f"{pod}:{port}"] = lines
+        self.servers[f"{pod or address}:{port}"] = lines
 
     def start_waypoint(self, name: str) -> None:
         """(Re)starts a waypoint over the documents of the moment, and waits until it is ready."""
         self.stop_waypoint(name)
-        kept = self.kept.get(name, set())
-        fronted = [s for s in self.mesh.services if s.waypoint == name or s.name in kept]
+        fronted = [s for s in self.mesh.services if s.waypoint == name]
         # A target that is no MCP port by its Service needs no policy; a policy for it would declare it.
         declared = [s for s in fronted if any(port.app_protocol for port in s.ports)]
-        documents = self.mesh.documents(name, kept) + [agent_policy("calls", declared, self.allow)]
+        documents = self.mesh.documents(name) + [agent_policy("calls", declared, self.allow)]
         path = self.directory / f"documents-{name}"
         path.mkdir(exist_ok=True)
         (path / "all.yaml").write_text("\n---\n".join(json.dumps(document, indent=1) for document in documents))
@@ -259,13 +253,13 @@ class Lab:
     @contextmanager
     def changed(self, change: Callable[[Lab], None], restart: Sequence[str] = ()) -> Iterator[None]:
         """The lab with a change to what everybody goes by, and afterwards as before."""
-        kept = (copy.deepcopy(self.mesh), self.guard, self.allow, copy.deepcopy(self.kept))
+        before = (copy.deepcopy(self.mesh), self.guard, self.allow)
         try:
             change(self)
             self._apply(restart)
             yield
         finally:
-            self.mesh, self.guard, self.allow, self.kept = kept
+            self.mesh, self.guard, self.allow = before
             self._apply(restart)
 
     def _apply(self, restart: Sequence[str]) -> None:

@@ -22,6 +22,8 @@ class Pod:
     captured: bool = True
     host_network: bool = False
     address: str | None = None
+    # Of its own, where the waypoint is for workloads too.
+    waypoint: str | None = None
 
     @property
     def v4(self) -> str:
@@ -104,7 +106,10 @@ class Mesh:
     def addresses(self, listed: dict[str, list[str]]) -> list[dict[str, Any]]:
         """`listed`: the policies that select a pod, by its name."""
         services = [{"service": self._service(service)} for service in self.services]
-        return services + [{"workload": self._workload(pod, listed.get(pod.name, []))} for pod in self.pods]
+        pods = [{"workload": self._workload(pod, listed.get(pod.name, []))} for pod in self.pods]
+        known = {address for pod in self.pods for address in pod.addresses}
+        written = [(s, endpoint) for s in self.services for endpoint in s.endpoints if endpoint[0] not in known]
+        return services + pods + [{"workload": _by_hand(service, endpoint)} for service, endpoint in written]
 
     def _service(self, service: Service) -> dict[str, Any]:
         out: dict[str, Any] = {
@@ -117,10 +122,7 @@ class Mesh:
                 for port in service.ports
             ],
         }
-        if service.waypoint:
-            name = {"namespace": "mesh", "hostname": f"{service.waypoint}.mesh.svc.cluster.local"}
-            out["waypoint"] = {"hostname": name, "hboneMtlsPort": 15008}
-        return out
+        return out | _fronted_by(service.waypoint)
 
     def _workload(self, pod: Pod, policies: list[str]) -> dict[str, Any]:
         behind = {}
@@ -144,16 +146,15 @@ class Mesh:
             "services": behind,
             "authorizationPolicies": policies,
             "networkMode": "HOST_NETWORK" if pod.host_network else "STANDARD",
-        }
+        } | _fronted_by(pod.waypoint)
 
     # What a waypoint is told in files.
 
-    def documents(self, waypoint: str, kept: set[str]) -> list[dict[str, Any]]:
-        """Services that `waypoint` fronts and the workloads behind them. Others are there too, and said to be away, but
-        those of `kept`, as if somebody had handed them to this waypoint."""
+    def documents(self, waypoint: str) -> list[dict[str, Any]]:
+        """Services that `waypoint` fronts and the workloads behind them. Others are there too, and said to be away."""
         out: list[dict[str, Any]] = []
         for service in self.services:
-            away = service.waypoint != waypoint and service.name not in kept
+            away = service.waypoint != waypoint
             if service.hosts:
                 out.append(_service_entry(service, away))
                 continue
@@ -186,6 +187,28 @@ class Mesh:
         }
         meta = {"name": service.name, "namespace": service.namespace, "labels": labels}
         return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+
+
+def _fronted_by(waypoint: str | None) -> dict[str, Any]:
+    if not waypoint:
+        return {}
+    name = {"namespace": "mesh", "hostname": f"{waypoint}.mesh.svc.cluster.local"}
+    return {"waypoint": {"hostname": name, "hboneMtlsPort": 15008}}
+
+
+def _by_hand(service: Service, endpoint: tuple[str, int]) -> dict[str, Any]:
+    """An endpoint that no pod has, as istiod makes a workload of it; a name is resolved by whoever dials it."""
+    address, port = endpoint
+    named = any(letter.isalpha() for letter in address) and ":" not in address
+    ports = {"ports": [{"servicePort": service.ports[0].number, "targetPort": port}]}
+    return {
+        "uid": f"Kubernetes/discovery.k8s.io/EndpointSlice/{service.namespace}/{service.name}/{address}",
+        "name": f"{service.name}-{address}",
+        "namespace": service.namespace,
+        "addresses": [] if named else [address],
+        "hostname": address if named else "",
+        "services": {f"{service.namespace}/{service.hostname}": ports},
+    }
 
 
 def _service_entry(service: Service, away: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 NODE4, NODE6 = "10.244.0.1", "fd00:10:244::1"
 HOST = "172.18.0.2"
 METADATA = "169.254.169.254"
+OUTSIDE, OUTSIDE6 = "203.0.113.5", "2001:db8::5"
 PROXY_GROUP = 1337
 
 # What istio-cni's rules do in a captured pod's namespace. Everything but the proxy's own goes to it: by the group it
@@ -74,9 +75,10 @@ def make_node() -> None:
     sh("ip", "link", "set", "br0", "up")
     sh("ip", "route", "add", "10.244.0.0/24", "dev", "br0")
     sh("ip", "-6", "route", "add", "fd00:10:244::/64", "dev", "br0")
-    # The node's own address, and where clouds have their metadata service.
-    for address in (HOST, METADATA):
+    # The node's own address, where clouds have their metadata service, and somebody outside the mesh.
+    for address in (HOST, METADATA, OUTSIDE):
         sh("ip", "addr", "add", f"{address}/32", "dev", "br0")
+    sh("ip", "addr", "add", f"{OUTSIDE6}/128", "dev", "br0", "nodad")
 
 
 def names(known: dict[str, list[str]]) -> None:

@@ -28,10 +28,14 @@ pub(crate) async fn tunnel(tunnel: Tunnel, shared: Arc<Shared>) {
     };
     let to = match &tunnel.authority {
         Authority::Addr(to) => *to,
-        Authority::Host { host, port } => {
-            say(Verdict::Refused, format!("{host}:{port}"), "names are not served".to_owned());
-            return tunnel.refuse(Refusal::Unavailable);
-        }
+        // A Service's name and port: the port of this pod that is behind it.
+        Authority::Host { host, port } => match shared.behind(host, *port) {
+            Some(to) => to,
+            None => {
+                say(Verdict::Refused, format!("{host}:{port}"), "not a Service of this pod".to_owned());
+                return tunnel.refuse(Refusal::Unavailable);
+            }
+        },
     };
     let own = shared.me(|me| route::is_own(me, to.ip()));
     if !own {

@@ -1,5 +1,6 @@
 //! `serve`: the listeners, and the world that they go by, read again whenever its file changes.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,6 +84,14 @@ impl Shared {
         self.world.borrow().workload(&self.uid).is_some_and(ask)
     }
 
+    /// Where this pod serves a Service's port.
+    pub(crate) fn behind(&self, host: &str, port: u16) -> Option<SocketAddr> {
+        let world = self.world.borrow();
+        let like = Ipv4Addr::UNSPECIFIED.into();
+        let endpoints = world.endpoints(world.service_named(host)?, port, like);
+        endpoints.into_iter().find(|(workload, _)| workload.uid == self.uid).map(|(_, to)| to)
+    }
+
     /// Holds a connection to the pod against the policies of the moment. An unknown workload takes nothing.
     pub(crate) fn check(&self, connection: &Connection) -> Result<(), Refused> {
         let world = self.world.borrow();
@@ -131,7 +140,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Takes each new edition of the file, and says so. One that is no world is said too, and the last one stays.
-async fn follow(path: &Path, mut taken: String, worlds: watch::Sender<Arc<World>>) {
+pub(crate) async fn follow(path: &Path, mut taken: String, worlds: watch::Sender<Arc<World>>) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut edition = 0_u64;

@@ -159,6 +159,10 @@ impl World {
         self.services().find(|service| service.addresses.iter().any(|at| at.address == ip))
     }
 
+    pub(crate) fn service_named(&self, hostname: &str) -> Option<&Service> {
+        self.services().find(|service| service.hostname == hostname)
+    }
+
     pub(crate) fn service(&self, name: &NamespacedHostname) -> Option<&Service> {
         self.services().find(|service| service.namespace == name.namespace && service.hostname == name.hostname)
     }
