@@ -22,5 +22,5 @@ fn every_example_passes_check() {
         assert!(!text.contains("closed"), "{}:\n{text}", path.display());
         seen += 1;
     }
-    assert!(seen >= 3);
+    assert!(seen >= 4);
 }

@@ -72,6 +72,7 @@ impl Refresh {
     pub(super) fn gauges(&self) {
         let metrics = self.telemetry.metrics();
         metrics.sessions(self.proxy.sessions());
+        metrics.a2a_owned(self.proxy.owned());
         metrics.decode_budget_used(self.proxy.bytes_held());
         metrics.certificate_expires(self.identity.svid().not_after());
         let snapshot = self.published.current();

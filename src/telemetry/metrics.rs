@@ -126,6 +126,11 @@ impl Metrics {
         self.own.certificate_expires(seconds);
     }
 
+    /// A2A tasks and contexts whose owner is known.
+    pub fn a2a_owned(&self, owned: usize) {
+        self.own.a2a_owned(owned);
+    }
+
     /// MCP sessions that are bound to a caller.
     pub fn sessions(&self, sessions: usize) {
         self.own.sessions(sessions);

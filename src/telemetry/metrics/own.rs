@@ -65,6 +65,7 @@ pub(super) struct Own {
     hidden: Counter,
     certificate: Gauge,
     sessions: Gauge,
+    a2a_owned: Gauge,
     budget: Gauge,
     unguarded: Family<[(&'static str, &'static str); 1], Gauge>,
 }
@@ -103,6 +104,7 @@ impl Own {
             hidden: Counter::default(),
             certificate: Gauge::default(),
             sessions: Gauge::default(),
+            a2a_owned: Gauge::default(),
             budget: Gauge::default(),
             unguarded: Family::default(),
         };
@@ -130,6 +132,7 @@ impl Own {
         let ends = "When our certificate ends, seconds since 1970";
         own.register("certificate_expiry_timestamp_seconds", ends, self.certificate.clone());
         own.register("sessions", "MCP sessions bound to a caller", self.sessions.clone());
+        own.register("a2a_owned", "A2A tasks and contexts whose owner is known", self.a2a_owned.clone());
         own.register("decode_budget_used_bytes", "Bytes held for decoding", self.budget.clone());
         let unguarded = "Endpoints that can be reached past their waypoint, by reason";
         own.register("unguarded_endpoints", unguarded, self.unguarded.clone());
@@ -197,6 +200,10 @@ impl Own {
 
     pub(super) fn certificate_expires(&self, seconds: u64) {
         self.certificate.set(signed(seconds));
+    }
+
+    pub(super) fn a2a_owned(&self, owned: usize) {
+        self.a2a_owned.set(signed(owned as u64));
     }
 
     pub(super) fn sessions(&self, sessions: usize) {
