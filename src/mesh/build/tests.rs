@@ -758,3 +758,37 @@ fn a_mesh_config_that_cannot_be_read_closes_everything() {
         assert!(problems.iter().all(|one| one.contains(part)), "{problems:?}");
     }
 }
+
+/// Each target is decided by its own policies however many others there are. `SCALE=1000` (with `--release`, and
+/// `--nocapture` for the times) makes it 10,000 policies on 1,000 Services.
+#[test]
+fn policies_of_other_targets_cost_a_decision_nothing() {
+    let services: usize = std::env::var("SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(50);
+    let mut text = String::new();
+    for at in 0..services {
+        let (high, low) = (at / 250, at % 250 + 1);
+        text.push_str(&format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{at}, namespace: tools}}\nspec: {{clusterIP: 10.97.{high}.{low}, ports: [{{name: http, port: 80}}]}}\n"
+        ));
+        for policy in 0..10 {
+            text.push_str(&format!(
+                "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: s{at}-{policy}, namespace: tools}}\nspec: {{targetRefs: [{{group: '', kind: Service, name: s{at}}}], action: DENY, rules: [{{to: [{{operation: {{paths: ['/p{policy}/*']}}}}]}}]}}\n"
+            ));
+        }
+    }
+    let started = std::time::Instant::now();
+    let documents = load([Source { file: Arc::new(PathBuf::from("f.yaml")), text }]);
+    let loaded = started.elapsed();
+    let (snapshot, problems) = build(&documents, &settings(), &Snapshot::no_documents());
+    println!("{services} Services: loaded in {loaded:?}, built in {:?}", started.elapsed() - loaded);
+    assert_eq!((snapshot.targets().len(), problems.len()), (services, 0), "{:?}", problems.first());
+    let world = crate::policy::fixture::World::calling(crate::call::Call::Http);
+    for target in snapshot.targets() {
+        let facts = crate::policy::Facts { destination: &target.destination, ..world.facts() };
+        assert_eq!(target.rules.explain(&facts).findings.len(), 10);
+    }
+    let again = std::time::Instant::now();
+    let (second, _) = build(&documents, &settings(), &snapshot);
+    println!("built again in {:?}", again.elapsed());
+    assert!(snapshot.targets().zip(second.targets()).all(|(one, other)| Arc::ptr_eq(one, other)), "nothing changed");
+}
