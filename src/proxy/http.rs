@@ -139,6 +139,7 @@ async fn forward(calls: &Calls, permitted: Permitted<Plain>, mut record: RecordG
         Ok(lead) => lead,
         Err(Stop::Redirect(status, location)) => return answer::redirect(record, status, &location),
         Err(Stop::Fault(fault)) => return answer::proxy_fault(record, fault),
+        Err(Stop::BadToken(fault)) => return answer::bad_token(record, &fault),
         Err(Stop::Denied(denial, to)) => {
             record.denied(note::denial(&denial, &to));
             return answer::denied(record);

@@ -13,7 +13,7 @@ use super::answer::ProxyFault;
 use super::stages::Asked;
 use crate::call::{Call, HttpHead};
 use crate::mesh::{Backend, PortProtocol, Published, Target, Then};
-use crate::policy::{Decision, Denial, Facts};
+use crate::policy::{Decision, Denial, Facts, TokenFault};
 use crate::upstream::{OutBody, Upstreams};
 
 /// Where a request goes.
@@ -40,6 +40,8 @@ pub(super) enum Stop {
     Redirect(StatusCode, String),
     /// No way, or one that leads nowhere.
     Fault(ProxyFault),
+    /// The Service that the way leads to does not take the token.
+    BadToken(TokenFault),
     /// The Service that the way leads to refuses.
     Denied(Box<Denial>, Arc<Target>),
 }
@@ -90,7 +92,7 @@ fn admit(asked: &Asked, to: &Arc<Target>, head: &HttpHead) -> Result<(), Stop> {
         // The token as the caller sent it: a route may have taken it away.
         (Some(tokens), Some(sent)) => match tokens.verify(sent, SystemTime::now()) {
             Ok(claims) => claims,
-            Err(_refused) => return Err(Stop::Fault(ProxyFault::NoBackend)),
+            Err(fault) => return Err(Stop::BadToken(fault)),
         },
         (None, _) | (_, None) => None,
     };

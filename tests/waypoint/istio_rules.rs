@@ -1,6 +1,7 @@
 //! AuthorizationPolicies on the wire: what they refuse reaches nobody, what they allow arrives as it was decided on.
 
 mod cves;
+mod origins;
 mod paths;
 
 use crate::lab::{Lab, Reply, Upstream, service};
