@@ -18,6 +18,8 @@ use super::lead::Leading;
 pub const FIELD_MANAGER: &str = "agent-waypoint";
 /// The same object is not applied again sooner, however much its live form differs from the plan.
 const AGAIN: Duration = Duration::from_secs(10);
+/// Objects of which is remembered what was applied.
+const REMEMBERED: usize = 65_536;
 
 /// One object, or its status, as a plan wants it.
 #[derive(Debug, Clone, PartialEq)]
@@ -166,6 +168,10 @@ impl Applier {
         match written {
             Ok(_) => {
                 tracing::info!(object = want.title(), part = ?want.part, "applied");
+                if self.done.len() >= REMEMBERED {
+                    // What is forgotten is applied once more, and no harm done.
+                    self.done.clear();
+                }
                 self.done.insert((want.title(), want.part), Done { hash: want.hash(), at: Instant::now() });
                 true
             }

@@ -5,6 +5,7 @@
 
 mod kinds;
 mod listing;
+mod mesh_config;
 mod shelf;
 mod view;
 mod watch;
@@ -51,6 +52,7 @@ struct Shelves {
     accounts: Arc<Shelf<ServiceAccount>>,
     deployments: Arc<Shelf<Deployment>>,
     config_maps: Arc<Shelf<ConfigMap>>,
+    mesh_config: Arc<Shelf<ConfigMap>>,
     documents: Vec<(DocumentKind, Arc<Shelf<DynamicObject>>)>,
 }
 
@@ -68,6 +70,7 @@ impl Cluster {
             accounts: starter.typed(""),
             deployments: starter.typed(""),
             config_maps: starter.config_maps(own_namespace),
+            mesh_config: starter.mesh_config(),
             documents: DocumentKind::ALL.iter().map(|kind| (*kind, starter.documents(*kind))).collect(),
         };
         let (publish, views) = channel::channel(Arc::new(View::default()));
@@ -118,6 +121,12 @@ impl Starter<'_> {
         self.start("ConfigMap".to_owned(), vec![Api::namespaced(self.client.clone(), namespace)], "")
     }
 
+    fn mesh_config(&self) -> Arc<Shelf<ConfigMap>> {
+        let shelf = Arc::new(Shelf::new(Arc::clone(self.changed)));
+        self.tasks.spawn(mesh_config::look(self.client.clone(), Arc::clone(&shelf), self.stop.clone()));
+        shelf
+    }
+
     fn documents(&self, kind: DocumentKind) -> Arc<Shelf<DynamicObject>> {
         let apis = kind.resources().map(|resource| Api::all_with(self.client.clone(), &resource)).collect();
         self.start(kind.as_str().to_owned(), apis, kind.remedy())
@@ -153,8 +162,18 @@ async fn gather(shelves: Shelves, changed: Arc<Notify>, publish: channel::Sender
 impl Shelves {
     fn view(&self) -> View {
         let mut view = View::default();
-        let Self { gateways, classes, namespaces, services, pods, accounts, deployments, config_maps, documents } =
-            self;
+        let Self {
+            gateways,
+            classes,
+            namespaces,
+            services,
+            pods,
+            accounts,
+            deployments,
+            config_maps,
+            mesh_config,
+            documents,
+        } = self;
         view.gateways = view.take(Gateway::kind(&()).as_ref(), gateways);
         view.gateway_classes = view.take(GatewayClass::kind(&()).as_ref(), classes);
         view.namespaces = view.take("Namespace", namespaces);
@@ -163,6 +182,7 @@ impl Shelves {
         view.service_accounts = view.take("ServiceAccount", accounts);
         view.deployments = view.take("Deployment", deployments);
         view.config_maps = view.take("ConfigMap", config_maps);
+        view.mesh_config = view.take("meshConfig", mesh_config);
         for (kind, shelf) in documents {
             let listing = view.take(kind.as_str(), shelf);
             view.set_documents(*kind, listing);

@@ -29,7 +29,10 @@ pub(crate) fn view(yaml: &str) -> View {
     view.pods = of(&objects, "Pod");
     view.service_accounts = of(&objects, "ServiceAccount");
     view.deployments = of(&objects, "Deployment");
-    view.config_maps = of(&objects, "ConfigMap");
+    let (mesh, own): (Vec<Value>, Vec<Value>) =
+        objects.iter().cloned().partition(|object| object["metadata"]["namespace"] == "istio-system");
+    view.config_maps = of(&own, "ConfigMap");
+    view.mesh_config = of(&mesh, "ConfigMap");
     for kind in DocumentKind::ALL {
         view.set_documents(kind, of::<DynamicObject>(&objects, kind.as_str()));
         view.set_standing(kind.as_str(), Standing::Listed);

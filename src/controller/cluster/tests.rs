@@ -33,6 +33,13 @@ async fn objects_come_change_and_go() {
         "metadata": {"name": "p", "namespace": "tools"}, "spec": {"targetRefs": []}});
     server.put("agentpolicies", policy);
     fake::eventually(|| !cluster.view().documents(DocumentKind::AgentPolicy).is_empty()).await;
+    let map = json!({"metadata": {"name": "istio", "namespace": "istio-system"},
+        "data": {"mesh": "trustDomainAliases: [old]", "meshNetworks": "large"}});
+    server.put("configmaps", map);
+    fake::eventually(|| !cluster.view().mesh_config.is_empty()).await;
+    let view = cluster.view();
+    let mesh = view.mesh_config.get("istio-system", "istio").unwrap();
+    assert_eq!(mesh.data.as_ref().unwrap().keys().collect::<Vec<_>>(), ["mesh"]);
     let documents = cluster.view().documents(DocumentKind::AgentPolicy);
     assert_eq!(documents.get("tools", "p").unwrap().data["spec"], json!({"targetRefs": []}));
     stop.cancel();

@@ -28,6 +28,8 @@ pub struct View {
     pub deployments: Listing<Deployment>,
     /// ConfigMaps of the controller's own namespace.
     pub config_maps: Listing<ConfigMap>,
+    /// Istio's meshConfig, if there is one: the ConfigMap `istio` of `istio-system`, its key `mesh` only.
+    pub mesh_config: Listing<ConfigMap>,
     documents: BTreeMap<DocumentKind, Listing<DynamicObject>>,
     standings: BTreeMap<String, Standing>,
 }
@@ -72,6 +74,7 @@ impl View {
             && self.gateway_classes.is_same(&other.gateway_classes)
             && self.namespaces.is_same(&other.namespaces)
             && self.services.is_same(&other.services)
+            && self.mesh_config.is_same(&other.mesh_config)
             && DocumentKind::ALL.iter().all(documents)
     }
 

@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use kube::ResourceExt as _;
@@ -20,13 +20,28 @@ pub struct Scope {
     resources: BTreeMap<Arc<str>, Arc<Resource>>,
     digest: String,
     all: OnceLock<Bytes>,
+    /// What changed since the state of this digest, which most waypoints are in when this one is new.
+    since: Mutex<Option<(String, Arc<Delta>)>>,
+}
+
+/// What one state has that another has not.
+#[derive(Debug, Default)]
+pub(super) struct Delta {
+    pub(super) changed: Vec<Arc<Resource>>,
+    pub(super) removed: Vec<String>,
+}
+
+impl Delta {
+    pub(super) fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.removed.is_empty()
+    }
 }
 
 impl Scope {
     pub(super) fn new(resources: BTreeMap<Arc<str>, Arc<Resource>>) -> Self {
         let said = resources.values().flat_map(|one| [one.name.as_bytes(), b"\0", one.version.as_bytes(), b"\n"]);
         let digest = hash(&said.collect::<Vec<_>>());
-        Self { resources, digest, all: OnceLock::new() }
+        Self { resources, digest, all: OnceLock::new(), since: Mutex::default() }
     }
 
     /// Names the state: the same on every replica that sees the same cluster.
@@ -55,22 +70,34 @@ impl Scope {
         all.clone()
     }
 
-    /// What changed since `before`, and which names are no more.
-    pub(super) fn since(&self, before: &Self) -> (Vec<Arc<Resource>>, Vec<String>) {
+    /// What changed since `before`, found once for all who are there.
+    pub(super) fn since(&self, before: &Self) -> Arc<Delta> {
+        let mut known = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((digest, delta)) if *digest == before.digest => Arc::clone(delta),
+            Some(_) | None => {
+                let delta = Arc::new(self.difference(before));
+                *known = Some((before.digest.clone(), Arc::clone(&delta)));
+                delta
+            }
+        }
+    }
+
+    fn difference(&self, before: &Self) -> Delta {
         let known = |one: &&Arc<Resource>| {
             before.get(&one.name).is_some_and(|before| Arc::ptr_eq(before, one) || before.version == one.version)
         };
         let changed = self.iter().filter(|one| !known(one)).cloned().collect();
         let gone = before.resources.keys().filter(|name| !self.resources.contains_key(*name));
-        (changed, gone.map(ToString::to_string).collect())
+        Delta { changed, removed: gone.map(ToString::to_string).collect() }
     }
 
     /// The same, where the other side says what it has by name and version.
-    pub(super) fn beyond(&self, has: &HashMap<String, String>) -> (Vec<Arc<Resource>>, Vec<String>) {
+    pub(super) fn beyond(&self, has: &HashMap<String, String>) -> Arc<Delta> {
         let known = |one: &&Arc<Resource>| has.get(&*one.name) == Some(&one.version);
         let changed = self.iter().filter(|one| !known(one)).cloned().collect();
         let gone = has.keys().filter(|name| !self.resources.contains_key(name.as_str()));
-        (changed, gone.cloned().collect())
+        Arc::new(Delta { changed, removed: gone.cloned().collect() })
     }
 }
 
@@ -151,6 +178,9 @@ impl Cataloguer {
             let Some(object) = view.gateways.get(&gateway.0, &gateway.1) else { continue };
             let resource = self.encode("gateway.networking.k8s.io/v1", "Gateway", &**object, &mut encoded);
             put(&resource, &BTreeSet::from([gateway.clone()]));
+            for map in view.mesh_config.iter() {
+                put(&self.encode("v1", "ConfigMap", &**map, &mut encoded), &BTreeSet::from([gateway.clone()]));
+            }
         }
         self.encoded = encoded;
         sets.into_iter().map(|(gateway, resources)| (gateway.clone(), self.kept(&gateway, resources))).collect()

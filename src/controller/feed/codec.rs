@@ -1,11 +1,19 @@
-use std::sync::Arc;
+//! gRPC's framing (gRPC over HTTP/2, "Length-Prefixed-Message"), so that what many waypoints are sent is held once: a
+//! response goes out in parts that it shares with others, and no stream copies ten thousand documents for itself.
 
-use bytes::{BufMut as _, Bytes};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::HeaderMap;
+use http_body_util::StreamBody;
 use prost::Message as _;
-use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tokio::sync::mpsc;
+use tonic::codec::{DecodeBuf, Decoder};
+use tonic::{Code, Status};
 
-use super::encode::Resource;
+use super::catalog::Delta;
 use crate::control::delta::wire::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 
 /// A response put together from parts that other responses share.
@@ -28,43 +36,25 @@ impl Frame {
         Self { head: head.encode_to_vec(), parts }
     }
 
-    pub(super) fn of(type_url: &str, nonce: &str, removed: Vec<String>, changed: &[Arc<Resource>]) -> Self {
-        Self::new(type_url, nonce, removed, changed.iter().map(|one| one.field.clone()).collect())
+    pub(super) fn of(type_url: &str, nonce: &str, delta: &Delta) -> Self {
+        let parts = delta.changed.iter().map(|one| one.field.clone()).collect();
+        Self::new(type_url, nonce, delta.removed.clone(), parts)
+    }
+
+    /// The message with its prefix: not compressed, and its length.
+    fn framed(self) -> Result<VecDeque<Bytes>, Status> {
+        let length = self.head.len() + self.parts.iter().map(Bytes::len).sum::<usize>();
+        let length = u32::try_from(length).map_err(|_long| Status::resource_exhausted("over 4 GiB of documents"))?;
+        let first = [&[0_u8][..], &length.to_be_bytes(), &self.head].concat();
+        Ok(std::iter::once(Bytes::from(first)).chain(self.parts).collect())
     }
 }
 
-/// Requests decoded as usual, responses from [`Frame`]s.
+/// Requests, as usual.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct FrameCodec;
+pub(super) struct Requests;
 
-impl Codec for FrameCodec {
-    type Encode = Frame;
-    type Decode = DeltaDiscoveryRequest;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for FrameCodec {
-    type Item = Frame;
-    type Error = Status;
-
-    fn encode(&mut self, frame: Frame, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.reserve(frame.head.len() + frame.parts.iter().map(Bytes::len).sum::<usize>());
-        buffer.put_slice(&frame.head);
-        frame.parts.iter().for_each(|part| buffer.put_slice(part));
-        Ok(())
-    }
-}
-
-impl Decoder for FrameCodec {
+impl Decoder for Requests {
     type Item = DeltaDiscoveryRequest;
     type Error = Status;
 
@@ -74,4 +64,49 @@ impl Decoder for FrameCodec {
             Err(error) => Err(Status::invalid_argument(error.to_string())),
         }
     }
+}
+
+/// Responses on their way.
+struct Outgoing {
+    responses: mpsc::Receiver<Result<Frame, Status>>,
+    parts: VecDeque<Bytes>,
+    ended: bool,
+}
+
+/// The body of a stream of responses, with gRPC's status at its end.
+pub(super) fn body(responses: mpsc::Receiver<Result<Frame, Status>>) -> tonic::body::Body {
+    let outgoing = Outgoing { responses, parts: VecDeque::new(), ended: false };
+    tonic::body::Body::new(StreamBody::new(stream::unfold(outgoing, next)))
+}
+
+async fn next(mut outgoing: Outgoing) -> Option<(Result<http_body::Frame<Bytes>, Infallible>, Outgoing)> {
+    loop {
+        if let Some(part) = outgoing.parts.pop_front() {
+            return Some((Ok(http_body::Frame::data(part)), outgoing));
+        }
+        if outgoing.ended {
+            return None;
+        }
+        let said = outgoing.responses.recv().await;
+        let status = match said.map(|said| said.and_then(Frame::framed)) {
+            Some(Ok(parts)) => {
+                outgoing.parts = parts;
+                continue;
+            }
+            Some(Err(status)) => status,
+            None => Status::new(Code::Ok, ""),
+        };
+        outgoing.ended = true;
+        return Some((Ok(http_body::Frame::trailers(trailers(&status))), outgoing));
+    }
+}
+
+fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if status.add_header(&mut trailers).is_err() {
+        // Words that no header can hold: the code is what counts.
+        trailers.clear();
+        let _never = Status::new(status.code(), "").add_header(&mut trailers);
+    }
+    trailers
 }

@@ -1,11 +1,9 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use futures_util::stream;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -14,14 +12,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::codegen::BoxFuture;
-use tonic::server::Grpc;
 use tonic::{Status, Streaming};
 
 use super::super::keys::Keys;
 use super::acks::Acks;
 use super::catalog::{Catalog, Cataloguer};
-use super::codec::{Frame, FrameCodec};
+use super::codec::{self, Requests};
 use super::stream::{Serving, Shared};
 use crate::control::delta::wire::DeltaDiscoveryRequest;
 use crate::controller::Cluster;
@@ -30,8 +26,6 @@ use crate::tls::{self, Identity};
 
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS: usize = 8_192;
-/// First pushes at once: each is held whole for one connection until it is on its way.
-const FIRST_PUSHES: usize = 64;
 /// Streams of one connection; a waypoint opens one.
 const STREAMS: u32 = 4;
 /// One request of a client, bytes.
@@ -39,6 +33,8 @@ const MAX_REQUEST: usize = 64 << 20;
 /// HTTP/2 pings, so that a silent loss is noticed.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Whoever is no waypoint's has so long to be told, so that others of the mesh cannot hold all places.
+const TELLING: Duration = Duration::from_secs(5);
 /// The one method that is served.
 const METHOD: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
@@ -60,8 +56,7 @@ impl Feed {
     ) -> Self {
         let (publish, catalogs) = watch::channel(Arc::new(Catalog::default()));
         tasks.spawn(follow(cluster.clone(), publish, stop.clone()));
-        let first_pushes = Arc::new(Semaphore::new(FIRST_PUSHES));
-        let shared = Shared { catalogs, keys, acks: Acks::default(), first_pushes };
+        let shared = Shared { catalogs, keys, acks: Acks::default() };
         Self { shared, tasks: tasks.clone(), stop: stop.clone() }
     }
 
@@ -128,11 +123,15 @@ async fn connection(feed: Feed, identity: Identity, tcp: TcpStream, addr: Socket
         Err(fault) => return tracing::info!(%addr, %fault, "feed: nobody was proven"),
     };
     let id = accepted.peer.id().clone();
+    let method = Method { feed: feed.clone(), id: id.clone(), own: identity.id() };
+    let mut life = accepted.not_after.duration_since(SystemTime::now()).unwrap_or_default();
+    if method.admitted().is_err() {
+        life = life.min(TELLING);
+    }
     let service = {
-        let method = Method { feed: feed.clone(), id: id.clone(), own: identity.id() };
         service_fn(move |request| {
-            let method = method.clone();
-            async move { Ok::<_, Infallible>(answer(method, request).await) }
+            let response = answer(&method, request);
+            async move { Ok::<_, Infallible>(response) }
         })
     };
     let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -141,10 +140,9 @@ async fn connection(feed: Feed, identity: Identity, tcp: TcpStream, addr: Socket
         .keep_alive_timeout(PING_TIMEOUT)
         .max_concurrent_streams(STREAMS)
         .serve_connection(TokioIo::new(accepted.stream), service);
-    let life = accepted.not_after.duration_since(SystemTime::now()).unwrap_or_default();
     let why = tokio::select! {
         () = feed.stop.cancelled() => "the controller ends",
-        () = tokio::time::sleep(life) => "a certificate has ended",
+        () = tokio::time::sleep(life) => "its time is over",
         () = identity.distrusts(&accepted.chain) => "its certificate is no longer trusted",
         served = serving => match served {
             Ok(()) => "closed",
@@ -154,12 +152,18 @@ async fn connection(feed: Feed, identity: Identity, tcp: TcpStream, addr: Socket
     tracing::debug!(peer = %id, why, "feed: connection ended");
 }
 
-async fn answer(method: Method, request: Request<Incoming>) -> Response<tonic::body::Body> {
+fn answer(method: &Method, request: Request<Incoming>) -> Response<tonic::body::Body> {
     if request.uri().path() != METHOD {
         return Status::unimplemented("this is the feed of agent-waypoint; it serves delta xDS only").into_http();
     }
-    let mut grpc = Grpc::new(FrameCodec).max_decoding_message_size(MAX_REQUEST);
-    grpc.streaming(method, request).await
+    match method.open(Streaming::new_request(Requests, request.into_body(), None, Some(MAX_REQUEST))) {
+        Ok(body) => {
+            let mut response = Response::new(body);
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            response
+        }
+        Err(status) => status.into_http(),
+    }
 }
 
 /// The method, for one peer.
@@ -170,33 +174,14 @@ struct Method {
     own: WorkloadId,
 }
 
-/// Responses as they are sent.
-pub(super) type Frames = Pin<Box<dyn futures_core::Stream<Item = Result<Frame, Status>> + Send>>;
-
-impl tonic::codegen::Service<tonic::Request<Streaming<DeltaDiscoveryRequest>>> for Method {
-    type Response = tonic::Response<Frames>;
-    type Error = Status;
-    type Future = BoxFuture<Self::Response, Status>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: tonic::Request<Streaming<DeltaDiscoveryRequest>>) -> Self::Future {
-        let opened = self.open(request.into_inner());
-        Box::pin(async move { opened })
-    }
-}
-
 impl Method {
-    fn open(&self, requests: Streaming<DeltaDiscoveryRequest>) -> Result<tonic::Response<Frames>, Status> {
+    fn open(&self, requests: Streaming<DeltaDiscoveryRequest>) -> Result<tonic::body::Body, Status> {
         let istio = self.admitted()?;
         let (responses, frames) = mpsc::channel(1);
         let serving = Serving::new(self.feed.shared.clone(), self.id.clone(), istio, responses);
         let stop = self.feed.stop.clone();
         self.feed.tasks.spawn(async move { stop.run_until_cancelled(serving.run(requests)).await });
-        let frames = stream::unfold(frames, |mut frames| async move { Some((frames.recv().await?, frames)) });
-        Ok(tonic::Response::new(Box::pin(frames)))
+        Ok(codec::body(frames))
     }
 
     /// Refuses at once who can be no waypoint of this mesh; whether it is one is asked again with every push.

@@ -1,9 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 
 use super::super::keys::Keys;
@@ -15,8 +13,6 @@ use crate::control::delta::wire::DeltaDiscoveryRequest;
 use crate::control::feed::{DOCUMENT, KEY};
 use crate::id::{IstioId, WorkloadId};
 
-/// A first push that is not acknowledged for so long makes room for another.
-const FIRST_PUSH: Duration = Duration::from_secs(20);
 /// Names in what a client says that it has.
 const MAX_NAMES: usize = 1 << 20;
 /// Of the reasons of a refusal that are kept, characters.
@@ -28,8 +24,6 @@ pub(super) struct Shared {
     pub(super) catalogs: watch::Receiver<Arc<Catalog>>,
     pub(super) keys: watch::Receiver<Option<Keys>>,
     pub(super) acks: Acks,
-    /// First pushes are whole and large: so many at once.
-    pub(super) first_pushes: Arc<Semaphore>,
 }
 
 /// One waypoint's stream.
@@ -42,7 +36,6 @@ pub(super) struct Serving {
     responses: mpsc::Sender<Result<Frame, Status>>,
     documents: Subscription,
     keys: Subscription,
-    first: Option<(OwnedSemaphorePermit, Instant)>,
     nonce: u64,
 }
 
@@ -73,7 +66,7 @@ impl Serving {
     ) -> Self {
         let (documents, keys) = (Subscription::default(), Subscription::default());
         let voice = shared.acks.voice();
-        Self { shared, id, istio, pod: None, voice, responses, documents, keys, first: None, nonce: 0 }
+        Self { shared, id, istio, pod: None, voice, responses, documents, keys, nonce: 0 }
     }
 
     /// Serves to the end of the stream. A client that may not ask is told so, at whatever time that comes to be.
@@ -86,10 +79,6 @@ impl Serving {
                 },
                 changed = self.shared.catalogs.changed() => ended(changed),
                 changed = self.shared.keys.changed() => ended(changed),
-                () = until(self.first.as_ref().map(|(_, at)| *at)) => {
-                    self.first = None;
-                    Ok(())
-                }
             };
             let told = match ended {
                 Ok(()) => self.tell().await,
@@ -127,7 +116,6 @@ impl Serving {
         }
         subscription.awaiting = None;
         if documents {
-            self.first = None;
             let digest = subscription.sent.as_ref().map(|sent| sent.digest().to_owned()).unwrap_or_default();
             self.acknowledged(request, digest);
         }
@@ -171,22 +159,15 @@ impl Serving {
         let frame = match (&self.documents.sent, &self.documents.has) {
             (Some(sent), _) if Arc::ptr_eq(sent, &scope) => return Ok(()),
             (Some(sent), _) => {
-                let (changed, removed) = scope.since(sent);
-                if changed.is_empty() && removed.is_empty() {
+                let delta = scope.since(sent);
+                if delta.is_empty() {
                     self.documents.sent = Some(scope);
                     return Ok(());
                 }
-                Frame::of(DOCUMENT, &nonce, removed, &changed)
+                Frame::of(DOCUMENT, &nonce, &delta)
             }
-            (None, Some(has)) if !has.is_empty() => {
-                let (changed, removed) = scope.beyond(has);
-                Frame::of(DOCUMENT, &nonce, removed, &changed)
-            }
-            (None, _) => {
-                let permit = Arc::clone(&self.shared.first_pushes).acquire_owned().await;
-                self.first = permit.ok().map(|permit| (permit, Instant::now() + FIRST_PUSH));
-                Frame::new(DOCUMENT, &nonce, Vec::new(), vec![scope.all()])
-            }
+            (None, Some(has)) if !has.is_empty() => Frame::of(DOCUMENT, &nonce, &scope.beyond(has)),
+            (None, _) => Frame::new(DOCUMENT, &nonce, Vec::new(), vec![scope.all()]),
         };
         (self.documents.sent, self.documents.has, self.documents.awaiting) = (Some(scope), None, Some(nonce));
         self.send(frame).await
@@ -197,15 +178,15 @@ impl Serving {
         let (true, Some(keys)) = (self.keys.is_open(), keys) else { return Ok(()) };
         let resources: Vec<Arc<Resource>> = keys.of(&self.id).into_iter().map(Arc::new).collect();
         let scope = Scope::new(resources.into_iter().map(|one| (Arc::clone(&one.name), one)).collect());
-        let (changed, removed) = match (&self.keys.sent, self.keys.has.take()) {
+        let delta = match (&self.keys.sent, self.keys.has.take()) {
             (Some(sent), _) => scope.since(sent),
             (None, has) => scope.beyond(&has.unwrap_or_default()),
         };
-        if self.keys.sent.is_some() && changed.is_empty() && removed.is_empty() {
+        if self.keys.sent.is_some() && delta.is_empty() {
             return Ok(());
         }
         let nonce = self.next_nonce();
-        let frame = Frame::of(KEY, &nonce, removed, &changed);
+        let frame = Frame::of(KEY, &nonce, &delta);
         (self.keys.sent, self.keys.awaiting) = (Some(Arc::new(scope)), Some(nonce));
         self.send(frame).await
     }
@@ -222,11 +203,4 @@ impl Serving {
 
 fn ended<T>(changed: Result<T, watch::error::RecvError>) -> Result<(), Status> {
     changed.map(drop).map_err(|_closed| Status::unavailable("the controller ends"))
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

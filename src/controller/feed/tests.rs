@@ -1,5 +1,7 @@
 //! The feed over loopback, mutual TLS and both real ends.
 
+mod scale;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -352,6 +354,25 @@ async fn keys_come_when_there_are_some_and_again_when_they_are_rotated() {
         .map(|key| (key.id, key.secret))
         .collect();
     assert_ne!(secrets[&*has.current.id], has.current.secret, "another waypoint's are others");
+}
+
+#[tokio::test]
+async fn the_meshs_config_goes_to_everybody() {
+    let config = "
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: 'pathNormalization: {normalization: NONE}'}
+";
+    let lab = Lab::start(view(&format!("{MESH}{config}"))).await;
+    for who in [WAYPOINT, OTHER] {
+        let mut raw = lab.raw(who).await.unwrap();
+        raw.ask(DOCUMENT, &[]).await;
+        assert_eq!(names(&raw.next().await.unwrap())[0], "/ConfigMap/istio-system/istio");
+    }
+    let waypoint = lab.waypoint(WAYPOINT, CONTROLLER);
+    eventually(|| waypoint.documents() == 3).await;
 }
 
 #[tokio::test]

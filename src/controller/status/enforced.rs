@@ -17,8 +17,8 @@ use super::relay::relayed;
 use super::{Checked, Known};
 
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
-/// States that are remembered, to recognise what a pod says that it has.
-const STATES: usize = 4_096;
+/// States of one identity's documents that are remembered, to recognise what a pod says that it has.
+const STATES: usize = 8;
 /// For so long after this replica began to lead, a policy that was enforced is not said to be pending because a pod was
 /// not heard of yet: it has to find its way here first.
 const HEARING: Duration = Duration::from_secs(30);
@@ -53,8 +53,8 @@ type Has = Result<Arc<Scope>, String>;
 /// What each pod has in force, as far as this replica learnt.
 #[derive(Debug)]
 pub struct Confirmed {
-    states: HashMap<String, Arc<Scope>>,
-    order: VecDeque<String>,
+    /// By namespace and ServiceAccount, the newest last.
+    states: HashMap<(String, String), VecDeque<Arc<Scope>>>,
     /// By namespace and name; with the pod's uid, as a pod of the same name is another.
     pods: HashMap<(String, String), (String, Has)>,
     since: Instant,
@@ -62,7 +62,7 @@ pub struct Confirmed {
 
 impl Default for Confirmed {
     fn default() -> Self {
-        Self { states: HashMap::new(), order: VecDeque::new(), pods: HashMap::new(), since: Instant::now() }
+        Self { states: HashMap::new(), pods: HashMap::new(), since: Instant::now() }
     }
 }
 
@@ -73,16 +73,20 @@ impl Confirmed {
         let accounts: HashMap<(String, String), String> = own.map(|pod| (owned(pod), account(pod))).collect();
         for ((namespace, _), account) in &accounts {
             if let Some(scope) = catalog.documents(namespace, account) {
-                self.remember(scope);
+                self.remember((namespace.clone(), account.clone()), scope);
             }
         }
+        self.states.retain(|(namespace, account), _| !catalog.gateways(namespace, account).is_empty());
         let others = relayed(view, replica);
         for (pod, ack) in others.into_iter().chain(acks.all()) {
             let Some(uid) = view.pods.get(&pod.0, &pod.1).and_then(|pod| pod.uid()) else { continue };
             match ack {
                 Ack::Refused(why) => drop(self.pods.insert(pod, (uid, Err(why)))),
                 Ack::InForce(digest) => {
-                    if let Some(scope) = self.states.get(&digest) {
+                    let account = accounts.get(&pod).map(|account| (pod.0.clone(), account.clone()));
+                    let states = account.and_then(|account| self.states.get(&account));
+                    let said = states.and_then(|states| states.iter().find(|state| state.digest() == digest));
+                    if let Some(scope) = said {
                         self.pods.insert(pod, (uid, Ok(Arc::clone(scope))));
                     }
                 }
@@ -110,15 +114,14 @@ impl Confirmed {
         self.since -= HEARING;
     }
 
-    fn remember(&mut self, scope: Arc<Scope>) {
-        let digest = scope.digest().to_owned();
-        if self.states.insert(digest.clone(), scope).is_none() {
-            self.order.push_back(digest);
+    fn remember(&mut self, account: (String, String), scope: Arc<Scope>) {
+        let states = self.states.entry(account).or_default();
+        if states.iter().any(|state| state.digest() == scope.digest()) {
+            return;
         }
-        if self.order.len() > STATES
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.states.remove(&oldest);
+        states.push_back(scope);
+        if states.len() > STATES {
+            states.pop_front();
         }
     }
 

@@ -1,0 +1,146 @@
+//! Many waypoints and many documents:
+//! `cargo test --lib feed::tests::scale -- --ignored --nocapture --test-threads 1`. The clients are in this process too and
+//! do their half of the cryptography on the same cores, so that a controller by itself is better than what is printed.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use bytes::Buf as _;
+use futures_util::future::join_all;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+
+use super::*;
+
+const REPLICAS: usize = 500;
+const DOCUMENTS: usize = 10_000;
+
+/// Requests as usual; of responses only the size is looked at, as decoding is the waypoints' work and not measured here.
+#[derive(Clone, Copy, Default)]
+struct Sizes;
+
+impl Codec for Sizes {
+    type Encode = DeltaDiscoveryRequest;
+    type Decode = usize;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Sizes {
+    type Item = DeltaDiscoveryRequest;
+    type Error = Status;
+
+    fn encode(&mut self, request: DeltaDiscoveryRequest, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        request.encode(buffer).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+impl Decoder for Sizes {
+    type Item = usize;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<usize>, Status> {
+        let size = buffer.remaining();
+        buffer.advance(size);
+        Ok(Some(size))
+    }
+}
+
+struct Counted {
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    responses: Streaming<usize>,
+}
+
+impl Counted {
+    async fn connect(lab: &Lab, who: &str) -> Self {
+        let (channel, _) = lab.way(who, CONTROLLER).open().await.unwrap();
+        let (requests, outgoing) = mpsc::channel::<DeltaDiscoveryRequest>(8);
+        let outgoing = stream::unfold(outgoing, |mut queue| async move { Some((queue.recv().await?, queue)) });
+        let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(1 << 30);
+        grpc.ready().await.unwrap();
+        let path = http::uri::PathAndQuery::from_static(
+            "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",
+        );
+        let responses = grpc.streaming(Request::new(outgoing), path, Sizes).await.unwrap().into_inner();
+        Self { requests, responses }
+    }
+
+    /// Asks for everything, and acknowledges it.
+    async fn sync(&mut self) -> usize {
+        self.send("").await;
+        let size = self.responses.message().await.unwrap().unwrap();
+        self.send("1").await;
+        size
+    }
+
+    async fn send(&self, response_nonce: &str) {
+        let (type_url, response_nonce) = (DOCUMENT.to_owned(), response_nonce.to_owned());
+        let request = DeltaDiscoveryRequest { type_url, response_nonce, ..DeltaDiscoveryRequest::default() };
+        self.requests.send(request).await.unwrap();
+    }
+}
+
+/// As many Gateways, each with its share of the documents, of which one says `word`.
+fn mesh(gateways: usize, word: &str) -> View {
+    let mut yaml = String::new();
+    for gateway in 0..gateways {
+        write!(
+            yaml,
+            "\n---\n{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: wp-{gateway}, namespace: infra}}, spec: {{gatewayClassName: agent-waypoint, listeners: [{{name: mesh, port: 15008, protocol: HBONE, allowedRoutes: {{namespaces: {{from: All}}}}}}]}}}}\n---\n{{apiVersion: v1, kind: Service, metadata: {{name: repo, namespace: tools-{gateway}, labels: {{istio.io/use-waypoint: wp-{gateway}, istio.io/use-waypoint-namespace: infra}}}}, spec: {{ports: [{{port: 80, appProtocol: agent-waypoint.dev/mcp}}]}}}}"
+        )
+        .unwrap();
+        for policy in 0..DOCUMENTS / gateways {
+            let word = if policy == 0 { word } else { "same" };
+            write!(
+                yaml,
+                "\n---\n{{apiVersion: agent-waypoint.dev/v1alpha1, kind: AgentPolicy, metadata: {{name: policy-{policy}, namespace: tools-{gateway}, generation: 1, annotations: {{word: {word}}}}}, spec: {{targetRefs: [{{kind: Service, name: repo}}], protocol: MCP, deny: [{{name: no-delete, to: [{{tools: ['delete_*']}}]}}], require: [{{name: own-org-only, to: [{{tools: ['create_*', 'update_*']}}], that: 'has(mcp.tool.arguments.owner) && mcp.tool.arguments.owner == \"acme\"'}}], allow: [{{name: researchers, from: [{{serviceAccounts: ['agents/researcher-{policy}']}}], to: [{{tools: ['get_*', 'search_*']}}]}}]}}}}"
+            )
+            .unwrap();
+        }
+    }
+    view(&yaml)
+}
+
+/// First sync of all, and one edit for each Gateway to all.
+async fn measured(gateways: usize) -> (Duration, Duration) {
+    let (before, after) = (mesh(gateways, "before"), mesh(gateways, "after"));
+    let lab = Lab::start(before).await;
+    let who: Vec<String> = (0..REPLICAS).map(|n| format!("spiffe://td/ns/infra/sa/wp-{}", n % gateways)).collect();
+    let mut waypoints = join_all(who.iter().map(|who| Counted::connect(&lab, who))).await;
+    let start = Instant::now();
+    let sizes = join_all(waypoints.iter_mut().map(|waypoint| waypoint.sync())).await;
+    let first = start.elapsed();
+    let start = Instant::now();
+    lab.views.send_replace(Arc::new(after));
+    let edits = join_all(waypoints.iter_mut().map(|waypoint| waypoint.responses.message())).await;
+    let edit = start.elapsed();
+    let edited: Vec<usize> = edits.into_iter().map(|edit| edit.unwrap().unwrap()).collect();
+    assert!(edited.iter().all(|size| *size < 4_096), "an edit costs an edit: {:?}", edited.iter().max());
+    let bytes: usize = sizes.iter().sum();
+    println!(
+        "{REPLICAS} replicas of {gateways} Gateways, {DOCUMENTS} documents: first sync {first:?} ({} MiB), an edit {edit:?}",
+        bytes >> 20
+    );
+    (first, edit)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute and both cores; run by hand"]
+async fn five_hundred_replicas_of_fifty_gateways() {
+    let (first, edit) = measured(50).await;
+    assert!(first < Duration::from_secs(5) && edit < Duration::from_secs(2), "{first:?} {edit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute and both cores; run by hand"]
+async fn five_hundred_replicas_that_all_have_every_document() {
+    let (first, edit) = measured(1).await;
+    assert!(first < Duration::from_secs(5) && edit < Duration::from_secs(2), "{first:?} {edit:?}");
+}
