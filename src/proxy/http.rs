@@ -150,6 +150,9 @@ async fn forward(calls: &Calls, permitted: Permitted<Plain>, mut record: RecordG
         Err(fault) => return answer::fault(record, &fault),
     };
     let (plain, endpoint, mut standing) = routed.depart();
+    if let Some(beyond) = lead.beyond(standing.asked()) {
+        standing.leads(beyond);
+    }
     record.upstream(&endpoint.id, note::identity(&endpoint));
     let headers = standing.asked().head().map(|head| head.headers.clone()).unwrap_or_default();
     let dressed = outgoing(standing.asked(), headers, Bytes::new())

@@ -4,16 +4,16 @@
 //! get it is decided on by that one's rules as well, so that no route goes round them.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Request, StatusCode};
 
 use super::answer::ProxyFault;
-use super::stages::Asked;
-use crate::call::{Call, HttpHead};
+use super::stages::{Asked, Beyond};
+use crate::call::HttpHead;
 use crate::mesh::{Backend, PortProtocol, Published, Target, Then};
-use crate::policy::{Decision, Denial, Facts, TokenFault};
+use crate::policy::{Decision, Denial, TokenFault};
 use crate::upstream::{OutBody, Upstreams};
 
 /// Where a request goes.
@@ -88,28 +88,20 @@ fn admit(asked: &Asked, to: &Arc<Target>, head: &HttpHead) -> Result<(), Stop> {
     if !matches!(to.protocol, PortProtocol::Http | PortProtocol::Undeclared) {
         return Err(Stop::Fault(ProxyFault::NoBackend));
     }
-    let claims = match (&to.tokens, asked.head()) {
-        // The token as the caller sent it: a route may have taken it away.
-        (Some(tokens), Some(sent)) => match tokens.verify(sent, SystemTime::now()) {
-            Ok(claims) => claims,
-            Err(fault) => return Err(Stop::BadToken(fault)),
-        },
-        (None, _) | (_, None) => None,
-    };
-    let facts = Facts {
-        peer: asked.peer(),
-        destination: &to.destination,
-        request: Some(head),
-        claims: claims.as_ref(),
-        call: &Call::Http,
-    };
-    match to.rules.decide(&facts) {
-        Decision::Allow(_) => Ok(()),
-        Decision::Deny(denial) => Err(Stop::Denied(Box::new(denial), Arc::clone(to))),
+    match asked.admitted(to, head) {
+        Ok(Decision::Allow(_)) => Ok(()),
+        Ok(Decision::Deny(denial)) => Err(Stop::Denied(Box::new(denial), Arc::clone(to))),
+        Err(fault) => Err(Stop::BadToken(fault)),
     }
 }
 
 impl Lead {
+    /// The other Service, where a way leads to one.
+    pub(super) fn beyond(&self, asked: &Asked) -> Option<Beyond> {
+        let way = self.way.as_ref().filter(|_| self.to.key != asked.target().key)?;
+        Some(Beyond { to: Arc::clone(&self.to), head: way.head.clone() })
+    }
+
     /// How long until the head of the response.
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.way.as_ref()?.then.timeout

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
 use crate::mesh::{Endpoint, Published, Target};
-use crate::policy::{Claims, Decision, Denial, Facts, Permit};
+use crate::policy::{Claims, Decision, Denial, Facts, Permit, TokenFault};
 use crate::upstream::{NoEndpoint, Upstreams};
 
 /// Who asks, for what target, with which head and verified token: everything a decision needs but the call.
@@ -76,6 +76,21 @@ impl Asked {
         };
         self.target = target;
         Some(())
+    }
+
+    /// Decides by the rules of another Service, that a route leads to, on the request as that one gets it. The token is
+    /// that which the caller sent: a route may have taken it away.
+    ///
+    /// # Errors
+    /// The other Service does not take the token.
+    pub(super) fn admitted(&self, to: &Target, head: &HttpHead) -> Result<Decision, TokenFault> {
+        let claims = match (&to.tokens, &self.head) {
+            (Some(tokens), Some(sent)) => tokens.verify(sent, self.at)?,
+            (None, _) | (_, None) => None,
+        };
+        let (peer, destination) = (&*self.peer, &to.destination);
+        let facts = Facts { peer, destination, request: Some(head), claims: claims.as_ref(), call: &Call::Http };
+        Ok(to.rules.decide(&facts))
     }
 
     /// Stage 5: the call that was decoded, with what will be sent if it is permitted.
@@ -156,9 +171,17 @@ impl<M> Routed<M> {
     /// Takes the message out to send it, and leaves what must hold for as long as the answer streams.
     pub(super) fn depart(self) -> (M, Arc<Endpoint>, Standing) {
         let Permitted { decoded, permit } = self.permitted;
-        let standing = Standing { asked: decoded.asked, call: decoded.call, _permit: permit, editions: None };
+        let standing =
+            Standing { asked: decoded.asked, call: decoded.call, beyond: None, _permit: permit, editions: None };
         (decoded.message, self.endpoint, standing)
     }
+}
+
+/// Another Service that a route leads to, and the request as that one gets it.
+#[derive(Debug)]
+pub(super) struct Beyond {
+    pub(super) to: Arc<Target>,
+    pub(super) head: HttpHead,
 }
 
 /// A permit in use: what was asked and decided, to be decided again when its target's rules change.
@@ -166,6 +189,8 @@ impl<M> Routed<M> {
 pub(super) struct Standing {
     asked: Asked,
     call: Call,
+    /// Whose rules have to permit it too.
+    beyond: Option<Box<Beyond>>,
     _permit: Permit,
     /// Editions not looked at yet; absent before the first look.
     editions: Option<watch::Receiver<u64>>,
@@ -175,6 +200,11 @@ impl Standing {
     /// Who asked.
     pub(super) fn asked(&self) -> &Asked {
         &self.asked
+    }
+
+    /// From now on the rules of another Service have to permit it too.
+    pub(super) fn leads(&mut self, beyond: Beyond) {
+        self.beyond = Some(Box::new(beyond));
     }
 
     /// The call as one that was refused after all.
@@ -216,13 +246,22 @@ impl Standing {
 
     fn look(&mut self, published: &Published) -> Result<(), Option<Box<Denial>>> {
         let target = published.current().get(&self.asked.target.key).map(Arc::clone).ok_or(None)?;
-        if target.revision() == self.asked.target.revision() {
+        if target.revision() != self.asked.target.revision() {
+            self.asked.readdress(target).ok_or(None)?;
+            if let Decision::Deny(denial) = self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
+                return Err(Some(Box::new(denial)));
+            }
+        }
+        let Some(beyond) = &mut self.beyond else { return Ok(()) };
+        let to = published.current().get(&beyond.to.key).map(Arc::clone).ok_or(None)?;
+        if to.revision() == beyond.to.revision() {
             return Ok(());
         }
-        self.asked.readdress(target).ok_or(None)?;
-        match self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
-            Decision::Allow(_) => Ok(()),
-            Decision::Deny(denial) => Err(Some(Box::new(denial))),
+        beyond.to = to;
+        match self.asked.admitted(&beyond.to, &beyond.head) {
+            Ok(Decision::Allow(_)) => Ok(()),
+            Ok(Decision::Deny(denial)) => Err(Some(Box::new(denial))),
+            Err(_token) => Err(None),
         }
     }
 }

@@ -3,8 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::lab::{Lab, Reply, Upstream, service, with};
-use crate::plain_ports::http::{WEB, istio};
+use tokio::io::AsyncWriteExt;
+
+use crate::lab::{Lab, PATIENCE, Reply, Upstream, service, with};
+use crate::live::Live;
+use crate::plain_ports::http::{WEB, istio, until};
 
 /// `tools/web`, `tools/v2` and `tools/v3`, and an HTTPRoute `r` of `web` with these rules.
 fn documents(web: SocketAddr, v2: SocketAddr, rules: &str, more: &str) -> String {
@@ -135,6 +138,26 @@ async fn rules_decide_before_routes_lead_and_again_where_they_lead() {
         assert_eq!(get(&lab, path).await.0, status, "{path}");
         assert_eq!(v2.bytes() > before, status == 200, "{path}");
     }
+}
+
+/// A stream that was led to another Service ends when that one's rules no longer permit it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_watched_where_it_was_led_to() {
+    let web = named("web").await;
+    let mut v2 = Live::start().await;
+    let rules = "  - backendRefs: [{name: v2, port: 80}]";
+    let theirs = istio("DENY", r#"[{to: [{operation: {paths: ["/other"]}}]}]"#).replace("web}", "v2}");
+    let before = documents(web.addr, v2.addr, rules, &theirs);
+    let lab = Lab::start(&before).await;
+    let mut stream = lab.tunnel("agents/reader", WEB).await.unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
+    let mut held = v2.next().await;
+    held.begin_events().await;
+    held.message("1").await;
+    assert!(until(&mut stream, b"data: 1").await.starts_with("HTTP/1.1 200"));
+    assert!(!held.closed(Duration::from_millis(300)).await, "permitted, it goes on");
+    std::fs::write(lab.documents(), before.replace("/other", "/events")).unwrap();
+    assert!(held.closed(PATIENCE).await, "refused where it was led to, it ends");
 }
 
 #[tokio::test(flavor = "multi_thread")]
