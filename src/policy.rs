@@ -10,6 +10,7 @@ pub mod token;
 mod a2a;
 mod a2a_names;
 mod agent;
+mod answers;
 mod cel;
 mod compile;
 mod decide;
@@ -35,6 +36,7 @@ pub(crate) mod fixture;
 mod tests;
 
 pub use a2a::{A2aSettings, caller};
+pub use answers::{Answered, Redactor};
 pub use cel::{Ty, on_compile_thread};
 pub use compile::{check_agent_policy, check_authorization_policy, compile};
 pub use decision::{Decision, Denial, Permit, Reason, RuleName, Shadow};

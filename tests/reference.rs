@@ -153,6 +153,8 @@ fn known(known: Known) -> &'static str {
         Known::McpIfSaid => "MCP, where said",
         Known::ServerRequest => "requests of the server",
         Known::ServerRequestIfSaid => "requests of the server, where said",
+        Known::Answer => "once answered",
+        Known::AnswerIfSaid => "once answered, where said",
         Known::OwnKind => "calls and list entries of its kind",
         Known::OwnKindNotInLists => "calls of its kind, unknown in lists",
         Known::A2a => "A2A",

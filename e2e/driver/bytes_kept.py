@@ -12,15 +12,9 @@ from pathlib import Path
 
 from .corpus import ROWS, Fate, Row
 from .mesh import NAMESPACE, Mesh, service
-from .peers import E2E, PYTHONS
+from .peers import PARSERS
 from .recorder import Exchange, Recorder
 from .report import Report
-
-PARSERS = {
-    "python1": [str(PYTHONS["python1"]), str(E2E / "parsers/python_parse.py")],
-    "python2": [str(PYTHONS["python2"]), str(E2E / "parsers/python_parse.py")],
-    "ts": ["node", str(E2E / "parsers/ts_parse.mjs")],
-}
 
 POLICY = f"""\
 apiVersion: agent-waypoint.dev/v1alpha1

@@ -34,9 +34,17 @@ CLIENTS: dict[str, tuple[list[str], list[str]]] = {
     "ts": (["node", str(E2E / "clients/ts_client.mjs")], []),
 }
 
+# What reads a request's body as a server of that SDK would. Go's client, server and parser join where there is Go.
+PARSERS: dict[str, list[str]] = {
+    "python1": [str(PYTHONS["python1"]), str(E2E / "parsers/python_parse.py")],
+    "python2": [str(PYTHONS["python2"]), str(E2E / "parsers/python_parse.py")],
+    "ts": ["node", str(E2E / "parsers/ts_parse.mjs")],
+}
+
 
 def install(node: bool = True) -> None:
-    """Makes both virtual environments and, with `node`, node_modules; nothing where the lock file has not changed."""
+    """Makes both virtual environments and, with `node`, node_modules and what is in Go; nothing where the lock file has
+    not changed."""
     for name, python in PYTHONS.items():
         lock = E2E / name / "requirements.txt"
         if _changed(lock, name):
@@ -50,6 +58,14 @@ def install(node: bool = True) -> None:
     if _changed(lock, "node") or not (E2E / "node_modules").is_dir():
         _run(["npm", "ci", "--no-audit", "--no-fund", "--silent", "--prefix", str(E2E)])
         _mark(lock, "node")
+    if shutil.which("go") is None:
+        print("Go is not installed: its client, server and parser are left out")
+        return
+    from .go import build  # which needs the paths above
+
+    SERVERS["go"] = [str(build("./server", "server"))]
+    CLIENTS["go"] = ([str(build("./client", "client"))], [])
+    PARSERS["go"] = [str(build("./parse", "parse"))]
 
 
 def _digest(lock: Path) -> str:

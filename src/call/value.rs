@@ -88,6 +88,11 @@ impl Object {
         self.0.iter().map(|(k, v)| (&**k, v))
     }
 
+    /// Pairs in order, their values to change in place.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Value)> {
+        Arc::make_mut(&mut self.0).iter_mut().map(|(k, v)| (&**k, v))
+    }
+
     /// How many keys.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -30,6 +30,9 @@ pub struct AgentPolicySpec {
     /// What A2A has beside rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub a2a: Option<A2aSpec>,
+    /// What becomes of answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub results: Option<Results>,
 }
 
 /// `spec.a2a`: whose tasks are whose, and what an agent is made to do beyond the call.
@@ -90,6 +93,38 @@ pub enum Cards {
     Report,
     /// It is not passed on.
     Refuse,
+}
+
+/// What becomes of what a server answers to permitted calls.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Results {
+    /// Strings that are replaced.
+    #[serde(default)]
+    pub redact: Vec<Redaction>,
+}
+
+/// An entry of `results.redact`: in the answers to the calls that it is about, strings are replaced in their place.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redaction {
+    /// `redact[0]` where absent.
+    pub name: Option<String>,
+    /// Entries OR. Absent: every caller.
+    pub from: Option<Vec<From>>,
+    /// Entries OR. Absent: every call.
+    pub to: Option<Vec<To>>,
+    /// CEL, which may read the answer. Where it cannot be evaluated, strings are replaced.
+    pub when: Option<String>,
+    /// Paths from `result` or `error`, members with dots between them; `*` is any member, `**` any number of levels; lists
+    /// are looked through. All strings below are replaced.
+    #[serde(default)]
+    pub fields: Vec<String>,
+    /// Regular expressions; what they match in any string is replaced.
+    #[serde(default)]
+    pub matching: Vec<String>,
+    /// What is put in place; `[redacted]` where absent.
+    pub with: Option<String>,
 }
 
 /// One entry of `targetRefs`.

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde::de::value::{Error as Refusal, MapDeserializer};
 
-use super::agent_policy::{A2aSpec, AgentPolicySpec, CoOwner, From, HttpMatch, Push, Requirement, Rule, TargetRef, To};
+use super::agent_policy::{
+    A2aSpec, AgentPolicySpec, CoOwner, From, HttpMatch, Push, Redaction, Requirement, Results, Rule, TargetRef, To,
+};
 use super::{Closes, Documents, Source, load};
 
 fn documents(text: &str) -> Documents {
@@ -231,6 +233,11 @@ fn the_custom_resource_definition_has_the_fields_of_the_types() {
     assert_eq!(at(&["spec", "a2a"]), fields::<A2aSpec>());
     assert_eq!(at(&["spec", "a2a", "coOwners", ""]), fields::<CoOwner>());
     assert_eq!(at(&["spec", "a2a", "push"]), fields::<Push>());
+    assert_eq!(at(&["spec", "results"]), fields::<Results>());
+    let redact = ["spec", "results", "redact", ""];
+    assert_eq!(at(&redact), fields::<Redaction>());
+    assert_eq!(at(&[&redact[..], &["from", ""]].concat()), fields::<From>());
+    assert_eq!(at(&[&redact[..], &["to", ""]].concat()), fields::<To>());
     for rules in ["allow", "deny", "require"] {
         let known = if rules == "require" { fields::<Requirement>() } else { fields::<Rule>() };
         assert_eq!(at(&["spec", rules, ""]), known);

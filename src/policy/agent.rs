@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::a2a::A2aSettings;
+use super::answers::Redactor;
 use super::cel::Condition;
 use super::decision::RuleName;
 use super::names::{A2aName, Name};
@@ -18,7 +19,7 @@ pub(super) fn compile(
     spec: &AgentPolicySpec,
     declared: Option<Protocol>,
     problems: &mut Problems,
-) -> Vec<Rule> {
+) -> Compiled {
     check_targets(meta, spec, problems);
     if let Some(a2a) = &spec.a2a {
         A2aSettings::default().add(&meta.namespace, a2a, problems);
@@ -26,7 +27,8 @@ pub(super) fn compile(
             problems.error("spec.a2a", "says nothing of a port whose protocol is MCP");
         }
     }
-    if spec.allow.is_empty() && spec.deny.is_empty() && spec.require.is_empty() && spec.protocol.is_none() {
+    let rules = [spec.allow.len(), spec.deny.len(), spec.require.len()].iter().sum::<usize>();
+    if rules == 0 && spec.protocol.is_none() && spec.results.is_none() {
         problems.warning("spec", "has no rules and declares no protocol, so it decides nothing");
     }
     let mut compiler = Compiler {
@@ -47,7 +49,15 @@ pub(super) fn compile(
     for (at, written) in spec.allow.iter().enumerate() {
         rules.push(compiler.rule(Effect::Allow, at, Written::of(written)));
     }
-    rules
+    let redactions = spec.results.iter().flat_map(|results| &results.redact).enumerate();
+    let redactors = redactions.map(|(at, written)| compiler.redactor(at, written)).collect();
+    Compiled { rules, redactors }
+}
+
+/// A policy, compiled.
+pub(super) struct Compiled {
+    pub(super) rules: Vec<Rule>,
+    pub(super) redactors: Vec<Redactor>,
 }
 
 /// What `allow`, `deny` and `require` entries have in common.
@@ -66,6 +76,15 @@ impl<'a> Written<'a> {
             from: rule.from.as_deref(),
             to: rule.to.as_deref(),
             condition: rule.when.as_deref().map(|source| ("when", source)),
+        }
+    }
+
+    fn of_redaction(redaction: &'a agent_policy::Redaction) -> Self {
+        Self {
+            name: redaction.name.as_deref(),
+            from: redaction.from.as_deref(),
+            to: redaction.to.as_deref(),
+            condition: redaction.when.as_deref().map(|source| ("when", source)),
         }
     }
 
@@ -91,12 +110,28 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn rule(&mut self, effect: Effect, at: usize, written: Written<'_>) -> Rule {
         let path = format!("spec.{}[{at}]", effect.as_str());
-        let name = self.name(effect, at, written.name, &path);
-        let from = written.from.map(|from| self.from(from, &path));
-        let to = written.to.map(|to| self.to(to, &path));
-        let condition = written.condition.and_then(|(field, source)| self.condition(field, source, &path));
+        let rule = self.rule_at(&path, effect, format!("{}[{at}]", effect.as_str()), &written);
+        if effect == Effect::Allow && rule.reads_answer() {
+            let what = "reads the answer, which is not there when a call is allowed: write a `deny` or a `require`";
+            self.problems.error(format_args!("{path}.when"), what);
+        }
+        rule
+    }
+
+    fn redactor(&mut self, at: usize, written: &agent_policy::Redaction) -> Redactor {
+        let path = format!("spec.results.redact[{at}]");
+        // What cannot be told is replaced, as a deny that cannot be told denies.
+        let rule = self.rule_at(&path, Effect::Deny, format!("redact[{at}]"), &Written::of_redaction(written));
+        Redactor::compile(rule, written, &path, self.problems)
+    }
+
+    fn rule_at(&mut self, path: &str, effect: Effect, place: String, written: &Written<'_>) -> Rule {
+        let name = self.name(place, written.name, path);
+        let from = written.from.map(|from| self.from(from, path));
+        let to = written.to.map(|to| self.to(to, path));
+        let condition = written.condition.and_then(|(field, source)| self.condition(field, source, path));
         if let Some(condition) = condition.as_ref().filter(|_| to.is_none() && effect != Effect::Allow) {
-            self.warn_of_other_kinds(condition, written.condition.map_or("", |(_, source)| source), &path);
+            self.warn_of_other_kinds(condition, written.condition.map_or("", |(_, source)| source), path);
         }
         Rule {
             name: RuleName {
@@ -112,8 +147,8 @@ impl Compiler<'_> {
         }
     }
 
-    fn name(&mut self, effect: Effect, at: usize, name: Option<&str>, path: &str) -> String {
-        let Some(name) = name else { return format!("{}[{at}]", effect.as_str()) };
+    fn name(&mut self, place: String, name: Option<&str>, path: &str) -> String {
+        let Some(name) = name else { return place };
         let field = format!("{path}.name");
         if name.is_empty() || name.len() > 253 || name.chars().any(char::is_control) {
             self.problems.error(&field, "must be 1 to 253 characters, none of them a control character");

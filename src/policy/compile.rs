@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::decide::Court;
 use super::problems::Problems;
-use super::rule::{Effect, Force};
+use super::rule::{Effect, Force, Rule};
 use super::rules::{Open, RuleSet, Rules, State};
 use super::{A2aSettings, Revision, agent, istio};
 use crate::document::agent_policy::{AgentPolicySpec, DenialForm, Mode, Protocol};
@@ -60,7 +60,11 @@ fn court(declared: Option<Protocol>, docs: &Docs<'_>) -> Result<Court, Vec<Field
     let mut court = Court { declared, ..Court::default() };
     for (meta, spec) in docs.agent {
         let mut problems = Problems::default();
-        court.agent.extend(agent::compile(meta, spec, declared, &mut problems));
+        let compiled = agent::compile(meta, spec, declared, &mut problems);
+        let (answers, calls): (Vec<_>, Vec<_>) = compiled.rules.into_iter().partition(Rule::reads_answer);
+        court.agent.extend(calls);
+        court.answers.extend(answers);
+        court.redactors.extend(compiled.redactors);
         let mut a2a = A2aSettings::default();
         let settings = if spec.mode == Mode::Enforce { &mut court.a2a } else { &mut a2a };
         if let Some(spec) = &spec.a2a {
@@ -88,6 +92,7 @@ fn court(declared: Option<Protocol>, docs: &Docs<'_>) -> Result<Court, Vec<Field
     }
     // Stable: within an effect, the order of documents and of the rules in them stays.
     court.agent.sort_by_key(|rule| rule.effect as u8);
+    court.answers.sort_by_key(|rule| rule.effect as u8);
     Ok(court)
 }
 

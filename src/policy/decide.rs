@@ -4,6 +4,7 @@
 //! three-valued logic, so that the same rule decides a call (all is known) and an entry of a list (arguments are not).
 
 use super::a2a::A2aSettings;
+use super::answers::Redactor;
 use super::cel::Meter;
 use super::decision::Reason;
 use super::rule::{Effect, Force, Rule, Says, settle};
@@ -158,6 +159,10 @@ pub(super) struct Court {
     pub(super) declared: Option<Protocol>,
     /// Every rule of AgentPolicies: deny, then require, then allow.
     pub(super) agent: Vec<Rule>,
+    /// Rules of AgentPolicies that are asked once a call was answered: deny, then require.
+    pub(super) answers: Vec<Rule>,
+    /// What is blacked out of answers.
+    pub(super) redactors: Vec<Redactor>,
     /// Every rule of AuthorizationPolicies, audited ones too.
     pub(super) istio: Vec<Rule>,
     /// Whether an ALLOW AuthorizationPolicy is attached, with rules or without.
@@ -251,6 +256,21 @@ impl Court {
     /// Whether there is anything that only a shadow decision looks at.
     pub(super) fn has_dry_run(&self) -> bool {
         self.dry_run > 0 || self.istio_dry_run
+    }
+
+    /// Decides on the answer to a permitted call: none where it may go to the caller.
+    pub(super) fn judge_answer(&self, scope: &Scope<'_>, meter: &mut Meter) -> Option<Verdict<'_>> {
+        let mut rules = self.answers.iter().filter(|rule| rule.force == Force::Enforced);
+        rules.find_map(|rule| {
+            let reason = refusal(rule.effect, rule.says(scope, meter), scope)?;
+            Some(Verdict::refuse(reason, Some(rule)))
+        })
+    }
+
+    /// What is to be blacked out of an answer: also where it cannot be told whether it is.
+    pub(super) fn redactors_of<'r>(&'r self, scope: &Scope<'_>, meter: &mut Meter) -> Vec<&'r Redactor> {
+        let enforced = self.redactors.iter().filter(|redactor| redactor.rule.force == Force::Enforced);
+        enforced.filter(|redactor| redactor.rule.says(scope, meter).about != Truth::False).collect()
     }
 
     fn default_reason(&self, question: &Question<'_>) -> Reason {

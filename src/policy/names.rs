@@ -2,6 +2,10 @@
 //!
 //! A name that is not here does not compile. Nothing is read here; `scope` looks the values up.
 
+mod elsewhere;
+
+use elsewhere::ELSEWHERE;
+
 use super::cel::Ty;
 
 /// A leaf of the table: something that has a value.
@@ -38,6 +42,10 @@ pub(super) enum Name {
     ElicitationMode,
     ElicitationUrl,
     ElicitationHost,
+    ResultIsError,
+    ResultText,
+    ResultValue,
+    ResultError,
     A2a(A2aName),
 }
 
@@ -61,6 +69,9 @@ pub(super) enum A2aName {
     Push,
 }
 
+/// What is known once a call was answered: a rule that reads one of them is asked then, and not before.
+pub(super) const OF_ANSWERS: [Name; 4] = [Name::ResultIsError, Name::ResultText, Name::ResultValue, Name::ResultError];
+
 /// A node of the table: something that `has()` may ask for, but that has no value of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Group {
@@ -77,6 +88,7 @@ pub(super) enum Group {
     A2a,
     A2aTask,
     A2aContext,
+    Result,
 }
 
 /// What stands behind a path.
@@ -107,6 +119,10 @@ pub enum Known {
     ServerRequest,
     /// For what a server asks of its client, where it says so.
     ServerRequestIfSaid,
+    /// Once the call was answered: a rule that reads it is asked then, and not before.
+    Answer,
+    /// Once the call was answered, where the answer has it.
+    AnswerIfSaid,
     /// For calls of its own kind; not known in lists, where a rule over it is neither true nor false.
     OwnKindNotInLists,
     /// For A2A calls.
@@ -292,49 +308,17 @@ pub const TABLE: &[Row] = &[
         Known::A2a,
         "URLs to call back, inline ones too: url, scheme, host, port, hasCredentials, inline",
     ),
-];
-
-/// Names that agentgateway documents and that are not here, with the nearest that is; empty: nothing comes near.
-/// A trailing `.*` stands for everything below.
-const ELSEWHERE: &[(&str, &str)] = &[
-    ("mcp.resource.target", "mcp.tool.target"),
-    ("mcp.prompt.target", "destination.service"),
-    ("mcp.tool.result", ""),
-    ("mcp.tool.error", ""),
-    ("request.uri", "request.path"),
-    ("request.pathAndQuery", "request.path"),
-    ("request.scheme", ""),
-    ("request.version", ""),
-    ("request.body", "mcp.tool.arguments"),
-    ("request.bodyPrefix", "mcp.tool.arguments"),
-    ("request.startTime", ""),
-    ("request.endTime", ""),
-    ("source.port", "source.address"),
-    ("source.rawAddress", "source.address"),
-    ("source.rawPort", "source.address"),
-    ("source.subjectAltNames", "source.spiffeId"),
-    ("source.issuer", "source.identity.trustDomain"),
-    ("source.subject", "source.spiffeId"),
-    ("source.subjectCn", "source.spiffeId"),
-    ("source.certificate", "source.spiffeId"),
-    ("source.unverifiedWorkload.*", "source.identity.serviceAccount"),
-    ("source.connectHeaders", "source.spiffeId"),
-    ("destination.address", "destination.service"),
-    ("destination.hostname", "destination.service"),
-    ("backend.name", "destination.service"),
-    ("backend.*", "destination.service"),
-    ("apiKey.*", "jwt"),
-    ("basicAuth.username", "jwt"),
-    ("env.namespace", "destination.namespace"),
-    ("env.*", ""),
-    ("response.*", ""),
-    ("proxy.*", ""),
-    ("llm.*", ""),
-    ("llmRequest.*", ""),
-    ("extauthz.*", ""),
-    ("extproc.*", ""),
-    ("mcpGuardrails.*", ""),
-    ("metadata.*", ""),
+    group("mcp.result", Group::Result, Known::Answer, "what the server answered; for deny, require and results"),
+    leaf(
+        "mcp.result.isError",
+        Name::ResultIsError,
+        Ty::Bool,
+        Known::Answer,
+        "an error, of the protocol or of the tool",
+    ),
+    leaf("mcp.result.text", Name::ResultText, Ty::Str, Known::Answer, "every text of the answer, one a line"),
+    leaf("mcp.result.value", Name::ResultValue, Ty::Map, Known::AnswerIfSaid, "the whole result"),
+    leaf("mcp.result.error", Name::ResultError, Ty::Map, Known::AnswerIfSaid, "the error of the protocol"),
 ];
 
 /// The longest row that `segments` begins with, and how many segments it took.

@@ -3,7 +3,7 @@ use super::decision::RuleName;
 use super::explain::Outcome;
 use super::istio::IstioRule;
 use super::matcher::{self, Absence};
-use super::names::Name;
+use super::names::{Name, OF_ANSWERS};
 use super::object::{self, Object};
 use super::scope::{Lens, Scope};
 use super::source::Source;
@@ -115,6 +115,12 @@ impl Rule {
             Test::Agent(test) => test.to.as_ref().is_none_or(|to| to.iter().any(Object::is_plain)),
             Test::Istio(_) => true,
         }
+    }
+
+    /// Whether the rule can be asked only once the call was answered.
+    pub(super) fn reads_answer(&self) -> bool {
+        let Test::Agent(test) = &self.test else { return false };
+        test.condition.as_ref().is_some_and(|condition| OF_ANSWERS.iter().any(|name| condition.reads(*name)))
     }
 
     pub(super) fn reads_jwt(&self) -> bool {

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
+use super::answers::{Answered, Redactor};
 use super::cel::Meter;
 use super::decide::{Bench, Court, Question, Verdict, parts};
 use super::decision::{Decision, Denial, Permit, Reason, Shadow};
 use super::explain::{self, Explanation};
 use super::hint;
+use super::scope::{Lens, Scope};
 use super::{A2aSettings, Facts, Revision};
-use crate::call::Call;
+use crate::call::{Call, Phase};
 use crate::config::limits::CEL_BUDGET;
 use crate::document::Meta;
 use crate::document::agent_policy::{AgentPolicySpec, DenialForm, Protocol};
@@ -107,6 +109,34 @@ impl Rules {
         Decision::Deny(Denial { form: open.form(&verdict, &reason, facts), reason, rule, shadow, hint })
     }
 
+    /// Whether any rule in force looks at answers, or blacks something out of them.
+    pub fn reads_answers(&self) -> bool {
+        let State::Open(open) = &self.state else { return false };
+        !open.court.answers.is_empty() || !open.court.redactors.is_empty()
+    }
+
+    /// Decides on what a server answered to a permitted call; none where it may go to the caller.
+    pub fn decide_answer(&self, facts: &Facts<'_>, answered: &Answered<'_>) -> Option<Denial> {
+        let State::Open(open) = &self.state else { return None };
+        let scope = answer_scope(facts, answered);
+        let verdict = open.court.judge_answer(&scope, &mut Meter::new(CEL_BUDGET))?;
+        let reason = verdict.refused.clone()?;
+        let (form, rule) = (open.form(&verdict, &reason, facts), verdict.rule.map(|rule| rule.name.clone()));
+        Some(Denial { form, reason, rule, shadow: None, hint: None })
+    }
+
+    /// What is to be blacked out of what a server answered.
+    pub fn redactors(&self, facts: &Facts<'_>, answered: &Answered<'_>) -> Vec<&Redactor> {
+        let State::Open(open) = &self.state else { return Vec::new() };
+        open.court.redactors_of(&answer_scope(facts, answered), &mut Meter::new(CEL_BUDGET))
+    }
+
+    #[cfg(test)]
+    pub(super) fn all_redactors(&self) -> &[Redactor] {
+        let State::Open(open) = &self.state else { return &[] };
+        &open.court.redactors
+    }
+
     /// The protocol that only a DryRun policy declares: it is to be decoded beside the stream, for [`Rules::shadow`].
     pub fn decoded_beside(&self) -> Option<Protocol> {
         let State::Open(open) = &self.state else { return None };
@@ -142,7 +172,9 @@ impl Rules {
     /// Whether any rule looks at the claims of a token.
     pub fn reads_jwt(&self) -> bool {
         let State::Open(open) = &self.state else { return false };
-        open.court.agent.iter().chain(&open.court.istio).any(super::rule::Rule::reads_jwt)
+        let of_redactors = open.court.redactors.iter().map(|redactor| &redactor.rule);
+        let rules = open.court.agent.iter().chain(&open.court.istio).chain(&open.court.answers).chain(of_redactors);
+        rules.into_iter().any(super::rule::Rule::reads_jwt)
     }
 
     /// What the policies in force say of A2A beside rules; none where everything is refused.
@@ -165,6 +197,13 @@ impl Rules {
         let question = Question::of_anything(facts);
         open.court.judge(&question, Bench::Enforced, &mut Meter::new(CEL_BUDGET)).refused.is_none()
     }
+}
+
+/// An answered call: all of it is known, but for lists, whose entries are decided on one by one.
+fn answer_scope<'a>(facts: &Facts<'a>, answered: &Answered<'a>) -> Scope<'a> {
+    let list = matches!(facts.call, Call::Mcp(call) if call.phase() == Phase::List);
+    let lens = if list { Lens::List } else { Lens::Call };
+    Scope { answered: Some(*answered), ..Scope::of(facts, lens) }
 }
 
 impl Open {

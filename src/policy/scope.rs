@@ -1,10 +1,11 @@
 use std::borrow::Cow;
 
 use super::a2a_names;
+use super::answers::Answered;
 use super::cel::{Fault, Stop, Val};
 use super::facts::Facts;
 use super::names::{Group, Name};
-use crate::call::{A2aCall, Call, Elicitation, HttpHead, Knowable, McpCall, McpObject, Object};
+use crate::call::{A2aCall, Call, Elicitation, HttpHead, Knowable, McpCall, McpObject, Object, Phase};
 
 /// How much of the call is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(super) struct Scope<'a> {
     pub(super) method: &'a str,
     /// What an A2A caller says it wants.
     pub(super) skill: Option<&'a str>,
+    /// What the server answered, once it did.
+    pub(super) answered: Option<Answered<'a>>,
 }
 
 /// Whether a name has a value.
@@ -44,7 +47,7 @@ impl<'a> Scope<'a> {
     /// The call as it is.
     pub(super) fn of(facts: &Facts<'a>, lens: Lens) -> Self {
         let method = if let Call::Mcp(call) = facts.call { &*call.method } else { "" };
-        Self { facts: *facts, lens, method, skill: None }
+        Self { facts: *facts, lens, method, skill: None, answered: None }
     }
 
     /// Whether nothing of the call itself is known.
@@ -108,6 +111,7 @@ impl<'a> Scope<'a> {
             Group::Tool => own_kind(|object| matches!(object, McpObject::Tool { .. } | McpObject::Task(_))),
             Group::Prompt => own_kind(|object| matches!(object, McpObject::Prompt { .. })),
             Group::Resource => own_kind(|object| matches!(object, McpObject::Resource(_))),
+            Group::Result => known(self.answered.is_some()),
             Group::ServerRequest => own_kind(|object| matches!(object, McpObject::ServerRequest(_))),
             Group::Task => own_kind(|object| matches!(object, McpObject::Task(_))),
             Group::A2a | Group::A2aTask | Group::A2aContext if self.any_call() => Has::Unknown,
@@ -139,6 +143,7 @@ impl<'a> Scope<'a> {
             Name::McpMethod => self.message().map(|_| Val::text(self.method)),
             Name::McpVersion => self.message()?.version.as_deref().map(Val::text).ok_or(ABSENT),
             Name::McpSession => self.message()?.session.as_deref().map(Val::text).ok_or(ABSENT),
+            Name::McpPhase if self.answered.is_some() => Ok(Val::text(Phase::Result.as_str())),
             Name::McpPhase => self.message().map(|call| Val::text(call.phase().as_str())),
             Name::Tool
             | Name::ToolArguments
@@ -148,6 +153,10 @@ impl<'a> Scope<'a> {
             | Name::Resource
             | Name::ResourceUri
             | Name::TaskId => self.named(name),
+            Name::ResultIsError => self.answered.map(|answered| Val::Bool(answered.is_error())).ok_or(ABSENT),
+            Name::ResultText => self.answered.map(|answered| Val::Str(Cow::Owned(answered.text()))).ok_or(ABSENT),
+            Name::ResultValue => self.answered.and_then(|answered| answered.result).map(Val::JsonMap).ok_or(ABSENT),
+            Name::ResultError => self.answered.and_then(|answered| answered.error).map(Val::JsonMap).ok_or(ABSENT),
             Name::ServerMethod
             | Name::ServerParams
             | Name::ServerTool

@@ -10,6 +10,7 @@ mod mirror;
 mod post;
 mod pump;
 mod reply;
+mod sse;
 
 use std::sync::Arc;
 

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::budget::Hold;
@@ -37,6 +39,8 @@ pub(super) struct Session {
     pub(super) version: Option<Version>,
     /// How a server that calls itself so answers an unknown name.
     pub(super) wording: Option<UnknownName>,
+    /// Where our own answers go, for a session whose client reads them on one stream only.
+    pub(super) stream: Option<mpsc::Sender<Bytes>>,
     asked: Mutex<Asked>,
     /// What the server asked of its client, until that is answered.
     questions: Mutex<Vec<Question>>,
@@ -93,9 +97,20 @@ impl Session {
             endpoint,
             version: None,
             wording: None,
+            stream: None,
             asked: Mutex::default(),
             questions: Mutex::default(),
         }
+    }
+
+    /// The same, of a client that reads answers on `stream` alone.
+    pub(super) fn streaming(
+        owner: WorkloadId,
+        subject: Option<Arc<str>>,
+        endpoint: Arc<str>,
+        stream: mpsc::Sender<Bytes>,
+    ) -> Self {
+        Self { stream: Some(stream), ..Self::new(owner, subject, endpoint) }
     }
 
     fn is_of(&self, caller: &WorkloadId, subject: Option<&str>) -> bool {
@@ -200,6 +215,21 @@ impl Sessions {
             let Some((_, oldest)) = table.by_use.pop_first() else { break };
             table.sessions.remove(&oldest);
         }
+    }
+
+    /// Binds a new session under a key that is not in use; says whether it did.
+    #[must_use]
+    pub(super) fn bind_new(&self, key: SessionKey, session: Arc<Session>) -> bool {
+        if self.knows(&key) {
+            return false;
+        }
+        self.bind(key, session);
+        true
+    }
+
+    /// Whether the key is in use, whoever's.
+    pub(super) fn knows(&self, key: &SessionKey) -> bool {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).sessions.contains_key(key)
     }
 
     /// The session, if `caller` owns it with the same token subject.

@@ -120,6 +120,11 @@ impl Metrics {
         self.own.list_entries_hidden(entries);
     }
 
+    /// Strings replaced in what a server said, because a policy says so.
+    pub fn strings_redacted(&self, strings: usize) {
+        self.own.strings_redacted(strings);
+    }
+
     /// When our own certificate ends.
     pub fn certificate_expires(&self, at: SystemTime) {
         let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

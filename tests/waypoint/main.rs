@@ -10,6 +10,8 @@ mod istio_rules;
 mod mcp_both_ways;
 mod mcp_calls;
 mod mcp_hostile;
+mod mcp_results;
+mod mcp_sse;
 mod mcp_tasks;
 mod mcp_versions;
 mod plain_ports;

@@ -9,6 +9,7 @@ use super::super::answer::{self, ProxyFault};
 use super::super::budget::Hold;
 use super::super::http::Calls;
 use super::super::sessions::{self, Session, SessionKey};
+use super::sse;
 use crate::call::{HttpHead, McpCall, McpObject, Task};
 use crate::config::limits;
 use crate::fault::Faulty;
@@ -77,6 +78,22 @@ impl Exchange {
         self.session.as_ref().map(|bound| self.shared.telemetry.keyed().session(&bound.key.id))
     }
 
+    /// The session that a POST is addressed to by its path and query, as clients of 2024-11-05 do. An address that names
+    /// a session which is not this caller's is that of none.
+    fn find_stream(&self) -> Result<Option<Bound>, ProxyFault> {
+        if self.head.method != http::Method::POST {
+            return Ok(None);
+        }
+        let query = self.head.query.as_deref();
+        let key = sse::key(&self.target.key, &self.head.path, query);
+        let subject = self.claims.as_ref().map(sessions::subject);
+        match self.shared.sessions.find(&key, self.peer.id(), subject.as_deref()) {
+            Some(session) => Ok(Some(Bound { key, session })),
+            None if self.shared.sessions.knows(&key) || sse::names_session(query) => Err(ProxyFault::SessionUnknown),
+            None => Ok(None),
+        }
+    }
+
     /// What a message is about, with what only its exchange knows, and the endpoint that must have it, where one must: a
     /// response is about the request that it answers, a task about the tool that was called.
     ///
@@ -113,7 +130,10 @@ impl Exchange {
     fn find_session(&mut self) -> Result<Option<Bound>, ProxyFault> {
         // From 2026-07-28 on the header has no meaning, and it is not forwarded.
         let modern = self.mcp.version().is_some_and(crate::wire::mcp::Version::is_modern);
-        let Some(id) = self.mcp.session().filter(|_| !modern) else { return Ok(None) };
+        if modern {
+            return Ok(None);
+        }
+        let Some(id) = self.mcp.session() else { return self.find_stream() };
         let key = SessionKey { target: self.target.key.clone(), id: id.into() };
         self.record.session(self.shared.telemetry.keyed().session(id));
         let subject = self.claims.as_ref().map(sessions::subject);

@@ -18,7 +18,7 @@ use crate::intake::{Answer, Request, no_body};
 use crate::mesh::Target;
 use crate::telemetry::Operation;
 use crate::upstream::InBody;
-use crate::wire::mcp::{McpHead, ResponseForm, forward_stream_headers};
+use crate::wire::mcp::{HeaderFault, McpHead, ResponseForm, forward_stream_headers, requested_version};
 
 /// GET: the stream, decoded, or 405, which every client takes for "no stream here"; 404 only for an unknown session.
 pub(super) async fn stream(calls: &Calls, target: Arc<Target>, request: Request) -> Answer {
@@ -76,15 +76,19 @@ enum Unsent {
     Failed(crate::telemetry::RecordGuard, Box<dyn Faulty + Send + Sync>),
 }
 
+/// Headers that let nothing be decided.
+fn unheaded(calls: &Calls, target: &Target, request: &Request, fault: HeaderFault) -> Unsent {
+    let mut record = calls.record(target);
+    record.failed(&fault);
+    if request.head.method == http::Method::GET {
+        return Unsent::Failed(record, Box::new(fault));
+    }
+    let body = fault.body(None, requested_version(&request.head.headers));
+    Unsent::Answered(answer::json(record, fault.status(), body))
+}
+
 async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Reply, Response<InBody>), Unsent> {
-    let mcp = McpHead::read(&request.head.headers).map_err(|fault| {
-        let mut record = calls.record(&target);
-        record.failed(&fault);
-        if request.head.method == http::Method::GET {
-            return Unsent::Failed(record, Box::new(fault));
-        }
-        Unsent::Answered(answer::json(record, fault.status(), fault.body()))
-    })?;
+    let mcp = McpHead::read(&request.head.headers).map_err(|fault| unheaded(calls, &target, &request, fault))?;
     let exchange = Exchange::open(calls, target, request.head, mcp).map_err(|answer| Unsent::Answered(*answer))?;
     let version = exchange.mcp.version().map(|version| version.as_str().into());
     let call = McpCall::base(exchange.head.method.as_str(), version, exchange.session_digest());

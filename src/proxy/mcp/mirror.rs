@@ -11,10 +11,12 @@ use super::super::tasks::Made;
 use super::reply::Reply;
 use crate::call::{Call, Knowable, McpCall, McpObject, Task, Value};
 use crate::fault::Faulty;
-use crate::policy::{Decision, Denial};
+use crate::policy::{Answered, Decision, Denial, Redactor};
 use crate::telemetry::{Operation, Protocol};
 use crate::wire::jsonrpc::Id;
-use crate::wire::mcp::{ServerMessage, filter_list, filter_lookalikes, is_list, resource_entry, server_request};
+use crate::wire::mcp::{
+    ServerKind, ServerMessage, filter_list, filter_lookalikes, is_list, resource_entry, server_request,
+};
 
 /// Why a message does not reach the caller as it is.
 #[derive(Debug)]
@@ -42,7 +44,46 @@ impl Reply {
         if !self.learn_task(request, message) {
             return Err(Unpassable::Bad);
         }
-        self.decide_inputs(request, message)
+        self.decide_inputs(request, message)?;
+        self.decide_answer(request, message)
+    }
+
+    /// Decides on what the answer to `request` says, and blacks out of it what policies say.
+    fn decide_answer(&self, request: &McpCall, message: &mut ServerMessage) -> Result<(), Unpassable> {
+        let asked = self.standing.asked();
+        let rules = &asked.target().rules;
+        if !rules.reads_answers() {
+            return Ok(());
+        }
+        let call = Call::Mcp(request.clone());
+        let facts = asked.facts(&call);
+        let answered = Answered::of(message.tree());
+        if let Some(denial) = rules.decide_answer(&facts, &answered) {
+            return Err(Unpassable::Refused(Box::new(denial)));
+        }
+        self.redact(&rules.redactors(&facts, &answered), message);
+        Ok(())
+    }
+
+    /// Blacks out of a notification what policies black out of the answer that it comes with.
+    pub(super) fn redact_notice(&self, message: &mut ServerMessage) {
+        let asked = self.standing.asked();
+        let rules = &asked.target().rules;
+        if !rules.reads_answers() {
+            return;
+        }
+        let call = Call::Mcp(self.awaited.call.clone());
+        self.redact(&rules.redactors(&asked.facts(&call), &Answered::of(message.tree())), message);
+    }
+
+    fn redact(&self, redactors: &[&Redactor], message: &mut ServerMessage) {
+        let result = *message.kind() == ServerKind::Result;
+        let Some(content) = message.content_mut() else { return };
+        let redact = |redactor: &&Redactor| {
+            if result { redactor.redact(content) } else { redactor.redact_words(content) }
+        };
+        let redacted: usize = redactors.iter().map(redact).sum();
+        self.shared.telemetry.metrics().strings_redacted(redacted);
     }
 
     /// Decides on what a result of 2026-07-28 asks of the caller. One refusal refuses all: without that answer the call

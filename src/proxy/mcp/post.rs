@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
+use tokio::sync::mpsc;
 
 use super::super::answer::{self, Likeness, ProxyFault};
 use super::super::budget::Hold;
@@ -13,6 +14,7 @@ use super::super::sessions::NotAsked;
 use super::super::stages::{Asked, Permitted, Refused};
 use super::exchange::{Bound, Exchange, read_body};
 use super::reply::{self, Awaited};
+use super::sse;
 use crate::call::Call;
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
@@ -20,7 +22,9 @@ use crate::mesh::Target;
 use crate::telemetry::Operation;
 use crate::wire::json;
 use crate::wire::jsonrpc::Id;
-use crate::wire::mcp::{Context, Decoded, Kind, check_headers, decode, forward_headers};
+use crate::wire::mcp::{
+    Context, Decoded, HeaderFault, Kind, check_headers, decode, forward_headers, requested_version,
+};
 
 /// What goes out when it is permitted.
 pub(super) struct Message {
@@ -34,11 +38,7 @@ pub(super) struct Message {
 pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) -> Answer {
     let mcp = match check_headers(&request.head.headers) {
         Ok(mcp) => mcp,
-        Err(fault) => {
-            let mut record = calls.record(&target);
-            record.failed(&fault);
-            return answer::json(record, fault.status(), fault.body());
-        }
+        Err(fault) => return Box::pin(unheaded(calls, &target, request, fault)).await,
     };
     let mut exchange = match Exchange::open(calls, target, request.head, mcp) {
         Ok(exchange) => exchange,
@@ -67,6 +67,21 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
     }
 }
 
+/// A request with headers that let nothing be decided: its body is read for its id alone, where it can be read.
+async fn unheaded(calls: &Calls, target: &Target, request: Request, fault: HeaderFault) -> Answer {
+    let mut record = calls.record(target);
+    record.failed(&fault);
+    let mut hold = calls.shared().budget.hold(calls.peer().id());
+    let readable = matches!(fault, HeaderFault::Repeated | HeaderFault::UnknownVersion | HeaderFault::SessionId);
+    let mut id = None;
+    if readable && let Ok(body) = read_body(request.body, &mut hold, &record).await {
+        let read = || json::parse(&body).ok().and_then(|tree| crate::wire::jsonrpc::Message::readable_id(&tree));
+        id = calls.shared().heavy.run(body.len(), read).await;
+    }
+    let body = fault.body(id.as_ref(), requested_version(&request.head.headers));
+    answer::json(record, fault.status(), body)
+}
+
 async fn decide(mut exchange: Exchange, decoded: Decoded, bytes: Bytes, hold: Hold) -> Answer {
     let (call, endpoint) = match exchange.meant(&decoded) {
         Ok(meant) => meant,
@@ -89,9 +104,22 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, bytes: Bytes, hold: Ho
         }
         Err(refused) => {
             record.denied(note::denial(&refused.denial, &target));
+            let stream = session.as_ref().and_then(|bound| bound.session.stream.clone());
+            if let (Some(stream), Some(id), Call::Mcp(call)) = (stream, &awaited.id, &refused.call) {
+                let told = answer::mcp_refusal(&record, id, call, &refused.denial);
+                return on_stream(record, &stream, &told);
+            }
             let likeness = likeness(&shared, session.as_ref(), &refused);
             deny(record, awaited.id.as_ref(), &refused, &likeness)
         }
+    }
+}
+
+/// A refusal for a client that reads no answer to its POST.
+fn on_stream(record: crate::telemetry::RecordGuard, stream: &mpsc::Sender<Bytes>, message: &[u8]) -> Answer {
+    match stream.try_send(sse::event_of(message)) {
+        Ok(()) => answer::text(record, StatusCode::ACCEPTED, ""),
+        Err(_full_or_gone) => answer::mcp_proxy_fault(record, None, ProxyFault::OverBudget),
     }
 }
 

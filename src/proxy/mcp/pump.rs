@@ -12,10 +12,12 @@ use http_body_util::{BodyExt as _, StreamBody};
 
 use super::super::answer::{ProxyFault, mcp_refusal};
 use super::super::http::{outgoing, upstream_version};
+use super::super::note;
 use super::super::sessions::Session;
 use super::manner::Events;
 use super::mirror::Unpassable;
 use super::reply::{Reply, note_revoked};
+use super::sse as sse_session;
 use crate::call::McpCall;
 use crate::config::limits;
 use crate::intake::{BodyFault, ResponseBody};
@@ -58,6 +60,16 @@ pub(super) struct Pump {
     base: usize,
     /// The events so far.
     seen: Events,
+    /// Our own answers, where clients read them here alone: this stream began a session that ends with it.
+    injected: Option<sse_session::Injected>,
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if let (Some(_), Some(bound)) = (&self.injected, &self.reply.session) {
+            self.reply.shared.sessions.forget(&bound.key);
+        }
+    }
 }
 
 impl Pump {
@@ -74,6 +86,7 @@ impl Pump {
             queued: 0,
             base,
             seen: Events::default(),
+            injected: None,
         }
     }
 
@@ -113,6 +126,7 @@ impl Pump {
                 denial = self.reply.standing.revoked(&shared.published) => {
                     return Some(Err(self.revoked(denial.as_ref())));
                 }
+                Some(bytes) = injected(&mut self.injected) => return Some(self.held(bytes.len()).map(|()| bytes)),
                 frame = self.body.frame() => frame,
             };
             let data = match frame? {
@@ -165,6 +179,12 @@ impl Pump {
         }
     }
 
+    /// Whether an event begins a session of 2024-11-05: the first of its name on a GET without a session.
+    fn begins(&self, event: &sse::Event) -> bool {
+        let get = matches!(self.waits, Waits::Session { .. }) && self.reply.session.is_none();
+        get && event.event.as_deref() == Some(sse_session::ENDPOINT)
+    }
+
     fn is_modern(&self) -> bool {
         let version = self.reply.awaited.call.version.as_deref().and_then(Version::parse);
         version.is_some_and(Version::is_modern)
@@ -193,6 +213,10 @@ impl Pump {
             let Some(message) = self.message(message) else { return Ok(Passed::Dropped) };
             let text = String::from_utf8(message).map_err(|_not_utf8| ProxyFault::BadAnswer)?;
             event.data = Some(text.into());
+        } else if self.begins(&event) {
+            let Some((endpoint, injected)) = self.reply.begin(&event) else { return Ok(Passed::Dropped) };
+            self.injected = Some(injected);
+            event = endpoint;
         } else if event.data.as_ref().is_some_and(|data| !data.is_empty()) {
             // Clients do not read events of other names; nothing is in them for a caller.
             return Ok(Passed::Dropped);
@@ -204,10 +228,14 @@ impl Pump {
     }
 
     /// The message as it may pass, or nothing. A request of the server was decided on before.
-    fn message(&self, mut message: ServerMessage) -> Option<Vec<u8>> {
+    fn message(&mut self, mut message: ServerMessage) -> Option<Vec<u8>> {
         match message.kind() {
             ServerKind::Notification(method) if !self.reply.may_tell(method, &message) => return None,
-            ServerKind::Notification(_) | ServerKind::Request(_) => return Some(message.canonical()),
+            ServerKind::Request(_) => return Some(message.canonical()),
+            ServerKind::Notification(_) => {
+                self.reply.redact_notice(&mut message);
+                return Some(message.canonical());
+            }
             ServerKind::Result | ServerKind::Error => {}
         }
         let request = self.answered(&message)?;
@@ -216,7 +244,11 @@ impl Pump {
         let id = message.id().cloned()?;
         match self.reply.see_through(&request, &mut message, late) {
             Ok(()) => Some(message.canonical()),
-            Err(Unpassable::Refused(denial)) => Some(mcp_refusal(&self.reply.record, &id, &request, &denial)),
+            Err(Unpassable::Refused(denial)) => {
+                let told = mcp_refusal(&self.reply.record, &id, &request, &denial);
+                self.reply.record.denied(note::denial(&denial, self.reply.standing.asked().target()));
+                Some(told)
+            }
             Err(Unpassable::Bad) => Some(denial::error(Some(&id), INTERNAL_ERROR, UNREADABLE, None)),
         }
     }
@@ -278,6 +310,14 @@ impl Pump {
         let mut request = outgoing(asked, headers, body).ok()?;
         *request.method_mut() = http::Method::POST;
         Some(request)
+    }
+}
+
+/// The next of our own answers, where there will be any.
+async fn injected(answers: &mut Option<sse_session::Injected>) -> Option<Bytes> {
+    match answers {
+        Some(answers) => answers.recv().await,
+        None => std::future::pending().await,
     }
 }
 

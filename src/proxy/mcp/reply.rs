@@ -137,10 +137,11 @@ impl Reply {
         let told =
             collect(body, MAX_ERROR_BODY, &mut self.hold).await.and_then(|bytes| ServerMessage::parse(&bytes).ok());
         let told = told.filter(|message| *message.kind() == ServerKind::Error);
-        let body = told.map_or_else(
-            || denial::error(self.awaited.id.as_ref(), -32603, "the server refused the request", None),
-            |message| message.canonical(),
-        );
+        let told = told.and_then(|mut message| {
+            self.see_through(&self.awaited.call, &mut message, false).ok().map(|()| message.canonical())
+        });
+        let body = told
+            .unwrap_or_else(|| denial::error(self.awaited.id.as_ref(), -32603, "the server refused the request", None));
         self.record.status(parts.status);
         self.record.meter().sent(body.len());
         let mut response = Response::new(text_body(body));
@@ -171,8 +172,9 @@ impl Reply {
     }
 
     /// The answer is not for the caller, who gets a refusal in its place.
-    fn refused(self, denial: Denial) -> Answer {
+    fn refused(mut self, denial: Denial) -> Answer {
         self.answered();
+        self.record.denied(note::denial(&denial, self.standing.asked().target()));
         let Some(id) = &self.awaited.id else {
             return answer::text(self.record, StatusCode::ACCEPTED, "");
         };

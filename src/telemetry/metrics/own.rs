@@ -63,6 +63,7 @@ pub(super) struct Own {
     closed: Gauge,
     dropped: Counter,
     hidden: Counter,
+    redacted: Counter,
     certificate: Gauge,
     sessions: Gauge,
     a2a_owned: Gauge,
@@ -102,6 +103,7 @@ impl Own {
             closed: Gauge::default(),
             dropped: Counter::default(),
             hidden: Counter::default(),
+            redacted: Counter::default(),
             certificate: Gauge::default(),
             sessions: Gauge::default(),
             a2a_owned: Gauge::default(),
@@ -121,6 +123,7 @@ impl Own {
         own.register("faults", "Failures by stage and reason", self.faults.clone());
         own.register("access_log_dropped", "Access log lines lost to a full queue", self.dropped.clone());
         own.register("list_entries_hidden", "Entries taken out of list results", self.hidden.clone());
+        own.register("strings_redacted", "Strings replaced in what servers said", self.redacted.clone());
     }
 
     fn register_gauges(&self, registry: &mut Registry) {
@@ -196,6 +199,10 @@ impl Own {
 
     pub(super) fn list_entries_hidden(&self, entries: usize) {
         self.hidden.inc_by(entries as u64);
+    }
+
+    pub(super) fn strings_redacted(&self, strings: usize) {
+        self.redacted.inc_by(strings as u64);
     }
 
     pub(super) fn certificate_expires(&self, seconds: u64) {

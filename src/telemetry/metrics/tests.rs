@@ -93,6 +93,7 @@ fn the_names_are_these_and_no_others() {
         "agent_waypoint_list_entries_hidden_total",
         "agent_waypoint_refused_connects_total",
         "agent_waypoint_sessions",
+        "agent_waypoint_strings_redacted_total",
         "agent_waypoint_targets_closed",
         "agent_waypoint_tunnels",
         "istio_request_bytes_count",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::method::{Known, Subject, known, mirrored};
+use super::method::{Known, Subject, is_removed, known, mirrored};
 use super::{DecodeFault, META_VERSION, McpHead, MessageFault, Version, view};
 use crate::call::{McpCall, McpObject, Object, Value};
 use crate::wire::json;
@@ -117,6 +117,7 @@ fn read(message: &Message<'_>, head: &McpHead) -> Result<Read, MessageFault> {
     match message.body {
         Body::Request { method, params } => {
             let object = match known(method) {
+                Known::Request(_) if modern && is_removed(method) => return Err(MessageFault::Removed),
                 Known::Request(subject) => view::object(subject, params)?,
                 Known::No => view::object(Subject::Other, params)?,
                 Known::Notification => return Err(MessageFault::TakesNoId),

@@ -36,6 +36,9 @@ pub enum MessageFault {
     /// `method` differs from a known one in case alone.
     #[error("Method not found")]
     MethodLookalike,
+    /// A method that the version of the header no longer has.
+    #[error("Method not found")]
+    Removed,
     /// `params._meta` is not an object.
     #[error("Invalid params: _meta must be an object")]
     BadMeta,
@@ -86,7 +89,7 @@ impl MessageFault {
             | Self::BadElicitation
             | Self::BadInputRequest
             | Self::NoVersion => INVALID_PARAMS,
-            Self::MethodLookalike => METHOD_NOT_FOUND,
+            Self::MethodLookalike | Self::Removed => METHOD_NOT_FOUND,
             Self::NeedsId | Self::TakesNoId | Self::UnexpectedResponse => INVALID_REQUEST,
             Self::HeaderMismatch => HEADER_MISMATCH,
         }
@@ -96,6 +99,7 @@ impl MessageFault {
         match self {
             Self::Lookalike => "mcp_lookalike",
             Self::MethodLookalike => "mcp_method_lookalike",
+            Self::Removed => "mcp_method_removed",
             Self::BadMeta => "mcp_meta",
             Self::BadName => "mcp_name",
             Self::BadArguments => "mcp_arguments",
@@ -185,6 +189,8 @@ impl DecodeFault {
                 | MessageFault::BadReference
                 | MessageFault::BadSubscription,
             ) if self.id.is_some() => http::StatusCode::OK,
+            // As 2026-07-28 says; it has no sessions that a client could take for lost.
+            Cause::Message(MessageFault::Removed) => http::StatusCode::NOT_FOUND,
             Cause::Json(_) | Cause::Envelope(_) | Cause::Message(_) => http::StatusCode::BAD_REQUEST,
         }
     }

@@ -7,7 +7,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use super::{HEADER_MISMATCH, Mirror, UNSUPPORTED_VERSION, Version, denial};
 use crate::call::{Object, Value};
 use crate::fault::{Blame, Faulty, Retry, Stage};
-use crate::wire::jsonrpc::INVALID_REQUEST;
+use crate::wire::jsonrpc::{INVALID_REQUEST, Id};
 
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -47,18 +47,22 @@ impl HeaderFault {
     }
 
     /// The JSON-RPC error that answers it; for an unknown version one that lists the known ones, so that a client of
-    /// two eras does not fall back further than it must.
-    pub fn body(self) -> Vec<u8> {
+    /// two eras does not fall back further than it must. `id` is the request's, where it was readable, and `requested`
+    /// the version that it said.
+    pub fn body(self, id: Option<&Id>, requested: Option<&str>) -> Vec<u8> {
         let (code, data) = match self {
             Self::UnknownVersion => {
                 let supported = Version::ALL.iter().map(|v| Value::from(v.as_str())).collect();
-                let data: Object = [("supported", Value::Array(supported))].into_iter().collect();
+                let mut data: Object = [("supported", Value::Array(supported))].into_iter().collect();
+                if let Some(requested) = requested {
+                    data.set("requested", requested.into());
+                }
                 (UNSUPPORTED_VERSION, Some(Value::Object(data)))
             }
             Self::Repeated => (HEADER_MISMATCH, None),
             Self::ContentType | Self::Charset | Self::ContentEncoding | Self::SessionId => (INVALID_REQUEST, None),
         };
-        denial::error(None, code, &self.to_string(), data)
+        denial::error(id, code, &self.to_string(), data)
     }
 }
 
@@ -86,6 +90,14 @@ impl Faulty for HeaderFault {
         }
     }
 }
+
+/// The protocol version that a request asks for, where it is short enough to be repeated.
+pub fn requested_version(headers: &HeaderMap) -> Option<&str> {
+    headers.get(PROTOCOL_VERSION)?.to_str().ok().filter(|text| text.len() <= MAX_REPEATED)
+}
+
+/// Longest version that an answer repeats, bytes.
+const MAX_REPEATED: usize = 64;
 
 /// The MCP headers of one request, of whatever HTTP method.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

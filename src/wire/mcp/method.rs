@@ -71,6 +71,20 @@ pub(super) fn known(method: &str) -> Known {
     Known::No
 }
 
+/// Requests that 2026-07-28 took away. A server of two eras could still act on them.
+pub(super) fn is_removed(method: &str) -> bool {
+    matches!(
+        method,
+        "initialize"
+            | "ping"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
+            | "logging/setLevel"
+            | "tasks/result"
+            | "tasks/list"
+    )
+}
+
 /// The member of `params` that `Mcp-Name` mirrors for `method` (MCP 2026-07-28).
 pub(super) fn mirrored(method: &str) -> Option<&'static str> {
     match method {

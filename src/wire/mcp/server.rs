@@ -110,6 +110,16 @@ impl ServerMessage {
         self.tree.as_object_mut()?.get_mut("result")
     }
 
+    /// `result`, `error` or `params`, to black parts of it out.
+    pub fn content_mut(&mut self) -> Option<&mut Value> {
+        let key = match self.kind {
+            ServerKind::Result => "result",
+            ServerKind::Error => "error",
+            ServerKind::Request(_) | ServerKind::Notification(_) => "params",
+        };
+        self.tree.as_object_mut()?.get_mut(key)
+    }
+
     /// The message as it goes to the client.
     pub fn canonical(&self) -> Vec<u8> {
         let mut out = Vec::new();

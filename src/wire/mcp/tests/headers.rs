@@ -65,7 +65,7 @@ fn versions_and_sessions() {
     for value in ["1999-01-01", "", "2025-06-18, 2025-06-18", "2025-6-18", "draft"] {
         let fault = read(&[("mcp-protocol-version", value)]).unwrap_err();
         assert_eq!((fault, fault.status().as_u16()), (HeaderFault::UnknownVersion, 400), "{value}");
-        let body = tree(std::str::from_utf8(&fault.body()).unwrap());
+        let body = tree(std::str::from_utf8(&fault.body(None, None)).unwrap());
         let error = body.get("error").unwrap();
         assert_eq!(error.get("code"), Some(&Value::from(-32022)));
         assert_eq!(error.get("data").unwrap().get("supported").unwrap().as_array().unwrap().len(), 5);
@@ -77,7 +77,7 @@ fn versions_and_sessions() {
     for value in ["", "a b", "a\tb", "\u{e9}"] {
         let fault = read(&[("mcp-session-id", value)]).unwrap_err();
         assert_eq!(fault, HeaderFault::SessionId, "{value}");
-        assert!(std::str::from_utf8(&fault.body()).unwrap().contains(&INVALID_REQUEST.to_string()));
+        assert!(std::str::from_utf8(&fault.body(None, None)).unwrap().contains(&INVALID_REQUEST.to_string()));
     }
     assert_eq!(read(&[("mcp-session-id", "a"), ("mcp-session-id", "a")]), Err(HeaderFault::Repeated));
     assert_eq!(head(&[("mcp-method", "a"), ("mcp-method", "a")]).method(), &Mirror::Unclear);

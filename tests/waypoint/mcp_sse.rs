@@ -1,0 +1,118 @@
+//! HTTP+SSE of 2024-11-05: requests go to an address that the stream says, answers come on the stream.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::lab::{self, Lab, notes};
+use crate::live::{Held, Live};
+use agent_waypoint::hbone;
+
+const NOTES: &str = "127.0.9.1:80";
+const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+fn call(id: u8, tool: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}"}}}}"#)
+}
+
+async fn begin(lab: &Lab, live: &mut Live, who: &str, endpoint: &str) -> (hbone::Stream, Held) {
+    let mut caller = lab.tunnel(who, NOTES).await.unwrap();
+    caller.write_all(b"GET /sse HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n\r\n").await.unwrap();
+    let mut held = live.next().await;
+    held.begin_events().await;
+    held.chunk(&format!("event: endpoint\ndata: {endpoint}\n\n")).await;
+    (caller, held)
+}
+
+async fn read_until(caller: &mut hbone::Stream, text: &str) -> String {
+    let mut read = String::new();
+    let reading = async {
+        while !read.contains(text) {
+            let mut chunk = [0; 4096];
+            let n = caller.read(&mut chunk).await.unwrap();
+            assert!(n > 0, "ended before {text}: {read}");
+            read.push_str(&String::from_utf8_lossy(&chunk[..n]));
+        }
+    };
+    tokio::time::timeout(lab::PATIENCE, reading).await.expect("in time");
+    read
+}
+
+async fn post(lab: &Lab, who: &str, target: &str, body: &str) -> lab::Reply {
+    let request = lab::post("", body).replacen("/mcp", target, 1);
+    lab.raw(who, NOTES, request.as_bytes()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_and_refusals_come_on_the_stream() {
+    let mut live = Live::start().await;
+    let lab = Lab::start(&notes(live.addr)).await;
+    let (mut caller, mut held) = begin(&lab, &mut live, "agents/reader", "/messages?sessionId=s3cret").await;
+    read_until(&mut caller, "data: /messages?sessionId=s3cret").await;
+    let at = "/messages?sessionId=s3cret";
+    let take = async {
+        let mut taken = live.next().await;
+        assert!(taken.head.starts_with("POST /messages?sessionId=s3cret "), "{}", taken.head);
+        taken.write(ACCEPTED).await;
+    };
+    let allowed = call(1, "get_note");
+    let (reply, ()) = tokio::join!(post(&lab, "agents/reader", at, &allowed), take);
+    assert_eq!(reply.status, 202, "{reply:?}");
+    held.message(r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"here"}]}}"#).await;
+    read_until(&mut caller, "here").await;
+    // Clients of this transport read no answer but the stream's.
+    assert_eq!(post(&lab, "agents/reader", at, &call(2, "delete_note")).await.status, 202);
+    let refused = read_until(&mut caller, "\"id\":2").await;
+    assert!(refused.contains("Unknown tool: delete_note"), "{refused}");
+    // Lists are filtered there too.
+    let list = r#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#;
+    let take = async { live.next().await.write(ACCEPTED).await };
+    tokio::join!(post(&lab, "agents/reader", at, list), take);
+    held.message(r#"{"jsonrpc":"2.0","id":3,"result":{"tools":[{"name":"get_note"},{"name":"delete_note"}]}}"#).await;
+    let listed = read_until(&mut caller, "\"id\":3").await;
+    assert!(listed.contains("get_note") && !listed.contains("delete_note"), "{listed}");
+    // What was never asked is nobody's answer.
+    held.message(r#"{"jsonrpc":"2.0","id":9,"result":{"content":[{"type":"text","text":"unasked"}]}}"#).await;
+    held.message(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"end"}}"#).await;
+    assert!(!read_until(&mut caller, "\"end\"").await.contains("unasked"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_is_its_callers_for_as_long_as_the_stream() {
+    let mut live = Live::start().await;
+    let lab = Lab::start(&notes(live.addr)).await;
+    let (mut caller, _held) = begin(&lab, &mut live, "agents/reader", "messages?sessionId=s3cret").await;
+    read_until(&mut caller, "data: /messages?sessionId=s3cret").await;
+    for target in [
+        "/messages?sessionId=s3cret",
+        "/messages?x=1&sessionId=s3cret",
+        "/messages?session_id=s3cret",
+        "/messages?%73essionId=s3cret",
+        "/messages?sessionId=other",
+    ] {
+        let theirs = post(&lab, "agents/writer", target, &call(1, "get_note")).await;
+        assert_eq!(theirs.status, 404, "{target}: {theirs:?}");
+    }
+    assert!(live.is_quiet().await);
+    drop(caller);
+    let began = std::time::Instant::now();
+    while post(&lab, "agents/reader", "/messages?sessionId=s3cret", "{}").await.status != 404 {
+        assert!(began.elapsed() < lab::PATIENCE, "the session outlives its stream");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_elsewhere_reaches_nobody() {
+    let mut live = Live::start().await;
+    let lab = Lab::start(&notes(live.addr)).await;
+    for endpoint in
+        ["http://evil.example/messages?sessionId=1", "//evil.example/m", "https://tools/m", "/\\evil.example/m"]
+    {
+        let (mut caller, mut held) = begin(&lab, &mut live, "agents/reader", endpoint).await;
+        held.chunk_or_closed(":\n\n").await;
+        held.chunk_or_closed(
+            "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"data\":\"end\"}}\n\n",
+        )
+        .await;
+        let text = read_until(&mut caller, "\"end\"").await;
+        assert!(!text.contains("evil") && !text.contains("endpoint"), "{endpoint}: {text}");
+    }
+}
