@@ -5,6 +5,7 @@
 
 mod documents;
 mod identity;
+mod mesh;
 mod observe;
 mod settings;
 
@@ -20,14 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use identity::dev_identity;
-pub use settings::{AccessLogTo, FeedFrom, IdentitySource, Settings, StartFault};
+pub use settings::{AccessLogTo, FeedFrom, IdentitySource, InMesh, Settings, StartFault};
 
 use crate::admin::{self, Condition, Readiness};
 use crate::config::limits;
-use crate::control::assembly::Assembly;
 use crate::control::feed::SealingKeys;
 use crate::hbone;
-use crate::mesh::{self, Published};
+use crate::mesh::Published;
 use crate::net;
 use crate::proxy::Proxy;
 use crate::telemetry::{AccessLog, Keyed, Metrics, Telemetry, Tracing};
@@ -100,9 +100,12 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartFault> {
     readiness.met(Condition::Identity);
     tasks.spawn(identity::attest(identity.clone(), readiness.clone(), stop.clone()));
     let published = Arc::new(Published::new());
-    let assembling = mesh::Settings { trust_domain: settings.trust_domain.clone(), gateway: None };
-    let assembly = Assembly::start(assembling, Arc::clone(&published), stop.clone())?;
+    let assembly = mesh::open(settings.mesh.as_ref(), &settings.trust_domain, &published, (&tasks, &stop))?;
     let keys = documents::open(&settings, (&identity, &assembly), &readiness, (&tasks, &stop))?;
+    if settings.mesh.is_none() {
+        readiness.met(Condition::Mesh);
+    }
+    tasks.spawn(mesh::attest(assembly.clone(), readiness.clone(), settings.dropped_in, stop.clone()));
     let data = data_runtime()?;
     let (proxy, upstreams) = {
         let _within = data.enter();

@@ -5,12 +5,14 @@
 
 mod attached;
 mod build;
+mod cache;
 mod closed;
 mod endpoint;
 mod external;
 mod found;
 mod fronted;
 pub mod l4;
+mod live;
 mod policies;
 mod protocol;
 mod published;
@@ -19,14 +21,18 @@ mod routes;
 mod ruled;
 mod service_entries;
 mod services;
+mod sharded;
 mod snapshot;
 mod target;
 mod terms;
 mod undeclared;
 mod workloads;
+pub mod world;
 
-pub use build::{Settings, build};
+pub use build::{Settings, build, build_with};
+pub use cache::Cache;
 pub use endpoint::{At, Endpoint, HBONE_PORT, Roots, Via};
+pub use live::{Edition, Live};
 pub use published::Published;
 pub use route::{Backend, Routes, Then, Way};
 pub use snapshot::{Counts, Snapshot};

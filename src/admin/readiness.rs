@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub enum Condition {
     /// We have a certificate that is in force.
     Identity,
+    /// The whole mesh was told, where istiod tells it.
+    Mesh,
     /// Documents were read, so that there are rules to decide by.
     Documents,
     /// The listener takes connections; ends with the drain.
@@ -13,12 +15,13 @@ pub enum Condition {
 }
 
 impl Condition {
-    const ALL: [Self; 3] = [Self::Identity, Self::Documents, Self::Serving];
+    const ALL: [Self; 4] = [Self::Identity, Self::Mesh, Self::Documents, Self::Serving];
 
     /// As the ready page says it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Identity => "identity",
+            Self::Mesh => "mesh",
             Self::Documents => "documents",
             Self::Serving => "serving",
         }
@@ -81,7 +84,10 @@ mod tests {
     #[test]
     fn ready_when_all_hold_and_not_a_moment_longer() {
         let readiness = Readiness::new();
-        assert_eq!(readiness.check().unwrap_err(), "identity: not yet\ndocuments: not yet\nserving: not yet\n");
+        assert_eq!(
+            readiness.check().unwrap_err(),
+            "identity: not yet\nmesh: not yet\ndocuments: not yet\nserving: not yet\n"
+        );
         Condition::ALL.iter().for_each(|condition| readiness.met(*condition));
         assert_eq!(readiness.check(), Ok(()));
         let shared = readiness.clone();

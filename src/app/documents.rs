@@ -22,7 +22,9 @@ pub(super) fn open(
 ) -> Result<Option<Keys>, StartFault> {
     let Some(from) = &settings.feed else {
         files::watch(settings.files.clone(), assembly, stop.clone())?;
-        readiness.met(Condition::Documents);
+        if settings.mesh.is_none() || !settings.files.is_empty() {
+            readiness.met(Condition::Documents);
+        }
         return Ok(None);
     };
     readiness.unmet(Condition::Documents, format!("none from the controller at {} yet", from.address));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::control::feed::FeedAddress;
 use crate::control::files::FilesFault;
 use crate::control::identity::{DevFault, FileFault, FilePaths, WorkloadApiFault};
+use crate::control::istiod::xds::Myself;
 use crate::control::istiod::{CaFault, Istiod};
 use crate::id::{IdFault, TrustDomain, WorkloadId};
 use crate::net::ListenFault;
@@ -19,6 +20,10 @@ pub struct Settings {
     pub files: Vec<PathBuf>,
     /// The controller's feed, instead of files.
     pub feed: Option<FeedFrom>,
+    /// Who and where from istiod; from the documents where absent.
+    pub mesh: Option<InMesh>,
+    /// Whether istiod's own template started us, so that we must be ready in time even without documents.
+    pub dropped_in: bool,
     /// Where our identity comes from.
     pub identity: IdentitySource,
     /// Our trust domain, which identities in documents are of.
@@ -50,6 +55,17 @@ pub struct FeedFrom {
     pub namespace: String,
     /// Our pod's name, which tells us from the other replicas.
     pub pod: String,
+}
+
+/// The mesh that we are in.
+#[derive(Debug, Clone)]
+pub struct InMesh {
+    /// The way to istiod.
+    pub istiod: Istiod,
+    /// Who we are there.
+    pub myself: Myself,
+    /// The Gateway that we are, in our namespace.
+    pub gateway: String,
 }
 
 /// Where the waypoint's own identity comes from.

@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 pub use controller::ControllerArgs;
 #[cfg(feature = "controller")]
 pub use guard::GuardArgs;
-pub use istiod::{IstiodArgs, VARIABLES as ISTIO_VARIABLES};
+pub use istiod::{IstiodArgs, MeshArgs, VARIABLES as ISTIO_VARIABLES};
 
 use crate::control::feed::FeedAddress;
 use crate::id::{TrustDomain, WorkloadId};
@@ -113,7 +113,7 @@ pub struct RunArgs {
         value_name = "FILE_OR_DIR",
         env = "AGENT_WAYPOINT_FILE",
         value_delimiter = ',',
-        required_unless_present_any = ["feed", "config"],
+        required_unless_present_any = ["feed", "config", "xds_address"],
         conflicts_with = "feed"
     )]
     pub files: Vec<PathBuf>,
@@ -129,9 +129,16 @@ pub struct RunArgs {
     /// Own identity from istiod.
     #[command(flatten)]
     pub istiod: IstiodArgs,
+    /// Who and where from istiod.
+    #[command(flatten)]
+    pub mesh: MeshArgs,
     /// Configuration that istiod's template passes; makes the addresses default to all interfaces, admin excepted
     #[arg(long, value_name = "X", env = "AGENT_WAYPOINT_CONFIG")]
     pub config: Option<String>,
+    /// Be ready after 20 s even without documents, refusing every call: istiod's own template ends a pod that is not ready in
+    /// time. Implied by --config without a command
+    #[arg(long, env = "AGENT_WAYPOINT_DROPPED_IN", value_parser = BoolishValueParser::new())]
+    pub dropped_in: bool,
     /// HBONE
     #[arg(long, value_name = "ADDR", env = "AGENT_WAYPOINT_HBONE_ADDR", help = "HBONE in [default: 127.0.0.1:15008]")]
     pub hbone_addr: Option<SocketAddr>,
@@ -358,5 +365,18 @@ mod tests {
         assert!(run(&["-f", "x", "--dev", "--spiffe-endpoint", "unix:///x"]).is_err());
         assert!(run(&["-f", "x", "--identity-cert", "c"]).is_err());
         assert!(run(&["-f", "x", "--identity-cert", "c", "--identity-key", "k", "--trust-bundle", "b"]).is_ok());
+        let mesh = [
+            "--dev",
+            "--xds-address",
+            "istiod:15012",
+            "--pod-name",
+            "p",
+            "--instance-ip",
+            "10.0.0.1",
+            "--gateway",
+            "g",
+        ];
+        assert!(run(&mesh).is_err(), "nor without namespace and ServiceAccount");
+        assert!(run(&[&mesh[..], &["--pod-namespace", "n", "--service-account", "s"]].concat()).is_ok());
     }
 }

@@ -17,7 +17,7 @@ use crate::telemetry::logs;
 /// Runs the command that `args` (the program's name first) name. 0 well, 1 not (a command line that cannot be read too),
 /// 3 `explain`: the call is refused.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let line = match CommandLine::try_parse_from(implied_run(args)) {
+    let line = match CommandLine::try_parse_from(implied_run(args, template_trust_domain())) {
         Ok(line) => line,
         Err(error) => return untold(&error).into(),
     };
@@ -50,14 +50,25 @@ fn in_one_line(text: &str) -> String {
     format!("{}; see --help", parts.join("; "))
 }
 
-/// istiod's template starts a waypoint with flags and no subcommand: that is `run`.
-fn implied_run(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+/// The trust domain that istiod's template says, unless our own variable says one.
+fn template_trust_domain() -> Option<OsString> {
+    let own = std::env::var_os("AGENT_WAYPOINT_TRUST_DOMAIN");
+    std::env::var_os("TRUST_DOMAIN").filter(|text| own.is_none() && !text.is_empty())
+}
+
+/// istiod's template starts a waypoint with flags and no subcommand: that is `run`, in `trust_domain` unless a flag says
+/// another.
+fn implied_run(args: impl IntoIterator<Item = OsString>, trust_domain: Option<OsString>) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     let text = |arg: &OsString| arg.to_string_lossy().into_owned();
     let first_is_flag = args.get(1).map(text).is_some_and(|first| first.starts_with('-'));
     let config = args.iter().map(text).any(|arg| arg == "--config" || arg.starts_with("--config="));
     if first_is_flag && config {
-        args.insert(1, "run".into());
+        let said = args.iter().map(text).any(|arg| arg.starts_with("--trust-domain"));
+        args.splice(1..1, ["run".into(), "--dropped-in".into()]);
+        if let Some(trust_domain) = trust_domain.filter(|_| !said) {
+            args.extend(["--trust-domain".into(), trust_domain]);
+        }
     }
     args
 }
@@ -198,11 +209,17 @@ mod tests {
 
     #[test]
     fn flags_with_config_and_no_subcommand_are_run() {
-        let run = |args: &[&str]| implied_run(args.iter().map(OsString::from)).get(1).cloned().unwrap_or_default();
+        let of = |args: &[&str]| implied_run(args.iter().map(OsString::from), Some("td".into()));
+        let run = |args: &[&str]| of(args).get(1).cloned().unwrap_or_default();
         assert_eq!(run(&["agent-waypoint", "--config", "x"]), "run");
         assert_eq!(run(&["agent-waypoint", "--dev", "--config=x"]), "run");
         assert_eq!(run(&["agent-waypoint", "--help"]), "--help");
         assert_eq!(run(&["agent-waypoint", "run", "--config", "x"]), "run");
         assert_eq!(run(&["agent-waypoint"]), "");
+        let whole = of(&["agent-waypoint", "--config", "{}"]).join(std::ffi::OsStr::new(" "));
+        assert_eq!(whole, "agent-waypoint run --dropped-in --config {} --trust-domain td");
+        let own = of(&["agent-waypoint", "--config", "{}", "--trust-domain=own"]);
+        assert_eq!(own.len(), 6, "a flag wins: {own:?}");
+        assert_eq!(of(&["agent-waypoint", "run", "--config", "{}"]).len(), 4, "only where the template started us");
     }
 }

@@ -1,15 +1,16 @@
 //! `run`: the data plane until it is asked to end.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::{IdentityArgs, IstiodArgs, RunArgs};
-use crate::app::{self, AccessLogTo, FeedFrom, IdentitySource, Settings, StartFault};
+use super::args::{IdentityArgs, IstiodArgs, MeshArgs, RunArgs};
+use crate::app::{self, AccessLogTo, FeedFrom, IdentitySource, InMesh, Settings, StartFault};
 use crate::control::feed;
 use crate::control::identity::{BundlePath, DevFault, FilePaths, default_dir, require_loopback};
+use crate::control::istiod::xds::Myself;
 use crate::control::istiod::{Istiod, Roots};
 use crate::id::{TrustDomain, WorkloadId};
 
@@ -57,6 +58,8 @@ fn settings(args: RunArgs) -> Result<Settings, StartFault> {
     Ok(Settings {
         feed: feed(&args)?,
         files: args.files,
+        mesh: in_mesh(&args.istiod, &args.mesh),
+        dropped_in: args.dropped_in,
         trust_domain: args.identity.trust_domain.clone(),
         identity: match istio_ca(&args.istiod, &args.identity.trust_domain)? {
             Some(istio) => istio,
@@ -99,14 +102,28 @@ fn istio_ca(args: &IstiodArgs, trust_domain: &TrustDomain) -> Result<Option<Iden
 
 /// The way to istiod's CA, where the flags name one.
 pub(super) fn istiod(args: &IstiodArgs) -> Option<Istiod> {
-    let system = args.ca_root_ca.as_os_str() == "SYSTEM";
-    Some(Istiod {
-        address: args.ca_address.clone()?,
-        roots: if system { Roots::System } else { Roots::File(args.ca_root_ca.clone()) },
-        server_name: args.alt_ca_hostname.clone(),
-        token: args.auth_token.clone(),
+    Some(way(args, args.ca_address.as_ref()?, &args.ca_root_ca, args.alt_ca_hostname.clone()))
+}
+
+/// istiod's xDS, where the flags name it.
+fn in_mesh(args: &IstiodArgs, mesh: &MeshArgs) -> Option<InMesh> {
+    let istiod = way(args, mesh.xds_address.as_ref()?, &mesh.xds_root_ca, mesh.alt_xds_hostname.clone());
+    let myself = Myself {
+        ip: mesh.instance_ip?,
+        pod: args.pod_name.clone()?,
+        namespace: args.pod_namespace.clone()?,
+        service_account: args.service_account.clone()?,
         cluster_id: args.cluster_id.clone(),
-    })
+        network: mesh.network.clone(),
+        cluster_domain: mesh.cluster_domain.clone(),
+    };
+    Some(InMesh { istiod, myself, gateway: mesh.gateway.clone()? })
+}
+
+fn way(args: &IstiodArgs, address: &str, root: &Path, server_name: Option<String>) -> Istiod {
+    let roots = if root.as_os_str() == "SYSTEM" { Roots::System } else { Roots::File(root.to_owned()) };
+    let (token, cluster_id) = (args.auth_token.clone(), args.cluster_id.clone());
+    Istiod { address: address.to_owned(), roots, server_name, token, cluster_id }
 }
 
 /// Where the flags say an identity comes from; the embedded CA where they say nothing.

@@ -163,6 +163,10 @@ pub const MAX_ALIAS_EVENTS: usize = 65_536;
 /// One message of an xDS server, bytes (a first push of everything is one message).
 pub const XDS_MAX_MESSAGE: usize = 200 << 20;
 
+/// Time after which a waypoint that istiod's own template started is ready without documents, refusing every call: its
+/// startup probe would end it.
+pub const DOCUMENTS_GRACE: Duration = Duration::from_secs(20);
+
 /// Names, values and units of every limit, for gauges and the reference.
 pub const TABLE: &[(&str, u64, &str)] = &[
     ("handshake_timeout", HANDSHAKE_TIMEOUT.as_secs(), "seconds"),
@@ -242,5 +246,6 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_document_nodes", MAX_DOCUMENT_NODES as u64, "values"),
     ("max_anchors", MAX_ANCHORS as u64, "anchors"),
     ("max_alias_events", MAX_ALIAS_EVENTS as u64, "events"),
+    ("documents_grace", DOCUMENTS_GRACE.as_secs(), "seconds"),
     ("xds_max_message", XDS_MAX_MESSAGE as u64, "bytes"),
 ];

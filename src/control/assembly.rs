@@ -1,24 +1,28 @@
 //! Where documents and the mesh come together: the one place that makes snapshots and publishes them.
 //!
-//! Sources – files, the controller's feed – hand over the newest state of what they know and go on; a thread of the
+//! Sources – files, the controller's feed, istiod – hand over the newest state of what they know and go on; a thread of the
 //! assembly's own compiles it. Whatever is handed over while it is busy replaces what waits, so that nothing piles up and
 //! the newest is next. It decides nothing: `mesh` says what the documents mean.
 
 mod desk;
 mod findings;
+mod work;
 
 use std::io;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::document::{Input, Problem};
+use crate::mesh::world::{Change, Here};
 use crate::mesh::{Published, Settings};
 use crate::policy::on_compile_thread;
 
-pub use desk::Offered;
-use desk::{Desk, Work};
+use desk::Desk;
+pub use desk::{Offered, Progress};
 use findings::Findings;
+use work::Work;
 
 /// The way in, and what was found. A cheap handle; the thread ends at `stop`.
 #[derive(Debug, Clone)]
@@ -28,14 +32,37 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Starts the thread. Nothing is published before something is handed over.
+    /// Starts the thread; documents alone say who and where. Nothing is published before something is handed over.
     ///
     /// # Errors
     /// The system gave no thread.
     pub fn start(settings: Settings, published: Arc<Published>, stop: CancellationToken) -> io::Result<Self> {
+        Self::spawn(settings, published, stop, Work::on_documents)
+    }
+
+    /// Starts the thread; who and where is what [`Assembly::world`] is told, and documents say what is intended. Until they
+    /// come every call is refused.
+    ///
+    /// # Errors
+    /// The system gave no thread.
+    pub fn start_in_mesh(
+        settings: Settings,
+        here: Here,
+        published: Arc<Published>,
+        stop: CancellationToken,
+    ) -> io::Result<Self> {
+        Self::spawn(settings, published, stop, move |work| work.in_mesh(here))
+    }
+
+    fn spawn(
+        settings: Settings,
+        published: Arc<Published>,
+        stop: CancellationToken,
+        run: impl FnOnce(Work) + Send + 'static,
+    ) -> io::Result<Self> {
         let (desk, findings) = (Arc::new(Desk::default()), Arc::new(Findings::default()));
         let work = Work { desk: Arc::clone(&desk), findings: Arc::clone(&findings), settings, published, stop };
-        let run = move || on_compile_thread(|| work.run());
+        let run = move || on_compile_thread(|| run(work));
         std::thread::Builder::new().name("assembly".to_owned()).spawn(run)?;
         Ok(Self { desk, findings })
     }
@@ -43,6 +70,16 @@ impl Assembly {
     /// Hands over all documents as they are now. `faults` are problems of the source itself.
     pub fn documents(&self, inputs: Vec<Input>, faults: Vec<Problem>) -> Offered {
         self.desk.documents(inputs, faults)
+    }
+
+    /// Hands over a change of who and where.
+    pub fn world(&self, change: Change) -> Offered {
+        self.desk.world(change)
+    }
+
+    /// What is in force by now.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.desk.progress()
     }
 
     /// Waits until what was offered, or something newer in its place, is in force.

@@ -4,6 +4,7 @@
 
 mod ca;
 mod channel;
+pub mod xds;
 
 pub use ca::{CaFault, IstioCa};
 pub use channel::{Istiod, IstiodFault, Roots};

@@ -53,6 +53,13 @@ impl<'a> Attached<'a> {
         found
     }
 
+    /// What is attached to ports that `owner` does not have, `ports` being those that it has.
+    pub(super) fn of_absent(&self, owner: Owned<'_>, ports: &[PortName<'_>]) -> BTreeSet<usize> {
+        let here = self.by_owner.get(&owner).into_iter().flatten();
+        let absent = |section: &str| !ports.iter().any(|port| port.is(section));
+        here.filter(|(section, _)| section.is_some_and(absent)).map(|(_, item)| *item).collect()
+    }
+
     /// As [`Attached::of`], without what is attached to namespaces or to everything.
     pub(super) fn directly(&self, owner: Owned<'_>, port: PortName<'_>) -> BTreeSet<usize> {
         let here = self.by_owner.get(&owner).into_iter().flatten();

@@ -1,10 +1,13 @@
 //! Documents to a snapshot.
 
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::attached::{Owned, PortName};
+use super::cache::Cache;
 use super::closed::Closed;
+use super::endpoint::{At, Via};
 use super::found::Found;
 use super::fronted::{self, Fronted, Places, Port};
 use super::policies::Policies;
@@ -31,25 +34,46 @@ pub struct Settings {
 /// Targets equal to those of `previous` are taken over from it; nothing else of it plays a part. Compiles CEL: call it
 /// within [`crate::policy::on_compile_thread`].
 pub fn build(documents: &Documents, settings: &Settings, previous: &Snapshot) -> (Snapshot, Vec<Problem>) {
+    build_with(documents, settings, previous, &mut Cache::default())
+}
+
+/// As [`build`], with what was compiled before.
+pub fn build_with(
+    documents: &Documents,
+    settings: &Settings,
+    previous: &Snapshot,
+    cache: &mut Cache,
+) -> (Snapshot, Vec<Problem>) {
     let mut found = Found::of(documents);
     let places = Places::of(documents, &settings.trust_domain, &mut found);
     let (all, away) = fronted::all(documents, &places, &mut found);
-    let policies = Policies::of(documents, settings, &mut found);
-    policies.warn_of_nothing(&all, &away, settings, &mut found);
-    let routes = RouteBook::of(documents, &all, &mut found);
+    let policies = Policies::of(documents, settings, cache, &mut found);
+    let ports: HashMap<_, _> = all.iter().map(|one| (one.owned(), one.port_names())).collect();
+    let why_not = |(kind, namespace, name): Owned<'_>| {
+        let told =
+            || format!("{} {namespace}/{name} is labelled istio.io/use-waypoint: none; not in force", kind.as_str());
+        away.contains(&(kind, namespace, name)).then(told)
+    };
+    policies.warn_of_nothing(&ports, why_not, settings, &mut found);
+    policies.refuse_portless(&ports, &mut found);
+    let numbers: HashSet<_> =
+        ports.iter().flat_map(|(owned, ports)| ports.iter().map(|port| (*owned, port.number))).collect();
+    let routes = RouteBook::of(documents, &numbers, &mut found);
     let closures = std::mem::take(&mut found.closures);
-    let closed = Closed::of(&closures, &all);
-    let mut compiler = Compiler::new(&policies, &routes);
+    let closed = Closed::of(&closures);
+    let mut compiler = Compiler::new((&policies, &routes), cache);
     let mut snapshot = Snapshot::default();
     let mut index = Index { snapshot: &mut snapshot, previous };
     for mut one in all {
+        let names: Vec<PortName<'_>> = one.port_names();
         for mut port in std::mem::take(&mut one.ports) {
-            let reasons = closed.reasons(&one, &port);
+            let reasons = closed.reasons(&one, &port, &names);
             let ruled = compiler.port(&one, &mut port, reasons, &mut found);
             index.add(&one, port, ruled, &mut found);
         }
     }
     compiler.finish(&mut found);
+    cache.sweep();
     let here = found.refused();
     snapshot.counts = Counts {
         loaded: documents.loaded.saturating_sub(here),
@@ -69,59 +93,71 @@ struct Index<'s> {
 
 impl Index<'_> {
     fn add<'a>(&mut self, fronted: &Fronted<'a>, port: Port<'a>, ruled: Ruled, found: &mut Found<'a>) {
-        let (namespace, name): (Arc<str>, Arc<str>) =
-            (fronted.meta.namespace.as_str().into(), fronted.meta.name.as_str().into());
-        let number = port.port.number;
-        let key =
-            TargetKey { kind: fronted.kind, namespace: Arc::clone(&namespace), name: Arc::clone(&name), port: number };
-        let target = Target {
-            destination: Destination {
-                service: name,
-                namespace,
-                port: number,
-                addresses: fronted.vips.as_slice().into(),
-            },
-            protocol: ruled.protocol,
-            rules: ruled.rules,
-            tokens: ruled.tokens,
-            upstream_h2: port.spoken == Spoken::Http2,
-            paths: ruled.paths,
-            routes: ruled.routes,
-            forwards_token: ruled.forwards_token,
-            closed: ruled.closed,
-            revision: ruled.revision,
-            endpoints: port.endpoints.into_iter().map(Arc::new).collect(),
-            key,
-        };
+        let target = target(fronted, port, ruled);
+        let number = target.key.port;
         let target = match self.previous.get(&target.key) {
-            Some(same) if same.is_as(&target) => Arc::clone(same),
+            Some(same) if same.is_as(&target) => same,
             Some(_) | None => Arc::new(target),
         };
         for ip in &fronted.vips {
-            match self.snapshot.by_addr.entry(SocketAddr::new(*ip, number)) {
-                Entry::Vacant(vacant) => {
-                    vacant.insert(Arc::clone(&target));
-                }
-                Entry::Occupied(first) => taken(fronted, &first.key().to_string(), &first.get().key, found),
+            let addr = SocketAddr::new(*ip, number);
+            match self.snapshot.by_addr.get(&addr) {
+                None => self.snapshot.by_addr.insert(addr, Arc::clone(&target)),
+                Some(first) => taken(fronted, &addr.to_string(), &first.key, found),
             }
+            self.snapshot.mesh_ips.insert(*ip, 1);
         }
         for host in &fronted.hosts {
-            let ports = match self.snapshot.by_host.get_mut(host.as_str()) {
-                Some(ports) => ports,
-                None => self.snapshot.by_host.entry(host.as_str().into()).or_default(),
-            };
+            let mut ports = self.snapshot.by_host.get(host.as_str()).cloned().unwrap_or_default();
             match ports.iter().find(|(other, _)| *other == number) {
-                None => ports.push((number, Arc::clone(&target))),
+                None => {
+                    ports.push((number, Arc::clone(&target)));
+                    self.snapshot.by_host.insert(host.as_str().into(), ports);
+                }
                 Some((_, first)) => taken(fronted, &format!("{host}:{number}"), &first.key, found),
+            }
+        }
+        for endpoint in target.endpoints.iter().filter(|endpoint| !matches!(endpoint.via, Via::Tls { .. })) {
+            if let At::Addr(addr) = endpoint.at {
+                self.snapshot.mesh_ips.insert(addr.ip(), 1);
             }
         }
         self.snapshot.by_key.insert(target.key.clone(), target);
     }
 }
 
+/// One port of what is fronted, with what decides for it.
+pub(super) fn target(fronted: &Fronted<'_>, port: Port<'_>, ruled: Ruled) -> Target {
+    let (namespace, name): (Arc<str>, Arc<str>) = (fronted.namespace.into(), fronted.name.into());
+    let number = port.port.number;
+    let key = TargetKey {
+        kind: fronted.kind,
+        namespace: Arc::clone(&namespace),
+        name: Arc::clone(&name),
+        port: number,
+        at: fronted.at.clone(),
+    };
+    Target {
+        destination: Destination { service: name, namespace, port: number, addresses: fronted.vips.as_slice().into() },
+        protocol: ruled.protocol,
+        rules: ruled.rules,
+        tokens: ruled.tokens,
+        upstream_h2: port.spoken == Spoken::Http2,
+        paths: ruled.paths,
+        routes: ruled.routes,
+        forwards_token: ruled.forwards_token,
+        closed: ruled.closed,
+        revision: ruled.revision,
+        endpoints: port.endpoints,
+        key,
+    }
+}
+
 /// The older of two that claim one address or name has it.
 fn taken(fronted: &Fronted<'_>, what: &str, by: &TargetKey, found: &mut Found<'_>) {
-    found.warn(fronted.origin, "", format!("{what} is {by}'s already; calls to it go there"));
+    if let Some(origin) = fronted.origin {
+        found.warn(origin, "", format!("{what} is {by}'s already; calls to it go there"));
+    }
 }
 
 #[cfg(test)]

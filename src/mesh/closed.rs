@@ -1,10 +1,10 @@
 //! Which closures hold for a port.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::TargetKind;
-use super::attached::Attached;
+use super::attached::{Attached, PortName};
 use super::endpoint::At;
 use super::fronted::{Fronted, Port};
 use crate::document::{Closes, Closure};
@@ -18,8 +18,7 @@ pub(super) struct Closed<'c> {
 }
 
 impl<'c> Closed<'c> {
-    pub(super) fn of(all: &'c [Closure], fronted: &[Fronted<'_>]) -> Self {
-        let by_owner: HashMap<_, _> = fronted.iter().map(|one| (one.owned(), one)).collect();
+    pub(super) fn of(all: &'c [Closure]) -> Self {
         let mut attached = Attached::default();
         let mut by_workload = Vec::new();
         for (item, closure) in all.iter().enumerate() {
@@ -32,11 +31,7 @@ impl<'c> Closed<'c> {
                     for one in refs {
                         let kind = if one.kind == "Service" { TargetKind::Service } else { TargetKind::ServiceEntry };
                         let owner = (kind, one.namespace.as_str(), one.name.as_str());
-                        // A port that there is not is meant to be one of those that there are.
-                        let is_there = |section: &&str| {
-                            by_owner.get(&owner).is_none_or(|one| one.ports.iter().any(|port| port.port.is(section)))
-                        };
-                        attached.add_to_owner(owner, one.section.as_deref().filter(is_there), item);
+                        attached.add_to_owner(owner, one.section.as_deref(), item);
                     }
                 }
             }
@@ -44,9 +39,11 @@ impl<'c> Closed<'c> {
         Self { all, attached, by_workload }
     }
 
-    /// Why `port` is closed; empty if it is not.
-    pub(super) fn reasons(&self, fronted: &Fronted<'_>, port: &Port<'_>) -> BTreeSet<String> {
+    /// Why `port`, one of `ports`, is closed; empty if it is not.
+    pub(super) fn reasons(&self, fronted: &Fronted<'_>, port: &Port<'_>, ports: &[PortName<'_>]) -> BTreeSet<String> {
         let mut items = self.attached.of(fronted.owned(), port.port);
+        // A port that there is not is meant to be one of those that there are.
+        items.extend(self.attached.of_absent(fronted.owned(), ports));
         items.extend(self.by_workload.iter().filter(|item| self.is_behind(**item, fronted, port)));
         items.iter().filter_map(|item| self.all.get(*item)).map(|closure| closure.reason.clone()).collect()
     }
@@ -61,7 +58,7 @@ impl<'c> Closed<'c> {
         };
         let ip: Option<IpAddr> = address.parse().ok();
         let at = |at: &At| matches!(at, At::Addr(addr) if Some(addr.ip()) == ip);
-        (fronted.meta.namespace == *namespace && fronted.selector.is_some_and(holds))
+        (fronted.namespace == namespace && fronted.selector.is_some_and(holds))
             || port.endpoints.iter().any(|endpoint| at(&endpoint.at))
     }
 }

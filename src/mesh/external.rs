@@ -1,9 +1,10 @@
 //! TLS that the waypoint originates: external ServiceEntry ports that a BackendTLSPolicy names.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::TargetKind;
-use super::endpoint::Via;
+use super::endpoint::{Endpoint, Via};
 use super::found::{Found, because};
 use super::fronted::{Fronted, Port, age};
 use super::policies::Policies;
@@ -28,7 +29,7 @@ pub(super) fn originate<'a>(
         found.problems.push(origin.problem(problem));
     };
     let Some(((policy, roots), younger)) = named.split_first() else { return reasons };
-    let target = format!("ServiceEntry {}/{}:{}", fronted.meta.namespace, fronted.meta.name, port.port.number);
+    let target = format!("ServiceEntry {}/{}:{}", fronted.namespace, fronted.name, port.port.number);
     for (other, _) in younger {
         refuse(
             &other.origin,
@@ -47,7 +48,8 @@ pub(super) fn originate<'a>(
     }
     for endpoint in &mut port.endpoints {
         let server_name = policy.spec.validation.hostname.as_str().into();
-        endpoint.via = Via::Tls { server_name, roots: roots.clone() };
+        *endpoint =
+            Arc::new(Endpoint { via: Via::Tls { server_name, roots: roots.clone() }, ..Endpoint::clone(endpoint) });
     }
     reasons
 }

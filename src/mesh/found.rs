@@ -17,6 +17,11 @@ impl<'a> Found<'a> {
         Self { problems, closures, refused: BTreeSet::new() }
     }
 
+    /// Nothing yet, of documents whose own findings are told elsewhere.
+    pub(super) fn empty() -> Self {
+        Self { problems: Vec::new(), closures: Vec::new(), refused: BTreeSet::new() }
+    }
+
     /// Tells, without closing anything.
     pub(super) fn warn(&mut self, origin: &Origin, field: impl Into<String>, reason: impl Into<String>) {
         let found = FieldProblem { severity: Severity::Warning, field: field.into(), reason: reason.into() };

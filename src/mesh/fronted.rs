@@ -21,8 +21,14 @@ const USE_WAYPOINT: &str = "istio.io/use-waypoint";
 #[derive(Debug)]
 pub(super) struct Fronted<'a> {
     pub(super) kind: TargetKind,
-    pub(super) meta: &'a Meta,
-    pub(super) origin: &'a Origin,
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    /// `metadata.creationTimestamp`; empty where not known.
+    pub(super) created: &'a str,
+    /// The document that it is from, or that says more of it; none where there is none here.
+    pub(super) origin: Option<&'a Origin>,
+    /// See [`super::TargetKey::at`].
+    pub(super) at: Option<Arc<str>>,
     /// Lower-case DNS names.
     pub(super) hosts: Vec<String>,
     pub(super) vips: Vec<IpAddr>,
@@ -39,13 +45,25 @@ pub(super) struct Port<'a> {
     pub(super) spoken: Spoken,
     /// Field that says so, for problems.
     pub(super) field: String,
-    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
+    /// Whether there is a document that says what the port is.
+    pub(super) documented: bool,
 }
 
 impl<'a> Fronted<'a> {
     /// Its key in [`super::attached::Attached`].
     pub(super) fn owned(&self) -> Owned<'a> {
-        (self.kind, &self.meta.namespace, &self.meta.name)
+        (self.kind, self.namespace, self.name)
+    }
+
+    /// Its ports as `sectionName` can name them.
+    pub(super) fn port_names(&self) -> Vec<PortName<'a>> {
+        self.ports.iter().map(|port| port.port).collect()
+    }
+
+    /// Sorts older before younger, as [`age`] does.
+    pub(super) fn age(&self) -> (&'a str, &'a str, &'a str) {
+        (self.created, self.namespace, self.name)
     }
 }
 
@@ -93,7 +111,7 @@ pub(super) fn all<'a>(
             out.push(super::service_entries::front(entry, places, found));
         }
     }
-    out.sort_by_key(|fronted| (fronted.kind, age(fronted.meta)));
+    out.sort_by_key(|fronted| (fronted.kind, fronted.age()));
     (out, away)
 }
 
@@ -107,7 +125,7 @@ fn is_away(meta: &Meta) -> bool {
 }
 
 /// Endpoints, one per address and port; the later of two holds.
-pub(super) fn unique(endpoints: impl IntoIterator<Item = Endpoint>) -> Vec<Endpoint> {
+pub(super) fn unique(endpoints: impl IntoIterator<Item = Endpoint>) -> Vec<Arc<Endpoint>> {
     let by_id: BTreeMap<_, _> = endpoints.into_iter().map(|endpoint| (Arc::clone(&endpoint.id), endpoint)).collect();
-    by_id.into_values().collect()
+    by_id.into_values().map(Arc::new).collect()
 }

@@ -1,16 +1,18 @@
 //! Policies that are fit to be in force, and what they are attached to.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::attached::{Attached, Owned, PortName};
+use super::cache::{Cache, Same};
 use super::endpoint::Roots;
-use super::found::Found;
-use super::fronted::Fronted;
+use super::found::{Found, because};
 use super::terms::Terms;
 use super::{Settings, TargetKind};
 use crate::document::agent_policy::{self, AgentPolicySpec, Mode, TargetRef};
 use crate::document::authorization_policy::AuthorizationPolicySpec;
 use crate::document::backend_tls_policy::BackendTlsPolicySpec;
+use crate::document::request_authentication::RequestAuthenticationSpec;
 use crate::document::{Document, Documents, FieldProblem, Meta, Origin, Severity, nearest};
 use crate::policy::{JwtRule, Verifier, check_agent_policy, check_authorization_policy};
 
@@ -30,21 +32,23 @@ impl<T> Default for Attachable<'_, T> {
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Policies<'a> {
-    pub(super) agent: Attachable<'a, &'a Document<AgentPolicySpec>>,
+    pub(super) agent: Attachable<'a, &'a Arc<Document<AgentPolicySpec>>>,
     /// Those of them, and of the refused, that say what a port speaks: a closed port is refused in its own protocol.
-    pub(super) declaring: Attachable<'a, &'a Document<AgentPolicySpec>>,
-    pub(super) istio: Attachable<'a, &'a Document<AuthorizationPolicySpec>>,
+    pub(super) declaring: Attachable<'a, &'a Arc<Document<AgentPolicySpec>>>,
+    pub(super) istio: Attachable<'a, &'a Arc<Document<AuthorizationPolicySpec>>>,
     pub(super) tokens: Attachable<'a, Tokens<'a>>,
     pub(super) tls: Attachable<'a, (&'a Document<BackendTlsPolicySpec>, Roots)>,
     /// What holds for the whole mesh.
     pub(super) terms: Terms,
     refs: Vec<Ref<'a>>,
+    /// `refs` that name a port.
+    sections: Attached<'a>,
 }
 
 /// The tokens that one RequestAuthentication accepts.
 #[derive(Debug)]
 pub(super) struct Tokens<'a> {
-    pub(super) origin: &'a Origin,
+    pub(super) document: &'a Arc<Document<RequestAuthenticationSpec>>,
     pub(super) rules: Vec<JwtRule>,
     /// What its rules say of `forwardOriginalToken`.
     pub(super) forward: BTreeSet<bool>,
@@ -63,26 +67,41 @@ struct Ref<'a> {
 
 impl<'a> Policies<'a> {
     /// Checks every policy by itself; what does not fit is refused and attached to nothing.
-    pub(super) fn of(documents: &'a Documents, settings: &'a Settings, found: &mut Found<'a>) -> Self {
+    pub(super) fn of(documents: &'a Documents, settings: &Settings, cache: &mut Cache, found: &mut Found<'a>) -> Self {
+        let terms = Terms::of(documents, settings, found);
+        cache.under(&terms.trust_domains);
         let mut out = Self {
             agent: Attachable::default(),
             declaring: Attachable::default(),
             istio: Attachable::default(),
             tokens: Attachable::default(),
             tls: Attachable::default(),
-            terms: Terms::of(documents, settings, found),
+            terms,
             refs: Vec::new(),
+            sections: Attached::default(),
         };
-        out.agent_policies(documents, settings, found);
-        out.authorization_policies(documents, settings, found);
+        out.agent_policies(documents, settings, cache, found);
+        out.authorization_policies(documents, settings, cache, found);
         out.request_authentications(documents, settings, found);
         out.backend_tls_policies(documents, settings, found);
+        for (item, one) in out.refs.iter().enumerate() {
+            if let (Some(kind), Some(section)) = (kind(one.target), one.target.section_name.as_deref()) {
+                out.sections.add_to_owner((kind, &one.meta.namespace, &one.target.name), Some(section), item);
+            }
+        }
         out
     }
 
-    fn agent_policies(&mut self, documents: &'a Documents, settings: &'a Settings, found: &mut Found<'a>) {
-        for document in documents.agent_policies.iter().map(|document| &**document) {
-            for problem in check_agent_policy(&document.meta, &document.spec) {
+    fn agent_policies(
+        &mut self,
+        documents: &'a Documents,
+        settings: &Settings,
+        cache: &mut Cache,
+        found: &mut Found<'a>,
+    ) {
+        for document in &documents.agent_policies {
+            let check = |same: &Same<AgentPolicySpec>| check_agent_policy(&same.0.meta, &same.0.spec);
+            for problem in cache.agent.get_or(Same(Arc::clone(document)), check) {
                 found.fault(&document.origin, problem);
             }
             let mut refs = refs(document, &document.spec.target_refs, None);
@@ -98,14 +117,21 @@ impl<'a> Policies<'a> {
         }
     }
 
-    fn authorization_policies(&mut self, documents: &'a Documents, settings: &'a Settings, found: &mut Found<'a>) {
-        for document in documents.authorization_policies.iter().map(|document| &**document) {
+    fn authorization_policies(
+        &mut self,
+        documents: &'a Documents,
+        settings: &Settings,
+        cache: &mut Cache,
+        found: &mut Found<'a>,
+    ) {
+        for document in &documents.authorization_policies {
             let refs = refs(document, &document.spec.target_refs, document.spec.target_ref.as_ref());
             if refs.is_empty() {
                 elsewhere(&document.origin, found);
                 continue;
             }
-            for problem in check_authorization_policy(&document.meta, &document.spec) {
+            let check = |same: &Same<AuthorizationPolicySpec>| check_authorization_policy(&same.0.meta, &same.0.spec);
+            for problem in cache.istio.get_or(Same(Arc::clone(document)), check) {
                 found.fault(&document.origin, problem);
             }
             if !found.is_refused(&document.origin) {
@@ -115,8 +141,8 @@ impl<'a> Policies<'a> {
         }
     }
 
-    fn request_authentications(&mut self, documents: &'a Documents, settings: &'a Settings, found: &mut Found<'a>) {
-        for document in documents.request_authentications.iter().map(|document| &**document) {
+    fn request_authentications(&mut self, documents: &'a Documents, settings: &Settings, found: &mut Found<'a>) {
+        for document in &documents.request_authentications {
             let refs = refs(document, &document.spec.target_refs, document.spec.target_ref.as_ref());
             if refs.is_empty() {
                 elsewhere(&document.origin, found);
@@ -134,14 +160,14 @@ impl<'a> Policies<'a> {
             }
             if !found.is_refused(&document.origin) {
                 let forward = document.spec.jwt_rules.iter().map(|rule| rule.forward_original_token).collect();
-                let tokens = Tokens { origin: &document.origin, rules, forward };
+                let tokens = Tokens { document, rules, forward };
                 attach(&mut self.tokens, tokens, &refs, (settings, &self.terms));
                 self.refs.extend(refs);
             }
         }
     }
 
-    fn backend_tls_policies(&mut self, documents: &'a Documents, settings: &'a Settings, found: &mut Found<'a>) {
+    fn backend_tls_policies(&mut self, documents: &'a Documents, settings: &Settings, found: &mut Found<'a>) {
         let maps = documents.config_maps.iter().map(|map| ((map.meta.namespace.as_str(), map.meta.name.as_str()), map));
         let maps: HashMap<_, _> = maps.collect();
         for document in documents.backend_tls_policies.iter().map(|document| &**document) {
@@ -177,14 +203,12 @@ impl<'a> Policies<'a> {
     /// Warns of targets that name nothing. They are in force the moment that there is something of that name.
     pub(super) fn warn_of_nothing(
         &self,
-        fronted: &[Fronted<'a>],
-        away: &std::collections::HashSet<Owned<'a>>,
+        ports: &HashMap<Owned<'_>, Vec<PortName<'_>>>,
+        why_not: impl Fn(Owned<'_>) -> Option<String>,
         settings: &Settings,
-        found: &mut Found<'a>,
+        found: &mut Found<'_>,
     ) {
-        let ports: HashMap<Owned<'_>, Vec<PortName<'_>>> =
-            fronted.iter().map(|one| (one.owned(), one.ports.iter().map(|port| port.port).collect())).collect();
-        for Ref { meta, origin, field, target, portless } in &self.refs {
+        for Ref { meta, origin, field, target, .. } in &self.refs {
             let Some(kind) = kind(target) else {
                 if target.kind == agent_policy::TargetKind::Gateway && !is_our_gateway(meta, target, settings) {
                     found.warn(origin, format!("{field}.name"), "names another Gateway; not in force here");
@@ -198,32 +222,66 @@ impl<'a> Policies<'a> {
             };
             let owned = (kind, meta.namespace.as_str(), target.name.as_str());
             let name = format!("{} {}/{}", kind.as_str(), meta.namespace, target.name);
-            match (ports.get(&owned), &target.section_name) {
-                (None, _) if away.contains(&owned) => {
-                    found.warn(
-                        origin,
-                        format!("{field}.name"),
-                        format!("{name} is labelled istio.io/use-waypoint: none; not in force"),
-                    );
-                }
-                (None, _) => {
-                    let meant = elsewhere_or_near(owned, ports.keys());
-                    let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
-                    let reason = format!("there is no {name}; in force as soon as there is{hint}");
-                    found.warn(origin, format!("{field}.name"), reason);
-                }
-                (Some(ports), Some(section)) if !ports.iter().any(|port| port.is(section)) => {
-                    let known: Vec<String> = ports.iter().map(told).collect();
-                    let mut reason = format!("{name} has no port {section:?}; its ports: {}", known.join(", "));
-                    if *portless == Severity::Error {
-                        reason.push_str("; all are closed until one is named");
-                    }
-                    let field = format!("{field}.sectionName");
-                    found.fault(origin, FieldProblem { severity: *portless, field, reason });
-                }
-                (Some(_), _) => {}
+            if ports.contains_key(&owned) {
+                continue;
+            }
+            let nothing = || {
+                let meant = elsewhere_or_near(owned, ports.keys());
+                let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+                format!("there is no {name}; in force as soon as there is{hint}")
+            };
+            found.warn(origin, format!("{field}.name"), why_not(owned).unwrap_or_else(nothing));
+        }
+    }
+
+    /// Refuses policies that name a port which their target does not have: one that decides was meant for one of those it
+    /// has, so that all are closed until it is named.
+    pub(super) fn refuse_portless(&self, ports: &HashMap<Owned<'_>, Vec<PortName<'_>>>, found: &mut Found<'a>) {
+        for one in &self.refs {
+            let Some(kind) = kind(one.target) else { continue };
+            let owned = (kind, one.meta.namespace.as_str(), one.target.name.as_str());
+            if let Some(problem) = ports.get(&owned).and_then(|ports| one.portless(kind, ports)) {
+                found.fault(one.origin, problem);
             }
         }
+    }
+}
+
+impl Policies<'_> {
+    /// Why a service is closed whose policies name ports that it does not have.
+    pub(super) fn portless_reasons(
+        &self,
+        owned: Owned<'_>,
+        ports: &[PortName<'_>],
+        found: &mut Found<'_>,
+    ) -> BTreeSet<String> {
+        let mut reasons = BTreeSet::new();
+        for item in self.sections.of_absent(owned, ports) {
+            let Some(one) = self.refs.get(item) else { continue };
+            let Some(problem) = one.portless(owned.0, ports) else { continue };
+            if problem.severity == Severity::Error {
+                reasons.insert(because(one.origin, &problem));
+            }
+            found.problems.push(one.origin.problem(problem));
+        }
+        reasons
+    }
+}
+
+impl Ref<'_> {
+    /// What is wrong where the target's `ports` do not have the one that is named.
+    fn portless(&self, kind: TargetKind, ports: &[PortName<'_>]) -> Option<FieldProblem> {
+        let section = self.target.section_name.as_deref()?;
+        if ports.iter().any(|port| port.is(section)) {
+            return None;
+        }
+        let known: Vec<String> = ports.iter().map(told).collect();
+        let name = format!("{} {}/{}", kind.as_str(), self.meta.namespace, self.target.name);
+        let mut reason = format!("{name} has no port {section:?}; its ports: {}", known.join(", "));
+        if self.portless == Severity::Error {
+            reason.push_str("; all are closed until one is named");
+        }
+        Some(FieldProblem { severity: self.portless, field: format!("{}.sectionName", self.field), reason })
     }
 }
 

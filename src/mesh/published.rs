@@ -30,6 +30,11 @@ impl Published {
         self.edition.send_modify(|edition| *edition += 1);
     }
 
+    /// Puts `snapshot` in force, in which every target is as it was: nobody who waits is told.
+    pub fn replace(&self, snapshot: Snapshot) {
+        self.current.store(Arc::new(snapshot));
+    }
+
     /// The snapshot in force.
     pub fn current(&self) -> Arc<Snapshot> {
         self.current.load_full()

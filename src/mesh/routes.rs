@@ -15,7 +15,7 @@ use self::read::{Reader, Rule};
 use super::TargetKind;
 use super::attached::{Attached, Owned, PortName};
 use super::found::Found;
-use super::fronted::{Fronted, age};
+use super::fronted::age;
 use super::route::{Routes, Way};
 use crate::document::http_route::HttpRouteSpec;
 use crate::document::{Document, Documents};
@@ -40,9 +40,8 @@ struct Item<'a> {
 
 impl<'a> RouteBook<'a> {
     /// Checks every route by itself; one that is not fit to be in force closes its parents.
-    pub(super) fn of(documents: &'a Documents, all: &[Fronted<'a>], found: &mut Found<'a>) -> Self {
-        let ports: HashSet<(Owned<'_>, u16)> =
-            all.iter().flat_map(|one| one.ports.iter().map(|port| (one.owned(), port.port.number))).collect();
+    /// `ports` are those that a route can lead to.
+    pub(super) fn of(documents: &'a Documents, ports: &HashSet<(Owned<'_>, u16)>, found: &mut Found<'a>) -> Self {
         let mut routes: Vec<_> = documents.http_routes.iter().map(|document| &**document).collect();
         routes.sort_by_key(|document| age(&document.meta));
         let mut out = Self::default();
@@ -60,7 +59,7 @@ impl<'a> RouteBook<'a> {
                 }
                 continue;
             }
-            let mut reader = Reader { document, documents, ports: &ports, found };
+            let mut reader = Reader { document, documents, ports, found };
             let rules = reader.rules();
             if found.is_refused(&document.origin) {
                 continue;

@@ -1,9 +1,10 @@
 //! The rules of each port: its protocol settled, its policies compiled, or the reasons why it is closed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use super::cache::{Cache, Compiled, RulesKey, Same, Verifiers};
 use super::found::{Found, because};
 use super::fronted::{Fronted, Port, age};
 use super::policies::Policies;
@@ -13,17 +14,12 @@ use super::routes::RouteBook;
 use super::target::{PortProtocol, TargetRevision};
 use super::undeclared::Undeclared;
 use crate::document::agent_policy::Protocol;
-use crate::document::{FieldProblem, Meta, Origin, Severity};
+use crate::document::{FieldProblem, Origin, Problem, Severity};
 use crate::policy::{JwtRule, RuleSet, Rules, Verifier, compile};
 use crate::wire::path::Normalization;
 
-/// Declared protocol, AgentPolicies and AuthorizationPolicies by position.
-type RulesKey = (Option<Protocol>, Vec<usize>, Vec<usize>);
-type Compiled = Result<Arc<Rules>, String>;
-type Verifiers = Result<Option<Arc<Verifier>>, String>;
-
 /// What decides for one port.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Ruled {
     pub(super) protocol: PortProtocol,
     pub(super) rules: Arc<Rules>,
@@ -35,27 +31,44 @@ pub(super) struct Ruled {
     pub(super) revision: TargetRevision,
 }
 
+impl Ruled {
+    /// Before documents have come: everything is refused, and that is why.
+    pub(super) fn no_documents(spoken: Spoken) -> Self {
+        let rules = Arc::new(Rules::no_documents());
+        let revision = TargetRevision(rules.revision().as_u64());
+        Self {
+            protocol: protocol(None, spoken),
+            paths: Normalization::Strict,
+            routes: None,
+            rules,
+            tokens: None,
+            forwards_token: true,
+            closed: None,
+            revision,
+        }
+    }
+}
+
 /// Compiles; ports with the same documents share their rules.
 #[derive(Debug)]
 pub(super) struct Compiler<'p, 'a> {
     policies: &'p Policies<'a>,
     routes: &'p RouteBook<'a>,
+    cache: &'p mut Cache,
     undeclared: Undeclared,
-    rules: HashMap<RulesKey, Compiled>,
-    tokens: HashMap<Vec<usize>, Verifiers>,
 }
 
 /// Who says that a port speaks a declared protocol.
 struct Claim<'a> {
     protocol: Protocol,
-    meta: &'a Meta,
+    age: (&'a str, &'a str, &'a str),
     origin: &'a Origin,
     field: String,
 }
 
 impl<'p, 'a> Compiler<'p, 'a> {
-    pub(super) fn new(policies: &'p Policies<'a>, routes: &'p RouteBook<'a>) -> Self {
-        Self { policies, routes, undeclared: Undeclared::default(), rules: HashMap::new(), tokens: HashMap::new() }
+    pub(super) fn new((policies, routes): (&'p Policies<'a>, &'p RouteBook<'a>), cache: &'p mut Cache) -> Self {
+        Self { policies, routes, cache, undeclared: Undeclared::default() }
     }
 
     /// Settles one port. `reasons` are those for which it is closed already; TLS of the port's endpoints is settled too.
@@ -80,8 +93,9 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let istio: Vec<usize> = self.policies.istio.at.of(owned, port.port).into_iter().collect();
         let token: Vec<usize> = self.policies.tokens.at.of(owned, port.port).into_iter().collect();
         let routes = self.routes(fronted, port, declared, (&mut reasons, found));
-        let rules = if reasons.is_empty() { self.compiled(declared, agent, istio, found) } else { Err(String::new()) };
-        let tokens = self.verifier(token.clone());
+        let rules =
+            if reasons.is_empty() { self.compiled(declared, &agent, &istio, found) } else { Err(String::new()) };
+        let tokens = self.verifier(&token);
         let forward = self.forward(&token, &mut reasons, found);
         reasons.extend(rules.as_ref().err().filter(|reason| !reason.is_empty()).cloned());
         reasons.extend(tokens.as_ref().err().cloned());
@@ -129,7 +143,9 @@ impl<'p, 'a> Compiler<'p, 'a> {
             (None, Spoken::Tcp) => {
                 for title in titles {
                     let reason = format!("{title} has no effect on it: the port speaks TCP");
-                    found.warn(fronted.origin, port.field.clone(), reason);
+                    if let Some(origin) = fronted.origin {
+                        found.warn(origin, port.field.clone(), reason);
+                    }
                 }
                 None
             }
@@ -151,18 +167,18 @@ impl<'p, 'a> Compiler<'p, 'a> {
         found: &mut Found<'a>,
     ) -> Option<Protocol> {
         let mut claims = Vec::new();
-        if let Spoken::Declared(protocol) = port.spoken {
+        if let (Spoken::Declared(protocol), Some(origin)) = (port.spoken, fronted.origin) {
             let field = port.field.clone();
-            claims.push(Claim { protocol, meta: fronted.meta, origin: fronted.origin, field });
+            claims.push(Claim { protocol, age: fronted.age(), origin, field });
         }
         for item in self.policies.declaring.at.directly(fronted.owned(), port.port) {
             let Some(document) = self.policies.declaring.items.get(item) else { continue };
             if let Some(protocol) = document.spec.protocol {
                 let field = "spec.protocol".to_owned();
-                claims.push(Claim { protocol, meta: &document.meta, origin: &document.origin, field });
+                claims.push(Claim { protocol, age: age(&document.meta), origin: &document.origin, field });
             }
         }
-        claims.sort_by(|a, b| age(a.meta).cmp(&age(b.meta)));
+        claims.sort_by(|a, b| a.age.cmp(&b.age));
         let target = target(fronted, port);
         let (first, rest) = claims.split_first()?;
         let mut tell = |claim: &Claim<'a>, reason: String| {
@@ -195,35 +211,23 @@ impl<'p, 'a> Compiler<'p, 'a> {
     fn compiled(
         &mut self,
         declared: Option<Protocol>,
-        agent: Vec<usize>,
-        istio: Vec<usize>,
+        agent: &[usize],
+        istio: &[usize],
         found: &mut Found<'a>,
-    ) -> Compiled {
+    ) -> Result<Arc<Rules>, String> {
         let policies = self.policies;
-        let key = (declared, agent, istio);
-        if let Some(rules) = self.rules.get(&key) {
-            return rules.clone();
-        }
-        let agent: Vec<_> = key.1.iter().filter_map(|item| policies.agent.items.get(*item).copied()).collect();
-        let istio: Vec<_> = key.2.iter().filter_map(|item| policies.istio.items.get(*item).copied()).collect();
-        let set = RuleSet {
+        let agent = agent.iter().filter_map(|item| policies.agent.items.get(*item));
+        let istio = istio.iter().filter_map(|item| policies.istio.items.get(*item));
+        let key = (
             declared,
-            agent: agent.iter().map(|document| (&document.meta, &document.spec)).collect(),
-            istio: istio.iter().map(|document| (&document.meta, &document.spec)).collect(),
-            trust_domains: &policies.terms.trust_domains,
-        };
-        let origins: Vec<&Origin> =
-            agent.iter().map(|one| &one.origin).chain(istio.iter().map(|one| &one.origin)).collect();
-        let compiled = compile(&set).map(Arc::new).map_err(|problems| {
-            let reasons: BTreeSet<String> =
-                problems.into_iter().filter_map(|one| blamed(&origins, one, found)).collect();
-            if reasons.is_empty() {
-                return "its rules do not compile".to_owned();
-            }
-            reasons.into_iter().collect::<Vec<_>>().join("; ")
-        });
-        self.rules.insert(key, compiled.clone());
-        compiled
+            agent.map(|document| Same(Arc::clone(document))).collect(),
+            istio.map(|document| Same(Arc::clone(document))).collect(),
+        );
+        let trust_domains = &policies.terms.trust_domains;
+        self.cache.rules.get_or(key, |key| compile_once(key, trust_domains)).map_err(|(reason, problems)| {
+            found.problems.extend(problems);
+            reason
+        })
     }
 
     /// What the rules of one port say of `forwardOriginalToken`: all the same, as the port's token is sent on or is not.
@@ -233,8 +237,8 @@ impl<'p, 'a> Compiler<'p, 'a> {
         if let (2.., Some(last)) = (forward.len(), all.last()) {
             let reason = "forwardOriginalToken must be the same in all rules of one target".to_owned();
             let problem = FieldProblem { severity: Severity::Error, field: "spec.jwtRules".to_owned(), reason };
-            reasons.insert(because(last.origin, &problem));
-            found.problems.push(last.origin.problem(problem));
+            reasons.insert(because(&last.document.origin, &problem));
+            found.problems.push(last.document.origin.problem(problem));
         }
         forward
     }
@@ -244,20 +248,17 @@ impl<'p, 'a> Compiler<'p, 'a> {
         items.iter().filter_map(|item| policies.tokens.items.get(*item)).flat_map(|tokens| &tokens.rules).collect()
     }
 
-    fn verifier(&mut self, items: Vec<usize>) -> Verifiers {
-        if let Some(verifier) = self.tokens.get(&items) {
-            return verifier.clone();
-        }
-        let rules: Vec<JwtRule> = self.jwt_rules(&items).into_iter().cloned().collect();
-        let verifier = match rules.as_slice() {
+    fn verifier(&mut self, items: &[usize]) -> Verifiers {
+        let rules: Vec<JwtRule> = self.jwt_rules(items).into_iter().cloned().collect();
+        let documents = items.iter().filter_map(|item| self.policies.tokens.items.get(*item));
+        let key = documents.map(|tokens| Same(Arc::clone(tokens.document))).collect();
+        self.cache.tokens.get_or(key, |_| match rules.as_slice() {
             [] => Ok(None),
             rules => match Verifier::from_inline(rules) {
                 Ok(verifier) => Ok(Some(Arc::new(verifier))),
                 Err(fault) => Err(format!("RequestAuthentication: {fault}")),
             },
-        };
-        self.tokens.insert(items, verifier.clone());
-        verifier
+        })
     }
 
     fn revision(&self, rules: &Rules, tokens: &[usize]) -> TargetRevision {
@@ -270,20 +271,42 @@ impl<'p, 'a> Compiler<'p, 'a> {
     }
 }
 
+fn compile_once((declared, agent, istio): &RulesKey, trust_domains: &[String]) -> Compiled {
+    let set = RuleSet {
+        declared: *declared,
+        agent: agent.iter().map(|one| (&one.0.meta, &one.0.spec)).collect(),
+        istio: istio.iter().map(|one| (&one.0.meta, &one.0.spec)).collect(),
+        trust_domains,
+    };
+    compile(&set).map(Arc::new).map_err(|problems| {
+        let agent = agent.iter().map(|one| &one.0.origin);
+        let origins: Vec<&Origin> = agent.chain(istio.iter().map(|one| &one.0.origin)).collect();
+        let mut told = Vec::new();
+        let reasons: BTreeSet<String> =
+            problems.into_iter().filter_map(|one| blamed(&origins, one, &mut told)).collect();
+        let reason = if reasons.is_empty() {
+            "its rules do not compile".to_owned()
+        } else {
+            reasons.into_iter().collect::<Vec<_>>().join("; ")
+        };
+        (reason, told)
+    })
+}
+
 /// Tells of a problem at the document with which its reason begins, and gives the reason to close the port.
-fn blamed(origins: &[&Origin], mut problem: FieldProblem, found: &mut Found<'_>) -> Option<String> {
+fn blamed(origins: &[&Origin], mut problem: FieldProblem, told: &mut Vec<Problem>) -> Option<String> {
     let named = origins.iter().find(|origin| problem.reason.starts_with(&format!("{}: ", origin.title())));
     let origin = named.or_else(|| origins.first())?;
     if let Some(rest) = problem.reason.strip_prefix(&format!("{}: ", origin.title())) {
         problem.reason = rest.to_owned();
     }
     let reason = because(origin, &problem);
-    found.problems.push(origin.problem(problem));
+    told.push(origin.problem(problem));
     Some(reason)
 }
 
 fn target(fronted: &Fronted<'_>, port: &Port<'_>) -> String {
-    format!("{} {}/{}:{}", fronted.kind.as_str(), fronted.meta.namespace, fronted.meta.name, port.port.number)
+    format!("{} {}/{}:{}", fronted.kind.as_str(), fronted.namespace, fronted.name, port.port.number)
 }
 
 fn protocol(declared: Option<Protocol>, spoken: Spoken) -> PortProtocol {

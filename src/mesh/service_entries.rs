@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::TargetKind;
 use super::attached::PortName;
@@ -52,13 +53,17 @@ pub(super) fn front<'a>(entry: &'a Entry, places: &Places<'a>, found: &mut Found
             spoken,
             field: format!("{field}.protocol"),
             endpoints: endpoints(entry, (port, &hosts), &workloads, &more),
+            documented: true,
         });
     }
     let dns = matches!(spec.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
     Fronted {
         kind: TargetKind::ServiceEntry,
-        meta: &entry.meta,
-        origin: &entry.origin,
+        namespace: &entry.meta.namespace,
+        name: &entry.meta.name,
+        created: &entry.meta.created,
+        origin: Some(&entry.origin),
+        at: None,
         vips: vips(entry, found),
         hosts,
         selector: spec.workload_selector.as_ref().map(|selector| &selector.labels),
@@ -141,7 +146,7 @@ fn endpoints(
     (port, hosts): (&EntryPort, &[String]),
     workloads: &[Workload<'_>],
     more: &[WorkloadId],
-) -> Vec<Endpoint> {
+) -> Vec<Arc<Endpoint>> {
     let target = port.target_port.unwrap_or(port.number);
     let of = |workload: &Workload<'_>| {
         workload.endpoint(workload.ports.get(&port.name).copied().unwrap_or(target).get(), more)

@@ -46,8 +46,11 @@ pub(super) fn front<'a>(service: &'a Service, places: &Places<'a>, found: &mut F
     }
     Some(Fronted {
         kind: TargetKind::Service,
-        meta: &service.meta,
-        origin: &service.origin,
+        namespace: &service.meta.namespace,
+        name: &service.meta.name,
+        created: &service.meta.created,
+        origin: Some(&service.origin),
+        at: None,
         hosts,
         vips: vips(service, found),
         selector: Some(&service.spec.selector),
@@ -105,6 +108,7 @@ fn front_port<'a>(
         spoken,
         field: format!("{field}.appProtocol"),
         endpoints: unique(endpoints),
+        documented: true,
     }
 }
 

@@ -1,17 +1,23 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::{At, Endpoint, Target, TargetKey, Via};
+use super::sharded::Sharded;
+use super::world::Addressed;
+use super::{Target, TargetKey, TargetKind};
 use crate::wire::authority::Authority;
 
-/// Every port that this waypoint fronts, at one moment. Immutable.
-#[derive(Debug, Default)]
+/// Every port that this waypoint fronts, at one moment. Immutable; editions share what did not change between them.
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    pub(super) by_key: BTreeMap<TargetKey, Arc<Target>>,
-    pub(super) by_addr: HashMap<SocketAddr, Arc<Target>>,
+    pub(super) by_key: Sharded<TargetKey, Arc<Target>>,
+    pub(super) by_addr: Sharded<SocketAddr, Arc<Target>>,
     /// Lower-case host name to its ports.
-    pub(super) by_host: HashMap<Arc<str>, Vec<(u16, Arc<Target>)>>,
+    pub(super) by_host: Sharded<Arc<str>, Vec<(u16, Arc<Target>)>>,
+    /// Workloads that are fronted by their own addresses.
+    pub(super) by_workload: Sharded<IpAddr, Arc<Addressed>>,
+    /// Virtual and workload addresses of the mesh, fronted or not, and how many have them.
+    pub(super) mesh_ips: Sharded<IpAddr, i64>,
     pub(super) counts: Counts,
     pub(super) has_documents: bool,
 }
@@ -41,7 +47,10 @@ impl Snapshot {
     /// The target that a CONNECT authority names; `None` is "unknown or not ours", which callers answer alike.
     pub fn find(&self, authority: &Authority) -> Option<Arc<Target>> {
         match authority {
-            Authority::Addr(addr) => self.by_addr.get(addr).cloned(),
+            Authority::Addr(addr) => {
+                let workload = || self.by_workload.get(&addr.ip())?.target(addr.port());
+                self.by_addr.get(addr).cloned().or_else(workload)
+            }
             Authority::Host { host, port } => {
                 let ports = self.by_host.get(host)?;
                 ports.iter().find(|(number, _)| number == port).map(|(_, target)| Arc::clone(target))
@@ -50,13 +59,20 @@ impl Snapshot {
     }
 
     /// The target of that key.
-    pub fn get(&self, key: &TargetKey) -> Option<&Arc<Target>> {
-        self.by_key.get(key)
+    pub fn get(&self, key: &TargetKey) -> Option<Arc<Target>> {
+        if key.kind != TargetKind::Workload {
+            return self.by_key.get(key).cloned();
+        }
+        let ip: IpAddr = key.at.as_deref()?.parse().ok()?;
+        self.by_workload.get(&ip)?.target(key.port).filter(|target| target.key == *key)
     }
 
-    /// All targets, ordered by key.
+    /// All targets, ordered by key; of workloads, the ports that a Service leads to.
     pub fn targets(&self) -> impl ExactSizeIterator<Item = &Arc<Target>> {
-        self.by_key.values()
+        let workloads = self.by_workload.iter().flat_map(|(_, workload)| workload.targets());
+        let mut all: Vec<_> = self.by_key.iter().map(|(_, target)| target).chain(workloads).collect();
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        all.into_iter()
     }
 
     /// Closed targets and why, for logs, `check` and the admin pages.
@@ -67,11 +83,7 @@ impl Snapshot {
 
     /// Whether `address` is a VIP or an endpoint of the mesh: what a name outside may not resolve to.
     pub fn is_mesh_address(&self, address: IpAddr) -> bool {
-        let of_mesh = |endpoint: &Endpoint| {
-            !matches!(endpoint.via, Via::Tls { .. }) && matches!(endpoint.at, At::Addr(addr) if addr.ip() == address)
-        };
-        self.by_addr.keys().any(|vip| vip.ip() == address)
-            || self.targets().flat_map(|target| &target.endpoints).any(|endpoint| of_mesh(endpoint))
+        self.mesh_ips.get(&address).is_some()
     }
 
     /// Document counts.

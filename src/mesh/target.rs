@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::{Endpoint, Routes};
@@ -78,6 +79,16 @@ impl Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TargetRevision(pub(super) u64);
 
+impl TargetRevision {
+    /// Of `rules` that join those of several targets.
+    pub(super) fn joined(parts: impl Iterator<Item = Self>, rules: &Rules) -> Self {
+        let mut hasher = DefaultHasher::new();
+        parts.for_each(|part| part.hash(&mut hasher));
+        rules.revision().hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
 /// Names a target.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetKey {
@@ -87,13 +98,16 @@ pub struct TargetKey {
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
-    /// Service port (not the target port).
+    /// Service port (not the target port); of a workload, its own.
     pub port: u16,
+    /// Of a ServiceEntry that istiod told of, the host: each has its own endpoints. Of a workload, its address.
+    pub at: Option<Arc<str>>,
 }
 
 impl fmt::Display for TargetKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}:{}", self.kind.as_str(), self.namespace, self.name, self.port)
+        write!(f, "{} {}/{}:{}", self.kind.as_str(), self.namespace, self.name, self.port)?;
+        self.at.as_ref().map_or(Ok(()), |at| write!(f, " ({at})"))
     }
 }
 
@@ -104,6 +118,8 @@ pub enum TargetKind {
     Service,
     /// networking.istio.io ServiceEntry
     ServiceEntry,
+    /// A pod or WorkloadEntry, called by its own address.
+    Workload,
 }
 
 impl TargetKind {
@@ -112,6 +128,7 @@ impl TargetKind {
         match self {
             Self::Service => "Service",
             Self::ServiceEntry => "ServiceEntry",
+            Self::Workload => "Workload",
         }
     }
 }

@@ -61,6 +61,18 @@ impl Explanation {
     pub(super) fn closed(reason: Reason, revision: Revision) -> Self {
         Self { allowed: false, reason: Some(reason), rule: None, revision, findings: Vec::new() }
     }
+
+    /// Of rules that must all permit: the first refusal, or the first permit, with what all of them say.
+    pub(super) fn all(each: impl Iterator<Item = Self>, revision: Revision) -> Self {
+        let mut whole = Self { allowed: true, reason: None, rule: None, revision, findings: Vec::new() };
+        for one in each {
+            if whole.allowed && (!one.allowed || whole.rule.is_none()) {
+                (whole.allowed, whole.reason, whole.rule) = (one.allowed, one.reason, one.rule);
+            }
+            whole.findings.extend(one.findings);
+        }
+        whole
+    }
 }
 
 /// Decides, and says of every rule what it said.

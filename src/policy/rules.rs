@@ -7,7 +7,7 @@ use super::decision::{Decision, Denial, Permit, Reason, Shadow};
 use super::explain::{self, Explanation};
 use super::hint;
 use super::scope::{Lens, Scope};
-use super::{A2aSettings, Facts, Revision};
+use super::{A2aSettings, Destination, Facts, Revision};
 use crate::call::{Call, Phase};
 use crate::config::limits::CEL_BUDGET;
 use crate::document::Meta;
@@ -41,6 +41,8 @@ pub(super) enum State {
     Closed(Reason),
     /// Rules decide.
     Open(Box<Open>),
+    /// All of them must permit, each asked about the destination that it is of.
+    All(Vec<(Destination, Arc<Rules>)>),
 }
 
 #[derive(Debug)]
@@ -63,6 +65,16 @@ impl Rules {
     /// Refuses everything, as this process has no documents yet.
     pub fn no_documents() -> Self {
         Self { revision: Revision::of(b""), state: State::Closed(Reason::NoDocuments) }
+    }
+
+    /// Rules of several ports that lead to one place: a call needs the permission of all, as whoever is addressed past
+    /// a Service is still the Service's. The first one's name stands for the whole. None at all refuse everything.
+    pub fn all(parts: Vec<(Destination, Arc<Self>)>) -> Self {
+        if parts.is_empty() {
+            return Self::closed("no rules");
+        }
+        let text: Vec<u8> = parts.iter().flat_map(|(_, rules)| rules.revision.as_u64().to_be_bytes()).collect();
+        Self { revision: Revision::of(&text), state: State::All(parts) }
     }
 
     /// The documents that decide: equal documents, equal revision.
@@ -92,6 +104,7 @@ impl Rules {
     fn decide_one(&self, facts: &Facts<'_>) -> Decision {
         let open = match &self.state {
             State::Closed(reason) => return Decision::Deny(Denial::closed(reason.clone())),
+            State::All(parts) => return decide_all(parts, facts),
             State::Open(open) => open,
         };
         let shadow = open.shadow(facts, matches!(facts.call, Call::Mcp(_) | Call::A2a(_)));
@@ -111,13 +124,25 @@ impl Rules {
 
     /// Whether any rule in force looks at answers, or blacks something out of them.
     pub fn reads_answers(&self) -> bool {
-        let State::Open(open) = &self.state else { return false };
-        !open.court.answers.is_empty() || !open.court.redactors.is_empty()
+        match &self.state {
+            State::Closed(_) => false,
+            State::All(parts) => parts.iter().any(|(_, rules)| rules.reads_answers()),
+            State::Open(open) => !open.court.answers.is_empty() || !open.court.redactors.is_empty(),
+        }
     }
 
     /// Decides on what a server answered to a permitted call; none where it may go to the caller.
     pub fn decide_answer(&self, facts: &Facts<'_>, answered: &Answered<'_>) -> Option<Denial> {
-        let State::Open(open) = &self.state else { return None };
+        let open = match &self.state {
+            State::Closed(_) => return None,
+            State::All(parts) => {
+                let judge = |(destination, rules): &(Destination, Arc<Self>)| {
+                    rules.decide_answer(&Facts { destination, ..*facts }, answered)
+                };
+                return parts.iter().find_map(judge);
+            }
+            State::Open(open) => open,
+        };
         let scope = answer_scope(facts, answered);
         let verdict = open.court.judge_answer(&scope, &mut Meter::new(CEL_BUDGET))?;
         let reason = verdict.refused.clone()?;
@@ -127,7 +152,16 @@ impl Rules {
 
     /// What is to be blacked out of what a server answered.
     pub fn redactors(&self, facts: &Facts<'_>, answered: &Answered<'_>) -> Vec<&Redactor> {
-        let State::Open(open) = &self.state else { return Vec::new() };
+        let open = match &self.state {
+            State::Closed(_) => return Vec::new(),
+            State::All(parts) => {
+                let each = parts
+                    .iter()
+                    .map(|(destination, rules)| rules.redactors(&Facts { destination, ..*facts }, answered));
+                return each.flatten().collect();
+            }
+            State::Open(open) => open,
+        };
         open.court.redactors_of(&answer_scope(facts, answered), &mut Meter::new(CEL_BUDGET))
     }
 
@@ -139,14 +173,22 @@ impl Rules {
 
     /// The protocol that only a DryRun policy declares: it is to be decoded beside the stream, for [`Rules::shadow`].
     pub fn decoded_beside(&self) -> Option<Protocol> {
-        let State::Open(open) = &self.state else { return None };
-        open.beside.as_ref()?.declared
+        match &self.state {
+            State::Closed(_) => None,
+            State::Open(open) => open.beside.as_ref()?.declared,
+            State::All(parts) => parts.iter().find_map(|(_, rules)| rules.decoded_beside()),
+        }
     }
 
     /// What the DryRun policies would make of a call that was decoded beside its stream; none where there are none.
     pub fn shadow(&self, facts: &Facts<'_>) -> Option<Shadow> {
-        let State::Open(open) = &self.state else { return None };
-        open.shadow(facts, true)
+        match &self.state {
+            State::Closed(_) => None,
+            State::Open(open) => open.shadow(facts, true),
+            State::All(parts) => {
+                parts.iter().find_map(|(to, rules)| rules.shadow(&Facts { destination: to, ..*facts }))
+            }
+        }
     }
 
     /// Whether one entry of a list is shown: `facts.call` names it, and whatever arguments it has are taken as unknown.
@@ -155,6 +197,7 @@ impl Rules {
         match &self.state {
             State::Closed(_) => false,
             State::Open(open) => open.visible(&open.seen(facts)),
+            State::All(parts) => parts.iter().all(|(to, rules)| rules.visible(&Facts { destination: to, ..*facts })),
         }
     }
 
@@ -166,12 +209,20 @@ impl Rules {
                 let facts = open.seen(facts);
                 explain::explain(&open.court, &Question::of(&facts, open.court.skill(&facts)), self.revision)
             }
+            State::All(parts) => {
+                let each = parts.iter().map(|(to, rules)| rules.explain(&Facts { destination: to, ..*facts }));
+                Explanation::all(each, self.revision)
+            }
         }
     }
 
     /// Whether any rule looks at the claims of a token.
     pub fn reads_jwt(&self) -> bool {
-        let State::Open(open) = &self.state else { return false };
+        let open = match &self.state {
+            State::Closed(_) => return false,
+            State::All(parts) => return parts.iter().any(|(_, rules)| rules.reads_jwt()),
+            State::Open(open) => open,
+        };
         let of_redactors = open.court.redactors.iter().map(|redactor| &redactor.rule);
         let rules = open.court.agent.iter().chain(&open.court.istio).chain(&open.court.answers).chain(of_redactors);
         rules.into_iter().any(super::rule::Rule::reads_jwt)
@@ -179,20 +230,34 @@ impl Rules {
 
     /// What the policies in force say of A2A beside rules; none where everything is refused.
     pub fn a2a(&self) -> Option<&A2aSettings> {
-        let State::Open(open) = &self.state else { return None };
-        Some(&open.court.a2a)
+        match &self.state {
+            State::Closed(_) => None,
+            State::Open(open) => Some(&open.court.a2a),
+            State::All(parts) => parts.iter().find_map(|(_, rules)| rules.a2a()),
+        }
     }
 
     /// Whether this is a plain port that no rule in force is about: everything goes through.
     pub fn is_open(&self) -> bool {
-        let State::Open(open) = &self.state else { return false };
-        open.court.is_open()
+        match &self.state {
+            State::Closed(_) => false,
+            State::All(parts) => parts.iter().all(|(_, rules)| rules.is_open()),
+            State::Open(open) => open.court.is_open(),
+        }
     }
 
     /// False only where this peer is surely refused whatever it sends, with whatever token: the one case in which the
     /// answer may be HTTP 403 instead of the protocol's own.
     pub fn may_ever_admit(&self, facts: &Facts<'_>) -> bool {
-        let State::Open(open) = &self.state else { return false };
+        let open = match &self.state {
+            State::Closed(_) => return false,
+            State::All(parts) => {
+                let admits =
+                    |(to, rules): &(Destination, Arc<Self>)| rules.may_ever_admit(&Facts { destination: to, ..*facts });
+                return parts.iter().all(admits);
+            }
+            State::Open(open) => open,
+        };
         let facts = &open.seen(facts);
         let question = Question::of_anything(facts);
         open.court.judge(&question, Bench::Enforced, &mut Meter::new(CEL_BUDGET)).refused.is_none()
@@ -204,6 +269,20 @@ fn answer_scope<'a>(facts: &Facts<'a>, answered: &Answered<'a>) -> Scope<'a> {
     let list = matches!(facts.call, Call::Mcp(call) if call.phase() == Phase::List);
     let lens = if list { Lens::List } else { Lens::Call };
     Scope { answered: Some(*answered), ..Scope::of(facts, lens) }
+}
+
+/// The first refusal, else the first permit.
+fn decide_all(parts: &[(Destination, Arc<Rules>)], facts: &Facts<'_>) -> Decision {
+    let mut permitted = None;
+    for (destination, rules) in parts {
+        match rules.decide(&Facts { destination, ..*facts }) {
+            Decision::Allow(permit) => permitted = permitted.or(Some(permit)),
+            Decision::Deny(denial) => return Decision::Deny(denial),
+        }
+    }
+    // `Rules::all` makes no empty ones.
+    let none = || Decision::Deny(Denial::closed(Reason::Closed("no rules".into())));
+    permitted.map_or_else(none, Decision::Allow)
 }
 
 impl Open {

@@ -63,7 +63,7 @@ impl Calls {
 
 impl Handler for Calls {
     async fn handle(&self, request: Request) -> Answer {
-        let Some(target) = self.shared.published.current().get(&self.key).map(Arc::clone) else {
+        let Some(target) = self.shared.published.current().get(&self.key) else {
             let record = self.shared.telemetry.begin(&self.peer, Protocol::Http);
             return answer::proxy_fault(record, ProxyFault::TargetGone);
         };

@@ -60,7 +60,7 @@ pub(super) fn lead(asked: &Asked, published: &Published) -> Result<Lead, Stop> {
     }
     let backend = then.backend(Upstreams::dice()).ok_or(Stop::Fault(ProxyFault::NoBackend))?;
     let key = backend.to.as_ref().ok_or(Stop::Fault(ProxyFault::NoBackend))?;
-    let to = published.current().get(key).map(Arc::clone).ok_or(Stop::Fault(ProxyFault::NoBackend))?;
+    let to = published.current().get(key).ok_or(Stop::Fault(ProxyFault::NoBackend))?;
     let mut out = HttpHead { headers: HeaderMap::new(), ..head.clone() };
     if let Some(host) = &then.host {
         out.host = host.to_string();

@@ -290,7 +290,7 @@ mod tests {
     }
 
     fn target(name: &str) -> TargetKey {
-        TargetKey { kind: TargetKind::Service, namespace: "tools".into(), name: name.into(), port: 80 }
+        TargetKey { kind: TargetKind::Service, namespace: "tools".into(), name: name.into(), port: 80, at: None }
     }
 
     fn who(name: &str) -> WorkloadId {

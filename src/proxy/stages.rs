@@ -245,7 +245,7 @@ impl Standing {
     }
 
     fn look(&mut self, published: &Published) -> Result<(), Option<Box<Denial>>> {
-        let target = published.current().get(&self.asked.target.key).map(Arc::clone).ok_or(None)?;
+        let target = published.current().get(&self.asked.target.key).ok_or(None)?;
         if target.revision() != self.asked.target.revision() {
             self.asked.readdress(target).ok_or(None)?;
             if let Decision::Deny(denial) = self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
@@ -253,7 +253,7 @@ impl Standing {
             }
         }
         let Some(beyond) = &mut self.beyond else { return Ok(()) };
-        let to = published.current().get(&beyond.to.key).map(Arc::clone).ok_or(None)?;
+        let to = published.current().get(&beyond.to.key).ok_or(None)?;
         if to.revision() == beyond.to.revision() {
             return Ok(());
         }

@@ -80,7 +80,7 @@ mod tests {
     use crate::mesh::TargetKind;
 
     fn target() -> TargetKey {
-        TargetKey { kind: TargetKind::Service, namespace: "tools".into(), name: "repo".into(), port: 80 }
+        TargetKey { kind: TargetKind::Service, namespace: "tools".into(), name: "repo".into(), port: 80, at: None }
     }
 
     fn who(name: &str) -> WorkloadId {

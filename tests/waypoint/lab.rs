@@ -49,6 +49,11 @@ impl Log {
 impl Lab {
     /// Starts with these documents.
     pub(crate) async fn start(documents: &str) -> Self {
+        Self::start_with(documents, |_settings| {}).await
+    }
+
+    /// Starts with these documents and settings edited.
+    pub(crate) async fn start_with(documents: &str, edit: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("documents")).unwrap();
         std::fs::write(dir.path().join("documents/all.yaml"), documents).unwrap();
@@ -57,8 +62,10 @@ impl Lab {
         let ca = DevCa::open(&ca_dir, &trust_domain).unwrap();
         let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let log = Log::default();
-        let settings = Settings {
+        let mut settings = Settings {
             files: vec![dir.path().join("documents")],
+            mesh: None,
+            dropped_in: false,
             identity: IdentitySource::Dev { dir: ca_dir },
             trust_domain,
             hbone_addr: free,
@@ -70,6 +77,7 @@ impl Lab {
             otlp_endpoint: None,
             feed: None,
         };
+        edit(&mut settings);
         let waypoint = Box::pin(app::start(settings)).await.unwrap();
         Self { dir, ca, waypoint, log, pools: Mutex::default() }
     }

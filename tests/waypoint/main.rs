@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod istiod;
 mod lab;
 mod live;
 
@@ -14,5 +15,6 @@ mod mcp_results;
 mod mcp_sse;
 mod mcp_tasks;
 mod mcp_versions;
+mod mesh;
 mod plain_ports;
 mod routes;

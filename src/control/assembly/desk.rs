@@ -1,14 +1,13 @@
-//! What was handed over and is not in force yet, and the thread that puts it there.
+//! What was handed over and is not in force yet.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::findings::Findings;
 use crate::document::{Documents, Input, Problem};
-use crate::mesh::{Published, Settings, Snapshot, build};
+use crate::mesh::world::Change;
 
 /// How often the thread looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(500);
@@ -17,35 +16,72 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Offered(u64);
 
+/// What is in force by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Documents, whatever they say.
+    pub documents: bool,
+    /// The whole mesh, as istiod first told it.
+    pub mesh: bool,
+}
+
 /// Between sources and the thread.
 #[derive(Debug)]
 pub(super) struct Desk {
     waiting: Mutex<Waiting>,
     wake: Condvar,
     in_force: watch::Sender<u64>,
+    progress: watch::Sender<Progress>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     offered: u64,
-    documents: Option<(Vec<Input>, Vec<Problem>)>,
+    documents: Option<Queued<(Vec<Input>, Vec<Problem>)>>,
+    change: Option<Queued<Change>>,
+}
+
+/// What waits, and since which offer.
+#[derive(Debug)]
+struct Queued<T> {
+    since: u64,
+    what: T,
+}
+
+/// What the thread does next.
+pub(super) enum Next {
+    /// Takes the world's change first, if there is one: documents are settled over the world as it is.
+    World(Change),
+    Documents(Box<Documents>),
 }
 
 impl Default for Desk {
     fn default() -> Self {
-        Self { waiting: Mutex::default(), wake: Condvar::new(), in_force: watch::Sender::new(0) }
+        let (in_force, progress) = (watch::Sender::new(0), watch::Sender::new(Progress::default()));
+        Self { waiting: Mutex::default(), wake: Condvar::new(), in_force, progress }
     }
 }
 
 impl Desk {
     pub(super) fn documents(&self, inputs: Vec<Input>, faults: Vec<Problem>) -> Offered {
         let mut waiting = self.lock();
-        waiting.documents = Some((inputs, faults));
+        waiting.offered += 1;
+        let since = waiting.documents.as_ref().map_or(waiting.offered, |queued| queued.since);
+        waiting.documents = Some(Queued { since, what: (inputs, faults) });
         self.offered(waiting)
     }
 
-    fn offered(&self, mut waiting: MutexGuard<'_, Waiting>) -> Offered {
+    pub(super) fn world(&self, change: Change) -> Offered {
+        let mut waiting = self.lock();
         waiting.offered += 1;
+        match &mut waiting.change {
+            Some(queued) => queued.what.merge(change),
+            None => waiting.change = Some(Queued { since: waiting.offered, what: change }),
+        }
+        self.offered(waiting)
+    }
+
+    fn offered(&self, waiting: MutexGuard<'_, Waiting>) -> Offered {
         let offered = Offered(waiting.offered);
         drop(waiting);
         self.wake.notify_all();
@@ -65,86 +101,52 @@ impl Desk {
         }
     }
 
-    fn reached(&self, offered: u64) {
+    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// What was taken is in force: every offer before the first that still waits.
+    pub(super) fn reached(&self, taken: u64, progress: Progress) {
         let waiting = self.lock();
-        self.in_force.send_replace(offered);
+        let still =
+            [waiting.documents.as_ref().map(|queued| queued.since), waiting.change.as_ref().map(|queued| queued.since)];
+        let reached = still.into_iter().flatten().min().map_or(taken, |since| taken.min(since - 1));
+        self.in_force.send_if_modified(|before| std::mem::replace(before, reached.max(*before)) < reached);
+        self.progress.send_if_modified(|before| std::mem::replace(before, progress) != progress);
         drop(waiting);
         self.wake.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The thread's side.
-pub(super) struct Work {
-    pub(super) desk: Arc<Desk>,
-    pub(super) findings: Arc<Findings>,
-    pub(super) settings: Settings,
-    pub(super) published: Arc<Published>,
-    pub(super) stop: CancellationToken,
-}
-
-impl Work {
-    pub(super) fn run(self) {
-        let _released = Released(&self.desk);
-        while let Some((offered, documents)) = self.next() {
-            self.put(documents);
-            self.desk.reached(offered);
-        }
+    /// Nothing more will be in force: nobody is to wait for it.
+    pub(super) fn released(&self) {
+        let waiting = self.lock();
+        self.in_force.send_replace(u64::MAX);
+        drop(waiting);
+        self.wake.notify_all();
     }
 
-    /// Waits for something to do; `None` at the end.
-    fn next(&self) -> Option<(u64, Documents)> {
-        let mut waiting = self.desk.lock();
+    /// Waits for something to do, and the last offer that it takes in; `None` once `stop` says so.
+    pub(super) fn next(&self, stop: &CancellationToken) -> Option<(u64, Next)> {
+        let mut waiting = self.lock();
         loop {
-            if self.stop.is_cancelled() {
+            if stop.is_cancelled() {
                 return None;
             }
-            if let Some((inputs, faults)) = waiting.documents.take() {
-                let offered = waiting.offered;
+            let offered = waiting.offered;
+            if let Some(queued) = waiting.change.take() {
+                return Some((offered, Next::World(queued.what)));
+            }
+            if let Some(Queued { what: (inputs, faults), .. }) = waiting.documents.take() {
                 drop(waiting);
                 let mut documents = Documents::assemble(inputs);
                 documents.problems.extend(faults);
-                return Some((offered, documents));
+                return Some((offered, Next::Documents(Box::new(documents))));
             }
-            waiting = self.desk.wake.wait_timeout(waiting, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            waiting = self.wake.wait_timeout(waiting, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn put(&self, documents: Documents) {
-        let start = Instant::now();
-        let previous = self.published.current();
-        let (snapshot, problems) = build(&documents, &self.settings, &previous);
-        let (counts, targets) = (snapshot.counts(), snapshot.targets().len());
-        told_closed(&snapshot, &previous);
-        self.published.publish(snapshot);
-        self.findings.published();
-        self.findings.tell(problems);
-        let took = start.elapsed().as_millis();
-        tracing::info!(counts.loaded, counts.refused, counts.skipped, targets, took, "documents in force");
-    }
-}
-
-fn told_closed(snapshot: &Snapshot, previous: &Snapshot) {
-    let before = previous.closed();
-    for (target, reason) in snapshot.closed() {
-        if before.get(&target) != Some(&reason) {
-            tracing::error!(target, reason, "closed: every call is refused until its documents are mended");
-        }
-    }
-}
-
-/// Lets go of those who wait when the thread ends, and says so if that is by a panic: what is in force would silently
-/// stay as it is.
-struct Released<'d>(&'d Desk);
-
-impl Drop for Released<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!("assembling ended by a panic; what is in force stays as it is until a restart");
-        }
-        self.0.reached(u64::MAX);
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

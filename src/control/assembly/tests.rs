@@ -23,7 +23,7 @@ fn started() -> (Assembly, Arc<Published>, CancellationToken) {
 }
 
 fn has(published: &Published, name: &str) -> bool {
-    let key = TargetKey { kind: TargetKind::Service, namespace: "tools".into(), name: name.into(), port: 80 };
+    let key = TargetKey { kind: TargetKind::Service, namespace: "tools".into(), name: name.into(), port: 80, at: None };
     published.current().get(&key).is_some()
 }
 

@@ -29,7 +29,7 @@ const A2A: Seen = (PortProtocol::A2a, false);
 const OPEN: Seen = (PortProtocol::Undeclared, false);
 
 fn port(snapshot: &Snapshot, port: u16) -> Option<Seen> {
-    let key = TargetKey { kind: TargetKind::Service, namespace: "tools".into(), name: "repo".into(), port };
+    let key = TargetKey { kind: TargetKind::Service, namespace: "tools".into(), name: "repo".into(), port, at: None };
     snapshot.get(&key).map(|target| (target.protocol, target.closed().is_some()))
 }
 

@@ -155,7 +155,8 @@ struct Waypoint {
 impl Waypoint {
     /// Closed for this reason, open (`Some(None)`), or not there.
     fn target(&self, namespace: &str, name: &str) -> Option<Option<String>> {
-        let key = TargetKey { kind: TargetKind::Service, namespace: namespace.into(), name: name.into(), port: 80 };
+        let key =
+            TargetKey { kind: TargetKind::Service, namespace: namespace.into(), name: name.into(), port: 80, at: None };
         self.published.current().get(&key).map(|target| target.closed().map(str::to_owned))
     }
 

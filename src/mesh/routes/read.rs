@@ -265,7 +265,7 @@ impl Reader<'_, '_> {
             return None;
         }
         let (namespace, name) = (namespace.as_str().into(), written.name.as_str().into());
-        Some(TargetKey { kind, namespace, name, port })
+        Some(TargetKey { kind, namespace, name, port, at: None })
     }
 
     fn told(&mut self, field: String, what: &str) {

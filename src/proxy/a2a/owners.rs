@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn target(name: &str) -> TargetKey {
-        TargetKey { kind: TargetKind::Service, namespace: "a".into(), name: name.into(), port: 80 }
+        TargetKey { kind: TargetKind::Service, namespace: "a".into(), name: name.into(), port: 80, at: None }
     }
 
     #[test]

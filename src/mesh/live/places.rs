@@ -1,0 +1,261 @@
+//! Which target is found where: by key, address and host name.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::document::Problem;
+use crate::mesh::attached::{Owned, PortName};
+use crate::mesh::snapshot::Snapshot;
+use crate::mesh::target::{Target, TargetKind};
+use crate::mesh::world::{Addressed, Endpoints, ServiceRow};
+
+/// A service that is fronted.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) row: Arc<ServiceRow>,
+    pub(super) kind: TargetKind,
+    /// Its ports as policies can name them.
+    pub(super) names: Vec<(u16, Option<Box<str>>)>,
+    pub(super) targets: Vec<Arc<Target>>,
+    pub(super) endpoints: Endpoints,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Who comes before whom where two claim one address or name: the canonical one, Services before ServiceEntries, then by
+/// key. Whoever came first plays no part: every replica must say the same.
+type Rank = (bool, TargetKind, Arc<str>);
+
+impl Placed {
+    pub(super) fn target(&self, port: u16) -> Option<Arc<Target>> {
+        self.targets.iter().find(|target| target.key.port == port).cloned()
+    }
+
+    fn rank(&self) -> Rank {
+        (!self.row.parts().canonical, self.kind, Arc::clone(&self.row.parts().key))
+    }
+
+    fn vips(&self) -> impl Iterator<Item = IpAddr> {
+        self.row.parts().vips.iter().map(|vip| vip.ip)
+    }
+
+    fn ports(&self) -> impl Iterator<Item = u16> {
+        self.targets.iter().map(|target| target.key.port)
+    }
+
+    /// Whether it is found in the same places as the same targets.
+    fn is_as(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Arc<Target>, &Arc<Target>)| Arc::ptr_eq(a, b);
+        self.targets.len() == other.targets.len()
+            && self.targets.iter().zip(&other.targets).all(same)
+            && self.row.parts().vips == other.row.parts().vips
+            && self.rank() == other.rank()
+    }
+}
+
+/// All of them, and the snapshot that they make.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pub(super) snapshot: Snapshot,
+    placed: HashMap<Arc<str>, Placed>,
+    by_vip: HashMap<IpAddr, BTreeSet<Rank>>,
+    by_host: HashMap<Arc<str>, BTreeSet<Rank>>,
+    /// Fronted workloads by each of their addresses, and the addresses of each.
+    by_ip: HashMap<IpAddr, BTreeMap<Arc<str>, Arc<Addressed>>>,
+    ips: HashMap<Arc<str>, Vec<IpAddr>>,
+    changed: bool,
+    closed: Vec<Arc<Target>>,
+}
+
+impl Places {
+    pub(super) fn of(&self, key: &str) -> Option<&Placed> {
+        self.placed.get(key)
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = Arc<str>> {
+        self.placed.keys().cloned()
+    }
+
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.placed.values().flat_map(|placed| &placed.problems)
+    }
+
+    /// Ports of everything placed, as policies can name them.
+    pub(super) fn ports(&self) -> HashMap<Owned<'_>, Vec<PortName<'_>>> {
+        let mut out: HashMap<_, Vec<_>> = HashMap::new();
+        for placed in self.placed.values() {
+            let parts = placed.row.parts();
+            let names = placed.names.iter().map(|(number, name)| PortName { number: *number, name: name.as_deref() });
+            out.entry((placed.kind, &*parts.namespace, &*parts.name)).or_default().extend(names);
+        }
+        out
+    }
+
+    /// Whether any target changed since the last call.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Targets that were closed, or for other reasons than before, since the last call.
+    pub(super) fn take_closed(&mut self) -> Vec<Arc<Target>> {
+        std::mem::take(&mut self.closed)
+    }
+
+    /// Puts a service where it is to be found now, or nowhere. Whether anything changed for those who call it.
+    pub(super) fn put(&mut self, key: &Arc<str>, now: Option<Placed>) -> bool {
+        let before = self.placed.remove(key);
+        let same = match (&before, &now) {
+            (Some(before), Some(now)) => before.is_as(now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        if same {
+            self.placed.extend(now.map(|now| (Arc::clone(key), now)));
+            return false;
+        }
+        self.changed = true;
+        let both = || before.iter().chain(&now);
+        let vips: BTreeSet<IpAddr> = both().flat_map(Placed::vips).collect();
+        let ports: BTreeSet<u16> = both().flat_map(Placed::ports).collect();
+        let hosts: BTreeSet<Arc<str>> = both().map(|placed| Arc::clone(&placed.row.parts().hostname)).collect();
+        self.by_key(before.as_ref(), now.as_ref());
+        if let Some(before) = &before {
+            self.unclaim(before);
+        }
+        if let Some(now) = now {
+            self.claim(&now);
+            self.placed.insert(Arc::clone(key), now);
+        }
+        vips.iter().for_each(|ip| self.address(*ip, &ports));
+        hosts.iter().for_each(|host| self.host(host));
+        true
+    }
+
+    fn by_key(&mut self, before: Option<&Placed>, now: Option<&Placed>) {
+        let targets = |placed: Option<&Placed>| placed.map(|placed| placed.targets.clone()).unwrap_or_default();
+        let now = targets(now);
+        for old in targets(before) {
+            if now.iter().all(|new| new.key != old.key) {
+                self.snapshot.by_key.remove(&old.key);
+            }
+        }
+        for new in now {
+            let old = self.snapshot.by_key.get(&new.key);
+            if old.is_none_or(|old| !Arc::ptr_eq(old, &new)) {
+                if new.closed().is_some() && old.and_then(|old| old.closed()) != new.closed() {
+                    self.closed.push(Arc::clone(&new));
+                }
+                self.snapshot.by_key.insert(new.key.clone(), new);
+            }
+        }
+    }
+
+    fn claim(&mut self, placed: &Placed) {
+        for ip in placed.vips() {
+            self.by_vip.entry(ip).or_default().insert(placed.rank());
+        }
+        let host = Arc::clone(&placed.row.parts().hostname);
+        self.by_host.entry(host).or_default().insert(placed.rank());
+    }
+
+    fn unclaim(&mut self, placed: &Placed) {
+        for ip in placed.vips() {
+            if let Some(claims) = self.by_vip.get_mut(&ip) {
+                claims.remove(&placed.rank());
+                if claims.is_empty() {
+                    self.by_vip.remove(&ip);
+                }
+            }
+        }
+        let host = &placed.row.parts().hostname;
+        if let Some(claims) = self.by_host.get_mut(host) {
+            claims.remove(&placed.rank());
+            if claims.is_empty() {
+                self.by_host.remove(host);
+            }
+        }
+    }
+
+    /// Settles who has these ports of an address.
+    fn address(&mut self, ip: IpAddr, ports: &BTreeSet<u16>) {
+        for port in ports {
+            let claims = self.by_vip.get(&ip).into_iter().flatten();
+            let first = claims.filter_map(|(_, _, key)| self.placed.get(key)?.target(*port)).next();
+            let addr = SocketAddr::new(ip, *port);
+            match first {
+                None => self.snapshot.by_addr.remove(&addr),
+                Some(target) if self.snapshot.by_addr.get(&addr).is_some_and(|old| Arc::ptr_eq(old, &target)) => {}
+                Some(target) => self.snapshot.by_addr.insert(addr, target),
+            }
+        }
+    }
+
+    /// Settles who has the ports of a host name.
+    fn host(&mut self, host: &Arc<str>) {
+        let mut ports: BTreeMap<u16, Arc<Target>> = BTreeMap::new();
+        for (_, _, key) in self.by_host.get(host).into_iter().flatten() {
+            for target in self.placed.get(key).into_iter().flat_map(|placed| &placed.targets) {
+                ports.entry(target.key.port).or_insert_with(|| Arc::clone(target));
+            }
+        }
+        if ports.is_empty() {
+            self.snapshot.by_host.remove(host);
+        } else {
+            self.snapshot.by_host.insert(Arc::clone(host), ports.into_iter().collect());
+        }
+    }
+
+    /// Workloads that are fronted by their own addresses.
+    pub(super) fn uids(&self) -> impl Iterator<Item = Arc<str>> {
+        self.ips.keys().cloned()
+    }
+
+    /// Puts a workload where it is to be found by its own addresses. One that two claim is nobody's: who is there, and whose
+    /// rules hold, nobody can say.
+    pub(super) fn put_workload(&mut self, uid: &Arc<str>, now: Vec<(IpAddr, Arc<Addressed>)>) {
+        let before = self.ips.remove(uid).unwrap_or_default();
+        if before.is_empty() && now.is_empty() {
+            return;
+        }
+        self.changed = true;
+        let mut touched: BTreeSet<IpAddr> = before.into_iter().collect();
+        for ip in &touched {
+            if let Some(claims) = self.by_ip.get_mut(ip) {
+                claims.remove(uid);
+            }
+        }
+        if !now.is_empty() {
+            self.ips.insert(Arc::clone(uid), now.iter().map(|(ip, _)| *ip).collect());
+        }
+        for (ip, workload) in now {
+            touched.insert(ip);
+            self.by_ip.entry(ip).or_default().insert(Arc::clone(uid), workload);
+        }
+        for ip in touched {
+            let claims = self.by_ip.get(&ip);
+            match claims.map(BTreeMap::len) {
+                Some(1) => {
+                    if let Some(workload) = claims.and_then(|claims| claims.values().next()) {
+                        self.snapshot.by_workload.insert(ip, Arc::clone(workload));
+                    }
+                }
+                Some(2..) => self.snapshot.by_workload.remove(&ip),
+                Some(0) | None => {
+                    self.by_ip.remove(&ip);
+                    self.snapshot.by_workload.remove(&ip);
+                }
+            }
+        }
+    }
+
+    /// Counts who has which address of the mesh.
+    pub(super) fn addresses(&mut self, changed: HashMap<IpAddr, i64>) {
+        for (ip, by) in changed.into_iter().filter(|(_, by)| *by != 0) {
+            let now = self.snapshot.mesh_ips.get(&ip).copied().unwrap_or(0) + by;
+            if now > 0 {
+                self.snapshot.mesh_ips.insert(ip, now);
+            } else {
+                self.snapshot.mesh_ips.remove(&ip);
+            }
+        }
+    }
+}

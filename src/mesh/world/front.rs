@@ -1,0 +1,156 @@
+//! A row that this waypoint fronts, with what documents say beyond istiod: names of ports, and what they declare.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::reach;
+use super::rows::{AppProtocol, PortRow, ServiceRow};
+use super::state::World;
+use crate::document::service::{ServicePort, ServiceSpec};
+use crate::document::service_entry::{Location, Resolution, ServiceEntrySpec};
+use crate::document::{Document, Documents};
+use crate::mesh::TargetKind;
+use crate::mesh::attached::{Owned, PortName};
+use crate::mesh::endpoint::Endpoint;
+use crate::mesh::found::Found;
+use crate::mesh::fronted::{Fronted, Port};
+use crate::mesh::protocol::{Spoken, of_app_protocol};
+
+type Named<'d, S> = HashMap<(&'d str, &'d str), &'d Document<S>>;
+
+/// Service and ServiceEntry documents by namespace and name.
+#[derive(Debug, Default)]
+pub(in crate::mesh) struct Docs<'d> {
+    services: Named<'d, ServiceSpec>,
+    entries: Named<'d, ServiceEntrySpec>,
+}
+
+impl<'d> Docs<'d> {
+    pub(in crate::mesh) fn of(documents: &'d Documents) -> Self {
+        Self { services: named(&documents.services), entries: named(&documents.service_entries) }
+    }
+
+    /// The ports that documents tell of: those that a route can lead to.
+    pub(in crate::mesh) fn ports(&self) -> HashSet<(Owned<'d>, u16)> {
+        let services = self.services.iter().flat_map(|((namespace, name), one)| {
+            one.spec.ports.iter().map(|port| ((TargetKind::Service, *namespace, *name), port.port.get()))
+        });
+        let entries = self.entries.iter().flat_map(|((namespace, name), one)| {
+            one.spec.ports.iter().map(|port| ((TargetKind::ServiceEntry, *namespace, *name), port.number.get()))
+        });
+        services.chain(entries).collect()
+    }
+}
+
+fn named<S>(documents: &[Arc<Document<S>>]) -> Named<'_, S> {
+    documents.iter().map(|one| ((one.meta.namespace.as_str(), one.meta.name.as_str()), &**one)).collect()
+}
+
+/// Endpoints of each port by its number.
+pub(in crate::mesh) type Endpoints = Arc<[(u16, Vec<Arc<Endpoint>>)]>;
+
+/// Where calls to each port of a service can go.
+pub(in crate::mesh) fn endpoints(world: &World, row: &ServiceRow) -> Endpoints {
+    row.parts.ports.iter().map(|port| (port.port, reach::endpoints(world, row, port))).collect()
+}
+
+/// Whether the row is a Service's, or one host of a ServiceEntry.
+fn kind(world: &World, row: &ServiceRow) -> TargetKind {
+    let parts = &row.parts;
+    let rest = parts.hostname.strip_prefix(&*parts.name).and_then(|rest| rest.strip_prefix('.'));
+    let rest = rest.and_then(|rest| rest.strip_prefix(&*parts.namespace)).and_then(|rest| rest.strip_prefix(".svc."));
+    if rest == Some(&*world.here().cluster_domain) { TargetKind::Service } else { TargetKind::ServiceEntry }
+}
+
+/// Fronts a row. What its document says wrongly of a port closes it, as it would from files.
+pub(in crate::mesh) fn front<'a>(
+    world: &World,
+    row: &'a ServiceRow,
+    endpoints: &Endpoints,
+    docs: &Docs<'a>,
+    found: &mut Found<'a>,
+) -> Fronted<'a> {
+    let parts = &row.parts;
+    let kind = kind(world, row);
+    let key = (&*parts.namespace, &*parts.name);
+    let service = docs.services.get(&key).copied().filter(|_| kind == TargetKind::Service);
+    let entry = docs.entries.get(&key).copied().filter(|_| kind == TargetKind::ServiceEntry);
+    let mut ports = Vec::new();
+    for port in &parts.ports {
+        let place = |index: usize| format!("spec.ports[{index}]");
+        let of_service = service.and_then(|document| of_number(document, port.port));
+        let (name, field, spoken) = match of_service {
+            Some((index, written)) => {
+                let field = format!("{}.appProtocol", place(index));
+                (written.name.as_deref(), field.clone(), spoken(port, written, &field, service, found))
+            }
+            None => {
+                let written = entry.and_then(|document| {
+                    document.spec.ports.iter().enumerate().find(|(_, written)| written.number.get() == port.port)
+                });
+                let field = format!("{}.protocol", place(written.map_or(0, |(index, _)| index)));
+                (written.map(|(_, written)| written.name.as_str()), field, of_row(port))
+            }
+        };
+        let endpoints = endpoints.iter().find(|(number, _)| *number == port.port).map(|(_, all)| all.clone());
+        let endpoints = endpoints.unwrap_or_default();
+        let documented = kind != TargetKind::Service || of_service.is_some();
+        ports.push(Port { port: PortName { number: port.port, name }, spoken, field, endpoints, documented });
+    }
+    let (meta, origin) = match (service, entry) {
+        (Some(one), _) => (Some(&one.meta), Some(&one.origin)),
+        (None, Some(one)) => (Some(&one.meta), Some(&one.origin)),
+        (None, None) => (None, None),
+    };
+    Fronted {
+        kind,
+        namespace: &parts.namespace,
+        name: &parts.name,
+        created: meta.map_or("", |meta| &meta.created),
+        origin,
+        at: (kind == TargetKind::ServiceEntry).then(|| Arc::clone(&parts.hostname)),
+        hosts: vec![parts.hostname.to_string()],
+        vips: parts.vips.iter().map(|vip| vip.ip).collect(),
+        selector: service.map(|one| &one.spec.selector),
+        external: entry.is_some_and(is_external),
+        ports,
+    }
+}
+
+fn of_number(document: &Document<ServiceSpec>, number: u16) -> Option<(usize, &ServicePort)> {
+    document.spec.ports.iter().enumerate().find(|(_, written)| written.port.get() == number)
+}
+
+/// What the document declares, else what istiod made of the port.
+fn spoken<'a>(
+    port: &PortRow,
+    written: &ServicePort,
+    field: &str,
+    service: Option<&'a Document<ServiceSpec>>,
+    found: &mut Found<'a>,
+) -> Spoken {
+    match written.app_protocol.as_deref().map(of_app_protocol) {
+        Some(Ok(declared @ Spoken::Declared(_))) => declared,
+        Some(Err(reason)) => {
+            if let Some(service) = service {
+                found.refuse(&service.origin, field, reason);
+            }
+            Spoken::Nothing
+        }
+        Some(Ok(_)) | None => of_row(port),
+    }
+}
+
+fn of_row(port: &PortRow) -> Spoken {
+    match port.speaks {
+        AppProtocol::Unknown => Spoken::Nothing,
+        AppProtocol::Http => Spoken::Http,
+        AppProtocol::Http2 => Spoken::Http2,
+        AppProtocol::Tcp => Spoken::Tcp,
+    }
+}
+
+fn is_external(entry: &Document<ServiceEntrySpec>) -> bool {
+    let dns = matches!(entry.spec.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
+    dns || entry.spec.location == Location::MeshExternal
+}

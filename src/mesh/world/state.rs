@@ -1,0 +1,219 @@
+//! The rows and their indices, kept up to date change by change.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::rows::{Gateway, Row, ServiceRow, WorkloadRow};
+
+/// Which Gateway of which mesh this process is.
+#[derive(Debug, Clone)]
+pub struct Here {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name, which is also its Service's.
+    pub gateway: Arc<str>,
+    /// Domain of Services' host names, `cluster.local` most often.
+    pub cluster_domain: Arc<str>,
+    /// The network that we are on; empty: the only one.
+    pub network: Arc<str>,
+}
+
+impl Here {
+    /// Key of our own Service.
+    pub(super) fn own_service(&self) -> String {
+        let Self { namespace, gateway, cluster_domain, .. } = self;
+        format!("{namespace}/{gateway}.{namespace}.svc.{cluster_domain}")
+    }
+}
+
+/// Rows that are new or changed, and those that are no more.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// By key: the row, or none where it is no more.
+    pub rows: HashMap<Arc<str>, Option<Row>>,
+    /// Whether the whole mesh was told by now.
+    pub synced: bool,
+}
+
+impl Change {
+    /// Takes what is newer over what waits.
+    pub fn merge(&mut self, newer: Self) {
+        self.rows.extend(newer.rows);
+        self.synced |= newer.synced;
+    }
+}
+
+/// What a change may have made different.
+#[derive(Debug, Default)]
+pub(in crate::mesh) struct Dirty {
+    /// Keys of services.
+    pub(in crate::mesh) services: BTreeSet<Arc<str>>,
+    /// Uids of workloads.
+    pub(in crate::mesh) workloads: BTreeSet<Arc<str>>,
+    /// Addresses that came or went, and by how many rows.
+    pub(in crate::mesh) ips: HashMap<IpAddr, i64>,
+    /// Whether a service itself changed, and not only who is behind it.
+    pub(in crate::mesh) rows: bool,
+    /// Our own Service changed: who fronts what by address may be different.
+    pub(in crate::mesh) everything: bool,
+}
+
+/// All rows.
+#[derive(Debug)]
+pub struct World {
+    here: Here,
+    own: Arc<str>,
+    services: HashMap<Arc<str>, Arc<ServiceRow>>,
+    workloads: HashMap<Arc<str>, Arc<WorkloadRow>>,
+    /// Workloads by the key of a service, whether that is known yet or not.
+    members: HashMap<Arc<str>, HashSet<Arc<str>>>,
+    synced: bool,
+}
+
+impl World {
+    /// Nothing is known yet.
+    pub fn new(here: Here) -> Self {
+        let own = here.own_service().into();
+        let (services, workloads, members) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { here, own, services, workloads, members, synced: false }
+    }
+
+    /// Which Gateway we are.
+    pub fn here(&self) -> &Here {
+        &self.here
+    }
+
+    /// Whether the whole mesh was told by now.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// The service of that key.
+    pub fn service(&self, key: &str) -> Option<&Arc<ServiceRow>> {
+        self.services.get(key)
+    }
+
+    /// The workload of that uid.
+    pub fn workload(&self, uid: &str) -> Option<&Arc<WorkloadRow>> {
+        self.workloads.get(uid)
+    }
+
+    /// All services, in no order.
+    pub fn services(&self) -> impl ExactSizeIterator<Item = &Arc<ServiceRow>> {
+        self.services.values()
+    }
+
+    /// All workloads, in no order.
+    pub fn workloads(&self) -> impl ExactSizeIterator<Item = &Arc<WorkloadRow>> {
+        self.workloads.values()
+    }
+
+    /// The workloads behind a service, in order of their uids.
+    pub fn behind(&self, service: &str) -> Vec<&Arc<WorkloadRow>> {
+        let uids = self.members.get(service).into_iter().flatten();
+        let mut out: Vec<_> = uids.filter_map(|uid| self.workloads.get(uid)).collect();
+        out.sort_by(|a, b| a.parts.uid.cmp(&b.parts.uid));
+        out
+    }
+
+    /// Whether that waypoint is us.
+    pub(super) fn is_us(&self, gateway: &Gateway) -> bool {
+        match gateway {
+            Gateway::Host { namespace, host } => {
+                self.own.strip_prefix(&**namespace).and_then(|rest| rest.strip_prefix('/')) == Some(host)
+            }
+            Gateway::Ip { network, ip } => self.services.get(&self.own).is_some_and(|own| {
+                own.parts.vips.iter().any(|vip| vip.ip == *ip && same_network(&vip.network, network))
+            }),
+        }
+    }
+
+    /// Whether this waypoint fronts the service. Its own Service it does not, nor any whose workloads are waypoints: there
+    /// would be no end to it.
+    pub fn fronts(&self, service: &ServiceRow) -> bool {
+        service.parts.key != self.own && service.parts.waypoints.iter().any(|gateway| self.is_us(gateway))
+    }
+
+    /// Whether this waypoint fronts calls to the workload's own addresses.
+    pub fn fronts_workload(&self, workload: &WorkloadRow) -> bool {
+        let parts = &workload.parts;
+        parts.own_ips && !parts.is_waypoint && parts.waypoint.as_ref().is_some_and(|gateway| self.is_us(gateway))
+    }
+
+    /// Takes a change; what it may have made different.
+    pub(in crate::mesh) fn apply(&mut self, change: Change) -> Dirty {
+        let mut dirty = Dirty::default();
+        for (key, row) in change.rows {
+            match row {
+                Some(Row::Service(row)) => self.put_service(row, &mut dirty),
+                Some(Row::Workload(row)) => self.put_workload(row, &mut dirty),
+                None => {
+                    self.drop_service(&key, &mut dirty);
+                    self.drop_workload(&key, &mut dirty);
+                }
+            }
+        }
+        self.synced |= change.synced;
+        dirty
+    }
+
+    fn put_service(&mut self, row: Arc<ServiceRow>, dirty: &mut Dirty) {
+        let key = Arc::clone(&row.parts.key);
+        if self.services.get(&key).is_some_and(|old| *old == row) {
+            return;
+        }
+        self.drop_service(&key, dirty);
+        row.parts.vips.iter().for_each(|vip| *dirty.ips.entry(vip.ip).or_default() += 1);
+        // Who is addressed past the service is decided on by its rules too.
+        dirty.workloads.extend(self.members.get(&key).into_iter().flatten().cloned());
+        dirty.everything |= key == self.own;
+        dirty.rows = true;
+        dirty.services.insert(Arc::clone(&key));
+        self.services.insert(key, row);
+    }
+
+    fn drop_service(&mut self, key: &Arc<str>, dirty: &mut Dirty) {
+        let Some(old) = self.services.remove(key) else { return };
+        old.parts.vips.iter().for_each(|vip| *dirty.ips.entry(vip.ip).or_default() -= 1);
+        dirty.workloads.extend(self.members.get(key).into_iter().flatten().cloned());
+        dirty.everything |= *key == self.own;
+        dirty.rows = true;
+        dirty.services.insert(Arc::clone(key));
+    }
+
+    fn put_workload(&mut self, row: Arc<WorkloadRow>, dirty: &mut Dirty) {
+        let uid = Arc::clone(&row.parts.uid);
+        if self.workloads.get(&uid).is_some_and(|old| *old == row) {
+            return;
+        }
+        self.drop_workload(&uid, dirty);
+        row.parts.ips.iter().for_each(|ip| *dirty.ips.entry(*ip).or_default() += 1);
+        for member in &row.parts.services {
+            self.members.entry(Arc::clone(&member.service)).or_default().insert(Arc::clone(&uid));
+            dirty.services.insert(Arc::clone(&member.service));
+        }
+        dirty.workloads.insert(Arc::clone(&uid));
+        self.workloads.insert(uid, row);
+    }
+
+    fn drop_workload(&mut self, uid: &Arc<str>, dirty: &mut Dirty) {
+        let Some(old) = self.workloads.remove(uid) else { return };
+        old.parts.ips.iter().for_each(|ip| *dirty.ips.entry(*ip).or_default() -= 1);
+        for member in &old.parts.services {
+            if let Some(members) = self.members.get_mut(&member.service) {
+                members.remove(uid);
+                if members.is_empty() {
+                    self.members.remove(&member.service);
+                }
+            }
+            dirty.services.insert(Arc::clone(&member.service));
+        }
+        dirty.workloads.insert(Arc::clone(uid));
+    }
+}
+
+/// Networks that are not named are the only one.
+pub(super) fn same_network(a: &str, b: &str) -> bool {
+    a.is_empty() || b.is_empty() || a == b
+}
