@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use prost_types::value::Kind;
-use prost_types::{ListValue, Struct, Value};
+use prost_types::{Struct, Value};
 
 use crate::control::delta::wire::Node;
 
@@ -33,14 +33,14 @@ impl Myself {
     pub(super) fn node(&self) -> Node {
         let Self { ip, pod, namespace, service_account, cluster_id, network, cluster_domain } = self;
         let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
-        let ips = ListValue { values: vec![text(&ip.to_string())] };
         let mut fields = BTreeMap::from([
             ("NAME".to_owned(), text(pod)),
             ("NAMESPACE".to_owned(), text(namespace)),
             ("SERVICE_ACCOUNT".to_owned(), text(service_account)),
             ("CLUSTER_ID".to_owned(), text(cluster_id)),
             ("ISTIO_VERSION".to_owned(), text(ISTIO_VERSION)),
-            ("INSTANCE_IPS".to_owned(), Value { kind: Some(Kind::ListValue(ips)) }),
+            // One text, with commas where there are several: istiod refuses a list.
+            ("INSTANCE_IPS".to_owned(), text(&ip.to_string())),
         ]);
         if !network.is_empty() {
             fields.insert("NETWORK".to_owned(), text(network));
