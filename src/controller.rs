@@ -43,6 +43,9 @@ pub(crate) mod fake;
 #[cfg(test)]
 pub(crate) mod fixture;
 
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -55,10 +58,12 @@ pub use settings::{ControllerFault, IdentityFrom, Settings};
 use crate::admin;
 use crate::control::identity::FileSource;
 use crate::control::istiod::IstioCa;
+use crate::control::istiod::xds::Myself;
 use crate::telemetry::Telemetry;
 use crate::tls::Identity;
 use apply::Applier;
 use feed::Feed;
+use guard::Sent;
 use lead::{Candidate, Leading};
 
 /// Runs until `stop`.
@@ -87,8 +92,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Cont
         trust_domain: settings.trust_domain.clone(),
         applier: Applier::new(client.clone(), leading),
         client,
-        // What istiod sends to ztunnel is not seen here yet: conditions say so.
-        sent: watch::channel(None).1,
+        sent: enforced(&settings, &tasks, &stop),
         telemetry,
     };
     tasks.spawn(guard.run(stop.clone()));
@@ -125,6 +129,26 @@ fn start(
     tasks.spawn(status::keep(followed, feed.acks(), replica(), applier(), stop.clone()));
     tasks.spawn(status::relay(cluster.clone(), feed.acks(), client.clone(), replica(), stop.clone()));
     feed
+}
+
+/// What istiod sends to ztunnel, where we know the way to it.
+fn enforced(settings: &Settings, tasks: &TaskTracker, stop: &CancellationToken) -> watch::Receiver<Option<Arc<Sent>>> {
+    let Some(IdentityFrom::IstioCa { istiod, id }) = &settings.identity else {
+        tracing::warn!("istiod is not named (--ca-address): whether guards are in force cannot be verified");
+        return watch::channel(None).1;
+    };
+    let account = id.istio().map(|istio| istio.service_account.to_string()).unwrap_or_default();
+    let myself = Myself {
+        // istiod wants one and serves all the same whichever it is.
+        ip: Ipv4Addr::LOCALHOST.into(),
+        pod: settings.replica.clone(),
+        namespace: settings.namespace.clone(),
+        service_account: account,
+        cluster_id: settings.template.cluster_id.clone(),
+        network: String::new(),
+        cluster_domain: settings.template.cluster_domain.clone(),
+    };
+    guard::watch(istiod.clone(), &myself, tasks, stop)
 }
 
 /// Serves the feed once there is a certificate, and keeps that fresh.

@@ -25,6 +25,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod watch;
 
 pub use condition::{Condition, Status};
 pub use cut_off::{CutOff, Kind};
@@ -38,3 +39,4 @@ pub use objects::{CUT_OFF_PREFIX, GUARDED, REACHABLE, WAYPOINTS};
 pub use plan::{Plan, Stage, Subject, plan};
 pub use policy::{GuardPolicy, GuardRule, MANAGED_BY, MANAGER, NAME_PREFIX, SERVICES};
 pub use read::{OFF, SWITCH, SWITCH_KEY, is_whole, read};
+pub use watch::watch;

@@ -236,9 +236,13 @@ fn we_call_ourselves_as_ztunnel_does() {
         Some(Kind::StringValue(text)) => text.clone(),
         other => panic!("{other:?}"),
     };
-    for (name, value) in
-        [("NAME", "waypoint-1"), ("NAMESPACE", "app"), ("SERVICE_ACCOUNT", "waypoint"), ("CLUSTER_ID", "Kubernetes")]
-    {
+    for (name, value) in [
+        ("NAME", "waypoint-1"),
+        ("NAMESPACE", "app"),
+        ("SERVICE_ACCOUNT", "waypoint"),
+        ("CLUSTER_ID", "Kubernetes"),
+        ("INSTANCE_IPS", "10.1.0.9"),
+    ] {
         assert_eq!(text(name), value);
     }
     assert!(

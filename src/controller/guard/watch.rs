@@ -1,0 +1,99 @@
+//! What istiod sends to ztunnel, watched: the policies that are enforced, and which pod lists which.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::input::{Name, Sent, SentWorkload};
+use crate::control::istiod::Istiod;
+use crate::control::istiod::xds::{self, Authorizations, Myself};
+use crate::mesh::world::{Change, Row};
+
+/// Changes that come within this time of each other are one.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// Pods by their row's key.
+#[derive(Debug, Default)]
+struct Pods {
+    rows: HashMap<Arc<str>, (Name, Arc<SentWorkload>)>,
+    synced: bool,
+}
+
+/// Watches istiod until `stop`. None is published before policies and pods were both told once; then what is known stays
+/// through an outage.
+pub fn watch(
+    istiod: Istiod,
+    myself: &Myself,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> watch::Receiver<Option<Arc<Sent>>> {
+    let (pods, changed) = (Arc::new(Mutex::new(Pods::default())), Arc::new(Notify::new()));
+    let authorizations = Authorizations::default();
+    // Pods of other clusters may have the names of ours.
+    let prefix = format!("{}//Pod/", myself.cluster_id);
+    let (taken, tell) = (Arc::clone(&pods), Arc::clone(&changed));
+    let take = move |change: Change| {
+        taken.lock().unwrap_or_else(PoisonError::into_inner).take(change, &prefix);
+        tell.notify_one();
+    };
+    tasks.spawn(xds::client(istiod, myself, take, authorizations.clone()).run(stop.clone()));
+    let (publish, sent) = watch::channel(None);
+    tasks.spawn(gather(pods, changed, authorizations, publish, stop.clone()));
+    sent
+}
+
+impl Pods {
+    fn take(&mut self, change: Change, prefix: &str) {
+        self.synced |= change.synced;
+        for (key, row) in change.rows {
+            match row {
+                Some(Row::Workload(row)) if key.starts_with(prefix) => {
+                    let parts = row.parts();
+                    let name = Name { namespace: Arc::clone(&parts.namespace), name: Arc::from(&*parts.name) };
+                    let workload = SentWorkload { addresses: parts.ips.to_vec(), listed: parts.policies.to_vec() };
+                    self.rows.insert(key, (name, Arc::new(workload)));
+                }
+                Some(Row::Workload(_) | Row::Service(_)) => {}
+                None => drop(self.rows.remove(&key)),
+            }
+        }
+    }
+}
+
+async fn gather(
+    pods: Arc<Mutex<Pods>>,
+    changed: Arc<Notify>,
+    authorizations: Authorizations,
+    publish: watch::Sender<Option<Arc<Sent>>>,
+    stop: CancellationToken,
+) {
+    let mut policies = authorizations.changed();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = changed.notified() => {}
+            _ = policies.changed() => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(GATHER) => {}
+        }
+        policies.mark_unchanged();
+        if let Some(sent) = sent(&pods, &authorizations) {
+            publish.send_replace(Some(Arc::new(sent)));
+        }
+    }
+}
+
+fn sent(pods: &Mutex<Pods>, authorizations: &Authorizations) -> Option<Sent> {
+    let pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
+    if !pods.synced || !authorizations.is_synced() {
+        return None;
+    }
+    let policies = authorizations.all().into_iter().map(|policy| (Arc::from(policy.key()), policy));
+    Some(Sent { authorizations: policies.collect(), workloads: pods.rows.values().cloned().collect() })
+}
