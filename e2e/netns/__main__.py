@@ -73,6 +73,7 @@ def main() -> int:
         "--json", action="store_true", help="one JSON line per attempt, and nothing else on standard output"
     )
     parser.add_argument("--keep", action="store_true", help="keep documents and logs, also of a good run")
+    parser.add_argument("--files", action="store_true", help="waypoints told who and where by documents, not by istiod")
     parser.add_argument("--write", action="store_true", help="write the tables of docs/ways-round.md")
     parser.add_argument("--bin", type=Path, required=True, help="where the binaries are")
     arguments = parser.parse_args()
@@ -83,7 +84,7 @@ def main() -> int:
     report = Report()
     directory = Path(tempfile.mkdtemp(prefix="agent-waypoint-netns-"))
     with report.section("start"):
-        lab = Lab(arguments.bin, directory)
+        lab = Lab(arguments.bin, directory, arguments.files)
         lab.__enter__()
     started = not report.failed
     try:
@@ -92,12 +93,13 @@ def main() -> int:
                 sessions.run(report, lab)
         if "attempts" in parts and started:
             with report.section("ways round"):
-                for attempt in attempts.ATTEMPTS:
+                for attempt in (a for a in attempts.ATTEMPTS if a.in_files or not arguments.files):
                     tried = attempts.run(lab, attempt)
                     rows.append(tried)
                     report.check(attempt.name, tried.fault())
             report.line("\n" + table(rows))
-            said_by_page(report, "| attempt |", markdown(rows), arguments.write)
+            if not arguments.files:
+                said_by_page(report, "| attempt |", markdown(rows), arguments.write)
             with report.section("other spellings of what is not served"):
                 spellings.spellings(report, lab)
             with report.section("what it rests on"):
@@ -106,7 +108,8 @@ def main() -> int:
             with report.section("kinds of Services and pods"):
                 lines = kinds.run(report, lab)
             report.line("\n" + "\n".join(lines))
-            said_by_page(report, "| kind |", lines, arguments.write)
+            if not arguments.files:
+                said_by_page(report, "| kind |", lines, arguments.write)
     finally:
         lab.__exit__()
     if report.failed or arguments.keep:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import guard, network
@@ -62,6 +62,8 @@ class Attempt:
     witness: str | None = "server"
     restart: Sequence[str] = ()
     stopped: Sequence[str] = ()
+    # What only istiod can say.
+    in_files: bool = True
 
 
 def no_guard(lab: Lab) -> None:
@@ -91,6 +93,11 @@ def handed_over(lab: Lab) -> None:
     """Without the guard too, which lets in the waypoint of `reports` and no other."""
     lab.mesh.service("reports").waypoint = "waypoint"
     no_guard(lab)
+
+
+def for_workloads(lab: Lab) -> None:
+    """Its waypoint is for workloads too."""
+    lab.mesh.pod("server").waypoint = "waypoint"
 
 
 def anybody_may(lab: Lab) -> None:
@@ -227,6 +234,9 @@ ATTEMPTS = [
         hbone(WAYPOINT, f"{VIP}:80", STRANGER, headers=FORGED, request=post(INITIALIZE, FORGED)),
         anybody_may,
         restart=["waypoint"],
+    ),
+    replace(
+        connect("the pod's address", f"{SERVER}:8080", for_workloads, "server", post(INITIALIZE, {})), in_files=False
     ),
     connect("a Service of another waypoint", f"{VIP_REPORTS}:80", handed_over, "reports", post(INITIALIZE, {})),
     connect("loopback", f"127.0.0.1:{RECORDER}", named("127.0.0.1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint"),

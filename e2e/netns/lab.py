@@ -23,10 +23,10 @@ ANYBODY: list[dict[str, Any]] = [{"name": "anybody"}]
 MCP = "agent-waypoint.dev/mcp"
 WAYPOINTS = ("waypoint", "waypoint-b")
 # Ports that something listens on beside the servers' own.
-RECORDER, STATS, ADMIN = 9999, 15020, 15000
+RECORDER, STATS, ADMIN, ISTIOD = 9999, 15020, 15000, 15012
 VIP, VIP_B, VIP_DIRECT, VIP_REPORTS = "10.96.0.10", "10.96.0.11", "10.96.0.12", "10.96.0.13"
 NODE_PORT, HOST_PORT = 30080, 8085
-NAME = "tools.dns.example"
+NAME, NAME_INSIDE = "tools.dns.example", "inside.dns.example"
 
 
 HELD = """
@@ -100,14 +100,16 @@ def kinds_of_services(mcp: list[Port]) -> list[Service]:
         Service("by-hand", "tools", ["10.96.0.18"], entry, {}, "waypoint", endpoints=[("10.244.0.34", 8080)]),
         external("static", "10.96.0.19", network.OUTSIDE, "STATIC"),
         external("dns", "10.96.0.20", NAME, "DNS"),
+        external("inside", "10.96.0.21", NAME_INSIDE, "DNS"),
     ]
 
 
 class Lab:
     """A context manager: everything ends with it, and the namespaces with the process."""
 
-    def __init__(self, bin_dir: Path, directory: Path) -> None:
-        self.bin, self.directory = bin_dir, directory
+    def __init__(self, bin_dir: Path, directory: Path, files: bool = False) -> None:
+        """`files`: the waypoints learn who and where from documents, and not from istiod."""
+        self.bin, self.directory, self.files = bin_dir, directory, files
         self.mesh = first_mesh()
         self.guard = guard.plan(bin_dir, self.mesh)
         self.proxies: dict[str, Lines] = {}
@@ -118,13 +120,14 @@ class Lab:
     def __enter__(self) -> Lab:
         self.directory.chmod(0o755)
         network.make_node()
-        network.names({NAME: [network.OUTSIDE, network.OUTSIDE6]})
+        network.names({NAME: [network.OUTSIDE, network.OUTSIDE6], NAME_INSIDE: ["10.244.0.31", "fd00:10:244::31"]})
         for pod in (pod for pod in self.mesh.pods if not pod.host_network):
             network.make_pod(pod.name, pod.number)
             if pod.captured:
                 network.capture(pod.name)
         self._certify()
         self._write_world()
+        self._start_istiod()
         for pod in self.mesh.pods:
             if pod.captured and not pod.host_network:
                 self._start_proxy(pod)
@@ -155,7 +158,7 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         for name in list(self.waypoints):
             self.stop_waypoint(name)
-        for lines in [*self.proxies.values(), *self.servers.values()]:
+        for lines in [*self.proxies.values(), *self.servers.values(), self.istiod]:
             lines.end()
 
     # What runs.
@@ -178,6 +181,12 @@ class Lab:
         assert "ready" in lines.next(timeout=20)
         self.proxies[pod.name] = lines
 
+    def _start_istiod(self) -> None:
+        command = [str(self.bin / "node-proxy"), "istiod", "--world", str(self.directory / "world.json")]
+        command += ["--listen", f"{network.HOST}:{ISTIOD}", "--dir", str(self.directory)]
+        self.istiod = Lines(command, self.directory / "istiod.log")
+        assert "ready" in self.istiod.next(timeout=20)
+
     def _start_server(self, pod: str | None, address: str, port: int) -> None:
         command = [*network.inside(pod), str(self.bin / "tool-server"), "--listen", f"{address}:{port}"]
         lines = Lines(command, self.directory / "servers.log")
@@ -198,6 +207,8 @@ class Lab:
         identity = self.certificate(f"mesh/{name}")
         command += ["--identity-cert", identity[1], "--identity-key", identity[3], "--trust-bundle", identity[5]]
         command += ["--hbone-addr", "[::]:15008", "--stats-addr", f"0.0.0.0:{STATS}"]
+        if not self.files:
+            command += self._told_by_istiod(self.mesh.pod(name))
         command += ["--ready-addr", "127.0.0.1:15021", "--admin-addr", f"127.0.0.1:{ADMIN}"]
         with (self.directory / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
@@ -210,6 +221,15 @@ class Lab:
             return self.probe(name, "127.0.0.1:15021", request=ready).get("status") == 200
 
         self.until(is_ready, f"{name} is ready")
+
+    def _told_by_istiod(self, pod: Pod) -> list[str]:
+        (self.directory / "token").write_text("t0ken")
+        root, token = self.directory / "istiod-root.pem", self.directory / "token"
+        return [
+            *("--xds-address", f"{network.HOST}:{ISTIOD}", "--alt-xds-hostname", "istiod.istio-system.svc"),
+            *("--xds-root-ca", str(root), "--auth-token", str(token), "--gateway", pod.name, "--pod-name", pod.name),
+            *("--instance-ip", pod.v4, "--pod-namespace", pod.namespace, "--service-account", pod.account),
+        ]
 
     def stop_waypoint(self, name: str) -> None:
         process = self.waypoints.pop(name, None)
@@ -232,7 +252,7 @@ class Lab:
         self._write_world()
         if (self.directory / "world.json").read_text() == before:
             return
-        for name, lines in self.proxies.items():
+        for name, lines in [*self.proxies.items(), ("istiod", self.istiod)]:
             line: dict[str, Any] = {}
             while "world" not in line:
                 line = lines.next(timeout=10)

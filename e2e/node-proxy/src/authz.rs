@@ -19,19 +19,19 @@ use crate::world::{Workload, World};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Authorization {
-    name: String,
-    namespace: String,
-    scope: Scope,
-    action: Action,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) scope: Scope,
+    pub(crate) action: Action,
     #[serde(default)]
-    groups: Vec<Group>,
+    pub(crate) groups: Vec<Group>,
     #[serde(default)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Scope {
+pub(crate) enum Scope {
     Global,
     Namespace,
     WorkloadSelector,
@@ -39,45 +39,45 @@ enum Scope {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Action {
+pub(crate) enum Action {
     Allow,
     Deny,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Group {
+pub(crate) struct Group {
     #[serde(default)]
-    rules: Vec<Rules>,
+    pub(crate) rules: Vec<Rules>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rules {
+pub(crate) struct Rules {
     #[serde(default)]
-    matches: Vec<Match>,
+    pub(crate) matches: Vec<Match>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Match {
-    namespaces: Vec<StringMatch>,
-    not_namespaces: Vec<StringMatch>,
-    service_accounts: Vec<ServiceAccount>,
-    not_service_accounts: Vec<ServiceAccount>,
-    principals: Vec<StringMatch>,
-    not_principals: Vec<StringMatch>,
-    source_ips: Vec<Prefix>,
-    not_source_ips: Vec<Prefix>,
-    destination_ips: Vec<Prefix>,
-    not_destination_ips: Vec<Prefix>,
-    destination_ports: Vec<u16>,
-    not_destination_ports: Vec<u16>,
+pub(crate) struct Match {
+    pub(crate) namespaces: Vec<StringMatch>,
+    pub(crate) not_namespaces: Vec<StringMatch>,
+    pub(crate) service_accounts: Vec<ServiceAccount>,
+    pub(crate) not_service_accounts: Vec<ServiceAccount>,
+    pub(crate) principals: Vec<StringMatch>,
+    pub(crate) not_principals: Vec<StringMatch>,
+    pub(crate) source_ips: Vec<Prefix>,
+    pub(crate) not_source_ips: Vec<Prefix>,
+    pub(crate) destination_ips: Vec<Prefix>,
+    pub(crate) not_destination_ips: Vec<Prefix>,
+    pub(crate) destination_ports: Vec<u16>,
+    pub(crate) not_destination_ports: Vec<u16>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-enum StringMatch {
+pub(crate) enum StringMatch {
     Exact(String),
     Prefix(String),
     Suffix(String),
@@ -86,17 +86,17 @@ enum StringMatch {
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ServiceAccount {
-    namespace: String,
-    service_account: String,
+pub(crate) struct ServiceAccount {
+    pub(crate) namespace: String,
+    pub(crate) service_account: String,
 }
 
 /// `istio.security.Address`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Prefix {
-    address: IpAddr,
-    length: u8,
+pub(crate) struct Prefix {
+    pub(crate) address: IpAddr,
+    pub(crate) length: u8,
 }
 
 /// What is decided about.
@@ -136,7 +136,7 @@ pub(crate) fn check(world: &World, workload: &Workload, connection: &Connection)
 }
 
 impl Authorization {
-    fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 

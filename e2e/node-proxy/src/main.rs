@@ -11,6 +11,7 @@ mod certs;
 mod events;
 mod guard;
 mod inbound;
+mod istiod;
 mod outbound;
 mod probe;
 mod route;
@@ -34,6 +35,8 @@ enum Command {
     Probe(probe::ProbeArgs),
     /// A CA of its own, and a certificate for each identity: files root.pem, NAMESPACE-ACCOUNT.crt and .key
     Certs(certs::CertsArgs),
+    /// A control plane that serves the world's file as istiod serves it to ztunnel: delta xDS over TLS
+    Istiod(istiod::IstiodArgs),
     /// The guard that the controller would plan for the cluster on standard input, as ztunnel would be sent it
     Guard,
 }
@@ -45,6 +48,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Serve(args) => Box::pin(serve::run(args)).await,
         Command::Probe(args) => Box::pin(probe::run(args)).await,
         Command::Certs(args) => certs::run(&args),
+        Command::Istiod(args) => Box::pin(istiod::run(args)).await,
         Command::Guard => guard::run(),
     }
 }

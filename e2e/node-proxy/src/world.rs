@@ -34,6 +34,9 @@ pub(crate) struct Workload {
     pub(crate) name: String,
     pub(crate) namespace: String,
     pub(crate) addresses: Vec<IpAddr>,
+    /// To be resolved, where there are no addresses.
+    #[serde(default)]
+    pub(crate) hostname: String,
     #[serde(default)]
     pub(crate) tunnel_protocol: TunnelProtocol,
     #[serde(default)]
@@ -57,6 +60,7 @@ pub(crate) struct Workload {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Service {
+    pub(crate) name: String,
     pub(crate) namespace: String,
     pub(crate) hostname: String,
     #[serde(default)]
