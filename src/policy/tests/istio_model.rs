@@ -347,12 +347,10 @@ fn decided(policies: &[AuthorizationPolicySpec], cases: &[World]) -> Vec<bool> {
     cases.iter().map(|world| verdict(&rules, world) == "allow").collect()
 }
 
-/// A million (policies, call) pairs: `PROPTEST_CASES=10000 cargo test --release istio_model`.
+/// A million (policies, call) pairs: `PROPTEST_CASES=10000 cargo test --lib both_readings`.
 const CALLS: usize = 100;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn both_readings_agree(policies in policies(), cases in proptest::collection::vec(cases(), CALLS)) {
         let worlds: Vec<World> = cases.iter().map(Case::world).collect();
