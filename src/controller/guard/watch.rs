@@ -97,3 +97,50 @@ fn sent(pods: &Mutex<Pods>, authorizations: &Authorizations) -> Option<Sent> {
     let policies = authorizations.all().into_iter().map(|policy| (Arc::from(policy.key()), policy));
     Some(Sent { authorizations: policies.collect(), workloads: pods.rows.values().cloned().collect() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::WorkloadId;
+    use crate::mesh::world::{Reach, WorkloadParts, WorkloadRow};
+
+    fn row(uid: &str) -> (Arc<str>, Option<Row>) {
+        let row = WorkloadRow::new(WorkloadParts {
+            uid: uid.into(),
+            name: "repo-1".into(),
+            namespace: "tools".into(),
+            id: Arc::new(WorkloadId::parse("spiffe://td/ns/tools/sa/repo").unwrap()),
+            ips: [[10, 1, 0, 7].into()].into(),
+            hostname: None,
+            network: "".into(),
+            reach: Reach::Hbone,
+            healthy: true,
+            own_ips: true,
+            is_waypoint: false,
+            weight: 1,
+            services: [].into(),
+            waypoint: None,
+            policies: ["tools/guard".into()].into(),
+        });
+        (uid.into(), Some(Row::Workload(row)))
+    }
+
+    #[test]
+    fn pods_of_our_cluster_are_kept_until_they_are_gone() {
+        let mut pods = Pods::default();
+        let ours = "here//Pod/tools/repo-1";
+        let others = ["there//Pod/tools/repo-1", "here/networking.istio.io/WorkloadEntry/tools/vm"];
+        let rows = others.iter().chain([&ours]).map(|uid| row(uid)).collect();
+        pods.take(Change { rows, synced: true }, "here//Pod/");
+        let name = Name::new("tools", "repo-1");
+        assert_eq!(pods.rows.len(), 1);
+        assert_eq!(pods.rows[ours].0, name);
+        assert_eq!(pods.rows[ours].1.listed, [Arc::from("tools/guard")]);
+        // Nothing is said before the policies are known too: a pod without one would look open.
+        let pods = Mutex::new(pods);
+        assert!(sent(&pods, &Authorizations::default()).is_none());
+        let rows = [(Arc::from(ours), None)].into();
+        pods.lock().unwrap().take(Change { rows, synced: false }, "here//Pod/");
+        assert!(pods.lock().unwrap().rows.is_empty() && pods.lock().unwrap().synced);
+    }
+}
