@@ -36,7 +36,8 @@ def waypoint(lab: Lab) -> str:
                    "metadata": {"name": "agent-waypoint-waypoints", "namespace": namespace, "labels": MANAGED}})
     for account in ("waypoint", "app"):
         lab.api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": namespace}})
-    lab.api.apply(guard(namespace, "agent-waypoint-guard-0123456789"))
+    # By its name alone: one with our label that no Service wants the controller would clear away.
+    lab.api.apply(guard(namespace, "agent-waypoint-guard-0123456789", {}))
     # The API server learns of ConfigMaps that policies go by a moment later.
     user = tenant(lab, namespace)
 
