@@ -79,15 +79,17 @@ prop_compose! {
     }
 }
 
+fn selects(service: &Service, pod: &Pod) -> bool {
+    !service.selector.is_empty() && service.selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
+}
+
 /// The numbers of a Service's ports on a pod, worked out without the planner.
 fn numbers(service: &Service, pod: &Pod) -> BTreeSet<u16> {
-    let selects =
-        !service.selector.is_empty() && service.selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value));
     let number = |port: &ServicePort| match &port.target {
         TargetPort::Number(number) => Some(*number),
         TargetPort::Named(name) => pod.ports.iter().find(|port| port.name == *name).map(|port| port.number),
     };
-    if selects { service.ports.iter().filter_map(number).collect() } else { BTreeSet::new() }
+    if selects(service, pod) { service.ports.iter().filter_map(number).collect() } else { BTreeSet::new() }
 }
 
 fn principals_of(mesh: &Mesh, service: &Service) -> BTreeSet<String> {
@@ -112,11 +114,11 @@ fn written(plan: &Plan, service: &Service) -> bool {
     plan.subjects.iter().any(|subject| subject.service == service.name && subject.stage == Stage::Written)
 }
 
-/// Principals of the waypoints of all Services that share any pod and this port with `service`.
+/// Principals of the waypoints of all Services that have this port on any pod of `service`. A guard is one for a selector,
+/// so that a name which is 8080 on one pod and 8081 on the next lets its waypoint in at both numbers on both.
 fn fronting_somewhere(mesh: &Mesh, service: &Service, port: u16) -> BTreeSet<String> {
-    let shared = |other: &&Service| {
-        mesh.pods.iter().any(|pod| !numbers(service, pod).is_empty() && numbers(other, pod).contains(&port))
-    };
+    let shared =
+        |other: &&Service| mesh.pods.iter().any(|pod| selects(service, pod) && numbers(other, pod).contains(&port));
     let own = principals_of(mesh, service);
     mesh.services.iter().filter(shared).flat_map(|other| principals_of(mesh, other)).chain(own).collect()
 }
