@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import shutil
 import signal
 import socket
 import threading
@@ -101,6 +102,8 @@ class Kubelet:
             self._number += 1
             name = f"{pod['metadata']['namespace']}.{pod['metadata']['name']}"
             running = self.pods[uid] = Running(uid, PodNet(self._number), self.folder / "pods" / name)
+            # Of a pod of the same name before it: its tokens are bound to that one.
+            shutil.rmtree(running.folder / "volumes", ignore_errors=True)
             # The address is known before the containers start: their variables name it.
             self._tell(running, pod)
             pod.setdefault("status", {}).update(podIP=running.net.ip, hostIP=NODE)
