@@ -170,6 +170,13 @@ impl Running {
         self.keys.clone()
     }
 
+    /// Says that it is not ready, and goes on as ever for as long as `time`: who balances load reads readiness, and everybody
+    /// else learns of it some time after.
+    pub async fn linger(&self, time: Duration) {
+        self.readiness.unmet(Condition::Serving, "draining");
+        tokio::time::sleep(time).await;
+    }
+
     /// Drains – no new connections, GOAWAY, streams finish within the deadline – and ends.
     pub async fn shutdown(self) {
         self.readiness.unmet(Condition::Serving, "draining");

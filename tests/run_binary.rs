@@ -263,6 +263,21 @@ async fn sigterm_lets_what_is_in_flight_finish_and_nothing_new_begin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_are_taken_while_it_lingers() {
+    let mut waypoint = Waypoint::start(&service(upstream().await), &["--dev", "--linger-seconds", "3"]);
+    waypoint.terminate();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(waypoint.readiness().starts_with("HTTP/1.1 503"), "{}", waypoint.readiness());
+    let pool = waypoint.pool();
+    let mut late = waypoint.tunnel(&pool, WEB).await.unwrap();
+    late.write_all(b"GET /slow HTTP/1.1\r\nHost: w\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, late.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.ends_with("done"), "{answer}");
+    assert_eq!(waypoint.ended(Duration::from_secs(8)).await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn streams_without_end_are_ended_at_the_deadline() {
     let mut waypoint = Waypoint::start(&service(upstream().await), &["--dev", "--drain-seconds", "2"]);
     let pool = waypoint.pool();

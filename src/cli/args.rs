@@ -164,6 +164,14 @@ pub struct RunArgs {
     /// Seconds that streams may go on after SIGTERM
     #[arg(long, value_name = "SECONDS", env = "AGENT_WAYPOINT_DRAIN_SECONDS", default_value_t = crate::config::limits::DRAIN_DEADLINE.as_secs())]
     pub drain_seconds: u64,
+    /// New connections
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "AGENT_WAYPOINT_LINGER_SECONDS",
+        help = "Seconds after SIGTERM in which connections are still taken, for callers that do not know yet; not ready meanwhile [default: 0, with --config 5]"
+    )]
+    pub linger_seconds: Option<u64>,
     /// Log lines of our own as JSON
     #[arg(long, env = "AGENT_WAYPOINT_LOG_JSON", value_parser = BoolishValueParser::new())]
     pub log_json: bool,

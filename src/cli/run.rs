@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{IdentityArgs, IstiodArgs, MeshArgs, RunArgs};
 use crate::app::{self, AccessLogTo, FeedFrom, IdentitySource, InMesh, Settings, StartFault};
+use crate::config::limits;
 use crate::control::feed;
 use crate::control::identity::{BundlePath, DevFault, FilePaths, default_dir, require_loopback};
 use crate::control::istiod::xds::Myself;
@@ -19,6 +20,7 @@ use crate::id::{TrustDomain, WorkloadId};
 /// # Errors
 /// [`StartFault`]
 pub async fn run(args: RunArgs) -> Result<(), StartFault> {
+    let linger = linger(&args);
     let settings = settings(args)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -35,13 +37,23 @@ pub async fn run(args: RunArgs) -> Result<(), StartFault> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("draining");
+    tracing::info!(?linger, "draining");
+    let drained = async move {
+        running.linger(linger).await;
+        running.shutdown().await;
+    };
     tokio::select! {
-        () = running.shutdown() => {}
+        () = drained => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// In a pod callers learn a little later than we do that it ends.
+fn linger(args: &RunArgs) -> Duration {
+    let in_pod = if args.config.is_some() { limits::LINGER } else { Duration::ZERO };
+    args.linger_seconds.map_or(in_pod, Duration::from_secs)
 }
 
 fn settings(args: RunArgs) -> Result<Settings, StartFault> {

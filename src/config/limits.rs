@@ -39,6 +39,8 @@ pub const CONNECTION_MAX_AGE: Duration = Duration::from_secs(3_600);
 pub const EXPIRY_GOAWAY_LEAD: Duration = Duration::from_secs(60);
 /// How long streams may go on after SIGTERM.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(50);
+/// How long a pod takes new connections after SIGTERM, not ready already; with the deadline less than the 60 s of grace.
+pub const LINGER: Duration = Duration::from_secs(5);
 /// Time a tunnel in which nothing was said yet gets to begin once draining began.
 pub const DRAIN_SILENCE: Duration = Duration::from_secs(2);
 /// HTTP/1.1 request or response head, bytes (431 beyond).
@@ -186,6 +188,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("connection_max_age", CONNECTION_MAX_AGE.as_secs(), "seconds"),
     ("expiry_goaway_lead", EXPIRY_GOAWAY_LEAD.as_secs(), "seconds"),
     ("drain_deadline", DRAIN_DEADLINE.as_secs(), "seconds"),
+    ("linger", LINGER.as_secs(), "seconds"),
     ("drain_silence", DRAIN_SILENCE.as_secs(), "seconds"),
     ("max_head", MAX_HEAD as u64, "bytes"),
     ("max_fields", MAX_FIELDS as u64, "fields"),

@@ -277,7 +277,8 @@ fn a_policy_of_ztunnels_is_read_whole_or_refused() {
     });
     assert_eq!(json, expected);
     assert_eq!(read.scope, crate::mesh::l4::Scope::WorkloadSelector);
-    let bad: [(fn(&mut security::Match), &str); 4] = [
+    type Edit = fn(&mut security::Match);
+    let bad: [(Edit, &str); 4] = [
         (|one| one.destination_ports = vec![70_000], "70000 is no port"),
         (|one| one.source_ips[0].length = 33, "33 is no prefix length"),
         (|one| one.source_ips[0].address = vec![1], "1 bytes are no IP address"),
