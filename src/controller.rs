@@ -133,7 +133,7 @@ fn start(
 
 /// What istiod sends to ztunnel, where we know the way to it.
 fn enforced(settings: &Settings, tasks: &TaskTracker, stop: &CancellationToken) -> watch::Receiver<Option<Arc<Sent>>> {
-    let Some(IdentityFrom::IstioCa { istiod, id }) = &settings.identity else {
+    let Some(IdentityFrom::IstioCa { istiod, id, .. }) = &settings.identity else {
         tracing::warn!("istiod is not named (--ca-address): whether guards are in force cannot be verified");
         return watch::channel(None).1;
     };
@@ -159,8 +159,8 @@ async fn serve_feed(
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> Result<(), ControllerFault> {
     let identity: Identity = match from {
-        IdentityFrom::IstioCa { istiod, id } => {
-            let (source, identity) = match IstioCa::open(istiod.clone(), id.clone(), stop).await {
+        IdentityFrom::IstioCa { istiod, id, life } => {
+            let (source, identity) = match IstioCa::open(istiod.clone(), id.clone(), *life, stop).await {
                 // Asked to end before there was one: that is no failure.
                 Err(_) if stop.is_cancelled() => return Ok(()),
                 opened => opened?,

@@ -35,8 +35,8 @@ pub(super) async fn open(
             tasks.spawn(source.watch(identity.clone(), stop.clone()));
             Ok(identity)
         }
-        IdentitySource::IstioCa { istiod, id } => {
-            let (source, identity) = IstioCa::open(istiod.clone(), id.clone(), stop).await?;
+        IdentitySource::IstioCa { istiod, id, life } => {
+            let (source, identity) = IstioCa::open(istiod.clone(), id.clone(), *life, stop).await?;
             tasks.spawn(source.watch(identity.clone(), stop.clone()));
             Ok(identity)
         }

@@ -8,7 +8,7 @@ use crate::control::feed::FeedAddress;
 use crate::control::files::FilesFault;
 use crate::control::identity::{DevFault, FileFault, FilePaths, WorkloadApiFault};
 use crate::control::istiod::xds::Myself;
-use crate::control::istiod::{CaFault, Istiod};
+use crate::control::istiod::{CaFault, CertificateLife, Istiod};
 use crate::id::{IdFault, TrustDomain, WorkloadId};
 use crate::net::ListenFault;
 use crate::telemetry::trace::TraceFault;
@@ -84,6 +84,8 @@ pub enum IdentitySource {
         istiod: Istiod,
         /// Who we are there.
         id: WorkloadId,
+        /// How long its certificates live.
+        life: CertificateLife,
     },
     /// SPIFFE Workload API, `unix:///..`
     WorkloadApi(String),

@@ -361,6 +361,24 @@ mod tests {
     }
 
     #[test]
+    fn the_life_of_certificates_is_a_duration_and_a_wrong_one_names_flag_and_example() {
+        let run = |ttl: &[&str]| {
+            let istiod = ["run", "-f", "x", "--ca-address", "i:1", "--pod-namespace", "n", "--service-account", "s"];
+            let args = [&["agent-waypoint"], &istiod[..], ttl].concat();
+            CommandLine::try_parse_from(args).map(|line| match line.command {
+                Command::Run(run) => run.istiod.secret_ttl.as_secs(),
+                other => unreachable!("{other:?}"),
+            })
+        };
+        assert_eq!(run(&[]).unwrap(), 24 * 3_600);
+        assert_eq!(run(&["--secret-ttl", "1h30m"]).unwrap(), 5_400);
+        for bad in ["9s", "1d", "", "90", "-1h", "9999999h"] {
+            let said = run(&[&format!("--secret-ttl={bad}")]).unwrap_err().to_string();
+            assert!(said.contains("--secret-ttl") && said.contains("as in 24h"), "{said}");
+        }
+    }
+
+    #[test]
     fn run_needs_one_identity_and_documents() {
         let run = |args: &[&str]| CommandLine::try_parse_from([&["agent-waypoint", "run"], args].concat());
         assert!(run(&["-f", "x", "--dev"]).is_ok());

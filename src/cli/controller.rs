@@ -28,7 +28,10 @@ fn settings(args: ControllerArgs) -> Result<Settings, ControllerFault> {
             let bundles = args.trust_bundle.iter().map(|text| BundlePath::parse(text)).collect();
             Some(IdentityFrom::Files(FilePaths { certificate, key, bundles }))
         }
-        _ => istiod(&args.istiod).map(|istiod| IdentityFrom::IstioCa { istiod, id: id.clone() }),
+        _ => {
+            let life = args.istiod.secret_ttl;
+            istiod(&args.istiod).map(|istiod| IdentityFrom::IstioCa { istiod, id: id.clone(), life })
+        }
     };
     Ok(Settings {
         template: Template {

@@ -109,7 +109,7 @@ fn istio_ca(args: &IstiodArgs, trust_domain: &TrustDomain) -> Result<Option<Iden
         return Ok(None);
     };
     let id = WorkloadId::of_istio(trust_domain, namespace, service_account)?;
-    Ok(Some(IdentitySource::IstioCa { istiod, id }))
+    Ok(Some(IdentitySource::IstioCa { istiod, id, life: args.secret_ttl }))
 }
 
 /// The way to istiod's CA, where the flags name one.

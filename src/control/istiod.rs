@@ -4,10 +4,12 @@
 
 mod ca;
 mod channel;
+mod life;
 pub mod xds;
 
 pub use ca::{CaFault, IstioCa};
 pub use channel::{Istiod, IstiodFault, Roots};
+pub use life::{CertificateLife, LifeFault};
 
 /// istiod's certificate service, as compiled from `proto/ca.proto`.
 #[expect(

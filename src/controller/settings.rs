@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use super::provision::Template;
 use crate::control::identity::{FileFault, FilePaths};
-use crate::control::istiod::{CaFault, Istiod};
+use crate::control::istiod::{CaFault, CertificateLife, Istiod};
 use crate::id::{IdFault, TrustDomain, WorkloadId};
 use crate::net::ListenFault;
 
@@ -38,6 +38,8 @@ pub enum IdentityFrom {
         istiod: Istiod,
         /// Who we are there.
         id: WorkloadId,
+        /// How long its certificates live.
+        life: CertificateLife,
     },
     /// PEM files, watched.
     Files(FilePaths),

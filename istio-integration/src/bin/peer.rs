@@ -2,13 +2,17 @@
 //!
 //! `peer proxy` plays the ztunnel of a client: an HTTP CONNECT proxy whose requests name the waypoint in a header and
 //! go out as HBONE. `peer serve` plays the ztunnel of a server: it takes HBONE and dials the application. Neither
-//! decides anything; who may do what is the waypoint's to say.
+//! decides anything; who may do what is the waypoint's to say. `peer feed` asks the controller's feed for all it gives to
+//! the identity of its pod, and prints the names of what it is sent.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent_waypoint::control::istiod::{IstioCa, Istiod, Roots};
+use agent_waypoint::control::delta::{Client, Keeper, Push, Rejected, wire::Node};
+use agent_waypoint::control::feed::{self, FeedAddress, FeedWay};
+use agent_waypoint::control::istiod::{CertificateLife, IstioCa, Istiod, Roots};
 use agent_waypoint::hbone::{DialFault, Pool, Refusal, Server, Tunnel};
 use agent_waypoint::id::{TrustDomain, WorkloadId};
 use agent_waypoint::net;
@@ -32,11 +36,18 @@ enum Command {
     Proxy(Common),
     /// HBONE in, plain TCP to the authority, which must be an address of ours
     Serve(Common),
+    /// What the feed sends to our identity: a line `sent NAME` or `removed NAME` for each resource, `push TYPE` after each
+    Feed {
+        #[command(flatten)]
+        common: Common,
+        #[arg(long, default_value = feed::DEFAULT_ADDRESS)]
+        feed: FeedAddress,
+    },
 }
 
 #[derive(Debug, Clone, Args)]
 struct Common {
-    #[arg(long)]
+    #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     #[arg(long, env = "POD_NAMESPACE")]
     namespace: String,
@@ -46,6 +57,8 @@ struct Common {
     trust_domain: TrustDomain,
     #[arg(long, default_value = "istiod.istio-system.svc:15012")]
     ca_address: String,
+    #[arg(long, env = "SECRET_TTL", default_value = "24h")]
+    secret_ttl: CertificateLife,
     #[arg(long, default_value = "/var/run/secrets/tokens/istio-token")]
     token: PathBuf,
     #[arg(long, default_value = "/var/run/secrets/istio/root-cert.pem")]
@@ -62,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
         match Command::parse() {
             Command::Proxy(common) => proxy(common, &tasks, &stop).await,
             Command::Serve(common) => serve(common, &tasks, &stop).await,
+            Command::Feed { common, feed } => follow(common, feed, &tasks, &stop).await,
         }
     };
     let until_signal = async {
@@ -90,7 +104,7 @@ async fn identity(common: &Common, tasks: &TaskTracker, stop: &CancellationToken
         cluster_id: "Kubernetes".to_owned(),
     };
     let id = WorkloadId::of_istio(&common.trust_domain, &common.namespace, &common.service_account)?;
-    let (source, identity) = IstioCa::open(istiod, id, stop).await?;
+    let (source, identity) = IstioCa::open(istiod, id, common.secret_ttl, stop).await?;
     tasks.spawn(source.watch(identity.clone(), stop.clone()));
     Ok(identity)
 }
@@ -117,6 +131,37 @@ async fn serve(common: Common, tasks: &TaskTracker, stop: &CancellationToken) ->
     };
     Server::new(identity).drain_deadline(Duration::from_secs(1)).serve(listener, handler, stop.clone()).await;
     Ok(())
+}
+
+/// Follows the feed until stopped. A stream that is refused is asked for again, and why goes to the log.
+async fn follow(common: Common, at: FeedAddress, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
+    let identity = identity(&common, tasks, stop).await?;
+    let way = FeedWay::new(at, feed::default_controller(&common.trust_domain)?, identity);
+    // Named like no pod: what it acknowledges is in force nowhere.
+    let node = Node { id: format!("{}/listener", common.namespace), ..Node::default() };
+    let client = Client::new("feed", way, node);
+    client.keep(Box::new(Printer(feed::DOCUMENT))).keep(Box::new(Printer(feed::KEY))).run(stop.clone()).await;
+    Ok(())
+}
+
+/// Prints the names of one type's resources; secrets stay unread.
+struct Printer(&'static str);
+
+#[tonic::async_trait]
+impl Keeper for Printer {
+    fn type_url(&self) -> &'static str {
+        self.0
+    }
+
+    async fn apply(&mut self, push: Push) -> Vec<Rejected> {
+        let sent = push.resources.iter().map(|one| format!("sent {}\n", one.name));
+        let removed = push.removed.iter().map(|name| format!("removed {name}\n"));
+        let lines: String = sent.chain(removed).collect();
+        if let Err(error) = writeln!(std::io::stdout(), "{lines}push {}", self.0) {
+            tracing::error!(%error, "stdout");
+        }
+        Vec::new()
+    }
 }
 
 async fn proxy(common: Common, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {

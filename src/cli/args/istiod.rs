@@ -3,8 +3,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::control::istiod::CertificateLife;
+
 /// Variables that keep Istio's names.
-pub const VARIABLES: [&str; 14] = [
+pub const VARIABLES: [&str; 15] = [
     "ALT_CA_HOSTNAME",
     "ALT_XDS_HOSTNAME",
     "AUTH_TOKEN",
@@ -16,6 +18,7 @@ pub const VARIABLES: [&str; 14] = [
     "NETWORK",
     "POD_NAME",
     "POD_NAMESPACE",
+    "SECRET_TTL",
     "SERVICE_ACCOUNT",
     "XDS_ADDRESS",
     "XDS_ROOT_CA",
@@ -39,6 +42,9 @@ pub struct IstiodArgs {
     /// The cluster whose API server issued the token
     #[arg(long, value_name = "ID", env = "CLUSTER_ID", default_value = "Kubernetes")]
     pub cluster_id: String,
+    /// Life of the certificates that we ask the CA for, renewed at half of it; at least 10s, as in 24h or 90s
+    #[arg(long, value_name = "DURATION", env = "SECRET_TTL", default_value = "24h")]
+    pub secret_ttl: CertificateLife,
     /// Our pod
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     pub pod_name: Option<String>,

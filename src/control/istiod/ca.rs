@@ -5,14 +5,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
 use super::channel::{Istiod, IstiodFault};
+use super::life::CertificateLife;
 use super::wire::IstioCertificateRequest;
 use super::wire::istio_certificate_service_client::IstioCertificateServiceClient;
 use crate::control::backoff::{Backoff, fraction};
 use crate::id::WorkloadId;
 use crate::tls::{BundleFault, Bundles, Identity, IdentityFault, Svid, SvidFault};
 
-/// Life that we ask for; the CA may give less (`SECRET_TTL` of Istio's own clients).
-const TTL: Duration = Duration::from_secs(24 * 3_600);
 /// The whole of one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Waits after failures: doubling from the first to the last (as Istio's clients do).
@@ -26,6 +25,7 @@ const MAX_CHAIN: usize = 16;
 pub struct IstioCa {
     istiod: Istiod,
     expected: WorkloadId,
+    life: CertificateLife,
 }
 
 /// Why istiod gives no certificate.
@@ -73,9 +73,10 @@ impl IstioCa {
     pub async fn open(
         istiod: Istiod,
         expected: WorkloadId,
+        life: CertificateLife,
         stop: &CancellationToken,
     ) -> Result<(Self, Identity), CaFault> {
-        let this = Self { istiod, expected };
+        let this = Self { istiod, expected, life };
         let mut retry = Backoff::new(RETRY_FIRST, RETRY_LAST);
         loop {
             let fault = match this.first().await {
@@ -156,10 +157,9 @@ impl IstioCa {
     }
 
     async fn call(&self, csr: String) -> Result<Vec<String>, CaFault> {
-        // A connection for each call: there is one call in twelve hours, and roots may have been replaced meanwhile.
+        // A connection for each call: there are few calls, and roots may have been replaced meanwhile.
         let mut client = IstioCertificateServiceClient::new(self.istiod.channel().await?);
-        let validity_duration = i64::try_from(TTL.as_secs()).unwrap_or(i64::MAX);
-        let mut request = Request::new(IstioCertificateRequest { csr, validity_duration });
+        let mut request = Request::new(IstioCertificateRequest { csr, validity_duration: self.life.as_secs() });
         *request.metadata_mut() = self.istiod.metadata().await?;
         let answer = client.create_certificate(request).await;
         let refused = |status: tonic::Status| CaFault::Refused(status.code(), status.message().to_owned());
@@ -167,8 +167,10 @@ impl IstioCa {
     }
 }
 
-/// Half of what is left, with up to a fifth taken off so that replicas do not renew together.
+/// Half of what is left, with up to a fifth taken off so that replicas do not renew together. Not half of what the
+/// certificate says: istiod dates the beginning two minutes back for clocks that are late, and a life of less than that
+/// would be over half before it began.
 fn jittered_half_life(svid: &Svid) -> Duration {
-    let half = svid.half_life().duration_since(SystemTime::now()).unwrap_or_default();
-    half.mul_f64(1.0 - 0.2 * fraction()).max(RETRY_FIRST)
+    let left = svid.not_after().duration_since(SystemTime::now()).unwrap_or_default();
+    (left / 2).mul_f64(1.0 - 0.2 * fraction()).max(RETRY_FIRST)
 }

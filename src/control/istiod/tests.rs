@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 
 use super::wire::istio_certificate_service_server::{IstioCertificateService, IstioCertificateServiceServer};
 use super::wire::{IstioCertificateRequest, IstioCertificateResponse};
-use super::{CaFault, IstioCa, Istiod, Roots};
+use super::{CaFault, CertificateLife, IstioCa, Istiod, Roots};
 use crate::id::WorkloadId;
 
 const ID: &str = "spiffe://cluster.local/ns/mesh/sa/waypoint";
@@ -31,6 +31,7 @@ struct Ca {
     identity: Arc<Mutex<String>>,
     life: Duration,
     calls: Arc<AtomicUsize>,
+    asked: Arc<AtomicI64>,
     refuse: Arc<AtomicUsize>,
 }
 
@@ -42,7 +43,7 @@ impl Ca {
         let root = params.self_signed(&key).unwrap().pem();
         let issuer = Arc::new(Issuer::new(params, key));
         let identity = Arc::new(Mutex::new(ID.to_owned()));
-        Self { issuer, root, identity, life, calls: Arc::default(), refuse: Arc::default() }
+        Self { issuer, root, identity, life, calls: Arc::default(), asked: Arc::default(), refuse: Arc::default() }
     }
 
     /// Serves on loopback as `istiod.istio-system.svc`; the root and a token are in the directory.
@@ -97,6 +98,7 @@ impl IstioCertificateService for Ca {
         request: Request<IstioCertificateRequest>,
     ) -> Result<Response<IstioCertificateResponse>, Status> {
         self.calls.fetch_add(1, Ordering::SeqCst);
+        self.asked.store(request.get_ref().validity_duration, Ordering::SeqCst);
         let said = |name: &str| request.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
         assert_eq!(said("authorization").as_deref(), Some("Bearer t0ken"));
         assert_eq!(said("clusterid").as_deref(), Some("Kubernetes"));
@@ -108,7 +110,8 @@ impl IstioCertificateService for Ca {
         let uri = self.identity.lock().unwrap().as_str().try_into().unwrap();
         csr.params.subject_alt_names = vec![SanType::URI(uri)];
         let now = time::OffsetDateTime::now_utc();
-        (csr.params.not_before, csr.params.not_after) = (now - time::Duration::seconds(1), now + self.life);
+        // istiod dates them two minutes back (its `ClockSkewGracePeriod`).
+        (csr.params.not_before, csr.params.not_after) = (now - time::Duration::minutes(2), now + self.life);
         let leaf = csr.signed_by(&*self.issuer).unwrap().pem();
         Ok(Response::new(IstioCertificateResponse { cert_chain: vec![leaf, self.root.clone()] }))
     }
@@ -123,7 +126,7 @@ async fn a_certificate_is_fetched_and_renewed_at_half_life() {
     let ca = Ca::new(Duration::from_secs(4));
     let (istiod, _dir) = ca.serve().await;
     let stop = CancellationToken::new();
-    let (source, identity) = IstioCa::open(istiod, id(), &stop).await.unwrap();
+    let (source, identity) = IstioCa::open(istiod, id(), CertificateLife::default(), &stop).await.unwrap();
     let first = identity.svid();
     assert_eq!(first.id(), &id());
     // The next two calls fail; the certificate in force stays, and the one after them is taken.
@@ -142,13 +145,37 @@ async fn a_certificate_is_fetched_and_renewed_at_half_life() {
 }
 
 #[tokio::test]
+async fn the_life_asked_for_is_the_one_that_was_set() {
+    let ca = Ca::new(Duration::from_secs(60));
+    let (istiod, _dir) = ca.serve().await;
+    let stop = CancellationToken::new();
+    IstioCa::open(istiod.clone(), id(), CertificateLife::default(), &stop).await.unwrap();
+    assert_eq!(ca.asked.load(Ordering::SeqCst), 24 * 3_600);
+    IstioCa::open(istiod, id(), "1m30s".parse().unwrap(), &stop).await.unwrap();
+    assert_eq!(ca.asked.load(Ordering::SeqCst), 90);
+}
+
+#[tokio::test]
+async fn a_life_shorter_than_what_the_ca_dates_back_is_not_over_half_at_once() {
+    let ca = Ca::new(Duration::from_secs(60));
+    let (istiod, _dir) = ca.serve().await;
+    let stop = CancellationToken::new();
+    let (source, identity) = IstioCa::open(istiod, id(), CertificateLife::default(), &stop).await.unwrap();
+    let watching = tokio::spawn(source.watch(identity, stop.clone()));
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(ca.calls.load(Ordering::SeqCst), 1);
+    stop.cancel();
+    watching.await.unwrap();
+}
+
+#[tokio::test]
 async fn somebody_elses_certificate_is_not_taken() {
     let ca = Ca::new(Duration::from_secs(60));
     "spiffe://cluster.local/ns/mesh/sa/other".clone_into(&mut ca.identity.lock().unwrap());
     let (istiod, _dir) = ca.serve().await;
     let stop = CancellationToken::new();
     stop.cancel();
-    let fault = IstioCa::open(istiod, id(), &stop).await.unwrap_err();
+    let fault = IstioCa::open(istiod, id(), CertificateLife::default(), &stop).await.unwrap_err();
     assert!(matches!(fault, CaFault::SomebodyElse { .. }), "{fault}");
 }
 
@@ -159,10 +186,16 @@ async fn whoever_is_not_istiod_by_its_root_and_name_sees_no_token() {
     let stop = CancellationToken::new();
     stop.cancel();
     std::fs::write(dir.path().join("root.pem"), &other.root).unwrap();
-    assert!(matches!(IstioCa::open(real.clone(), id(), &stop).await.unwrap_err(), CaFault::Istiod(_)));
+    assert!(matches!(
+        IstioCa::open(real.clone(), id(), CertificateLife::default(), &stop).await.unwrap_err(),
+        CaFault::Istiod(_)
+    ));
     std::fs::write(dir.path().join("root.pem"), &ca.root).unwrap();
     real.server_name = Some("elsewhere.example".to_owned());
-    assert!(matches!(IstioCa::open(real.clone(), id(), &stop).await.unwrap_err(), CaFault::Istiod(_)));
+    assert!(matches!(
+        IstioCa::open(real.clone(), id(), CertificateLife::default(), &stop).await.unwrap_err(),
+        CaFault::Istiod(_)
+    ));
     assert_eq!(ca.calls.load(Ordering::SeqCst), 0);
 }
 
@@ -173,10 +206,10 @@ async fn missing_files_are_named() {
     let stop = CancellationToken::new();
     stop.cancel();
     istiod.token = PathBuf::from("/nonexistent/token");
-    let fault = IstioCa::open(istiod.clone(), id(), &stop).await.unwrap_err().to_string();
+    let fault = IstioCa::open(istiod.clone(), id(), CertificateLife::default(), &stop).await.unwrap_err().to_string();
     assert!(fault.contains("/nonexistent/token"), "{fault}");
     std::fs::write(dir.path().join("token"), "").unwrap();
     istiod.token = dir.path().join("token");
-    let fault = IstioCa::open(istiod, id(), &stop).await.unwrap_err().to_string();
+    let fault = IstioCa::open(istiod, id(), CertificateLife::default(), &stop).await.unwrap_err().to_string();
     assert!(fault.contains("holds no token"), "{fault}");
 }
