@@ -83,6 +83,8 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_URI: usize = 8 << 10;
 /// Resources, and tasks, that one `subscriptions/listen` may name.
 pub const MAX_SUBSCRIPTIONS: usize = 256;
+/// Tasks that one A2A message may refer to.
+pub const MAX_REFERENCES: usize = 256;
 /// Bytes held for decoding over all calls of the process.
 pub const DECODE_BUDGET: usize = 256 << 20;
 /// Share of [`DECODE_BUDGET`] that one principal may hold.
@@ -210,6 +212,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_name", MAX_NAME as u64, "bytes"),
     ("max_uri", MAX_URI as u64, "bytes"),
     ("max_subscriptions", MAX_SUBSCRIPTIONS as u64, "names"),
+    ("max_references", MAX_REFERENCES as u64, "tasks"),
     ("decode_budget", DECODE_BUDGET as u64, "bytes"),
     ("decode_budget_per_principal", DECODE_BUDGET_PER_PRINCIPAL as u64, "bytes"),
     ("sniff_timeout", SNIFF_TIMEOUT.as_secs(), "seconds"),

@@ -106,11 +106,11 @@ impl A2aSettings {
         &self.base_paths
     }
 
-    /// The skill that the caller says it wants: none where it says none, or two.
+    /// The skill that the caller says it wants: none where it says none, or two, or anywhere what is no text.
     pub(super) fn skill<'a>(&self, call: &'a A2aCall) -> Option<&'a str> {
         let mut said = self.skills.iter().flat_map(|path| path.values(call));
-        let first = said.next()?;
-        said.all(|other| other == first).then_some(first)
+        let first = said.next()??;
+        said.all(|other| other == Some(first)).then_some(first)
     }
 
     /// Why the call is refused, whatever allow rules say.
@@ -160,8 +160,9 @@ impl CoOwners {
 }
 
 impl SkillPath {
-    fn values<'a>(&self, call: &'a A2aCall) -> Vec<&'a str> {
-        let text = |object: Option<&'a Object>, key: &str| object?.get(key)?.as_str();
+    /// What stands in each of its places; none for what is no text, which an agent may understand all the same.
+    fn values<'a>(&self, call: &'a A2aCall) -> Vec<Option<&'a str>> {
+        let text = |object: Option<&'a Object>, key: &str| object?.get(key).map(Value::as_str);
         let member = |key: &str| call.message.as_ref()?.get(key);
         match self {
             Self::Message(key) => text(member("metadata").and_then(Value::as_object), key).into_iter().collect(),

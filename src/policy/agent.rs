@@ -27,6 +27,10 @@ pub(super) fn compile(
             problems.error("spec.a2a", "says nothing of a port whose protocol is MCP");
         }
     }
+    // Accepted and not done would be worse than refused.
+    if spec.protocol == Some(Protocol::A2a) && spec.results.is_some() {
+        problems.error("spec.results", "is not done for A2A: what agents answer is passed as it came");
+    }
     let rules = [spec.allow.len(), spec.deny.len(), spec.require.len()].iter().sum::<usize>();
     if rules == 0 && spec.protocol.is_none() && spec.results.is_none() {
         problems.warning("spec", "has no rules and declares no protocol, so it decides nothing");
@@ -114,6 +118,9 @@ impl Compiler<'_> {
         if effect == Effect::Allow && rule.reads_answer() {
             let what = "reads the answer, which is not there when a call is allowed: write a `deny` or a `require`";
             self.problems.error(format_args!("{path}.when"), what);
+        }
+        if self.spec.protocol == Some(Protocol::A2a) && rule.reads_answer() {
+            self.problems.error(&path, "reads mcp.result, which no answer of A2A has: it would never be asked");
         }
         rule
     }

@@ -228,12 +228,22 @@ impl Rules {
         rules.into_iter().any(super::rule::Rule::reads_jwt)
     }
 
-    /// What the policies in force say of A2A beside rules; none where everything is refused.
+    /// What the policies in force say of A2A beside rules; none where everything is refused, or nothing is declared.
     pub fn a2a(&self) -> Option<&A2aSettings> {
         match &self.state {
             State::Closed(_) => None,
-            State::Open(open) => Some(&open.court.a2a),
+            State::Open(open) => (open.court.declared == Some(Protocol::A2a)).then_some(&open.court.a2a),
             State::All(parts) => parts.iter().find_map(|(_, rules)| rules.a2a()),
+        }
+    }
+
+    /// Whether an agent card is refused that names a place which this waypoint does not front: where any of the rules
+    /// that lead there say so.
+    pub fn refuses_foreign_cards(&self) -> bool {
+        match &self.state {
+            State::Closed(_) => true,
+            State::Open(open) => open.court.a2a.refuses_foreign_cards(),
+            State::All(parts) => parts.iter().any(|(_, rules)| rules.refuses_foreign_cards()),
         }
     }
 

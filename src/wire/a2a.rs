@@ -24,7 +24,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use card::{CardUrl, card_urls};
+pub use card::{CardUrl, card_urls, cards};
 pub use decode::{Decoded, decode};
 pub use fault::{Cause, DecodeFault, HeadFault, MessageFault};
 pub use head::forward_headers;

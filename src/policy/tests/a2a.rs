@@ -115,6 +115,10 @@ fn a_skill_is_what_the_caller_says() {
     let beside = A2aCall { metadata: Some(object(json!({"https://e/skill": "refund"}))), ..send(json!({})) };
     let both =
         send(json!({"metadata": {"skillId": "refund"}, "parts": [{"kind": "data", "data": {"skillId": "other"}}]}));
+    let no_text =
+        send(json!({"metadata": {"skillId": ["other"]}, "parts": [{"kind": "data", "data": {"skillId": "refund"}}]}));
+    let no_text_there =
+        send(json!({"metadata": {"skillId": "other"}, "parts": [{"kind": "data", "data": {"skillId": ["refund"]}}]}));
     for (call, allowed, denied) in [
         (said("refund"), "allow", "denied_by_rule"),
         (in_data("refund"), "allow", "denied_by_rule"),
@@ -123,6 +127,8 @@ fn a_skill_is_what_the_caller_says() {
         // Not said, or said in two ways: nobody knows, so the one does not let it through and the other refuses.
         (send(json!({})), "not_allowed", "denied_by_rule"),
         (both, "not_allowed", "denied_by_rule"),
+        (no_text, "not_allowed", "denied_by_rule"),
+        (no_text_there, "not_allowed", "denied_by_rule"),
         (call(Op::GetTask), "not_allowed", "allow"),
     ] {
         assert_eq!(
@@ -198,6 +204,19 @@ fn urls_to_call_back_are_names_that_a_policy_lists() {
 }
 
 #[test]
+fn whoever_of_several_refuses_a_card_refuses_it() {
+    let part = |rules: Rules| (World::new().destination, Arc::new(rules));
+    let plain = || rules(None, &[], &[]);
+    let (report, refuse) = (|| a2a_rules("allow: [{}]"), || a2a_rules("a2a: {cards: Refuse}\nallow: [{}]"));
+    assert!(!Rules::all(vec![part(report()), part(plain())]).refuses_foreign_cards());
+    assert!(Rules::all(vec![part(report()), part(refuse())]).refuses_foreign_cards());
+    assert!(Rules::all(vec![part(plain()), part(refuse())]).refuses_foreign_cards());
+    let based = a2a_rules("a2a: {basePaths: [/x]}\nallow: [{}]");
+    let joined = Rules::all(vec![part(plain()), part(based)]);
+    assert_eq!(joined.a2a().unwrap().base_paths(), ["/x".into()], "those of the Service that speaks A2A");
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     let problems = |yaml: &str| {
         let spec = super::super::fixture::agent_spec(yaml);
@@ -212,6 +231,9 @@ fn what_is_wrong_is_said() {
         ("protocol: A2A\na2a: {coOwners: [{owners: [a/b]}]}", "name who else may act"),
         ("protocol: A2A\na2a: {basePaths: [x]}", "does not begin with a slash"),
         ("protocol: MCP\na2a: {}", "whose protocol is MCP"),
+        ("protocol: A2A\nresults: {redact: [{fields: ['**']}]}", "is not done for A2A"),
+        ("protocol: A2A\ndeny: [{when: \"mcp.result.text.contains('x')\"}]", "would never be asked"),
+        ("protocol: A2A\nrequire: [{that: \"!mcp.result.isError\"}]", "would never be asked"),
         ("protocol: A2A\ndeny: [{when: \"a2a.message.role == 'x'\"}]", "refuses every other call"),
         ("protocol: A2A\nallow: [{when: \"a2a.method == 'x'\"}]", "unknown name"),
         ("protocol: A2A\nallow: [{when: \"a2a.task.state == 'x'\"}]", "unknown name"),

@@ -16,14 +16,14 @@ use super::super::mcp::{collect, note_revoked, stays_here};
 use super::super::stages::Standing;
 use super::owners::Kind;
 use super::relay::{Events, Messages};
-use crate::call::{A2aBinding, A2aOperation, A2aVersion, Object, Owner, UrlHost, Value};
+use crate::call::{A2aBinding, A2aOperation, A2aVersion, Object, Owner, UrlHost};
 use crate::config::limits;
 use crate::intake::Answer;
 use crate::mesh::TargetKey;
 use crate::policy::Denial;
 use crate::telemetry::RecordGuard;
 use crate::upstream::InBody;
-use crate::wire::a2a::{Subject, card_urls, learn_json};
+use crate::wire::a2a::{Subject, card_urls, cards, learn_json};
 use crate::wire::json;
 
 /// For whom the tasks of an answer are.
@@ -40,6 +40,11 @@ impl Learner {
     /// Whether the call could have begun a task.
     pub(super) fn learns(&self) -> bool {
         self.operation.sends()
+    }
+
+    /// Whether the answer is an agent card.
+    pub(super) fn asks_card(&self) -> bool {
+        matches!(self.operation, A2aOperation::GetAgentCard | A2aOperation::GetExtendedAgentCard)
     }
 
     /// Keeps what an answer or event is about.
@@ -114,7 +119,8 @@ impl Answers {
                 grpc_status(&mut self.record, &parts.headers);
                 Answer::Response(Response::from_parts(parts, Messages::new(self, body).into_body()))
             }
-            Form::Events if !grpc => {
+            // A card is no stream: what a client may find in one would not be looked at.
+            Form::Events if !grpc && !self.learner.asks_card() => {
                 let mut headers = parts.headers;
                 headers.remove(CONTENT_LENGTH);
                 let mut response = Response::new(Events::new(self, body).into_body());
@@ -149,7 +155,9 @@ impl Answers {
             if shared.heavy.run(read.len(), || learner.read(&shared, binding, &read)).await.is_none() {
                 return self.bad();
             }
-            if let Err(fault) = self.check_card(&read) {
+            if self.learner.asks_card()
+                && let Err(fault) = shared.heavy.run(read.len(), || self.check_card(&read)).await
+            {
                 return answer::proxy_fault(self.record, &self.asker, fault);
             }
         }
@@ -160,14 +168,8 @@ impl Answers {
 
     /// A card may name places that this waypoint does not front: whoever calls them there is not decided on here.
     fn check_card(&self, text: &[u8]) -> Result<(), ProxyFault> {
-        let operation = self.learner.operation;
-        if !matches!(operation, A2aOperation::GetAgentCard | A2aOperation::GetExtendedAgentCard) {
-            return Ok(());
-        }
         let tree = json::parse(text).map_err(|_fault| ProxyFault::BadAnswer)?;
-        let card = if self.asker.binding == A2aBinding::JsonRpc { tree.get("result") } else { Some(&tree) };
-        let Some(card) = card.and_then(Value::as_object) else { return Ok(()) };
-        self.report(card)
+        cards(self.asker.binding, &tree).try_for_each(|card| self.report(card))
     }
 
     /// Says of a card's places which are not fronted here.
@@ -186,8 +188,7 @@ impl Answers {
         let target = self.standing.asked().target();
         tracing::warn!(target = %target.key, url = ?first.url, places = out.len(), "agent card leads out of the mesh's waypoint");
         self.shared.telemetry.metrics().fault(&ProxyFault::CardLeadsOut);
-        let refuses = target.rules.a2a().is_none_or(crate::policy::A2aSettings::refuses_foreign_cards);
-        if refuses { Err(ProxyFault::CardLeadsOut) } else { Ok(()) }
+        if target.rules.refuses_foreign_cards() { Err(ProxyFault::CardLeadsOut) } else { Ok(()) }
     }
 
     /// Refused after all, before anything of the answer went out.

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 
 use super::super::answer::ProxyFault;
 use super::super::flow::grpc_status;
+use super::super::heavy::run_now;
 use super::super::mcp::note_revoked;
 use super::answers::Answers;
 use crate::call::A2aOperation;
@@ -112,7 +113,8 @@ impl Events {
             && let Some(data) = event.as_message()
         {
             let answers = &self.answers;
-            let read = answers.learner.read(&answers.shared, answers.asker.binding, data.as_bytes());
+            let learn = || answers.learner.read(&answers.shared, answers.asker.binding, data.as_bytes());
+            let read = run_now(data.len(), learn);
             if read.is_none() {
                 return Err(self.answers.failed(ProxyFault::BadAnswer));
             }

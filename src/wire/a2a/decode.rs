@@ -50,7 +50,8 @@ fn said(version: Option<A2aVersion>) -> A2aVersion {
 fn json_rpc(head: &HttpHead, version: Option<A2aVersion>, body: &[u8]) -> Result<Decoded, DecodeFault> {
     need_json(head)?;
     // The version may stand there by the specification; agents do not read it there.
-    let versioned = |pair: &str| pair.to_ascii_lowercase().contains("version");
+    let versioned =
+        |pair: &str| rest::percent_decoded(pair, true).is_none_or(|pair| pair.to_ascii_lowercase().contains("version"));
     if head.query.as_deref().unwrap_or_default().split('&').any(versioned) {
         return Err(HeadFault::Query.into());
     }

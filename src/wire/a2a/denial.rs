@@ -177,6 +177,7 @@ fn saying(cause: Cause) -> Saying {
         | Cause::Message(
             MessageFault::Missing(_)
             | MessageFault::BadId(_)
+            | MessageFault::TooMany(_)
             | MessageFault::BadName(_)
             | MessageFault::Disagree(_)
             | MessageFault::Role

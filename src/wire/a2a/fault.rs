@@ -93,6 +93,9 @@ pub enum MessageFault {
     /// An id that is empty, too long or has control characters.
     #[error("Invalid params: `{0}` must be a short text without control characters")]
     BadId(&'static str),
+    /// More of them than `MAX_REFERENCES`.
+    #[error("Invalid params: `{0}` holds too many")]
+    TooMany(&'static str),
     /// A resource name of 0.3 that is not `tasks/ID[/pushNotificationConfigs/ID]`.
     #[error("Invalid params: `{0}` must be tasks/ID or tasks/ID/pushNotificationConfigs/ID")]
     BadName(&'static str),
@@ -133,6 +136,7 @@ impl MessageFault {
             Self::Response => "a2a_response",
             Self::Missing(_) => "a2a_missing",
             Self::BadId(_) => "a2a_id",
+            Self::TooMany(_) => "a2a_too_many",
             Self::BadName(_) => "a2a_name",
             Self::Disagree(_) => "a2a_disagree",
             Self::Role => "a2a_role",

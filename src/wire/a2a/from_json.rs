@@ -65,7 +65,7 @@ fn check_unknown(shape: &Shape, key: &str) -> Result<(), ShapeFault> {
 
 /// Whether a lenient reader takes one key for the other: without underscores and hyphens, in whatever case, the long s
 /// and the Kelvin sign counted as s and k, ProtoJSON's brackets left out.
-fn alike(one: &str, other: &str) -> bool {
+pub(super) fn alike(one: &str, other: &str) -> bool {
     fn fold(text: &str) -> impl Iterator<Item = char> {
         let kept = text.chars().filter(|c| !matches!(c, '_' | '-' | '[' | ']' | ' '));
         kept.map(|c| match c {

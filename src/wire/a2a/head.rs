@@ -1,5 +1,6 @@
 //! The headers that speak of the call or of its body (specification section 3.2.6: service parameters).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -14,8 +15,9 @@ const EXTENSIONS: HeaderName = HeaderName::from_static("a2a-extensions");
 const OLD_EXTENSIONS: HeaderName = HeaderName::from_static("x-a2a-extensions");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-/// Fields by which some servers let a request say another method than its own.
-const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+/// Fields by which some servers let a request say another method or path than its own.
+const OVERRIDES: [&str; 5] =
+    ["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"];
 const MAX_EXTENSIONS: usize = 64;
 
 /// What a body is written in.
@@ -49,6 +51,14 @@ pub(super) fn parse_version(text: &str) -> Result<Option<A2aVersion>, HeadFault>
 
 /// The extensions that are asked for, under either name of the header; under both they must be the same.
 pub(super) fn extensions(headers: &HeaderMap) -> Result<Vec<Arc<str>>, HeadFault> {
+    // Servers that hand fields on as variables make one name of a hyphen and an underscore.
+    let alias = |name: &HeaderName| {
+        let meant = hyphened(name);
+        *meant != *name.as_str() && (EXTENSIONS == *meant || OLD_EXTENSIONS == *meant)
+    };
+    if headers.keys().any(alias) {
+        return Err(HeadFault::Extensions);
+    }
     let (new, old) = (list(headers, &EXTENSIONS)?, list(headers, &OLD_EXTENSIONS)?);
     match (new.is_empty(), old.is_empty()) {
         (_, true) => Ok(new),
@@ -111,12 +121,19 @@ pub(super) fn once<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Opti
 }
 
 /// Makes a request's headers fit to forward beside its own bytes: no compression is asked for, since answers are read
-/// too, and nothing says another method.
+/// too, and nothing says another method or path.
 pub fn forward_headers(headers: &mut HeaderMap) {
     for name in [ACCEPT_ENCODING, CONTENT_ENCODING, GRPC_ENCODING, GRPC_ACCEPT_ENCODING] {
         headers.remove(name);
     }
-    for name in OVERRIDES {
+    let overrides = |name: &&HeaderName| OVERRIDES.contains(&&*hyphened(name));
+    let dropped: Vec<HeaderName> = headers.keys().filter(overrides).cloned().collect();
+    for name in dropped {
         headers.remove(name);
     }
+}
+
+fn hyphened(name: &HeaderName) -> Cow<'_, str> {
+    let name = name.as_str();
+    if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
 }

@@ -58,9 +58,15 @@ pub(super) fn read(method: &Method, path: &str, bases: &[Arc<str>]) -> Result<Op
 /// Whether some server, mounted wherever, could take `path` for one of the binding's.
 pub(super) fn looks_like(path: &str) -> bool {
     let ours = ["tasks", "pushnotificationconfigs", "extendedagentcard", "card"];
-    path.split('/').any(|segment| {
-        segment.contains(':') || segment.contains("%3") || ours.contains(&&*segment.to_ascii_lowercase())
-    })
+    let lower = path.to_ascii_lowercase();
+    let segments: Vec<&str> = lower.split('/').collect();
+    // `:` stands before a verb, `;` before what some servers cut off; the service's own name before a method, to servers
+    // that take JSON for protobuf.
+    let own = |segment: &&str| segment.contains([':', ';']) || segment.contains("%3") || ours.contains(segment);
+    let service = |segment: &&str| segment.ends_with("a2aservice");
+    // `QuerySkill`, of a version to come.
+    let skill = segments.windows(3).any(|three| matches!(three, ["skills", _, "query"]));
+    skill || segments.iter().any(|segment| own(segment) || service(segment))
 }
 
 /// The ways in which `segments` are a base, perhaps a tenant, and a rest.
@@ -174,7 +180,7 @@ pub(super) fn query(query: Option<&str>, operation: Op) -> Result<Vec<(String, S
     Ok(found)
 }
 
-fn percent_decoded(text: &str, plus_is_space: bool) -> Option<String> {
+pub(super) fn percent_decoded(text: &str, plus_is_space: bool) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -1,5 +1,6 @@
 //! What is one call, and what is refused, row by row and once per binding where it applies.
 
+mod aside;
 mod bindings;
 mod hostile;
 mod prost;

@@ -6,7 +6,7 @@ use super::fault::MessageFault;
 use super::shapes::Family;
 use super::url;
 use crate::call::{A2aCall, A2aOperation as Op, Named, Object, PushTarget, Value};
-use crate::config::limits::{MAX_NAME, MAX_URI};
+use crate::config::limits::{MAX_NAME, MAX_REFERENCES, MAX_URI};
 
 /// Fills `call` from its request.
 pub(super) fn fill(call: &mut A2aCall, family: Family, request: &Object) -> Result<(), MessageFault> {
@@ -148,6 +148,10 @@ fn send(call: &mut A2aCall, family: Family, request: &Object) -> Result<(), Mess
     call.task = id(message, "taskId")?.map(Named::new);
     call.context = id(message, "contextId")?.map(Named::new);
     for reference in strings(message, "referenceTaskIds") {
+        // Each is looked up in the table of owners, which all calls share.
+        if call.references.len() == MAX_REFERENCES {
+            return Err(MessageFault::TooMany("referenceTaskIds"));
+        }
         if !is_id(reference) {
             return Err(MessageFault::BadId("referenceTaskIds"));
         }

@@ -131,6 +131,22 @@ async fn callbacks_go_only_where_a_policy_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_spelling_of_a_card_and_no_stream_hides_where_it_leads() {
+    let card = r#"{"name":"a","supported_interfaces":[{"url":"https://elsewhere.example.com/"}]}"#;
+    let whole = format!(r#"{{"jsonrpc":"2.0","id":"q1","result":{card}}}"#);
+    let event = format!("data: {whole}\n\n");
+    let streamed =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {}\r\n\r\n{event}", event.len());
+    for answer in [crate::lab::json(&whole), streamed] {
+        let upstream = crate::lab::Upstream::start(move |_, _| answer.clone()).await;
+        let lab = Lab::start(&documents(upstream.addr, "  a2a: {cards: Refuse}\n  allow: [{}]\n")).await;
+        let reply = ask(&lab, "agents/caller", "POST /", V1, &envelope("GetExtendedAgentCard", &json!({}))).await;
+        assert!(reply.json()["error"].is_object() && !reply.body.contains("elsewhere"), "{reply:?}");
+        assert!(upstream.bytes() > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cards_that_lead_out_are_refused_where_a_policy_says() {
     let upstream = crate::lab::Upstream::start(|_, _| {
         crate::lab::json(r#"{"name":"a","supportedInterfaces":[{"url":"http://127.0.9.7:80/"},{"url":"https://elsewhere.example.com/"}]}"#)
