@@ -17,9 +17,6 @@ use super::cluster::{DocumentKind, View, key};
 pub use fronting::{DROP_IN_CLASS, Fronting, GatewayKey, Object};
 pub use selected::Selected;
 
-/// Where Istio takes policies for a whole class from.
-const ROOT_NAMESPACE: &str = "istio-system";
-
 /// What documents of the cluster go to which Gateways.
 #[derive(Debug, Default)]
 pub struct Scopes {
@@ -33,10 +30,11 @@ impl Scopes {
     /// Reads a view.
     pub fn of(view: &View) -> Self {
         let fronting = Fronting::of(view);
+        let root = view.root_namespace();
         let mut documents = BTreeMap::new();
         for kind in DocumentKind::ALL {
             for document in view.documents(kind).iter() {
-                let gateways = gateways(kind, document, &fronting);
+                let gateways = gateways(kind, document, (&fronting, &root));
                 if !gateways.is_empty() {
                     let (namespace, name) = key(&**document);
                     documents.insert((kind, namespace.to_owned(), name.to_owned()), gateways);
@@ -47,7 +45,7 @@ impl Scopes {
     }
 }
 
-fn gateways(kind: DocumentKind, document: &DynamicObject, fronting: &Fronting) -> BTreeSet<GatewayKey> {
+fn gateways(kind: DocumentKind, document: &DynamicObject, (fronting, root): (&Fronting, &str)) -> BTreeSet<GatewayKey> {
     let (namespace, name) = key(document);
     if kind == DocumentKind::ServiceEntry {
         return fronting.of_object(Object::ServiceEntry, namespace, name).clone();
@@ -64,7 +62,7 @@ fn gateways(kind: DocumentKind, document: &DynamicObject, fronting: &Fronting) -
                     .filter(|gateway| there == namespace || fronting.is_in(gateway, namespace)),
             ),
             // One tenant's policy is no other's business: a whole class is for the mesh's own namespace to name.
-            Selected::Class(name) if namespace == ROOT_NAMESPACE => gateways.extend(fronting.of_class(&name)),
+            Selected::Class(name) if namespace == root => gateways.extend(fronting.of_class(&name)),
             Selected::Class(_) => {}
             Selected::Namespace(namespace) => gateways.extend(fronting.within(&namespace)),
         }

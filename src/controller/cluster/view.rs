@@ -8,6 +8,7 @@ use kube::core::DynamicObject;
 
 use super::shelf::Shelf;
 use super::{DocumentKind, Listing, Standing};
+use crate::document::mesh_config::{CONFIG_MAP, KEY, MeshConfig};
 
 /// The cluster at one moment. Planners take it and nothing else.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +36,13 @@ pub struct View {
 }
 
 impl View {
+    /// Where policies for the whole mesh stand: as its meshConfig says, else Istio's default.
+    pub fn root_namespace(&self) -> String {
+        let (namespace, name) = CONFIG_MAP;
+        let text = self.mesh_config.get(namespace, name).and_then(|map| map.data.as_ref()?.get(KEY));
+        text.and_then(|text| MeshConfig::parse(text).ok()).unwrap_or_default().root_namespace
+    }
+
     /// Documents of one kind, as the API server has them (without `metadata.managedFields`).
     pub fn documents(&self, kind: DocumentKind) -> Listing<DynamicObject> {
         self.documents.get(&kind).cloned().unwrap_or_default()

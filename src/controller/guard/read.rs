@@ -15,8 +15,6 @@ use super::input::{Capture, ContainerPort, External, Found, Mesh, Name, Pod, Sen
 use super::policy::{MANAGED_BY, MANAGER, NAME_PREFIX, SERVICES};
 use crate::id::TrustDomain;
 
-/// Istio's root namespace, as it is unless the mesh was configured otherwise.
-const ROOT_NAMESPACE: &str = "istio-system";
 /// ConfigMap in the controller's namespace by which all guards are switched off.
 pub const SWITCH: &str = "agent-waypoint-guards";
 /// Its key.
@@ -24,8 +22,9 @@ pub const SWITCH_KEY: &str = "guards";
 /// Its value.
 pub const OFF: &str = "Off";
 /// Kinds without which nothing can be planned: what is not seen would be taken to have left.
-const NEEDED: [&str; 9] = [
+const NEEDED: [&str; 10] = [
     "ConfigMap",
+    "meshConfig",
     "Gateway",
     "GatewayClass",
     "Namespace",
@@ -47,7 +46,7 @@ pub fn is_whole(view: &View) -> bool {
 pub fn read(view: &View, own: &str, trust_domain: &TrustDomain, sent: Option<Arc<Sent>>) -> Mesh {
     Mesh {
         trust_domain: trust_domain.clone(),
-        root_namespace: ROOT_NAMESPACE.into(),
+        root_namespace: view.root_namespace().into(),
         waypoints: gateways::waypoints(view),
         services: view.services.iter().filter_map(|one| services::service(view, one)).collect(),
         pods: view.pods.iter().filter_map(|one| pod(one)).collect(),

@@ -163,3 +163,16 @@ fn routes_go_with_their_parents_but_not_another_namespaces() {
         assert_eq!(gets(&route(namespace, parent)), expected, "{namespace} {parent}");
     }
 }
+
+/// Where the mesh has another root namespace, that one's policies for a class are those of the mesh, and no other's.
+#[test]
+fn the_mesh_says_which_namespace_is_its_own() {
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: 'rootNamespace: mesh-root'}";
+    let policy = |namespace: &str| {
+        format!(
+            "{config}\n---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: it, namespace: {namespace}}}\nspec: {{action: DENY, targetRefs: [{{group: gateway.networking.k8s.io, kind: GatewayClass, name: agent-waypoint}}], rules: [{{}}]}}"
+        )
+    };
+    assert_eq!(gets(&policy("mesh-root")), ["infra/wp", "tools/own"]);
+    assert_eq!(gets(&policy("istio-system")), [""; 0]);
+}
