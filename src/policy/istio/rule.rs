@@ -24,7 +24,9 @@ impl IstioRule {
         if self.is_dropped(scope) {
             return Truth::False;
         }
-        self.of_source(scope).and(|| self.of_operation(scope)).and(|| self.all(&self.when, scope))
+        let truth = self.of_source(scope).and(|| self.of_operation(scope)).and(|| self.all(&self.when, scope));
+        // Lists and base methods leave names and arguments open, of which none is read here: what is not known stays so.
+        if truth == Truth::Unknown && scope.lens != Lens::Anything { Truth::Failed } else { truth }
     }
 
     /// Whether it looks at claims of a token.
