@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
 use http::{Request, StatusCode};
 
 use super::answer::ProxyFault;
@@ -31,6 +31,8 @@ struct Chosen {
     backend: usize,
     /// The head as it goes out.
     head: HttpHead,
+    /// Whether the token stays here, as the other Service verified it and does not have it sent on.
+    keeps_token: bool,
 }
 
 /// Why it goes nowhere.
@@ -70,11 +72,13 @@ pub(super) fn lead(asked: &Asked, published: &Published) -> Result<Lead, Stop> {
     }
     out.headers.clone_from(&head.headers);
     edit(&then, backend, &mut out.headers);
+    let mut keeps_token = false;
     if to.key != target.key {
-        admit(asked, &to, &out)?;
+        out.path = spelt(&to, out.path)?;
+        keeps_token = admit(asked, &to, &out)? && !to.forwards_token();
     }
     let at = then.backends.iter().position(|one| std::ptr::eq(one, backend)).unwrap_or_default();
-    Ok(Lead { to, way: Some(Box::new(Chosen { then, backend: at, head: out })) })
+    Ok(Lead { to, way: Some(Box::new(Chosen { then, backend: at, head: out, keeps_token })) })
 }
 
 fn edit(then: &Then, backend: &Backend, headers: &mut HeaderMap) {
@@ -82,15 +86,24 @@ fn edit(then: &Then, backend: &Backend, headers: &mut HeaderMap) {
     backend.request.apply(headers);
 }
 
-/// Decides by the rules of another Service on what it would get. A port that is declared cannot be led to: what it speaks
-/// was not decoded.
-fn admit(asked: &Asked, to: &Arc<Target>, head: &HttpHead) -> Result<(), Stop> {
+/// The path as paths are normalised for the other Service: its rules may know one spelling only, where the first one's
+/// leave several.
+fn spelt(to: &Target, path: String) -> Result<String, Stop> {
+    if to.paths.keeps(&path) {
+        return Ok(path);
+    }
+    to.paths.apply(&path).map_err(|_no_path| Stop::Fault(ProxyFault::Unsendable))
+}
+
+/// Decides by the rules of another Service on what it would get; whether it was with a token that it verified. A port
+/// that is declared cannot be led to: what it speaks was not decoded.
+fn admit(asked: &Asked, to: &Arc<Target>, head: &HttpHead) -> Result<bool, Stop> {
     if !matches!(to.protocol, PortProtocol::Http | PortProtocol::Undeclared) {
         return Err(Stop::Fault(ProxyFault::NoBackend));
     }
     match asked.admitted(to, head) {
-        Ok(Decision::Allow(_)) => Ok(()),
-        Ok(Decision::Deny(denial)) => Err(Stop::Denied(Box::new(denial), Arc::clone(to))),
+        Ok((Decision::Allow(_), verified)) => Ok(verified),
+        Ok((Decision::Deny(denial), _)) => Err(Stop::Denied(Box::new(denial), Arc::clone(to))),
         Err(fault) => Err(Stop::BadToken(fault)),
     }
 }
@@ -109,13 +122,16 @@ impl Lead {
 
     /// Makes of the request what the way says.
     pub(super) fn dress(&self, request: &mut Request<OutBody>) -> Result<(), ProxyFault> {
-        let Some(Chosen { then, backend, head }) = self.way.as_deref() else { return Ok(()) };
+        let Some(Chosen { then, backend, head, keeps_token }) = self.way.as_deref() else { return Ok(()) };
         let path = match &head.query {
             Some(query) => format!("{}?{query}", head.path),
             None => head.path.clone(),
         };
         *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
         let host = HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?;
+        if *keeps_token {
+            request.headers_mut().remove(AUTHORIZATION);
+        }
         if let Some(backend) = then.backends.get(*backend) {
             edit(then, backend, request.headers_mut());
         }

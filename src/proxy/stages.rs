@@ -68,8 +68,12 @@ impl Asked {
     }
 
     /// The same under another edition of the target. A token counts for what the target's keys and audiences make of it
-    /// now; whether it has expired since is no matter, as it was valid when the call began. `None` where it is refused.
+    /// now; whether it has expired since is no matter, as it was valid when the call began. `None` where it is refused, and
+    /// where rules now have paths in another spelling than that in which this one was sent.
     fn readdress(&mut self, target: Arc<Target>) -> Option<()> {
+        if self.head.as_ref().is_some_and(|head| !target.paths.keeps(&head.path)) {
+            return None;
+        }
         self.claims = match (&target.tokens, &self.head) {
             (Some(tokens), Some(head)) => tokens.verify(head, self.at).ok()?,
             (None, _) | (_, None) => None,
@@ -79,18 +83,18 @@ impl Asked {
     }
 
     /// Decides by the rules of another Service, that a route leads to, on the request as that one gets it. The token is
-    /// that which the caller sent: a route may have taken it away.
+    /// that which the caller sent: a route may have taken it away. With the decision, whether there was one.
     ///
     /// # Errors
     /// The other Service does not take the token.
-    pub(super) fn admitted(&self, to: &Target, head: &HttpHead) -> Result<Decision, TokenFault> {
+    pub(super) fn admitted(&self, to: &Target, head: &HttpHead) -> Result<(Decision, bool), TokenFault> {
         let claims = match (&to.tokens, &self.head) {
             (Some(tokens), Some(sent)) => tokens.verify(sent, self.at)?,
             (None, _) | (_, None) => None,
         };
         let (peer, destination) = (&*self.peer, &to.destination);
         let facts = Facts { peer, destination, request: Some(head), claims: claims.as_ref(), call: &Call::Http };
-        Ok(to.rules.decide(&facts))
+        Ok((to.rules.decide(&facts), claims.is_some()))
     }
 
     /// Stage 5: the call that was decoded, with what will be sent if it is permitted.
@@ -258,9 +262,12 @@ impl Standing {
             return Ok(());
         }
         beyond.to = to;
+        if !beyond.to.paths.keeps(&beyond.head.path) {
+            return Err(None);
+        }
         match self.asked.admitted(&beyond.to, &beyond.head) {
-            Ok(Decision::Allow(_)) => Ok(()),
-            Ok(Decision::Deny(denial)) => Err(Some(Box::new(denial))),
+            Ok((Decision::Allow(_), _)) => Ok(()),
+            Ok((Decision::Deny(denial), _)) => Err(Some(Box::new(denial))),
             Err(_token) => Err(None),
         }
     }

@@ -6,7 +6,7 @@ mod beside;
 mod limits;
 mod refusals;
 mod requests;
-mod sessions;
+pub(crate) mod sessions;
 mod streams;
 
 use crate::lab::{Upstream, json, with};

@@ -7,6 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::lab::{Lab, PATIENCE, Reply, Upstream, service, with};
 use crate::live::Live;
+use crate::mcp_hostile::sessions::Tokens;
 use crate::plain_ports::http::{WEB, istio, until};
 
 /// `tools/web`, `tools/v2` and `tools/v3`, and an HTTPRoute `r` of `web` with these rules.
@@ -201,4 +202,65 @@ async fn the_older_of_two_equal_routes_holds() {
         .replace("name: r, namespace: tools}", "name: r, namespace: tools, creationTimestamp: '2026-01-01T00:00:00Z'}");
     let lab = Lab::start(&older).await;
     assert_eq!(get(&lab, "/").await, (200, "web".to_owned()));
+}
+
+/// The mesh's mode leaves `//` to the first Service's server; where the second one has an AgentPolicy, paths are strict.
+const BASE: &str = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: 'pathNormalization: {normalization: BASE}'}\n";
+const STRICT: &str = "apiVersion: agent-waypoint.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: p, namespace: tools}\nspec:\n  targetRefs: [{kind: Service, name: v2}]\n  deny: [{to: [{http: {paths: [\"/private\", \"/private/*\"]}}]}]\n  allow: [{to: [{http: {paths: [\"/*\"]}}]}]\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_is_normalised_for_the_service_that_it_is_led_to() {
+    let (web, v2) = (named("web").await, named("v2").await);
+    let rules = "  - matches: [{path: {value: /own}}]\n    backendRefs: [{name: web, port: 80}]\n  - backendRefs: [{name: v2, port: 80}]";
+    let lab = Lab::start(&documents(web.addr, v2.addr, rules, &format!("{STRICT}{BASE}"))).await;
+    for (path, status) in
+        [("/private", 403), ("//private", 400), ("/x//private", 400), ("/%3aprivate", 200), ("/own//x", 200)]
+    {
+        let before = v2.bytes();
+        assert_eq!(get(&lab, path).await.0, status, "{path}");
+        assert_eq!(v2.bytes() > before, path == "/%3aprivate", "{path}");
+    }
+    assert!(v2.seen().starts_with("GET /:private HTTP/1.1\r\n"), "what is decided on is sent: {}", v2.seen());
+}
+
+/// A stream whose path rules would have had in another spelling is none of theirs to judge: it ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_where_paths_are_spelt_otherwise_from_now_on() {
+    let mut web = Live::start().await;
+    let before = format!("{}{BASE}", service("web", "127.0.9.2", web.addr, "http"));
+    let lab = Lab::start(&before).await;
+    let mut stream = lab.tunnel("agents/reader", WEB).await.unwrap();
+    stream.write_all(b"GET //private HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
+    let mut held = web.next().await;
+    held.begin_events().await;
+    held.message("1").await;
+    assert!(until(&mut stream, b"data: 1").await.starts_with("HTTP/1.1 200"));
+    assert!(!held.closed(Duration::from_millis(300)).await, "permitted, it goes on");
+    std::fs::write(lab.documents(), format!("{before}---\n{}", STRICT.replace("v2", "web"))).unwrap();
+    assert!(held.closed(PATIENCE).await, "no rule on `/private` is about `//private`");
+}
+
+/// A token that the Service which a route leads to verifies goes no further, as where it is called by its own name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_verified_where_a_route_leads_stays_here() {
+    let (web, v2) = (named("web").await, named("v2").await);
+    let tokens = Tokens::new();
+    let rules = "  - matches: [{path: {value: /own}}]\n    backendRefs: [{name: web, port: 80}]\n  - backendRefs: [{name: v2, port: 80}]";
+    let of = |more: &str| {
+        let idp = format!(
+            "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: idp, namespace: tools}}\nspec:\n  targetRefs: [{{group: '', kind: Service, name: v2}}]\n  jwtRules: [{{issuer: 'https://idp', jwks: '{}'{more}}}]\n",
+            tokens.jwks
+        );
+        documents(web.addr, v2.addr, rules, &idp)
+    };
+    let token = tokens.sign("https://idp", "alice", "tools", 3600);
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nAuthorization: Bearer {token}");
+    let lab = Lab::start(&of("")).await;
+    assert_eq!(ask(&lab, &request("/x")).await.status, 200);
+    assert!(v2.bytes() > 0 && !v2.seen().contains(&token), "{}", v2.seen());
+    assert_eq!(ask(&lab, &request("/own")).await.status, 200);
+    assert!(web.seen().contains(&token), "nobody verified it there");
+    let lab = Lab::start(&of(", forwardOriginalToken: true")).await;
+    assert_eq!(ask(&lab, &request("/x")).await.status, 200);
+    assert!(v2.seen().contains(&token), "{}", v2.seen());
 }

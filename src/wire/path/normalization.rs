@@ -34,6 +34,11 @@ impl Normalization {
         }
     }
 
+    /// Whether `path` is as it would be sent; `*`, which is no path, always is.
+    pub fn keeps(self, path: &str) -> bool {
+        path == "*" || self.apply(path).is_ok_and(|kept| kept == path)
+    }
+
     /// The path that is decided on and sent.
     pub fn apply(self, raw: &str) -> Result<String, PathFault> {
         if self == Self::Strict {

@@ -125,13 +125,13 @@ async fn an_endpoint_that_cannot_be_reached_is_said_with_the_exact_id() {
     assert!(!reply.body.contains("127.0.0.1"), "{reply:?}");
 }
 
-struct Tokens {
+pub(crate) struct Tokens {
     key: jsonwebtoken::EncodingKey,
-    jwks: String,
+    pub(crate) jwks: String,
 }
 
 impl Tokens {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let pair = rcgen::KeyPair::generate().unwrap();
         let point = pair.public_key_raw();
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
@@ -140,7 +140,7 @@ impl Tokens {
         Self { key, jwks: value!({"keys":[jwk]}).to_string() }
     }
 
-    fn sign(&self, issuer: &str, subject: &str, audience: &str, life: i64) -> String {
+    pub(crate) fn sign(&self, issuer: &str, subject: &str, audience: &str, life: i64) -> String {
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
         let header =
             jsonwebtoken::Header { kid: Some("k".into()), ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256) };
