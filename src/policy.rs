@@ -23,6 +23,7 @@ mod matcher;
 mod object;
 mod pattern;
 mod problems;
+mod reading;
 mod revision;
 mod rule;
 mod rules;

@@ -1,10 +1,12 @@
 use super::matcher::{Absence, Many, Seen};
 use super::pattern::Pattern;
 use super::problems::Problems;
+use super::reading::Reading;
 use super::scope::{Lens, Scope};
 use super::truth::Truth;
 use crate::call::{A2aOperation, Call, Knowable, McpObject, ResourceUri, Task};
 use crate::document::agent_policy::{HttpMatch, Protocol, To};
+use crate::wire::path::canonical_spelling;
 
 /// One entry of `to`, compiled: about exactly one kind of call.
 #[derive(Debug)]
@@ -220,12 +222,18 @@ impl Http {
             (Call::Http, Some(head)) => self
                 .methods
                 .truth(Seen::Value(head.method.as_str()), absence)
-                .and(|| self.paths.truth(Seen::Value(&head.path), absence))
+                .and(|| self.path(&head.path, absence).into())
                 .and(|| self.host(&head.host).into()),
             // Bytes on TCP may be HTTP to whoever reads them, and what they ask for cannot be known.
             (Call::Tcp, _) | (Call::Http, None) => absence.truth(),
             (Call::Mcp(_) | Call::A2a(_), _) => Truth::False,
         }
+    }
+
+    /// Whether the path matches; without patterns every one does.
+    fn path(&self, path: &str, absence: Absence) -> bool {
+        let Many { any, none } = &self.paths;
+        self.paths.is_empty() || Reading::of(path).holds(any, none, absence == Absence::Matches)
     }
 
     /// A host matches with its port and without.
@@ -237,6 +245,7 @@ impl Http {
     }
 }
 
+/// In the spelling that paths have where there is an AgentPolicy: in any other the pattern would never match.
 fn path_pattern(text: &str) -> Result<Pattern, String> {
     if text.contains('{') || text.contains('}') {
         return Err(format!("`{text}`: path templates are not available; write `pre*`, `*suf` or the whole path"));
@@ -244,5 +253,5 @@ fn path_pattern(text: &str) -> Result<Pattern, String> {
     if text.contains('?') {
         return Err(format!("`{text}`: paths are matched without their query"));
     }
-    Pattern::parse(text)
+    Pattern::parse(text).map(|pattern| pattern.respelt(canonical_spelling))
 }

@@ -87,11 +87,16 @@ impl Pattern {
 
     /// The same with ASCII letters in lower case, for hosts.
     pub(super) fn to_lower_case(&self) -> Self {
+        self.respelt(str::to_ascii_lowercase)
+    }
+
+    /// The same in another spelling; its stars stay what they are.
+    pub(super) fn respelt(&self, spell: impl Fn(&str) -> String) -> Self {
         match self {
             Self::Present => Self::Present,
-            Self::Prefix(text) => Self::Prefix(text.to_ascii_lowercase().into()),
-            Self::Suffix(text) => Self::Suffix(text.to_ascii_lowercase().into()),
-            Self::Exact(text) => Self::Exact(text.to_ascii_lowercase().into()),
+            Self::Prefix(text) => Self::Prefix(spell(text).into()),
+            Self::Suffix(text) => Self::Suffix(spell(text).into()),
+            Self::Exact(text) => Self::Exact(spell(text).into()),
         }
     }
 }

@@ -634,3 +634,25 @@ fn explaining_shows_every_rule() {
     let json = serde_json::to_value(rules.explain(&call("get_issue").facts())).unwrap();
     assert_eq!((json["allowed"].as_bool(), json["rule"]["rule"].as_str()), (Some(true), Some("researchers-read")));
 }
+
+/// Paths have one spelling where an AgentPolicy decides: whatever its rules were written in, they are about that.
+#[test]
+fn paths_of_rules_are_spelt_as_paths_are() {
+    let rows = [
+        ("/my docs/*", "/my%20docs/x", true),
+        ("/caf\u{e9}", "/caf%C3%A9", true),
+        ("/%61dmin", "/admin", true),
+        ("/v1/x%3adelete", "/v1/x:delete", true),
+        ("/a%2A", "/a*", true),
+        ("/a%2A", "/ab", false),
+        ("/admin", "/admin;x", true),
+    ];
+    for (pattern, path, is) in rows {
+        let world = World { request: Some(head("GET", path)), ..World::calling(Call::Http) };
+        let of = |policy: &str| verdict(&rules(None, &[policy], &[]), &world);
+        let denied = of(&format!("deny: [{{to: [{{http: {{paths: [\"{pattern}\"]}}}}]}}]\nallow: [{{}}]"));
+        assert_eq!(denied == "denied_by_rule", is, "{pattern} {path}");
+        let but = of(&format!("allow: [{{to: [{{http: {{paths: [\"*\"], notPaths: [\"{pattern}\"]}}}}]}}]"));
+        assert_eq!(but == "not_allowed", is, "{pattern} {path}");
+    }
+}

@@ -3,8 +3,10 @@
 //! Text in, canonical text out. No rule is known here. The query is not a matter of this room.
 
 mod normalization;
+mod parameters;
 
 pub use normalization::{Normalization, spelling};
+pub use parameters::{has_parameters, without_parameters};
 
 use crate::config::limits::MAX_TARGET;
 
@@ -94,16 +96,39 @@ fn decode(segment: &str, out: &mut String, decoded: &mut Vec<u8>) -> Result<(), 
             _ => {}
         }
         decoded.push(octet);
-        let keeps_spelling = matches!(octet, b';' | b'+');
-        if is_raw(octet) && !(encoded && keeps_spelling) {
-            out.push(char::from(octet));
-        } else {
-            out.push('%');
-            out.push(hex(octet >> 4));
-            out.push(hex(octet & 0x0f));
-        }
+        write(octet, encoded, out);
     }
     Ok(())
+}
+
+/// The spelling in which `text`, a path or a part of one in a rule, stands in a canonical path. What no canonical path
+/// holds stays as it is.
+pub fn canonical_spelling(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let mut ahead = bytes.clone();
+        let encoded = (byte == b'%').then(|| octet(ahead.next(), ahead.next()).ok()).flatten();
+        match encoded {
+            Some(octet) => {
+                bytes = ahead;
+                write(octet, true, &mut out);
+            }
+            None if matches!(byte, b'/' | b'%') => out.push(char::from(byte)),
+            None => write(byte, false, &mut out),
+        }
+    }
+    out
+}
+
+/// One octet as it stands in a canonical path.
+fn write(octet: u8, encoded: bool, out: &mut String) {
+    let keeps_spelling = matches!(octet, b';' | b'+');
+    if is_raw(octet) && !(encoded && keeps_spelling) {
+        out.push(char::from(octet));
+    } else {
+        out.extend(['%', hex(octet >> 4), hex(octet & 0x0f)]);
+    }
 }
 
 fn octet(high: Option<u8>, low: Option<u8>) -> Result<u8, PathFault> {
@@ -224,6 +249,14 @@ mod tests {
     }
 
     proptest! {
+        /// A rule that names a path in any spelling names it in the one that it has here.
+        #[test]
+        fn a_path_is_spelt_as_it_is_written(raw in "/\\PC{0,20}|/[a-z0-9%./;:@+{}\"2eEfF]{0,24}") {
+            if let Ok(path) = canonical(&raw) {
+                prop_assert_eq!(canonical_spelling(&raw), path);
+            }
+        }
+
         #[test]
         fn canonical_is_a_fixed_point_that_http_accepts(raw in "/\\PC{0,20}|/[a-z0-9%./;:@+{}\"2eEfF]{0,24}") {
             if let Ok(path) = canonical(&raw) {

@@ -10,6 +10,7 @@ use super::token::{self, Subject};
 use super::{header, identity};
 use crate::call::HttpHead;
 use crate::policy::pattern::Pattern;
+use crate::policy::reading::Reading;
 use crate::policy::rule::Effect;
 use crate::policy::scope::{Lens, Scope};
 use crate::policy::truth::Truth;
@@ -109,7 +110,9 @@ impl Field {
             Self::Header(name, values) => of(head, |head| header::truth(head, name, values, effect)),
             Self::Host(values) => of(head, |head| values.hold(|pattern| pattern.matches(&head.host)).into()),
             Self::Method(values) => of(head, |head| values.hold(|one| one.matches(head.method.as_str())).into()),
-            Self::Path(values) => of(head, |head| values.hold(|pattern| pattern.matches(&head.path)).into()),
+            Self::Path(Values { any, none }) => {
+                of(head, |head| Reading::of(&head.path).holds(any, none, effect != Effect::Allow).into())
+            }
             Self::Target(values) => of(head, |head| {
                 let query = head.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
                 let target = format!("{}{query}", head.path);

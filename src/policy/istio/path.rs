@@ -1,7 +1,8 @@
 //! Paths of operations: patterns, and templates with `{*}` and `{**}`.
 
 use crate::policy::pattern::Pattern;
-use crate::wire::path::spelling;
+use crate::policy::reading::OfPaths;
+use crate::wire::path::has_parameters;
 
 /// One entry of `paths`.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,22 +19,28 @@ impl PathPattern {
         Pattern::istio(text).map(Self::Text)
     }
 
-    /// The same in the spelling of normalised paths, where that is another.
-    pub(super) fn respelt(&self) -> Option<Self> {
+    /// The same in another spelling, where that is another.
+    pub(super) fn respelt(&self, spell: fn(&str) -> String) -> Option<Self> {
         let respelt = match self {
-            Self::Text(Pattern::Present) => return None,
-            Self::Text(Pattern::Prefix(text)) => Self::Text(Pattern::Prefix(spelling(text).into())),
-            Self::Text(Pattern::Suffix(text)) => Self::Text(Pattern::Suffix(spelling(text).into())),
-            Self::Text(Pattern::Exact(text)) => Self::Text(Pattern::Exact(spelling(text).into())),
-            Self::Template(template) => Self::Template(template.respelt()),
+            Self::Text(pattern) => Self::Text(pattern.respelt(spell)),
+            Self::Template(template) => Self::Template(template.respelt(spell)),
         };
         (respelt != *self).then_some(respelt)
     }
+}
 
-    pub(super) fn matches(&self, path: &str) -> bool {
+impl OfPaths for PathPattern {
+    fn matches(&self, path: &str) -> bool {
         match self {
             Self::Text(pattern) => pattern.matches(path),
             Self::Template(template) => template.matches(path),
+        }
+    }
+
+    fn names_parameters(&self) -> bool {
+        match self {
+            Self::Text(pattern) => pattern.names_parameters(),
+            Self::Template(template) => template.names_parameters(),
         }
     }
 }
@@ -77,13 +84,18 @@ impl Template {
         Ok(Self { before: before.into(), end: end.map(Box::from) })
     }
 
-    fn respelt(&self) -> Self {
+    fn respelt(&self, spell: fn(&str) -> String) -> Self {
         let step = |step: &Step| match step {
-            Step::Text(text) => Step::Text(spelling(text).into()),
+            Step::Text(text) => Step::Text(spell(text).into()),
             Step::Segment => Step::Segment,
         };
-        let end = self.end.as_ref().map(|end| spelling(end).into());
+        let end = self.end.as_ref().map(|end| spell(end).into());
         Self { before: self.before.iter().map(step).collect(), end }
+    }
+
+    fn names_parameters(&self) -> bool {
+        let named = |step: &Step| matches!(step, Step::Text(text) if has_parameters(text));
+        self.before.iter().any(named) || self.end.as_ref().is_some_and(|end| has_parameters(end))
     }
 
     fn matches(&self, path: &str) -> bool {
@@ -109,6 +121,7 @@ impl Template {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::path::spelling;
 
     #[test]
     fn other_spellings_of_the_same() {
@@ -121,9 +134,9 @@ mod tests {
         ];
         for (pattern, path) in rows {
             let pattern = PathPattern::parse(pattern).unwrap();
-            assert!(!pattern.matches(path) && pattern.respelt().unwrap().matches(path), "{pattern:?} {path}");
+            assert!(!pattern.matches(path) && pattern.respelt(spelling).unwrap().matches(path), "{pattern:?} {path}");
         }
-        assert_eq!(PathPattern::parse("/a/*").unwrap().respelt(), None);
+        assert_eq!(PathPattern::parse("/a/*").unwrap().respelt(spelling), None);
     }
 
     /// The examples of Istio's reference, and of Envoy's tests where the two speak of the same.

@@ -13,6 +13,7 @@ use crate::policy::pattern::Pattern;
 use crate::policy::problems::{Problems, negated};
 use crate::policy::rule::Effect;
 use crate::policy::source::block;
+use crate::wire::path::{canonical_spelling, spelling};
 
 /// Reads the rules of one policy.
 pub(super) struct Reader<'a> {
@@ -37,7 +38,7 @@ impl Reader<'_> {
         let from = from.map(|(at, from)| self.source(&from.source, &format!("{path}.from[{at}].source")));
         let from: Box<[Box<[Field]>]> = from.collect();
         let to = written.to.iter().enumerate();
-        let to = to.map(|(at, to)| self.operation(&to.operation, &format!("{path}.to[{at}].operation")));
+        let to = to.map(|(at, to)| self.operation(&to.operation, effect, &format!("{path}.to[{at}].operation")));
         let to: Box<[Box<[Field]>]> = to.collect();
         let when = written.when.iter().enumerate();
         let when = when.filter_map(|(at, when)| self.condition(when, &format!("{path}.when[{at}]")));
@@ -76,7 +77,7 @@ impl Reader<'_> {
         fields.into_iter().flatten().collect()
     }
 
-    fn operation(&mut self, operation: &Operation, path: &str) -> Box<[Field]> {
+    fn operation(&mut self, operation: &Operation, effect: Effect, path: &str) -> Box<[Field]> {
         if *operation == Operation::default() {
             self.problems.error(path, "names nothing: leave `to` out for every operation");
         }
@@ -85,7 +86,7 @@ impl Reader<'_> {
             self.hosts(&of("hosts", &operation.hosts, &operation.not_hosts)),
             self.values(&of("ports", &operation.ports, &operation.not_ports), port).map(Field::DestinationPort),
             self.texts(&of("methods", &operation.methods, &operation.not_methods)).map(Field::Method),
-            self.paths(&of("paths", &operation.paths, &operation.not_paths)),
+            self.paths(&of("paths", &operation.paths, &operation.not_paths), effect),
         ];
         fields.into_iter().flatten().collect()
     }
@@ -197,12 +198,18 @@ impl Reader<'_> {
     }
 
     /// Each as written, and in the spelling that it has in a normalised path: a rule on `/caf%c3%a9` is one on `/caf%C3%A9`.
-    fn paths(&mut self, lists: &Lists<'_>) -> Option<Field> {
+    /// What refuses is also in the spelling of a canonical one, which paths have beside an AgentPolicy.
+    fn paths(&mut self, lists: &Lists<'_>, effect: Effect) -> Option<Field> {
         let Values { any, none } = self.values(lists, PathPattern::parse)?;
-        let both = |patterns: Box<[PathPattern]>| {
-            patterns.into_iter().flat_map(|pattern| [pattern.respelt(), Some(pattern)]).flatten().collect()
+        let all = |patterns: Box<[PathPattern]>, refuses: bool| {
+            let spellings = |pattern: PathPattern| {
+                let canonical = if refuses { pattern.respelt(canonical_spelling) } else { None };
+                [pattern.respelt(spelling), canonical, Some(pattern)]
+            };
+            patterns.into_iter().flat_map(spellings).flatten().collect()
         };
-        Some(Field::Path(Values { any: both(any), none: both(none) }))
+        let permits = effect == Effect::Allow;
+        Some(Field::Path(Values { any: all(any, !permits), none: all(none, permits) }))
     }
 
     fn texts(&mut self, lists: &Lists<'_>) -> Option<Values<Pattern>> {

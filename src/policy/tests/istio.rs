@@ -442,3 +442,63 @@ fn explaining_says_which_part_missed() {
     let audit = compiled("action: AUDIT\nrules: [{}]", &[]).explain(&get().facts()).to_string();
     assert!(audit.contains("matched  audit    AuthorizationPolicy tools/p rules[0]"), "{audit}");
 }
+
+/// To servers that cut `;parameters` off, `/admin;x` is `/admin`, and `/admin;.css` no style sheet.
+#[test]
+fn paths_with_parameters_are_read_in_both_ways() {
+    let rows = [
+        // operation, path, whether DENY matches, whether ALLOW does
+        ("paths: ['/admin', '/admin/*']", "/admin;x", true, false),
+        ("paths: ['/admin', '/admin/*']", "/admin;x=y/users", true, false),
+        ("paths: ['/admin', '/admin/*']", "/admin%3Bx/users", true, false),
+        ("paths: ['/admin/{*}']", "/admin;x/users", true, false),
+        ("paths: ['*.css']", "/admin;.css", true, false),
+        ("paths: ['*'], notPaths: ['*.css']", "/admin;.css", true, false),
+        ("notPaths: ['/admin']", "/admin;x", true, false),
+        ("paths: ['/cars;color=red']", "/cars;color=red", true, true),
+        ("paths: ['/cars/{*}']", "/cars/a;b", true, true),
+    ];
+    for (operation, path, denies, allows) in rows {
+        let of =
+            |action: &str| verdict(&compiled(&format!("action: {action}\nrules: [{}]", to(operation)), &[]), &at(path));
+        assert_eq!((of("DENY") == "denied_by_rule", of("ALLOW") == "allow"), (denies, allows), "{operation} {path}");
+    }
+}
+
+/// Beside an AgentPolicy a path has one spelling, and a rule that refuses it may be written in another.
+#[test]
+fn a_denied_path_is_denied_in_the_spelling_that_it_has_beside_an_agent_policy() {
+    let rows = [
+        ("paths: ['/users/a%40b']", "/users/a@b", true),
+        ("paths: ['/v1/x%3adelete']", "/v1/x:delete", true),
+        ("paths: ['/v1/{*}/x%3Adelete']", "/v1/a/x:delete", true),
+        ("paths: ['/a%2a']", "/a*", true),
+        ("paths: ['/a%2a']", "/ab", false),
+    ];
+    for (operation, path, denies) in rows {
+        let of = |action: &str, operation: &str| {
+            verdict(&compiled(&format!("action: {action}\nrules: [{}]", to(operation)), &[]), &at(path))
+        };
+        assert_eq!(of("DENY", operation) == "denied_by_rule", denies, "{operation} {path}");
+        let not = operation.replace("paths", "notPaths");
+        assert_eq!(of("ALLOW", &not) == "not_allowed", denies, "{not} {path}");
+        assert_eq!(of("ALLOW", operation), "not_allowed", "what permits is as it was written: {operation} {path}");
+    }
+}
+
+/// Lists and base methods leave open what they name, and nothing else: an address that a Service has not is not there later.
+#[test]
+fn what_is_not_known_of_a_connection_permits_no_list() {
+    use crate::document::agent_policy::Protocol;
+    use crate::policy::fixture::{base, rules, tools_list};
+    let agent = "protocol: MCP\nallow: [{}]";
+    let by_address = when("destination.ip", "values: ['10.96.0.7']");
+    for call in [tools_list(), base("initialize"), crate::policy::fixture::tool("x", json!({}))] {
+        for action in ["DENY", "ALLOW"] {
+            let rules = rules(Some(Protocol::Mcp), &[agent], &[&format!("action: {action}\nrules: [{by_address}]")]);
+            let mut world = World::calling(call.clone());
+            world.destination.addresses = [].into();
+            assert_ne!(verdict(&rules, &world), "allow", "{action} {call:?}");
+        }
+    }
+}

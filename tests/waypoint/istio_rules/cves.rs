@@ -96,6 +96,15 @@ async fn cve_2026_73553_and_73511_path_parameters() {
     ];
     expect(&lab, &upstream, &rows).await;
     assert!(upstream.seen().starts_with("GET /x;y=z HTTP/1.1\r\n"), "{}", upstream.seen());
+    // A server that cuts parameters off serves `/admin`.
+    denying!(upstream, lab, r#"[{to: [{operation: {paths: ["/admin", "/admin/*"]}}]}]"#);
+    let rows = [
+        ("agents/reader", "/admin;x=y", "", 403),
+        ("agents/reader", "/admin;x=y/users", "", 403),
+        ("agents/reader", "/admin%3bx/users", "", 403),
+        ("agents/reader", "/x;admin", "", 200),
+    ];
+    expect(&lab, &upstream, &rows).await;
 }
 
 /// A dot in a name is a dot.
