@@ -43,7 +43,7 @@ pub struct ServiceParts {
     pub vips: Box<[Vip]>,
     /// Its ports.
     pub ports: Box<[PortRow]>,
-    /// Identities accepted of its workloads beside their own.
+    /// Identities accepted of its workloads beside their own, of its own namespace all.
     pub more_ids: Box<[Arc<WorkloadId>]>,
     /// Waypoints that front it: the primary, then weighted ones.
     pub waypoints: Box<[Arc<Gateway>]>,

@@ -49,8 +49,11 @@ fn service(service: wire::Service, interner: &mut Interner) -> Result<Arc<Servic
     let weighted = service.weighted_waypoints.iter().filter_map(|one| one.destination.as_ref());
     let waypoints = service.waypoint.iter().chain(weighted).map(|one| gateway(one, interner));
     let waypoints = waypoints.collect::<Result<_, _>>()?;
-    // Those that are no SPIFFE IDs are names for TLS of the application's own.
-    let more_ids = subject_alt_names.iter().filter_map(|text| WorkloadId::parse(text).ok());
+    // Those that are no SPIFFE IDs are names for TLS of the application's own. Those of other namespaces are not its to
+    // name: guards let us in everywhere, so that whoever wrote a pod of another namespace, and its identity, into a
+    // ServiceEntry would be led past the rules of that pod's own Services.
+    let own = |id: &WorkloadId| id.istio().is_some_and(|istio| *istio.namespace == **namespace);
+    let more_ids = subject_alt_names.iter().filter_map(|text| WorkloadId::parse(text).ok()).filter(own);
     let more_ids = more_ids.map(|id| interner.id(id)).collect();
     let policy = service.load_balancing.as_ref().map(|lb| lb.health_policy());
     Ok(ServiceRow::new(ServiceParts {

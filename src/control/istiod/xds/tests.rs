@@ -92,7 +92,14 @@ fn less_usual_services_are_read_too() {
         wire::NetworkAddress { network: "n".to_owned(), address: vec![0xfd; 16], length: Some(128) },
         wire::NetworkAddress { address: vec![10, 0, 0, 0], length: Some(8), ..Default::default() },
     ];
-    service.subject_alt_names = vec!["spiffe://td/ns/a/sa/b".to_owned(), "api.example.com".to_owned()];
+    let names = [
+        "spiffe://td/ns/app/sa/b",
+        "api.example.com",
+        // Another namespace's, or nobody can say whose: a tenant would be led to a guarded pod of that namespace.
+        "spiffe://td/ns/tools/sa/repo",
+        "spiffe://td/app",
+    ];
+    service.subject_alt_names = names.map(str::to_owned).into();
     service.load_balancing = Some(wire::LoadBalancing { health_policy: 1 });
     service.ip_families = wire::IpFamilies::Ipv6Only.into();
     service.weighted_waypoints =
@@ -101,7 +108,7 @@ fn less_usual_services_are_read_too() {
     let parts = service_parts(service);
     assert_eq!(&*parts.hostname, "echo.app.svc.cluster.local");
     assert_eq!(parts.vips.len(), 1, "a range is no address to be found by");
-    assert_eq!(parts.more_ids.iter().map(|id| id.uri()).collect::<Vec<_>>(), ["spiffe://td/ns/a/sa/b"]);
+    assert_eq!(parts.more_ids.iter().map(|id| id.uri()).collect::<Vec<_>>(), ["spiffe://td/ns/app/sa/b"]);
     assert!(parts.any_health && parts.v6_only);
     assert_eq!(parts.waypoints.len(), 2);
     assert_eq!(parts.ports[0].speaks, AppProtocol::Unknown, "a protocol of a later Istio");
