@@ -43,11 +43,11 @@ pub enum Closes {
 /// One target, or one port of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClosedRef {
-    /// `Service`, `ServiceEntry` or `Namespace`.
+    /// `Service`, `ServiceEntry`; `Gateway`, `GatewayClass`: everything, where that is ours.
     pub kind: &'static str,
-    /// Namespace of the target; for a `Namespace`, its own name.
+    /// Namespace of the target; for a `GatewayClass`, that of the policy.
     pub namespace: String,
-    /// Name of the target; empty for a `Namespace`.
+    /// Name of the target.
     pub name: String,
     /// Port name or number; every port where absent.
     pub section: Option<String>,
@@ -133,7 +133,9 @@ fn targets(root: &Node, namespace: &str) -> Closes {
         let section = node.get("sectionName").and_then(Node::word);
         let name = node.get("name").and_then(Node::text);
         let kind = match (node.get("kind").and_then(Node::text), name) {
-            (Some("Gateway" | "GatewayClass"), _) => return Closes::Everything,
+            (Some("Gateway"), Some(_)) => "Gateway",
+            (Some("GatewayClass"), Some(_)) => "GatewayClass",
+            (Some("Gateway" | "GatewayClass"), None) => return Closes::Everything,
             (Some("Service"), Some(_)) => "Service",
             (Some("ServiceEntry"), Some(_)) => "ServiceEntry",
             _ => return Closes::Namespace(namespace.to_owned()),

@@ -60,7 +60,7 @@ pub fn build_with(
         ports.iter().flat_map(|(owned, ports)| ports.iter().map(|port| (*owned, port.number))).collect();
     let routes = RouteBook::of(documents, &numbers, &mut found);
     let closures = std::mem::take(&mut found.closures);
-    let closed = Closed::of(&closures);
+    let closed = Closed::of(&closures, settings, &policies.terms);
     let mut compiler = Compiler::new((&policies, &routes), cache);
     let mut snapshot = Snapshot::default();
     let mut index = Index { snapshot: &mut snapshot, previous };

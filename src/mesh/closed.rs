@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::TargetKind;
 use super::attached::{Attached, PortName};
 use super::endpoint::At;
 use super::fronted::{Fronted, Port};
-use crate::document::{Closes, Closure};
+use super::terms::Terms;
+use super::{Settings, TargetKind};
+use crate::document::{ClosedRef, Closes, Closure};
 
 /// Closures by what they close.
 #[derive(Debug)]
@@ -18,7 +19,13 @@ pub(super) struct Closed<'c> {
 }
 
 impl<'c> Closed<'c> {
-    pub(super) fn of(all: &'c [Closure]) -> Self {
+    /// A Gateway or class that is not this one's closes nothing: one tenant's document is not to close the others', as it
+    /// would not rule them were it right.
+    pub(super) fn of(all: &'c [Closure], settings: &Settings, terms: &Terms) -> Self {
+        let ours = |one: &ClosedRef| {
+            let is = |(namespace, name): &(String, String)| *namespace == one.namespace && *name == one.name;
+            settings.gateway.as_ref().is_none_or(is)
+        };
         let mut attached = Attached::default();
         let mut by_workload = Vec::new();
         for (item, closure) in all.iter().enumerate() {
@@ -29,7 +36,16 @@ impl<'c> Closed<'c> {
                 Closes::Workload { .. } => by_workload.push(item),
                 Closes::Refs(refs) => {
                     for one in refs {
-                        let kind = if one.kind == "Service" { TargetKind::Service } else { TargetKind::ServiceEntry };
+                        let kind = match one.kind {
+                            "Gateway" if !ours(one) => continue,
+                            "GatewayClass" if terms.class(&one.namespace, &one.name).is_err() => continue,
+                            "Gateway" | "GatewayClass" => {
+                                attached.add_to_all(item);
+                                continue;
+                            }
+                            "Service" => TargetKind::Service,
+                            _ => TargetKind::ServiceEntry,
+                        };
                         let owner = (kind, one.namespace.as_str(), one.name.as_str());
                         attached.add_to_owner(owner, one.section.as_deref(), item);
                     }

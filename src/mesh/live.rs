@@ -67,7 +67,7 @@ impl Live {
         let docs = Docs::of(set);
         let routes = RouteBook::of(set, &docs.ports(), &mut found);
         let closures = std::mem::take(&mut found.closures);
-        let closed = Closed::of(&closures);
+        let closed = Closed::of(&closures, &self.settings, &policies.terms);
         let law = Law {
             policies: &policies,
             routes: &routes,

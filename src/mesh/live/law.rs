@@ -107,11 +107,13 @@ impl Law<'_, '_> {
     }
 }
 
-/// A Service's document says what its ports declare: where it has not come, a port that is to be closed would be open.
+/// A Service's document says what its ports declare, and policies come with the document of what they are attached to, a
+/// ServiceEntry's too: where it has not come, a port that is to be closed would be open.
 fn undocumented(fronted: &Fronted<'_>, port: &Port<'_>) -> Option<String> {
     let told = || {
+        let kind = fronted.kind.as_str();
         format!(
-            "no document of Service {}/{} says what its port {} is",
+            "no document of {kind} {}/{} says what its port {} is",
             fronted.namespace, fronted.name, port.port.number
         )
     };

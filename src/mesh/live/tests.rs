@@ -14,6 +14,15 @@ use crate::mesh::world::{AppProtocol, PortRow};
 use crate::mesh::{PortProtocol, TargetKind};
 use crate::policy::Reason;
 
+/// The ServiceEntry `tools/ext` of two hosts.
+const EXT: &str = "
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ext, namespace: tools}
+spec: {hosts: [a.example.com, b.example.com], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}
+";
+
 #[test]
 fn what_our_gateway_fronts_is_found_and_nothing_else() {
     let mut lab = Lab::new(Some(&format!("{MCP}{MESH_POLICY}")));
@@ -126,6 +135,33 @@ fn a_policy_that_names_a_port_the_service_lacks_closes_it_until_one_is_named() {
 }
 
 #[test]
+fn a_bad_policy_closes_all_only_where_its_gateway_or_class_is_ours() {
+    let bad = |namespace: &str, target: &str| {
+        format!(
+            "\n---\napiVersion: agent-waypoint.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {{name: bad, namespace: {namespace}}}\nspec: {{targetRefs: [{{kind: Service, name: own}}, {target}], allow: [{{when: 'no.such == 1'}}]}}"
+        )
+    };
+    let class = |namespace: &str, name: &str| {
+        format!(
+            "\n---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: bad, namespace: {namespace}}}\nspec: {{action: DNEY, targetRefs: [{{group: gateway.networking.k8s.io, kind: GatewayClass, name: {name}}}]}}"
+        )
+    };
+    let rows = [
+        ("a tenant's own Gateway", bad("tenant", "{kind: Gateway, name: waypoint}"), false),
+        ("ours", bad("mesh", "{kind: Gateway, name: waypoint}"), true),
+        ("another beside ours", bad("mesh", "{kind: Gateway, name: other}"), false),
+        ("a tenant's word on our class", class("tenant", "agent-waypoint"), false),
+        ("the root namespace's", class("istio-system", "agent-waypoint"), true),
+    ];
+    for (what, document, closes) in rows {
+        let mut lab = Lab::new(Some(&format!("{MCP}{MESH_POLICY}{document}")));
+        lab.put(&[repo()]);
+        assert!(!lab.problems.is_empty(), "{what}");
+        assert_eq!(lab.find("10.96.0.7:80").unwrap().closed().is_some(), closes, "{what}");
+    }
+}
+
+#[test]
 fn a_policy_for_a_service_that_we_do_not_front_says_what_to_do() {
     let mut lab = Lab::new(Some(&format!("{MCP}{MESH_POLICY}")));
     lab.put(&[repo().bare()]);
@@ -144,7 +180,7 @@ fn a_policy_for_a_service_that_we_do_not_front_says_what_to_do() {
 
 #[test]
 fn each_host_of_a_service_entry_is_a_target_of_its_own() {
-    let mut lab = Lab::new(Some(MESH_POLICY));
+    let mut lab = Lab::new(Some(&format!("{MESH_POLICY}{EXT}")));
     lab.put(&[
         service("tools/ext").host("a.example.com").vip("240.240.0.1").ours(),
         service("tools/ext").host("b.example.com").vip("240.240.0.2").ours(),
@@ -156,6 +192,35 @@ fn each_host_of_a_service_entry_is_a_target_of_its_own() {
         assert_eq!((target.key.kind, target.key.at.as_deref()), (TargetKind::ServiceEntry, Some(host)));
         assert_eq!(target.endpoints.iter().map(|one| &*one.id).collect::<Vec<_>>(), [format!("{host}:8080")]);
         assert!(Arc::ptr_eq(&target, &lab.edition.get(&target.key).unwrap()));
-        assert_eq!(target.closed(), None, "a ServiceEntry needs no document: it declares nothing");
+        assert_eq!(target.closed(), None);
     }
+}
+
+#[test]
+fn a_service_entry_is_closed_until_its_document_has_come_and_its_policies_with_it() {
+    let entry = || service("tools/ext").host("a.example.com").vip("240.240.0.1").ours();
+    let mut lab = Lab::new(Some(MESH_POLICY));
+    lab.put(&[entry()]);
+    assert_eq!(
+        lab.find("240.240.0.1:80").unwrap().closed(),
+        Some("no document of ServiceEntry tools/ext says what its port 80 is"),
+        "policies that refuse its calls may be on their way"
+    );
+    lab.documents(&format!("{MESH_POLICY}{EXT}"));
+    assert_eq!(lab.find("240.240.0.1:80").unwrap().closed(), None);
+    lab.put(&[entry().port(PortRow { port: 90, target: 9000, speaks: AppProtocol::Http })]);
+    assert!(lab.find("240.240.0.1:90").unwrap().closed().is_some());
+}
+
+#[test]
+fn a_udp_port_of_the_same_number_says_nothing_of_the_port_that_is_carried() {
+    let both = MCP.replace("[{name: mcp,", "[{name: quic, protocol: UDP, port: 80}, {name: mcp, protocol: TCP,");
+    let mut lab = Lab::new(Some(&format!("{both}{MESH_POLICY}")));
+    lab.put(&[repo()]);
+    let target = lab.find("10.96.0.7:80").unwrap();
+    assert_eq!((target.protocol, target.closed()), (PortProtocol::Mcp, None));
+    lab.documents(&both);
+    assert_eq!(lab.refused("10.96.0.7:80"), Some(Reason::NoAgentPolicy), "declared: closed until a rule allows");
+    lab.documents(&MCP.replace("port: 80,", "protocol: UDP, port: 80,"));
+    assert!(lab.find("10.96.0.7:80").is_none(), "UDP alone is not carried");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::reach;
 use super::rows::{AppProtocol, PortRow, ServiceRow};
 use super::state::World;
-use crate::document::service::{ServicePort, ServiceSpec};
+use crate::document::service::{ServicePort, ServiceSpec, Transport};
 use crate::document::service_entry::{Location, Resolution, ServiceEntrySpec};
 use crate::document::{Document, Documents};
 use crate::mesh::TargetKind;
@@ -79,6 +79,13 @@ pub(in crate::mesh) fn front<'a>(
     for port in &parts.ports {
         let place = |index: usize| format!("spec.ports[{index}]");
         let of_service = service.and_then(|document| of_number(document, port.port));
+        let named =
+            |document: &Document<ServiceSpec>| document.spec.ports.iter().any(|one| one.port.get() == port.port);
+        if of_service.is_none() && service.is_some_and(named) {
+            // UDP alone: nothing that could be called.
+            continue;
+        }
+        let mut documented = of_service.is_some();
         let (name, field, spoken) = match of_service {
             Some((index, written)) => {
                 let field = format!("{}.appProtocol", place(index));
@@ -88,13 +95,13 @@ pub(in crate::mesh) fn front<'a>(
                 let written = entry.and_then(|document| {
                     document.spec.ports.iter().enumerate().find(|(_, written)| written.number.get() == port.port)
                 });
+                documented = written.is_some();
                 let field = format!("{}.protocol", place(written.map_or(0, |(index, _)| index)));
                 (written.map(|(_, written)| written.name.as_str()), field, of_row(port))
             }
         };
         let endpoints = endpoints.iter().find(|(number, _)| *number == port.port).map(|(_, all)| all.clone());
         let endpoints = endpoints.unwrap_or_default();
-        let documented = kind != TargetKind::Service || of_service.is_some();
         ports.push(Port { port: PortName { number: port.port, name }, spoken, field, endpoints, documented });
     }
     let (meta, origin) = match (service, entry) {
@@ -117,8 +124,10 @@ pub(in crate::mesh) fn front<'a>(
     }
 }
 
+/// The port of that number that is carried: UDP may have the same number, and says nothing of it.
 fn of_number(document: &Document<ServiceSpec>, number: u16) -> Option<(usize, &ServicePort)> {
-    document.spec.ports.iter().enumerate().find(|(_, written)| written.port.get() == number)
+    let is = |written: &ServicePort| written.port.get() == number && written.protocol == Transport::Tcp;
+    document.spec.ports.iter().enumerate().find(|(_, written)| is(written))
 }
 
 /// What the document declares, else what istiod made of the port.
