@@ -12,7 +12,7 @@ use super::super::cluster::{DocumentKind, View, key};
 use super::super::condition::{self, Condition};
 use super::super::feed::{Ack, Acks, Catalog, Scope, document_name};
 use super::super::provision::is_ready;
-use super::super::scope::{GatewayKey, Scopes};
+use super::super::scope::{Fronting, GatewayKey, Object, Scopes};
 use super::relay::relayed;
 use super::{Checked, Known};
 
@@ -155,17 +155,18 @@ pub(super) fn enforced(
     let no = |reason: &'static str, message: String| Condition::new("Enforced", false, reason, message);
     let of = (DocumentKind::AgentPolicy, namespace.to_owned(), name.to_owned());
     let Some(gateways) = scopes.documents.get(&of) else {
-        return no("NoWaypoint", no_waypoint(policy));
+        return no("NoWaypoint", no_waypoint(policy, &targets(policy).collect::<Vec<_>>()));
     };
     if !checked.errors.is_empty() {
         return no("NotAccepted", "what it selects is closed; see condition Accepted".to_owned());
     }
     let spec = policy.data.get("spec");
     if spec.and_then(|spec| spec.get("mode")).and_then(Value::as_str) == Some("DryRun") {
-        return no(
-            "DryRun",
-            "it takes no part in decisions; what it would have decided is in the access log".to_owned(),
-        );
+        let message = "it takes no part in decisions; what it would have decided is in the access log";
+        return no("DryRun", message.to_owned());
+    }
+    if let past @ [_, ..] = past(policy, &scopes.fronting).as_slice() {
+        return no("NoWaypoint", no_waypoint(policy, past));
     }
     let resource = document_name(DocumentKind::AgentPolicy, namespace, name);
     let (mut ready, mut behind, mut silent) = (0_usize, Vec::new(), 0_usize);
@@ -211,14 +212,31 @@ pub(super) fn enforced(
     no("Pending", message)
 }
 
-/// The remedy for a policy that is for nobody.
-fn no_waypoint(policy: &DynamicObject) -> String {
+/// Targets that no waypoint of ours is in front of: calls to them go past the policy, whatever becomes of the others.
+fn past<'p>(policy: &'p DynamicObject, fronting: &Fronting) -> Vec<&'p Value> {
     let (namespace, _) = key(policy);
-    let targets = policy.data.pointer("/spec/targetRefs").and_then(Value::as_array);
+    let is_past = |target: &&Value| {
+        let text = |field: &str| target.get(field).and_then(Value::as_str);
+        match (text("kind"), text("name")) {
+            (Some("Service"), Some(name)) => fronting.of_object(Object::Service, namespace, name).is_empty(),
+            (Some("ServiceEntry"), Some(name)) => fronting.of_object(Object::ServiceEntry, namespace, name).is_empty(),
+            (Some("Gateway"), Some(name)) => fronting.gateway(namespace, name).is_none(),
+            _ => false,
+        }
+    };
+    targets(policy).filter(is_past).collect()
+}
+
+fn targets(policy: &DynamicObject) -> impl Iterator<Item = &Value> {
+    policy.data.pointer("/spec/targetRefs").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The remedy for a policy of which some targets are nobody's.
+fn no_waypoint(policy: &DynamicObject, targets: &[&Value]) -> String {
+    let (namespace, _) = key(policy);
     let text = |target: &Value, field: &str| target.get(field).and_then(Value::as_str).unwrap_or("?").to_owned();
     let named: Vec<String> = targets
-        .into_iter()
-        .flatten()
+        .iter()
         .take(NAMED)
         .map(|target| format!("{} {namespace}/{}", text(target, "kind"), text(target, "name")))
         .collect();

@@ -117,6 +117,24 @@ fn a_policy_for_nobody_names_the_label() {
 }
 
 #[test]
+fn a_policy_of_two_targets_is_not_enforced_while_calls_to_one_go_past_it() {
+    let spec = "{targetRefs: [{kind: Service, name: repo}, {kind: Service, name: lone}], protocol: MCP, allow: [{}]}";
+    let mesh = format!("{MESH}{}{}", pod("wp-1", true), policy("p", 1, spec));
+    let mut confirmed = heard();
+    confirmed.put("tools", "wp-1", Ok(scope(&mesh)));
+    let told_now = told(&mesh, &confirmed, "p");
+    is(&told_now, "Enforced", "False", "NoWaypoint");
+    let message = &told_now["Enforced"].2;
+    assert!(message.contains("Service tools/lone") && !message.contains("Service tools/repo"), "{message}");
+    let both = mesh.replace(
+        "{name: lone, namespace: tools}",
+        "{name: lone, namespace: tools, labels: {istio.io/use-waypoint: wp}}",
+    );
+    confirmed.put("tools", "wp-1", Ok(scope(&both)));
+    is(&told(&both, &confirmed, "p"), "Enforced", "True", "Enforced");
+}
+
+#[test]
 fn what_does_not_compile_is_not_accepted_and_says_where() {
     let spec = "{targetRefs: [{kind: Service, name: repo}], protocol: MCP, allow: [{when: 'no.such.name == 1'}]}";
     let told = told(&format!("{MESH}{}{}", pod("wp-1", true), policy("p", 1, spec)), &heard(), "p");
