@@ -82,9 +82,10 @@ impl Assembly {
         self.desk.progress()
     }
 
-    /// Waits until what was offered, or something newer in its place, is in force.
-    pub async fn in_force(&self, offered: Offered) {
-        self.desk.in_force(offered).await;
+    /// Waits until what was offered, or something newer in its place, is in force; whether it came to that, or the thread
+    /// ended first, so that it never will be.
+    pub async fn in_force(&self, offered: Offered) -> bool {
+        self.desk.in_force(offered).await
     }
 
     /// As [`Assembly::in_force`], for a thread that may block.

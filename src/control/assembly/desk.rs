@@ -12,6 +12,9 @@ use crate::mesh::world::Change;
 /// How often the thread looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// What is reached where nothing will be any more.
+const ENDED: u64 = u64::MAX;
+
 /// Names what was handed over, to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Offered(u64);
@@ -88,10 +91,11 @@ impl Desk {
         offered
     }
 
-    pub(super) async fn in_force(&self, Offered(offered): Offered) {
+    /// Whether it came to that: not where the thread ended first.
+    pub(super) async fn in_force(&self, Offered(offered): Offered) -> bool {
         let mut in_force = self.in_force.subscribe();
         // The sender is ours: it cannot be gone.
-        let _never = in_force.wait_for(|reached| *reached >= offered).await.is_err();
+        in_force.wait_for(|reached| *reached >= offered).await.is_ok_and(|reached| *reached != ENDED)
     }
 
     pub(super) fn in_force_blocking(&self, Offered(offered): Offered) {
@@ -120,7 +124,7 @@ impl Desk {
     /// Nothing more will be in force: nobody is to wait for it.
     pub(super) fn released(&self) {
         let waiting = self.lock();
-        self.in_force.send_replace(u64::MAX);
+        self.in_force.send_replace(ENDED);
         drop(waiting);
         self.wake.notify_all();
     }

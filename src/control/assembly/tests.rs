@@ -32,7 +32,7 @@ async fn what_is_offered_is_in_force_when_it_says_so() {
     let (assembly, published, _stop) = started();
     assert!(!published.current().has_documents(), "nothing before anything is offered");
     let first = assembly.documents(vec![service("a")], Vec::new());
-    assembly.in_force(first).await;
+    assert!(assembly.in_force(first).await);
     assert!(has(&published, "a") && !has(&published, "b"));
     let second = assembly.documents(vec![service("b")], Vec::new());
     assembly.in_force_blocking(second);
@@ -58,6 +58,12 @@ async fn nobody_waits_for_a_thread_that_has_ended() {
     stop.cancel();
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let offered = assembly.documents(vec![service("late")], Vec::new());
-    tokio::time::timeout(std::time::Duration::from_secs(5), assembly.in_force(offered)).await.unwrap();
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(5), assembly.in_force(offered)).await;
+    assert_eq!(waited, Ok(false), "whoever waits is told that it is not");
     assert!(!has(&published, "late"));
+    // Nor is the controller told that a push is in force.
+    let mut keeper = crate::control::feed::Documents::new(assembly, Box::new(|| panic!("nothing came in force")));
+    let push = crate::control::delta::Push::default();
+    let rejected = crate::control::delta::Keeper::apply(&mut keeper, push).await;
+    assert!(rejected.iter().any(|one| one.reason.contains("not in force")), "{rejected:?}");
 }

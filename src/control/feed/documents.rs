@@ -50,7 +50,13 @@ impl Keeper for Documents {
             }
         }
         let offered = self.assembly.documents(self.held.values().cloned().collect(), Vec::new());
-        self.assembly.in_force(offered).await;
+        if !self.assembly.in_force(offered).await {
+            // The controller is not to say of anything that it is enforced here.
+            let reason =
+                "not in force: assembling has ended, and what was in force before stays until a restart".to_owned();
+            rejected.push(Rejected { name: "documents".to_owned(), reason });
+            return rejected;
+        }
         if let Some(first) = self.first.take() {
             first();
         }
