@@ -99,6 +99,46 @@ async fn the_address_is_its_callers_for_as_long_as_the_stream() {
     }
 }
 
+/// A server of this transport knows a session by the address alone: no header leads past it, nor does another spelling.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_header_leads_past_an_address() {
+    let mut live = Live::start().await;
+    let lab = Lab::start(&notes(live.addr)).await;
+    let (mut caller, _held) = begin(&lab, &mut live, "agents/reader", "/messages?sessionId=s3cret").await;
+    read_until(&mut caller, "s3cret").await;
+    let (mut other, _other) = begin(&lab, &mut live, "agents/reader", "/messages/s3cret").await;
+    read_until(&mut other, "s3cret").await;
+    let hello =
+        r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
+    let begun = async {
+        let body = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
+        live.next().await.write(lab::with("Mcp-Session-Id: w-1\r\nConnection: close\r\n", body).as_bytes()).await;
+    };
+    let (begun, ()) = tokio::join!(lab.post("agents/writer", NOTES, "", hello), begun);
+    assert_eq!(begun.status, 200, "{begun:?}");
+    let modern = call(1, "get_note")
+        .replace("\"params\":{", "\"params\":{\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\"},");
+    let plain = call(1, "get_note");
+    for (headers, body) in [
+        ("", &plain),
+        ("Mcp-Session-Id: w-1\r\n", &plain),
+        ("MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: get_note\r\n", &modern),
+    ] {
+        for target in [
+            "/messages?sessionId=s3cret",
+            "/messages/s3cret",
+            "/messages/s3cret/",
+            "/Messages/s3cret",
+            "/messages/s3cret?x=1",
+        ] {
+            let request = lab::post(headers, body).replacen("/mcp", target, 1);
+            let theirs = lab.raw("agents/writer", NOTES, request.as_bytes()).await;
+            assert_eq!(theirs.status, 404, "{headers}{target}: {theirs:?}");
+        }
+    }
+    assert!(live.is_quiet().await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_elsewhere_reaches_nobody() {
     let mut live = Live::start().await;

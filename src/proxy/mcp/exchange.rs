@@ -90,6 +90,10 @@ impl Exchange {
         match self.shared.sessions.find(&key, self.peer.id(), subject.as_deref()) {
             Some(session) => Ok(Some(Bound { key, session })),
             None if self.shared.sessions.knows(&key) || sse::names_session(query) => Err(ProxyFault::SessionUnknown),
+            // A session may be named by the path alone, whatever is asked beside it.
+            None if self.shared.sessions.knows(&sse::key(&self.target.key, &self.head.path, None)) => {
+                Err(ProxyFault::SessionUnknown)
+            }
             None => Ok(None),
         }
     }
@@ -128,12 +132,17 @@ impl Exchange {
     }
 
     fn find_session(&mut self) -> Result<Option<Bound>, ProxyFault> {
+        // Whatever the headers say, a server of 2024-11-05 knows a session by the address alone.
+        let streamed = self.find_stream()?;
         // From 2026-07-28 on the header has no meaning, and it is not forwarded.
         let modern = self.mcp.version().is_some_and(crate::wire::mcp::Version::is_modern);
         if modern {
-            return Ok(None);
+            return if streamed.is_none() { Ok(None) } else { Err(ProxyFault::VersionChanged) };
         }
-        let Some(id) = self.mcp.session() else { return self.find_stream() };
+        let Some(id) = self.mcp.session() else { return Ok(streamed) };
+        if streamed.is_some() {
+            return Err(ProxyFault::SessionUnknown);
+        }
         let key = SessionKey { target: self.target.key.clone(), id: id.into() };
         self.record.session(self.shared.telemetry.keyed().session(id));
         let subject = self.claims.as_ref().map(sessions::subject);

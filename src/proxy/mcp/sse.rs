@@ -46,8 +46,10 @@ fn address(said: &str, head: &HttpHead) -> Option<(String, Option<String>)> {
     Some((path::canonical(raw).ok()?, query))
 }
 
-/// What such a session is known by. No `Mcp-Session-Id` has a space.
+/// What such a session is known by. No `Mcp-Session-Id` has a space. Servers disagree on whether `/m`, `/m/` and `/M` are
+/// one path: here they are.
 pub(super) fn key(target: &TargetKey, path: &str, query: Option<&str>) -> SessionKey {
+    let path = path.trim_end_matches('/').to_ascii_lowercase();
     let query = query.map_or_else(String::new, |query| format!("?{query}"));
     SessionKey { target: target.clone(), id: format!(" {path}{query}").into() }
 }
