@@ -77,7 +77,7 @@ pub const MAX_EVENT: usize = 1 << 20;
 pub const MAX_DEPTH: usize = 64;
 /// Values (nodes) in one JSON text.
 pub const MAX_NODES: usize = 262_144;
-/// Name of a method, tool or prompt, bytes.
+/// Name of a method, tool or prompt, or text of a request id, bytes.
 pub const MAX_NAME: usize = 256;
 /// URI of a resource, bytes.
 pub const MAX_URI: usize = 8 << 10;

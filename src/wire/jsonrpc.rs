@@ -36,8 +36,8 @@ pub enum EnvelopeFault {
     /// `jsonrpc` is not `"2.0"`.
     #[error("jsonrpc must be \"2.0\"")]
     Version,
-    /// `id` is neither a string nor an integer within +-(2^53-1).
-    #[error("id must be a string or an integer within 2^53")]
+    /// `id` is neither a short string nor an integer within +-(2^53-1).
+    #[error("id must be a short string or an integer within 2^53")]
     BadId,
     /// `method` is empty, too long, not a string or has control characters.
     #[error("method must be a short string")]

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::call::Value;
+use crate::config::limits::MAX_NAME;
 use crate::wire::json;
 
 /// Largest integer that every JSON reader keeps exactly: 2^53-1.
 const MAX_EXACT: u64 = (1 << 53) - 1;
 
-/// The id of a request: a string, or an integer within +-(2^53-1).
+/// The id of a request: a string of at most `MAX_NAME` bytes, as ids are remembered, or an integer within +-(2^53-1).
 ///
 /// `1` and `"1"` are different ids but collide in most clients, which keep them in one map keyed by text; see
 /// [`Id::collides`].
@@ -21,9 +22,11 @@ pub struct Id {
 }
 
 impl Id {
-    /// Reads an id; `None` for every other kind of value, for `1.0`, `1e3`, `-0` and for integers beyond 2^53-1.
+    /// Reads an id; `None` for every other kind of value, for `1.0`, `1e3`, `-0`, for integers beyond 2^53-1 and for longer
+    /// strings.
     pub fn read(value: &Value) -> Option<Self> {
         match value {
+            Value::String(text) if text.len() > MAX_NAME => None,
             Value::String(text) => {
                 let mut out = Vec::with_capacity(text.len() + 2);
                 json::write_string(text, &mut out);

@@ -32,6 +32,7 @@ fn kinds() {
 #[test]
 fn refusals() {
     let long = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{}"}}"#, "m".repeat(257));
+    let long_id = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "i".repeat(257));
     let rows = [
         ("[]", Fault::Batch),
         (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, Fault::Batch),
@@ -57,6 +58,7 @@ fn refusals() {
         (r#"{"jsonrpc":"2.0","id":9007199254740992,"method":"ping"}"#, Fault::BadId),
         (r#"{"jsonrpc":"2.0","id":-9007199254740992,"method":"ping"}"#, Fault::BadId),
         (r#"{"jsonrpc":"2.0","id":99999999999999999999,"method":"ping"}"#, Fault::BadId),
+        (&*long_id, Fault::BadId),
         (r#"{"jsonrpc":"2.0","result":{}}"#, Fault::BadId),
         (r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, Fault::BadId),
         (r#"{"jsonrpc":"2.0","id":1.5,"error":{"code":1,"message":""}}"#, Fault::BadId),
