@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::method::alike;
 use super::view::check_keys;
-use super::{MessageFault, ServerMessage};
+use super::{MessageFault, ServerKind, ServerMessage};
 use crate::call::{Elicitation, McpCall, McpObject, Object, ServerRequest, Value};
 
 const SAMPLING_KEYS: &[&str] = &[
@@ -23,6 +23,8 @@ const SAMPLING_KEYS: &[&str] = &[
 ];
 const ELICITATION_KEYS: &[&str] = &["_meta", "mode", "message", "requestedSchema", "url", "elicitationId", "task"];
 const OTHER_KEYS: &[&str] = &["_meta"];
+/// The code of an error that is to be answered by a visit to a page (MCP 2025-11-25).
+const ELICITATION_REQUIRED: i64 = -32042;
 const METHODS: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
 
 /// The request of a server, asked while `during` was answered, as policy sees it.
@@ -47,16 +49,35 @@ pub fn server_request(method: &str, params: Option<&Object>, during: &McpCall) -
 }
 
 impl ServerMessage {
-    /// The requests of a server that a result of 2026-07-28, or a notification of a task, carries for its client.
+    /// The requests of a server that a result of 2026-07-28, or a notification of a task, carries for its client; and the
+    /// pages to which an error of 2025-11-25 sends its user.
     ///
     /// # Errors
     /// [`MessageFault`] where one of them cannot be read: the message must not pass.
     pub fn input_requests(&self, during: &McpCall) -> Result<Vec<McpCall>, MessageFault> {
+        if *self.kind() == ServerKind::Error {
+            return self.tree().get("error").map_or(Ok(Vec::new()), |error| elicitations(error, during));
+        }
         let carrier = self.result().or_else(|| self.tree().get("params"));
         let Some(requests) = carrier.and_then(|carrier| carrier.get("inputRequests")) else { return Ok(Vec::new()) };
         let requests = requests.as_object().ok_or(MessageFault::BadInputRequest)?;
         requests.iter().map(|(_, request)| input_request(request, during)).collect()
     }
+}
+
+/// What `URLElicitationRequiredError` asks for (MCP 2025-11-25): each entry is the parameters of an `elicitation/create`.
+fn elicitations(error: &Value, during: &McpCall) -> Result<Vec<McpCall>, MessageFault> {
+    if error.get("code").and_then(Value::as_number).and_then(|code| code.as_i64()) != Some(ELICITATION_REQUIRED) {
+        return Ok(Vec::new());
+    }
+    let Some(data) = error.get("data") else { return Ok(Vec::new()) };
+    check_keys(data.as_object(), &["elicitations"])?;
+    let Some(Value::Array(wanted)) = data.get("elicitations") else { return Err(MessageFault::BadInputRequest) };
+    let asked = |params: &Value| {
+        let params = params.as_object().ok_or(MessageFault::BadInputRequest)?;
+        server_request("elicitation/create", Some(params), during)
+    };
+    wanted.iter().map(asked).collect()
 }
 
 fn input_request(request: &Value, during: &McpCall) -> Result<McpCall, MessageFault> {
@@ -100,10 +121,19 @@ fn host_of(url: &str) -> Option<String> {
         _ => (authority, "443"),
     };
     let numeric = !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
-    let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if !numeric {
+        return None;
+    }
+    if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return Some(format!("[{}]", v6.parse::<std::net::Ipv6Addr>().ok()?));
+    }
     let named =
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
-    let good = numeric && v6.map_or(named, |v6| v6.parse::<std::net::Ipv6Addr>().is_ok());
+        |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    // What ends in a number is an address to browsers, in whatever base and length: `0x7f.1` is 127.0.0.1.
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let number =
+        last.bytes().all(|byte| byte.is_ascii_digit()) || last.get(..2).is_some_and(|x| x.eq_ignore_ascii_case("0x"));
+    let good = host.split('.').all(named) && (!number || host.parse::<std::net::Ipv4Addr>().is_ok());
     good.then(|| host.to_ascii_lowercase())
 }
 
@@ -128,6 +158,7 @@ mod tests {
             ("http://127.0.0.1:1/", "127.0.0.1"),
             ("https://[::1]:443/x", "[::1]"),
             ("https://[::1]", "[::1]"),
+            ("https://[0:0::1]", "[::1]"),
             ("https://xn--bcher-kva.example#f", "xn--bcher-kva.example"),
         ];
         for (url, host) in good {
@@ -148,6 +179,12 @@ mod tests {
             "https://good.example:",
             "https://good.example:x",
             "https://[::1",
+            "http://0x7f.1/",
+            "http://127.1/",
+            "http://2130706433/",
+            "http://0177.0.0.1/",
+            "https://good.example./",
+            "https://good..example/",
             "https://",
             "",
         ];
@@ -181,6 +218,23 @@ mod tests {
             assert_eq!(read("elicitation/create", twin).unwrap_err(), MessageFault::Lookalike, "{twin}");
         }
         assert_eq!(read("Elicitation/create", "{}").unwrap_err(), MessageFault::MethodLookalike);
+    }
+
+    #[test]
+    fn pages_that_an_error_asks_for_are_found() {
+        let asked = |data: &str| {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"error":{{"code":-32042,"message":"m"{data}}}}}"#);
+            ServerMessage::parse(text.as_bytes()).unwrap().input_requests(&during())
+        };
+        let page = r#"{"mode":"url","url":"https://a.b/c","elicitationId":"e","message":"m"}"#;
+        let found = asked(&format!(r#","data":{{"elicitations":[{page},{page}]}}"#)).unwrap();
+        let McpObject::ServerRequest(request) = &found[1].object else { panic!("{found:?}") };
+        assert_eq!((found.len(), &*found[1].method), (2, "elicitation/create"));
+        assert!(matches!(&request.elicitation, Some(Elicitation::Url { host, .. }) if &**host == "a.b"));
+        assert_eq!(asked(""), Ok(Vec::new()));
+        for bad in ["1", "{}", r#"{"elicitations":{}}"#, r#"{"elicitations":[5]}"#, r#"{"Elicitations":[]}"#] {
+            assert!(asked(&format!(r#","data":{bad}"#)).is_err(), "{bad}");
+        }
     }
 
     #[test]
