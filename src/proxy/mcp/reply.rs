@@ -215,11 +215,13 @@ pub(in crate::proxy) fn stays_here(parts: &response::Parts, standing: &Standing)
         return true;
     }
     let host = standing.asked().head().map_or("", |head| &head.host);
-    parts.headers.get_all(LOCATION).iter().all(|to| {
-        let to = to.to_str().unwrap_or_default();
-        let path = to.strip_prefix("http://").and_then(|to| to.strip_prefix(host)).unwrap_or(to);
-        path.starts_with('/') && !path.starts_with("//") && !path.contains('\\')
-    })
+    parts.headers.get_all(LOCATION).iter().all(|to| is_at(host, to.to_str().unwrap_or_default()))
+}
+
+/// Whether every client reads `to` as a place at `host`. A tab would be taken out before it is read (WHATWG URL).
+fn is_at(host: &str, to: &str) -> bool {
+    let path = to.strip_prefix("http://").and_then(|to| to.strip_prefix(host)).unwrap_or(to);
+    path.starts_with('/') && !path.starts_with("//") && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
 }
 
 /// The whole body, if it stays within `limit` and the budget.
@@ -264,4 +266,31 @@ pub(in crate::proxy) fn note_revoked(record: &mut RecordGuard, standing: &Standi
         record.denied(note::denial(denial, standing.asked().target()));
     }
     record.failed(&ProxyFault::Revoked);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_at;
+
+    #[test]
+    fn redirects_stay_at_their_host() {
+        for to in ["/", "/mcp/", "/mcp?x=//y", "http://tools:80/mcp/"] {
+            assert!(is_at("tools:80", to), "{to}");
+        }
+        for to in [
+            "",
+            "mcp",
+            "//evil",
+            "/\t/evil",
+            "/\\evil",
+            "/mcp /x",
+            "http://tools:80",
+            "http://tools:80@evil/",
+            "http://tools:8080/",
+            "http://evil/",
+            "https://tools:80/",
+        ] {
+            assert!(!is_at("tools:80", to), "{to:?}");
+        }
+    }
 }
