@@ -1,7 +1,8 @@
 //! Whose an MCP session is: a bounded table that binds an `Mcp-Session-Id` to the caller it was issued to and to the
 //! endpoint that issued it. Another caller's, an unknown and a forgotten id look alike from outside.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,9 +42,13 @@ pub(super) struct Session {
     pub(super) wording: Option<UnknownName>,
     /// Where our own answers go, for a session whose client reads them on one stream only.
     pub(super) stream: Option<mpsc::Sender<Bytes>>,
-    asked: Mutex<Asked>,
+    asked: Arc<Mutex<Asked>>,
     /// What the server asked of its client, until that is answered.
     questions: Mutex<Vec<Question>>,
+    /// Hashes of the ids of events that went to the client, oldest first.
+    events: Mutex<VecDeque<u64>>,
+    /// Of those hashes: nobody outside can say which ids have the same.
+    keys: RandomState,
 }
 
 /// Requests whose answer has not been seen, oldest first, without their arguments.
@@ -54,6 +59,8 @@ struct Asked {
     /// Requests that were answered, oldest first: an answer that was lost on its way comes again when its stream is
     /// resumed.
     answered: VecDeque<(Id, McpCall)>,
+    /// Hashes of the ids of requests that were forgotten while their answers may yet come.
+    spent: BTreeSet<u64>,
 }
 
 /// A server's request that went to the client.
@@ -85,6 +92,10 @@ pub(super) fn subject(claims: &Claims) -> Arc<str> {
 const MAX_ASKED: usize = 256;
 /// Answered requests of one session that are remembered for an answer that comes again.
 const MAX_ANSWERED: usize = 64;
+/// Ids of one session that stay spent, as their answers may yet come; beyond, nothing more is asked in it.
+const MAX_SPENT: usize = 4_096;
+/// Events of one session from which a stream may be resumed.
+const MAX_EVENTS: usize = 1_024;
 /// Requests of one session's server that its client may have unanswered.
 const MAX_QUESTIONS: usize = 64;
 
@@ -98,8 +109,10 @@ impl Session {
             version: None,
             wording: None,
             stream: None,
-            asked: Mutex::default(),
+            asked: Arc::default(),
             questions: Mutex::default(),
+            events: Mutex::default(),
+            keys: RandomState::new(),
         }
     }
 
@@ -113,6 +126,12 @@ impl Session {
         Self { stream: Some(stream), ..Self::new(owner, subject, endpoint) }
     }
 
+    /// Goes on with what `before`, bound under the same id, asked: its answers may yet come.
+    fn inherit(&mut self, before: &Self) {
+        self.asked = Arc::clone(&before.asked);
+        self.keys = before.keys.clone();
+    }
+
     fn is_of(&self, caller: &WorkloadId, subject: Option<&str>) -> bool {
         self.owner == *caller && self.subject.as_deref() == subject
     }
@@ -121,16 +140,21 @@ impl Session {
     /// it is. Beyond [`MAX_ASKED`] the oldest that is no list is forgotten; its late answer is then dropped as unknown.
     ///
     /// # Errors
-    /// An id in flight may not be asked again: servers send an answer to whoever asked last under its id, and a list
-    /// would pass unfiltered where the answer to something else is awaited. For the same reason no list is forgotten.
+    /// An id in flight may not be asked again: servers send an answer to whoever asked last under its id, and it would
+    /// be taken for the answer to something else, unfiltered and by other rules. For the same reason no list is
+    /// forgotten, and the id of what is forgotten stays spent.
     pub(super) fn ask(&self, id: &Id, call: &McpCall) -> Result<(), NotAsked> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.calls.values().any(|(other, _)| other.collides(id)) {
+        let spent = asked.spent.contains(&self.keys.hash_one(id.plain()));
+        if spent || asked.calls.values().any(|(other, _)| other.collides(id)) {
             return Err(NotAsked::InFlight);
         }
         if asked.calls.len() >= MAX_ASKED {
             let oldest = asked.calls.iter().find(|(_, (_, call))| !is_list(&call.method)).map(|(ticket, _)| *ticket);
-            asked.calls.remove(&oldest.ok_or(NotAsked::TooMany)?);
+            let oldest = oldest.filter(|_| asked.spent.len() < MAX_SPENT).ok_or(NotAsked::TooMany)?;
+            if let Some((id, _)) = asked.calls.remove(&oldest) {
+                asked.spent.insert(self.keys.hash_one(id.plain()));
+            }
         }
         asked.answered.retain(|(other, _)| !other.collides(id));
         let ticket = asked.next;
@@ -149,6 +173,32 @@ impl Session {
         }
         asked.answered.push_back((id, call.clone()));
         Some(call)
+    }
+
+    /// The way on which the answer to `id` was to come is gone, but the answer may come by another: nothing else is asked
+    /// under its id.
+    pub(super) fn lost(&self, id: &Id) {
+        let spent =
+            |asked: &mut Asked| asked.spent.len() < MAX_SPENT && asked.spent.insert(self.keys.hash_one(id.plain()));
+        if spent(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner)) {
+            self.answered(id);
+        }
+    }
+
+    /// An event under `id` went to the client.
+    pub(super) fn issued(&self, id: &str) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.len() >= MAX_EVENTS {
+            events.pop_front();
+        }
+        events.push_back(self.keys.hash_one(id));
+    }
+
+    /// Whether a stream may be resumed after the event `id`: one that went to this session's client. Servers that keep
+    /// the events of all sessions together would else replay another's.
+    pub(super) fn resumes(&self, id: &str) -> bool {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.contains(&self.keys.hash_one(id))
     }
 
     /// What an answer to `id` on a resumed stream answers: it may come a second time.
@@ -201,14 +251,18 @@ impl Sessions {
     }
 
     /// Binds a new session; the one unused for longest is forgotten when the table is full. An id that is another
-    /// caller's stays so: one of several servers could else hand a session out again.
-    pub(super) fn bind(&self, key: SessionKey, session: Arc<Session>) {
+    /// caller's stays so: one of several servers could else hand a session out again. One that its caller begins anew
+    /// still waits for what it asked before.
+    pub(super) fn bind(&self, key: SessionKey, mut session: Arc<Session>) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.forget_idle(self.idle);
-        let others = |bound: &Session| !bound.is_of(&session.owner, session.subject.as_deref());
-        if table.sessions.get(&key).is_some_and(|(_, _, bound)| others(bound)) {
-            tracing::warn!(target = %key.target, endpoint = %session.endpoint, "a server issued a session id in use");
-            return;
+        if let Some((_, _, bound)) = table.sessions.get(&key) {
+            let own = bound.is_of(&session.owner, session.subject.as_deref());
+            let Some(session) = Arc::get_mut(&mut session).filter(|_| own) else {
+                tracing::warn!(target = %key.target, endpoint = %session.endpoint, "a server issued a session id in use");
+                return;
+            };
+            session.inherit(bound);
         }
         table.insert(key, session);
         while table.sessions.len() > self.capacity {
@@ -280,116 +334,4 @@ impl Table {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::budget::Budget;
-    use super::*;
-    use crate::mesh::TargetKind;
-
-    fn key(id: &str) -> SessionKey {
-        SessionKey { target: target("repo"), id: id.into() }
-    }
-
-    fn target(name: &str) -> TargetKey {
-        TargetKey { kind: TargetKind::Service, namespace: "tools".into(), name: name.into(), port: 80, at: None }
-    }
-
-    fn who(name: &str) -> WorkloadId {
-        WorkloadId::parse(&format!("spiffe://td/ns/agents/sa/{name}")).unwrap()
-    }
-
-    fn session(owner: &str) -> Arc<Session> {
-        Arc::new(Session::new(who(owner), None, "e1".into()))
-    }
-
-    #[tokio::test]
-    async fn a_session_is_its_owners_alone() {
-        let sessions = Sessions::new(8, Duration::from_secs(10));
-        sessions.bind(key("s"), session("a"));
-        assert!(sessions.find(&key("s"), &who("a"), None).is_some());
-        assert!(sessions.find(&key("s"), &who("b"), None).is_none());
-        assert!(sessions.find(&key("s"), &who("a"), Some("iss/alice")).is_none());
-        assert!(sessions.find(&key("t"), &who("a"), None).is_none());
-        let elsewhere = SessionKey { target: target("other"), id: "s".into() };
-        assert!(sessions.find(&elsewhere, &who("a"), None).is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn idle_sessions_are_forgotten_and_used_ones_kept() {
-        let sessions = Sessions::new(8, Duration::from_secs(10));
-        sessions.bind(key("s"), session("a"));
-        sessions.bind(key("t"), session("a"));
-        tokio::time::advance(Duration::from_secs(6)).await;
-        assert!(sessions.find(&key("s"), &who("a"), None).is_some());
-        tokio::time::advance(Duration::from_secs(6)).await;
-        assert!(sessions.find(&key("t"), &who("a"), None).is_none());
-        assert!(sessions.find(&key("s"), &who("a"), None).is_some());
-        assert_eq!(sessions.len(), 1);
-    }
-
-    #[tokio::test]
-    async fn the_longest_unused_goes_first_when_full() {
-        let sessions = Sessions::new(2, Duration::from_secs(10));
-        sessions.bind(key("1"), session("a"));
-        sessions.bind(key("2"), session("a"));
-        sessions.find(&key("1"), &who("a"), None).unwrap();
-        sessions.bind(key("3"), session("a"));
-        assert!(sessions.find(&key("2"), &who("a"), None).is_none());
-        assert!(sessions.find(&key("1"), &who("a"), None).is_some());
-        assert_eq!(sessions.len(), 2);
-    }
-
-    fn id(text: &str) -> Id {
-        Id::read(&crate::wire::json::parse(text.as_bytes()).unwrap()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_known_once_and_by_its_exact_id() {
-        let session = session("a");
-        let (list, call) = (McpCall::base("tools/list", None, None), McpCall::base("tools/call", None, None));
-        session.ask(&id("1"), &list).unwrap();
-        assert_eq!(session.ask(&id("1"), &call), Err(NotAsked::InFlight));
-        assert_eq!(session.ask(&id("\"1\""), &call), Err(NotAsked::InFlight));
-        assert_eq!(session.answered(&id("\"1\"")), None);
-        assert_eq!(session.answered(&id("1")), Some(list.clone()));
-        assert_eq!(session.answered(&id("1")), None);
-        assert_eq!(session.replayed(&id("1")), Some(list.clone()));
-        assert_eq!(session.replayed(&id("1")), Some(list.clone()), "each time that it is asked for");
-        session.ask(&id("1"), &list).unwrap();
-        assert_eq!(session.replayed(&id("\"1\"")), None, "the id is in use for something else");
-        for n in 2..300 {
-            session.ask(&id(&n.to_string()), &call).unwrap();
-        }
-        assert_eq!(session.answered(&id("2")), None, "the oldest call is forgotten");
-        assert_eq!(session.ask(&id("1"), &call), Err(NotAsked::InFlight), "and no list is");
-        for n in 300..600 {
-            let _full = session.ask(&id(&n.to_string()), &list);
-        }
-        assert_eq!(session.ask(&id("600"), &call), Err(NotAsked::TooMany));
-    }
-
-    #[test]
-    fn a_server_is_answered_once_and_only_what_it_asked() {
-        let (session, budget) = (session("a"), Budget::new(100, 100));
-        let hold = || budget.hold(&who("a"));
-        let question = McpCall::base("roots/list", None, None);
-        assert_eq!(session.reply(&id("1")), None);
-        assert!(session.question(&id("1"), question.clone(), hold()));
-        assert!(!session.question(&id("\"1\""), question.clone(), hold()));
-        assert_eq!(session.reply(&id("\"1\"")), None);
-        assert_eq!(session.reply(&id("1")), Some(question.clone()));
-        assert_eq!(session.reply(&id("1")), None);
-        for n in 0..MAX_QUESTIONS {
-            assert!(session.question(&id(&n.to_string()), question.clone(), hold()));
-        }
-        assert!(!session.question(&id("900"), question, hold()));
-    }
-
-    #[tokio::test]
-    async fn an_id_in_use_stays_its_owners() {
-        let sessions = Sessions::new(8, Duration::from_secs(10));
-        sessions.bind(key("s"), session("a"));
-        sessions.bind(key("s"), session("b"));
-        assert!(sessions.find(&key("s"), &who("a"), None).is_some());
-        assert!(sessions.find(&key("s"), &who("b"), None).is_none());
-    }
-}
+mod tests;

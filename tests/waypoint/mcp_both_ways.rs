@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json as value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::lab::{self, Lab, Upstream, json, notes, post, with};
+use crate::lab::{self, Lab, Upstream, events, json, notes, post, with};
 use crate::live::{Held, Live};
 use agent_waypoint::hbone;
 
@@ -210,7 +210,8 @@ async fn answers_that_come_again_are_filtered_again() {
     tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin);
     let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
     let listed = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"get_note"},{"name":"delete_note"}]}}"#;
-    let answer = async { live.next().await.write(with("Connection: close\r\n", listed).as_bytes()).await };
+    let streamed = events(&format!("id: 4\ndata: {listed}\n\n")).replacen("\r\n", "\r\nConnection: close\r\n", 1);
+    let answer = async { live.next().await.write(streamed.as_bytes()).await };
     tokio::join!(lab.post("agents/reader", NOTES, SESSION, list), answer);
     for (resumed, comes) in [("Last-Event-ID: 4\r\n", true), ("", false)] {
         let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
@@ -226,6 +227,12 @@ async fn answers_that_come_again_are_filtered_again() {
         assert_eq!(text.contains("get_note"), comes, "{text}");
         assert!(!text.contains("delete_note"), "{text}");
     }
+    // Nor is another's stream resumed, of which this session saw no event.
+    let get =
+        format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n{SESSION}Last-Event-ID: 5\r\n\r\n");
+    let theirs = lab.raw("agents/reader", NOTES, get.as_bytes()).await;
+    assert_eq!(theirs.status, 405, "{theirs:?}");
+    assert!(live.is_quiet().await);
     // Whose stream would a caller without a session resume?
     let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
     let get = "GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\nLast-Event-ID: 4\r\n\r\n";
@@ -257,4 +264,38 @@ async fn notifications_name_only_what_the_caller_may_have() {
     held.message(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#).await;
     let text = read_until(&mut caller, "list_changed").await;
     assert!(text.contains("file:///a/1") && !text.contains("/b/") && !text.contains("t-1"), "{text}");
+}
+
+/// An error of 2025-11-25 can send the user to a page as well as a request can.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_error_asks_is_decided_on_alike() {
+    let upstream = Upstream::start(|_head, body| {
+        let message: Value = serde_json::from_str(body).unwrap_or_default();
+        let data = &message["params"]["arguments"]["data"];
+        let error = value!({"code":-32042,"message":"visit","data":data});
+        let answer = value!({"jsonrpc":"2.0","id":message["id"],"error":error});
+        if message["params"]["arguments"]["as"] == "events" {
+            return events(&format!("data: {answer}\n\n"));
+        }
+        json(&answer.to_string())
+    })
+    .await;
+    let lab = Lab::start(&documents(upstream.addr)).await;
+    let page = |url: &str| value!({"mode":"url","url":url,"elicitationId":"e","message":"m"});
+    let ours = page("https://login.example.com/x");
+    for form in ["json", "events"] {
+        for (pages, passes) in [
+            (value!([ours]), true),
+            (value!([ours, page("https://evil.example/x")]), false),
+            (value!([page("https://login.example.com@evil.example/x")]), false),
+            (value!({"a":ours}), false),
+        ] {
+            let arguments = value!({"as":form,"data":{"elicitations":pages}});
+            let params = value!({"name":"get_note","arguments":arguments});
+            let body = value!({"jsonrpc":"2.0","id":3,"method":"tools/call","params":params}).to_string();
+            let reply = lab.post("agents/reader", NOTES, "", &body).await;
+            assert_eq!(reply.body.contains("-32042"), passes, "{form} {pages}: {reply:?}");
+            assert!(reply.body.contains("\"id\":3") && !reply.body.contains("evil"), "{form} {pages}: {reply:?}");
+        }
+    }
 }

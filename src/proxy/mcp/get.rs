@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::super::answer::{self, ProxyFault};
 use super::super::http::{Calls, outgoing, upstream_version};
 use super::super::note;
 use super::super::stages::{Asked, Standing};
-use super::exchange::Exchange;
+use super::exchange::{Bound, Exchange};
 use super::pump::{Pump, Waits};
 use super::reply::{Awaited, Reply, passable};
 use crate::call::{Call, McpCall};
@@ -87,6 +87,16 @@ fn unheaded(calls: &Calls, target: &Target, request: &Request, fault: HeaderFaul
     Unsent::Answered(answer::json(record, fault.status(), body))
 }
 
+/// Whether what is to go on, if anything, is a stream of the caller's own session.
+fn resumes(headers: &HeaderMap, bound: &Bound) -> bool {
+    let mut after = headers.get_all(super::LAST_EVENT_ID).iter();
+    match (after.next(), after.next()) {
+        (None, _) => true,
+        (Some(id), None) => std::str::from_utf8(id.as_bytes()).is_ok_and(|id| bound.session.resumes(id)),
+        (Some(_), Some(_)) => false,
+    }
+}
+
 async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Reply, Response<InBody>), Unsent> {
     let mcp = McpHead::read(&request.head.headers).map_err(|fault| unheaded(calls, &target, &request, fault))?;
     let exchange = Exchange::open(calls, target, request.head, mcp).map_err(|answer| Unsent::Answered(*answer))?;
@@ -94,9 +104,15 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     let call = McpCall::base(exchange.head.method.as_str(), version, exchange.session_digest());
     let mut headers = exchange.head.headers.clone();
     forward_stream_headers(&mut headers, &exchange.mcp);
-    if exchange.session.is_none() {
+    match &exchange.session {
         // Whose stream would go on? An event id is of a session, and this caller has none.
-        headers.remove(super::LAST_EVENT_ID);
+        None => drop(headers.remove(super::LAST_EVENT_ID)),
+        Some(bound) if !resumes(&headers, bound) => {
+            let mut record = exchange.record;
+            record.failed(&ProxyFault::NoStream);
+            return Err(Unsent::Failed(record, Box::new(ProxyFault::NoStream)));
+        }
+        Some(_) => {}
     }
     let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
     record.operation(Operation::of(&Call::Mcp(call.clone()), Some(&head)));

@@ -16,7 +16,7 @@ use super::exchange::{Bound, Exchange, read_body};
 use super::reply::{self, Awaited};
 use super::sse;
 use crate::call::Call;
-use crate::fault::Faulty;
+use crate::fault::{Faulty, Retry};
 use crate::intake::{Answer, Request};
 use crate::mesh::Target;
 use crate::telemetry::Operation;
@@ -193,7 +193,10 @@ impl Passage {
             Err(fault) => {
                 tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "upstream failed");
                 if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
-                    bound.session.answered(id);
+                    match fault.retry() {
+                        Retry::Safe => drop(bound.session.answered(id)),
+                        Retry::Unsafe => bound.session.lost(id),
+                    }
                 }
                 answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault)
             }

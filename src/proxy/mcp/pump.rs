@@ -223,6 +223,9 @@ impl Pump {
         } else {
             self.seen.before(&event);
         }
+        if let (Some(bound), Some(id)) = (&self.reply.session, &event.id) {
+            bound.session.issued(id);
+        }
         event.write(&mut out);
         Ok(Passed::Out(out.into()))
     }

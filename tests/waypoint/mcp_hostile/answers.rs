@@ -205,7 +205,8 @@ async fn a_list_that_is_sent_again_under_an_id_in_use_stays_filtered() {
     let begin = async {
         let body = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{}}}"#;
         live.next().await.write(with("Mcp-Session-Id: s-1\r\nConnection: close\r\n", body).as_bytes()).await;
-        live.next().await.write(with("Connection: close\r\n", BOTH).as_bytes()).await;
+        let listed = events(&format!("id: 0\ndata: {BOTH}\n\n")).replacen("\r\n", "\r\nConnection: close\r\n", 1);
+        live.next().await.write(listed.as_bytes()).await;
         live.next().await
     };
     let slow = CALL.replace("\"id\":7", "\"id\":1");
