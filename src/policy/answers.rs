@@ -23,6 +23,11 @@ impl<'a> Answered<'a> {
         Self { result: member("result"), error: member("error") }
     }
 
+    /// What a notification tells, as the result that it stands for.
+    pub fn told(params: &'a Object) -> Self {
+        Self { result: Some(params), error: None }
+    }
+
     /// Whether it is an error of the protocol, or of a tool.
     pub(super) fn is_error(&self) -> bool {
         let of_tool = || self.result.and_then(|result| result.get("isError")).and_then(Value::as_bool);

@@ -259,18 +259,19 @@ impl Court {
     }
 
     /// Decides on the answer to a permitted call: none where it may go to the caller.
-    pub(super) fn judge_answer(&self, scope: &Scope<'_>, meter: &mut Meter) -> Option<Verdict<'_>> {
+    pub(super) fn judge_answer(&self, scopes: &[Scope<'_>], meter: &mut Meter) -> Option<Verdict<'_>> {
         let mut rules = self.answers.iter().filter(|rule| rule.force == Force::Enforced);
         rules.find_map(|rule| {
-            let reason = refusal(rule.effect, rule.says(scope, meter), scope)?;
+            let reason = scopes.iter().find_map(|scope| refusal(rule.effect, rule.says(scope, meter), scope))?;
             Some(Verdict::refuse(reason, Some(rule)))
         })
     }
 
     /// What is to be blacked out of an answer: also where it cannot be told whether it is.
-    pub(super) fn redactors_of<'r>(&'r self, scope: &Scope<'_>, meter: &mut Meter) -> Vec<&'r Redactor> {
+    pub(super) fn redactors_of<'r>(&'r self, scopes: &[Scope<'_>], meter: &mut Meter) -> Vec<&'r Redactor> {
         let enforced = self.redactors.iter().filter(|redactor| redactor.rule.force == Force::Enforced);
-        enforced.filter(|redactor| redactor.rule.says(scope, meter).about != Truth::False).collect()
+        let mut about = |rule: &Rule| scopes.iter().any(|scope| rule.says(scope, meter).about != Truth::False);
+        enforced.filter(|redactor| about(&redactor.rule)).collect()
     }
 
     fn default_reason(&self, question: &Question<'_>) -> Reason {

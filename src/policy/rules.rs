@@ -8,7 +8,7 @@ use super::explain::{self, Explanation};
 use super::hint;
 use super::scope::{Lens, Scope};
 use super::{A2aSettings, Destination, Facts, Revision};
-use crate::call::{Call, Phase};
+use crate::call::{Call, McpObject, Phase};
 use crate::config::limits::CEL_BUDGET;
 use crate::document::Meta;
 use crate::document::agent_policy::{AgentPolicySpec, DenialForm, Protocol};
@@ -143,8 +143,8 @@ impl Rules {
             }
             State::Open(open) => open,
         };
-        let scope = answer_scope(facts, answered);
-        let verdict = open.court.judge_answer(&scope, &mut Meter::new(CEL_BUDGET))?;
+        let scopes = answer_scopes(facts, answered);
+        let verdict = open.court.judge_answer(&scopes, &mut Meter::new(CEL_BUDGET))?;
         let reason = verdict.refused.clone()?;
         let (form, rule) = (open.form(&verdict, &reason, facts), verdict.rule.map(|rule| rule.name.clone()));
         Some(Denial { form, reason, rule, shadow: None, hint: None })
@@ -162,7 +162,7 @@ impl Rules {
             }
             State::Open(open) => open,
         };
-        open.court.redactors_of(&answer_scope(facts, answered), &mut Meter::new(CEL_BUDGET))
+        open.court.redactors_of(&answer_scopes(facts, answered), &mut Meter::new(CEL_BUDGET))
     }
 
     #[cfg(test)]
@@ -274,11 +274,14 @@ impl Rules {
     }
 }
 
-/// An answered call: all of it is known, but for lists, whose entries are decided on one by one.
-fn answer_scope<'a>(facts: &Facts<'a>, answered: &Answered<'a>) -> Scope<'a> {
+/// An answered call: all of it is known, but for lists, whose entries are decided on one by one. What a task comes to is
+/// the answer to the call that made it too.
+fn answer_scopes<'a>(facts: &Facts<'a>, answered: &Answered<'a>) -> Vec<Scope<'a>> {
     let list = matches!(facts.call, Call::Mcp(call) if call.phase() == Phase::List);
     let lens = if list { Lens::List } else { Lens::Call };
-    Scope { answered: Some(*answered), ..Scope::of(facts, lens) }
+    let scope = Scope { answered: Some(*answered), ..Scope::of(facts, lens) };
+    let task = !list && matches!(scope.object(), Some(McpObject::Task(_)));
+    if task { vec![scope, Scope { method: "tools/call", ..scope }] } else { vec![scope] }
 }
 
 /// The first refusal, else the first permit.

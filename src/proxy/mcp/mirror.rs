@@ -57,30 +57,57 @@ impl Reply {
         }
         let call = Call::Mcp(request.clone());
         let facts = asked.facts(&call);
-        let answered = Answered::of(message.tree());
-        if let Some(denial) = rules.decide_answer(&facts, &answered) {
-            return Err(Unpassable::Refused(Box::new(denial)));
+        let answered = match (message.kind(), message.params()) {
+            (ServerKind::Notification(_), Some(params)) => Answered::told(params),
+            _ => Answered::of(message.tree()),
+        };
+        // A task that has ended holds the whole answer to the call that made it (the extension of 2026-07-28).
+        let task = matches!(request.object, McpObject::Task(_));
+        let ended = message.content().filter(|_| task).map(Answered::of);
+        for answered in std::iter::once(&answered).chain(&ended) {
+            if let Some(denial) = rules.decide_answer(&facts, answered) {
+                return Err(Unpassable::Refused(Box::new(denial)));
+            }
         }
-        self.redact(&rules.redactors(&facts, &answered), message);
+        let of_ended = ended.map(|ended| rules.redactors(&facts, &ended)).unwrap_or_default();
+        let redactors = rules.redactors(&facts, &answered);
+        let structured = *message.kind() != ServerKind::Error;
+        let Some(content) = message.content_mut() else { return Ok(()) };
+        for (key, structured) in [("result", true), ("error", false)] {
+            if let Some(content) = content.as_object_mut().and_then(|content| content.get_mut(key)) {
+                self.redact(&of_ended, content, structured);
+            }
+        }
+        self.redact(&redactors, content, structured);
         Ok(())
     }
 
-    /// Blacks out of a notification what policies black out of the answer that it comes with.
-    pub(super) fn redact_notice(&self, message: &mut ServerMessage) {
+    /// Makes a notification fit for the caller: what policies black out of the answer that it comes with is blacked out
+    /// of it, and one that says what a task came to is decided on as that task. False where it must not pass.
+    pub(super) fn see_notice(&self, method: &str, message: &mut ServerMessage) -> bool {
+        if !self.may_tell(method, message) {
+            return false;
+        }
+        if let Some(task) = self.told_task(method, message)
+            && self.decide_answer(&task, message).is_err()
+        {
+            return false;
+        }
         let asked = self.standing.asked();
         let rules = &asked.target().rules;
-        if !rules.reads_answers() {
-            return;
+        if rules.reads_answers() {
+            let call = Call::Mcp(self.awaited.call.clone());
+            let redactors = rules.redactors(&asked.facts(&call), &Answered::of(message.tree()));
+            if let Some(content) = message.content_mut() {
+                self.redact(&redactors, content, false);
+            }
         }
-        let call = Call::Mcp(self.awaited.call.clone());
-        self.redact(&rules.redactors(&asked.facts(&call), &Answered::of(message.tree())), message);
+        true
     }
 
-    fn redact(&self, redactors: &[&Redactor], message: &mut ServerMessage) {
-        let result = *message.kind() == ServerKind::Result;
-        let Some(content) = message.content_mut() else { return };
+    fn redact(&self, redactors: &[&Redactor], content: &mut Value, structured: bool) {
         let redact = |redactor: &&Redactor| {
-            if result { redactor.redact(content) } else { redactor.redact_words(content) }
+            if structured { redactor.redact(content) } else { redactor.redact_words(content) }
         };
         let redacted: usize = redactors.iter().map(redact).sum();
         self.shared.telemetry.metrics().strings_redacted(redacted);
@@ -136,8 +163,19 @@ impl Reply {
         self.shared.tasks.bind(&asked.target().key, id, made)
     }
 
+    /// The caller's task that a notification tells of, as if it had been asked for.
+    fn told_task(&self, method: &str, message: &ServerMessage) -> Option<McpCall> {
+        if !matches!(method, "notifications/tasks" | "notifications/tasks/status") {
+            return None;
+        }
+        let id = message.params()?.get("taskId")?.as_str()?;
+        let mut task = Task { id: Knowable::Known(id.into()), tool: None };
+        task.tool = Some(self.made(&task)?.tool);
+        Some(McpCall { method: "tasks/get".into(), ..self.awaited.call.entry(McpObject::Task(task)) })
+    }
+
     /// Whether a notification may pass: of a resource that the caller may read, of a task that is the caller's.
-    pub(super) fn may_tell(&self, method: &str, message: &ServerMessage) -> bool {
+    fn may_tell(&self, method: &str, message: &ServerMessage) -> bool {
         let said = |key| message.params().and_then(|params| params.get(key)).and_then(Value::as_str);
         let of = &self.awaited.call;
         match method {
@@ -145,9 +183,8 @@ impl Reply {
                 .and_then(resource_entry)
                 .is_some_and(|resource| self.sees(&McpCall { method: "resources/read".into(), ..of.entry(resource) })),
             "notifications/tasks" | "notifications/tasks/status" => {
-                let made =
-                    said("taskId").and_then(|id| self.made(&Task { id: Knowable::Known(id.into()), tool: None }));
-                made.is_some() && self.decide_inputs(of, message).is_ok()
+                let task = self.told_task(method, message);
+                task.is_some_and(|task| self.sees(&task) && self.decide_inputs(&task, message).is_ok())
             }
             _ => true,
         }

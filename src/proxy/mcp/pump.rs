@@ -233,11 +233,10 @@ impl Pump {
     /// The message as it may pass, or nothing. A request of the server was decided on before.
     fn message(&mut self, mut message: ServerMessage) -> Option<Vec<u8>> {
         match message.kind() {
-            ServerKind::Notification(method) if !self.reply.may_tell(method, &message) => return None,
             ServerKind::Request(_) => return Some(message.canonical()),
-            ServerKind::Notification(_) => {
-                self.reply.redact_notice(&mut message);
-                return Some(message.canonical());
+            ServerKind::Notification(method) => {
+                let method = method.clone();
+                return self.reply.see_notice(&method, &mut message).then(|| message.canonical());
             }
             ServerKind::Result | ServerKind::Error => {}
         }

@@ -110,14 +110,23 @@ impl ServerMessage {
         self.tree.as_object_mut()?.get_mut("result")
     }
 
+    /// `result`, `error` or `params`.
+    pub fn content(&self) -> Option<&Value> {
+        self.tree.get(self.content_key())
+    }
+
     /// `result`, `error` or `params`, to black parts of it out.
     pub fn content_mut(&mut self) -> Option<&mut Value> {
-        let key = match self.kind {
+        let key = self.content_key();
+        self.tree.as_object_mut()?.get_mut(key)
+    }
+
+    fn content_key(&self) -> &'static str {
+        match self.kind {
             ServerKind::Result => "result",
             ServerKind::Error => "error",
             ServerKind::Request(_) | ServerKind::Notification(_) => "params",
-        };
-        self.tree.as_object_mut()?.get_mut(key)
+        }
     }
 
     /// The message as it goes to the client.
