@@ -32,7 +32,7 @@ use crate::config::limits::{DIAL_TIMEOUT, POOL_IDLE};
 use crate::hbone;
 use crate::mesh::Endpoint;
 use crate::net::BoxedIo;
-use dial::Dialer;
+use dial::{Dialer, Dialled};
 use dns::Dns;
 use pick::Health;
 use pool::Pool;
@@ -85,6 +85,10 @@ impl Upstreams {
     /// # Errors
     /// [`DialFault`]; nothing of a call was sent.
     pub async fn connect_tcp(&self, endpoint: &Endpoint) -> Result<BoxedIo, DialFault> {
+        Ok(self.dial(endpoint).await?.io)
+    }
+
+    async fn dial(&self, endpoint: &Endpoint) -> Result<Dialled, DialFault> {
         let dialled = tokio::time::timeout(DIAL_TIMEOUT, self.inner.dialer.connect(endpoint)).await;
         let result = dialled.unwrap_or(Err(DialFault::Timeout));
         match &result {

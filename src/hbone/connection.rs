@@ -38,6 +38,8 @@ pub(super) struct Context {
     pub(super) identity: Identity,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) drain: CancellationToken,
+    /// Cancelled when the peer is asked to reconnect, and by `drain`.
+    pub(super) leaving: CancellationToken,
     pub(super) drain_deadline: Duration,
 }
 
@@ -114,6 +116,7 @@ where
             () = &mut leave, if !leaving => {
                 leaving = true;
                 h2.graceful_shutdown();
+                context.leaving.cancel();
             }
             Some(ended) = streams.join_next(), if !streams.is_empty() => note(context, ended),
             accepted = h2.accept() => match accepted {
@@ -156,6 +159,7 @@ fn take<H, F>(
     let tunnel = Tunnel {
         peer: Arc::clone(&context.peer),
         authority,
+        leaving: context.leaving.clone(),
         claimed: Claimed::new(ConnectHeaders::read(&head.headers)),
         answer: Arc::clone(&answer),
         recv,

@@ -159,6 +159,7 @@ impl Server {
             not_after: proven.not_after,
             identity: self.identity,
             observer: self.observer,
+            leaving: drain.child_token(),
             drain,
             drain_deadline: self.drain_deadline,
         };

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::gauge::Lease;
 
@@ -25,7 +26,7 @@ pub struct Stream {
     /// Received and not yet read.
     chunk: Bytes,
     write: Write,
-    _lease: Option<Lease>,
+    outbound: Option<(Lease, Instant)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +36,14 @@ enum Write {
 }
 
 impl Stream {
-    pub(super) fn new(send: SendStream<Bytes>, recv: RecvStream, lease: Option<Lease>) -> Self {
-        Self { send, recv, chunk: Bytes::new(), write: Write::Open, _lease: lease }
+    pub(super) fn new(send: SendStream<Bytes>, recv: RecvStream, outbound: Option<(Lease, Instant)>) -> Self {
+        Self { send, recv, chunk: Bytes::new(), write: Write::Open, outbound }
+    }
+
+    /// From when on nothing new should be begun in a tunnel that we opened: its connection is old, or a certificate of it
+    /// nears the end, when the connection is cut off.
+    pub fn retire_at(&self) -> Option<Instant> {
+        self.outbound.as_ref().map(|(_lease, retire_at)| *retire_at)
     }
 
     /// The next bytes as they came, without a copy; `None` at the end. Call [`Stream::release`] once they were used up.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, Response, StatusCode, header};
+use tokio_util::sync::CancellationToken;
 
 use super::{Observer, Stream};
 use crate::id::{Claimed, Peer};
@@ -19,6 +20,9 @@ pub struct Tunnel {
     pub authority: Authority,
     /// What the request's headers say about the caller and its destination: for display, never for a decision.
     pub claimed: Claimed<ConnectHeaders>,
+    /// Cancelled when the tunnel should come to its end: the server drains, or its connection is old or nears the end of
+    /// a certificate, when it is cut off. Whoever speaks a protocol inside can end between two requests.
+    pub leaving: CancellationToken,
     pub(super) answer: Arc<Answer>,
     pub(super) recv: RecvStream,
     pub(super) observer: Arc<dyn Observer>,

@@ -39,6 +39,7 @@ pub(super) struct Upstream {
 pub(super) struct Ticket {
     requests: SendRequest<Bytes>,
     lease: Lease,
+    retire_at: Instant,
 }
 
 impl Upstream {
@@ -88,7 +89,7 @@ impl Upstream {
     pub(super) fn ticket(&self) -> Option<Ticket> {
         let most = self.requests.current_max_send_streams().min(UPSTREAM_STREAMS);
         let lease = self.gauge.lease(most)?;
-        Some(Ticket { requests: self.requests.clone(), lease })
+        Some(Ticket { requests: self.requests.clone(), lease, retire_at: self.retire_at })
     }
 }
 
@@ -108,7 +109,7 @@ impl Ticket {
         if answer.status() != StatusCode::OK {
             return Err(DialFault::Refused(answer.status()));
         }
-        Ok(Stream::new(send, answer.into_body(), Some(self.lease)))
+        Ok(Stream::new(send, answer.into_body(), Some((self.lease, self.retire_at))))
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::http::{Calls, plain};
 use super::{Proxy, Shared, mcp, tunnel};
 use crate::hbone::{Stream, Tunnel};
@@ -31,7 +33,11 @@ fn futures_that_are_kept_stay_small() {
     let rows = [
         ("tunnel, any protocol", of_one(|tunnel: Tunnel| async move { proxy().serve(tunnel).await }), 1_536),
         ("tunnel", of_two::<&Arc<Shared>, Tunnel, _>(tunnel::serve), 1_024),
-        ("HTTP tunnel", of_four::<&Arc<Shared>, Calls, Stream, &Arc<Target>, _>(tunnel::serve_stream), 4_096),
+        (
+            "HTTP tunnel",
+            of_four::<&Arc<Shared>, Calls, (Stream, CancellationToken), &Arc<Target>, _>(tunnel::serve_stream),
+            4_096,
+        ),
         ("HTTP/1.1 in a tunnel, between requests", of_three(intake::serve_http1::<Tunnels, Calls>), 4_096),
         ("h2c in a tunnel, between requests", of_three(intake::serve_h2c::<Tunnels, Calls>), 8_192),
         ("request", of_two::<&Calls, Request, _>(Calls::handle), 2_048),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::answer::ProxyFault;
 use super::http::Calls;
 use super::{Shared, tcp};
@@ -24,15 +26,22 @@ pub(super) async fn serve(shared: &Arc<Shared>, tunnel: Tunnel) {
         PortProtocol::Tcp => Box::pin(tcp::serve_tunnel(shared, tunnel, target)).await,
         PortProtocol::Mcp | PortProtocol::A2a | PortProtocol::Http | PortProtocol::Undeclared => {
             let peer = Arc::clone(&tunnel.peer);
+            let leaving = tunnel.leaving.clone();
             let Ok(stream) = tunnel.accept() else { return };
-            Box::pin(serve_stream(shared, Calls::new(shared, peer, &target), stream, &target)).await;
+            Box::pin(serve_stream(shared, Calls::new(shared, peer, &target), (stream, leaving), &target)).await;
         }
     }
 }
 
 /// Serves the bytes of an accepted tunnel. Only an undeclared port may fall back to TCP, under TCP rules; a declared one
-/// is read only to tell HTTP/1.1 from HTTP/2.
-pub(super) async fn serve_stream(shared: &Arc<Shared>, calls: Calls, stream: hbone::Stream, target: &Arc<Target>) {
+/// is read only to tell HTTP/1.1 from HTTP/2. HTTP ends between two requests once the tunnel's connection is leaving, so
+/// that no call is under way when that is cut off.
+pub(super) async fn serve_stream(
+    shared: &Arc<Shared>,
+    calls: Calls,
+    (stream, leaving): (hbone::Stream, CancellationToken),
+    target: &Arc<Target>,
+) {
     let undeclared = target.protocol == PortProtocol::Undeclared;
     let wait = if undeclared { limits::SNIFF_TIMEOUT } else { limits::HTTP_IDLE_TIMEOUT };
     let sniffed = tokio::select! {
@@ -42,8 +51,8 @@ pub(super) async fn serve_stream(shared: &Arc<Shared>, calls: Calls, stream: hbo
     };
     let Ok(Sniffed { spoken, io }) = sniffed else { return };
     match spoken {
-        Spoken::Http1 => end(target, intake::serve_http1(io, calls, shared.drain.clone()).await),
-        Spoken::H2 => end(target, Box::pin(intake::serve_h2c(io, calls, shared.drain.clone())).await),
+        Spoken::Http1 => end(target, intake::serve_http1(io, calls, leaving).await),
+        Spoken::H2 => end(target, Box::pin(intake::serve_h2c(io, calls, leaving)).await),
         Spoken::Tls | Spoken::Other | Spoken::Silent if undeclared => {
             Box::pin(tcp::serve_accepted(shared, calls.peer(), Arc::clone(target), io)).await;
         }

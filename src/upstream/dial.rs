@@ -2,17 +2,24 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::DialFault;
 use super::dns::{Answers, Dns, DnsFault};
 use super::external::External;
-use crate::config::limits::DIAL_TIMEOUT;
+use crate::config::limits::{CONNECTION_MAX_AGE, DIAL_TIMEOUT};
 use crate::hbone;
 use crate::mesh::{At, Endpoint, Via};
 use crate::net::{BoxedIo, dial_tcp};
 
 /// Addresses of one name that are tried, one after the other.
 const TRIES: usize = 3;
+
+/// A connection, and from when on no new request should go out on it.
+pub(super) struct Dialled {
+    pub(super) io: BoxedIo,
+    pub(super) retire_at: Instant,
+}
 
 /// Makes connections by whatever way an endpoint is reached.
 pub(super) struct Dialer {
@@ -27,20 +34,23 @@ impl Dialer {
     }
 
     /// A connection to the application. The caller bounds the whole; each part has the same bound.
-    pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<BoxedIo, DialFault> {
+    pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Dialled, DialFault> {
+        let retire_at = Instant::now() + CONNECTION_MAX_AGE;
         match &endpoint.via {
-            Via::Plain => Ok(Box::new(self.tcp(&endpoint.at).await?)),
+            Via::Plain => Ok(Dialled { io: Box::new(self.tcp(&endpoint.at).await?), retire_at }),
             Via::Tls { server_name, roots } => {
                 let client = self.external.client(server_name, roots).await?;
                 let tcp = self.tcp(&endpoint.at).await?;
-                Ok(Box::new(client.connect(tcp).await.map_err(DialFault::Tls)?))
+                Ok(Dialled { io: Box::new(client.connect(tcp).await.map_err(DialFault::Tls)?), retire_at })
             }
             Via::Hbone { expect } => {
                 let (addresses, port) = self.addresses(&endpoint.at, Answers::Mesh).await?;
                 let address = *addresses.first().ok_or(DnsFault::NoAddress)?;
                 let tunnel = SocketAddr::new(address, endpoint.tunnel_port);
                 let application = SocketAddr::new(address, port).to_string();
-                Ok(Box::new(self.tunnels.connect(tunnel, expect, &application).await?))
+                let stream = self.tunnels.connect(tunnel, expect, &application).await?;
+                let retire_at = stream.retire_at().map_or(retire_at, |at| at.min(retire_at));
+                Ok(Dialled { io: Box::new(stream), retire_at })
             }
         }
     }

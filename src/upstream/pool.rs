@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::body::OutBody;
 use super::exchange::UpstreamHttp;
-use crate::config::limits::{CONNECTION_MAX_AGE, POOL_IDLE, POOL_IDLE_PER_ENDPOINT, UPSTREAM_STREAMS};
+use crate::config::limits::{POOL_IDLE, POOL_IDLE_PER_ENDPOINT, UPSTREAM_STREAMS};
 use crate::mesh::Endpoint;
 
 /// What makes two requests able to share a connection: the same endpoint, reached and proven in the same way, and the
@@ -45,7 +45,7 @@ impl Hash for Key {
 #[derive(Debug)]
 pub(super) struct One {
     pub(super) sender: http1::SendRequest<OutBody>,
-    pub(super) born: Instant,
+    pub(super) retire_at: Instant,
 }
 
 /// Place of one request on a shared HTTP/2 connection; given back when dropped.
@@ -56,7 +56,7 @@ pub(super) type Lease = OwnedSemaphorePermit;
 struct Many {
     sender: http2::SendRequest<OutBody>,
     places: Arc<Semaphore>,
-    born: Instant,
+    retire_at: Instant,
     idle_since: Option<Instant>,
 }
 
@@ -112,7 +112,7 @@ impl Pool {
         let mut state = self.lock();
         let slot = state.slots.get_mut(key)?;
         let now = Instant::now();
-        slot.shared.retain(|many| !many.sender.is_closed() && now < many.born + CONNECTION_MAX_AGE);
+        slot.shared.retain(|many| !many.sender.is_closed() && now < many.retire_at);
         slot.shared.iter_mut().find_map(|many| {
             let lease = Arc::clone(&many.places).try_acquire_owned().ok()?;
             many.idle_since = None;
@@ -121,12 +121,12 @@ impl Pool {
     }
 
     /// Offers a fresh shared connection to all, and takes the first place on it.
-    pub(super) fn share(&self, key: &Key, sender: &http2::SendRequest<OutBody>) -> Option<Lease> {
+    pub(super) fn share(&self, key: &Key, sender: &http2::SendRequest<OutBody>, retire_at: Instant) -> Option<Lease> {
         let places = Arc::new(Semaphore::new(UPSTREAM_STREAMS));
         let lease = Arc::clone(&places).try_acquire_owned().ok();
         let mut state = self.lock();
         if !state.closed {
-            let many = Many { sender: sender.clone(), places, born: Instant::now(), idle_since: None };
+            let many = Many { sender: sender.clone(), places, retire_at, idle_since: None };
             state.slots.entry(key.clone()).or_default().shared.push(many);
         }
         lease
@@ -161,7 +161,7 @@ impl Pool {
 }
 
 fn usable(one: &One, since: Instant, now: Instant) -> bool {
-    one.sender.is_ready() && now < since + POOL_IDLE && now < one.born + CONNECTION_MAX_AGE
+    one.sender.is_ready() && now < since + POOL_IDLE && now < one.retire_at
 }
 
 fn keep_shared(many: &mut Many, now: Instant) -> bool {
@@ -173,7 +173,7 @@ fn keep_shared(many: &mut Many, now: Instant) -> bool {
             return false;
         }
     }
-    !many.sender.is_closed() && now < many.born + CONNECTION_MAX_AGE
+    !many.sender.is_closed() && now < many.retire_at
 }
 
 impl fmt::Debug for Pool {

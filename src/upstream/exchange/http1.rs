@@ -4,10 +4,10 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::body::{InBody, OutBody};
+use super::super::dial::Dialled;
 use super::super::pool::{Key, One};
 use super::super::{DialFault, SendFault, Upstreams};
 use super::{Failed, accept, judge, no_http};
@@ -27,11 +27,11 @@ impl Upstreams {
                 done => return done,
             }
         }
-        let sender = match self.open_http1(endpoint).await {
-            Ok(sender) => sender,
+        let one = match self.open_http1(endpoint).await {
+            Ok(one) => one,
             Err(fault) => return Err(Failed::unsent(fault.into(), request)),
         };
-        self.over_http1(One { sender, born: Instant::now() }, key, request).await
+        self.over_http1(one, key, request).await
     }
 
     async fn over_http1(&self, mut one: One, key: &Key, request: Request<OutBody>) -> Result<Response<InBody>, Failed> {
@@ -59,11 +59,12 @@ impl Upstreams {
         });
     }
 
-    async fn open_http1(&self, endpoint: &Endpoint) -> Result<http1::SendRequest<OutBody>, DialFault> {
-        let io = TokioIo::new(self.connect_tcp(endpoint).await?);
+    async fn open_http1(&self, endpoint: &Endpoint) -> Result<One, DialFault> {
+        let Dialled { io, retire_at } = self.dial(endpoint).await?;
+        let io = TokioIo::new(io);
         let (sender, connection) = http1_builder().handshake(io).await.map_err(no_http)?;
         self.drive(connection);
-        Ok(sender)
+        Ok(One { sender, retire_at })
     }
 }
 

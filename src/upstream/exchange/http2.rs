@@ -7,6 +7,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::task::TaskTracker;
 
 use super::super::body::{InBody, OutBody};
+use super::super::dial::Dialled;
 use super::super::pool::{Key, Lease};
 use super::super::{DialFault, Upstreams};
 use super::{Failed, accept, judge, no_http};
@@ -45,11 +46,12 @@ impl Upstreams {
         if let Some((sender, lease)) = self.inner.pool.take_place(key) {
             return Ok((sender, Some(lease)));
         }
-        let io = TokioIo::new(self.connect_tcp(endpoint).await?);
+        let Dialled { io, retire_at } = self.dial(endpoint).await?;
+        let io = TokioIo::new(io);
         let tracked = Tracked(self.inner.tasks.clone());
         let (sender, connection) = http2_builder(tracked).handshake(io).await.map_err(no_http)?;
         self.drive(connection);
-        let lease = self.inner.pool.share(key, &sender);
+        let lease = self.inner.pool.share(key, &sender, retire_at);
         Ok((sender, lease))
     }
 }
