@@ -58,10 +58,12 @@ impl<'a> Reading<'a> {
 mod tests {
     use super::*;
 
+    /// any, none, path, whether a rule that refuses matches, whether one that permits does
+    type Row<'a> = (&'a [&'a str], &'a [&'a str], &'a str, bool, bool);
+
     #[test]
     fn who_refuses_matches_either_and_who_permits_both() {
-        // any, none, path, whether a rule that refuses matches, whether one that permits does
-        let rows: &[(&[&str], &[&str], &str, bool, bool)] = &[
+        let rows: &[Row<'_>] = &[
             (&["/admin"], &[], "/admin", true, true),
             (&["/admin"], &[], "/admin;x", true, false),
             (&["/admin/*"], &[], "/admin;x/users", true, false),
