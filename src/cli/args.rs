@@ -365,9 +365,9 @@ mod tests {
         let run = |ttl: &[&str]| {
             let istiod = ["run", "-f", "x", "--ca-address", "i:1", "--pod-namespace", "n", "--service-account", "s"];
             let args = [&["agent-waypoint"], &istiod[..], ttl].concat();
-            CommandLine::try_parse_from(args).map(|line| match line.command {
-                Command::Run(run) => run.istiod.secret_ttl.as_secs(),
-                other => unreachable!("{other:?}"),
+            CommandLine::try_parse_from(args).map(|line| {
+                let Command::Run(run) = line.command else { panic!("{line:?}") };
+                run.istiod.secret_ttl.as_secs()
             })
         };
         assert_eq!(run(&[]).unwrap(), 24 * 3_600);
