@@ -51,6 +51,7 @@ fn measure(fronted: u32) {
         gateway: "waypoint".into(),
         cluster_domain: "cluster.local".into(),
         network: "".into(),
+        ips: [].into(),
     };
     let gateway = Some(("mesh".to_owned(), "waypoint".to_owned()));
     let settings = Settings { trust_domain: TrustDomain::parse("cluster.local").unwrap(), gateway };

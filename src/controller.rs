@@ -122,7 +122,7 @@ fn start(
     let replica = || (settings.namespace.clone(), settings.replica.clone());
     let (publish, keys) = watch::channel(None);
     tasks.spawn(keys::keep(client.clone(), settings.namespace.clone(), leading.clone(), publish, stop.clone()));
-    let feed = Feed::new(cluster, keys, tasks, stop);
+    let feed = Feed::new((cluster, &settings.namespace), keys, tasks, stop);
     let template = settings.template.clone();
     tasks.spawn(provision::keep(cluster.clone(), client.clone(), template, applier(), stop.clone()));
     let followed = (cluster.clone(), feed.catalogs());

@@ -30,7 +30,7 @@ pub use upgrade::Upgraded;
 
 use crate::config::limits::{DIAL_TIMEOUT, POOL_IDLE};
 use crate::hbone;
-use crate::mesh::Endpoint;
+use crate::mesh::{Endpoint, Target};
 use crate::net::BoxedIo;
 use dial::{Dialer, Dialled};
 use dns::Dns;
@@ -78,6 +78,14 @@ impl Upstreams {
     /// [`NoEndpoint`]
     pub fn pick(&self, endpoints: &[Arc<Endpoint>], stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
         self.inner.health.pick(endpoints, stick)
+    }
+
+    /// As [`Upstreams::pick`], of a target's.
+    ///
+    /// # Errors
+    /// [`NoEndpoint`]
+    pub fn pick_of(&self, target: &Target, stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
+        self.inner.health.pick_of(target, stick)
     }
 
     /// Bytes to `endpoint`, fresh, within [`DIAL_TIMEOUT`]. The endpoint's failures are remembered.

@@ -8,6 +8,7 @@ from harness.api import ApiError, Object, condition, eventually
 from harness.lab import Lab, Refused
 from harness.tests import test
 
+from .g_guarded import becomes, guards
 from .mesh import GATEWAY, POLICY, Mesh, gateway
 
 def provisioned(lab: Lab, ns: str, kind: str = "agent-waypoint", pods: int = 2, name: str = "waypoint") -> str:
@@ -252,3 +253,41 @@ def document_that_does_not_compile(lab: Lab) -> None:
     assert other_allowed()
     this.policy("get_*")
     eventually("mended, it is open", 20, this.allowed)
+
+
+@test
+def pod_without_its_guard_gets_no_calls(lab: Lab) -> None:
+    """Under Enforce a pod that starts while its guard is away is not called; with the guard back, or with Report, it is."""
+    this = mesh(lab)
+    becomes(lab, this.ns, "Guarded", "True", "Guarded")
+    scale(lab, 0)
+    try:
+        (guard,) = guards(lab, this.ns)
+        lab.api.delete(guard)
+        assert this.allowed(), "a pod that got calls under its guard keeps them"
+        lab.api.delete(lab.api.get("v1", "Pod", this.ns, "notes"), grace=0)
+        eventually("the server is gone", 30, lambda: lab.api.find("v1", "Pod", this.ns, "notes") is None)
+        lab.tool_server(this.ns)
+        told = eventually("the new pod gets no calls", 20, lambda: held(this))
+        assert told == 503, told
+        assert not lab.seen(this.ns), "the new pod saw nothing"
+    finally:
+        scale(lab, 2)
+    eventually("calls are allowed", 60, this.allowed)
+    becomes(lab, this.ns, "Guarded", "True", "Guarded")
+    # Without a guard by the Service's own word nobody waits for one.
+    service = lab.api.get("v1", "Service", this.ns, "notes")
+    lab.api.patch(service, {"metadata": {"annotations": {"agent-waypoint.dev/guard": "Report"}}})
+    eventually("the guard is gone", 20, lambda: not guards(lab, this.ns))
+    lab.api.delete(lab.api.get("v1", "Pod", this.ns, "notes"), grace=0)
+    eventually("the server is gone", 30, lambda: lab.api.find("v1", "Pod", this.ns, "notes") is None)
+    lab.tool_server(this.ns)
+    eventually("calls are allowed", 30, this.allowed)
+
+
+def held(this: Mesh) -> int | None:
+    """The status of an initialize that no endpoint may get; none as long as one does."""
+    body = b'{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}'
+    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    answer = this.reader.http(this.waypoint, f"{this.server}:80", "POST", "/mcp", body, headers)
+    return answer.status if answer.status == 503 else None

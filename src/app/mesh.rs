@@ -9,9 +9,9 @@ use super::settings::{InMesh, StartFault};
 use crate::admin::{Condition, Readiness};
 use crate::config::limits;
 use crate::control::assembly::Assembly;
-use crate::control::istiod::xds::{self, Authorizations};
+use crate::control::istiod::xds;
 use crate::id::TrustDomain;
-use crate::mesh::world::Here;
+use crate::mesh::world::{Change, Here};
 use crate::mesh::{self, Published};
 
 /// Starts what makes snapshots and, in a mesh, the stream from istiod.
@@ -33,13 +33,17 @@ pub(super) fn open(
         gateway: gateway.as_str().into(),
         cluster_domain: myself.cluster_domain.as_str().into(),
         network: myself.network.as_str().into(),
+        ips: [myself.ip].into(),
     };
     let assembly = Assembly::start_in_mesh(assembling, here, Arc::clone(published), stop.clone())?;
-    let told = assembly.clone();
+    let (told, enforced) = (assembly.clone(), assembly.clone());
     let changed = move |change| {
         told.world(change);
     };
-    let client = xds::client(istiod.clone(), myself, changed, Authorizations::default());
+    let enforced = move |policies| {
+        enforced.world(Change { policies, enforced: true, ..Change::default() });
+    };
+    let client = xds::client(istiod.clone(), myself, changed, enforced);
     tasks.spawn(client.run(stop.clone()));
     Ok(assembly)
 }

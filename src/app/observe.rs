@@ -78,6 +78,9 @@ impl Refresh {
         let snapshot = self.published.current();
         let counts = snapshot.counts();
         metrics.documents(DocumentCounts { accepted: counts.loaded, refused: counts.refused, skipped: counts.skipped });
+        for (why, endpoints) in snapshot.held() {
+            metrics.held_endpoints(why.as_str(), endpoints);
+        }
         metrics.targets_closed(snapshot.targets().filter(|target| target.closed().is_some()).count());
     }
 

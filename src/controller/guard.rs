@@ -38,5 +38,5 @@ pub use keep::{Keep, remove};
 pub use objects::{CUT_OFF_PREFIX, GUARDED, REACHABLE, WAYPOINTS};
 pub use plan::{Plan, Stage, Subject, plan};
 pub use policy::{GuardPolicy, GuardRule, MANAGED_BY, MANAGER, NAME_PREFIX, SERVICES};
-pub use read::{OFF, SWITCH, SWITCH_KEY, is_whole, read};
+pub use read::{Due, OFF, SWITCH, SWITCH_KEY, is_whole, read};
 pub use watch::watch;

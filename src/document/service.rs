@@ -11,6 +11,10 @@ use super::nearest::nearest;
 use super::tree::Node;
 use super::{FieldProblem, Severity};
 
+/// Annotation that the controller puts on a Service as it feeds it: the `AuthorizationPolicy` of its namespace by which
+/// ztunnel takes calls to its pods from its waypoints only. Without it none is to be.
+pub const GUARDED_BY: &str = "agent-waypoint.dev/guarded-by";
+
 /// `spec` of a `Service`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -16,6 +16,7 @@ use super::routes::RouteBook;
 use super::ruled::{Compiler, Ruled};
 use super::snapshot::{Counts, Snapshot};
 use super::target::{Target, TargetKey};
+use super::world::{Holder, Holders};
 use crate::document::{Documents, Problem};
 use crate::id::TrustDomain;
 use crate::policy::Destination;
@@ -105,7 +106,7 @@ impl Index<'_> {
                 None => self.snapshot.by_addr.insert(addr, Arc::clone(&target)),
                 Some(first) => taken(fronted, &addr.to_string(), &first.key, found),
             }
-            self.snapshot.mesh_ips.insert(*ip, 1);
+            self.snapshot.mesh_ips.insert(*ip, by(&target));
         }
         for host in &fronted.hosts {
             let mut ports = self.snapshot.by_host.get(host.as_str()).cloned().unwrap_or_default();
@@ -119,11 +120,16 @@ impl Index<'_> {
         }
         for endpoint in target.endpoints.iter().filter(|endpoint| !matches!(endpoint.via, Via::Tls { .. })) {
             if let At::Addr(addr) = endpoint.at {
-                self.snapshot.mesh_ips.insert(addr.ip(), 1);
+                self.snapshot.mesh_ips.insert(addr.ip(), by(&target));
             }
         }
         self.snapshot.by_key.insert(target.key.clone(), target);
     }
+}
+
+/// From documents alone it matters only that somebody has the address.
+fn by(target: &Target) -> Holders {
+    Holders::One(Holder::Service(Arc::clone(&target.key.name)))
 }
 
 /// One port of what is fronted, with what decides for it.
@@ -149,6 +155,7 @@ pub(super) fn target(fronted: &Fronted<'_>, port: Port<'_>, ruled: Ruled) -> Tar
         closed: ruled.closed,
         revision: ruled.revision,
         endpoints: port.endpoints,
+        held: port.held,
         key,
     }
 }

@@ -8,6 +8,7 @@ use super::TargetKind;
 use super::attached::{Owned, PortName};
 use super::endpoint::Endpoint;
 use super::found::Found;
+use super::held::Held;
 use super::protocol::Spoken;
 use super::workloads::Workloads;
 use crate::document::service::EndpointSlice;
@@ -46,6 +47,8 @@ pub(super) struct Port<'a> {
     /// Field that says so, for problems.
     pub(super) field: String,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
+    /// Endpoints that get no calls.
+    pub(super) held: Vec<Held>,
     /// Whether there is a document that says what the port is.
     pub(super) documented: bool,
 }

@@ -45,6 +45,8 @@ pub struct Edition<'l> {
     pub targets_changed: bool,
     /// Targets that are closed since the edition before, or for other reasons.
     pub closed: Vec<Arc<Target>>,
+    /// Targets with other endpoints that get no calls than in the edition before.
+    pub held: Vec<Arc<Target>>,
     /// What is wrong, sorted, where that changed.
     pub problems: Option<Vec<Problem>>,
 }
@@ -85,9 +87,9 @@ impl Live {
         self.places.snapshot.counts = Counts { loaded, refused, skipped: set.skipped };
         loop {
             let targets_changed = self.places.take_changed();
-            let (closed, told) = (self.places.take_closed(), problems.take());
+            let (closed, held, told) = (self.places.take_closed(), self.places.take_held(), problems.take());
             let (snapshot, world) = (&self.places.snapshot, &self.world);
-            let edition = Edition { snapshot, world, targets_changed, closed, problems: told };
+            let edition = Edition { snapshot, world, targets_changed, closed, held, problems: told };
             let Some(change) = next(edition) else { return };
             let dirty = self.world.apply(change);
             if self.amend(dirty, &law) {
@@ -135,7 +137,9 @@ impl Live {
                 uids.extend(world.behind(&key).into_iter().map(|row| Arc::clone(&row.parts().uid)));
             }
         }
-        places.addresses(dirty.ips);
+        if dirty.addresses {
+            places.snapshot.mesh_ips = world.holders().clone();
+        }
         if dirty.everything {
             uids.extend(world.workloads().map(|row| Arc::clone(&row.parts().uid)));
         }

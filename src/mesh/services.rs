@@ -108,6 +108,7 @@ fn front_port<'a>(
         spoken,
         field: format!("{field}.appProtocol"),
         endpoints: unique(endpoints),
+        held: Vec::new(),
         documented: true,
     }
 }

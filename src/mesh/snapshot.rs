@@ -3,8 +3,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::sharded::Sharded;
-use super::world::Addressed;
-use super::{Target, TargetKey, TargetKind};
+use super::world::{Addressed, Holders};
+use super::{Hold, Target, TargetKey, TargetKind};
 use crate::wire::authority::Authority;
 
 /// Every port that this waypoint fronts, at one moment. Immutable; editions share what did not change between them.
@@ -16,8 +16,8 @@ pub struct Snapshot {
     pub(super) by_host: Sharded<Arc<str>, Vec<(u16, Arc<Target>)>>,
     /// Workloads that are fronted by their own addresses.
     pub(super) by_workload: Sharded<IpAddr, Arc<Addressed>>,
-    /// Virtual and workload addresses of the mesh, fronted or not, and how many have them.
-    pub(super) mesh_ips: Sharded<IpAddr, i64>,
+    /// Virtual and workload addresses of the mesh, fronted or not.
+    pub(super) mesh_ips: Sharded<IpAddr, Holders>,
     pub(super) counts: Counts,
     pub(super) has_documents: bool,
 }
@@ -81,9 +81,18 @@ impl Snapshot {
         closed.collect()
     }
 
+    /// How many endpoints get no calls, by why; the same of several ports counts for each.
+    pub fn held(&self) -> BTreeMap<Hold, usize> {
+        let mut counts: BTreeMap<Hold, usize> = Hold::ALL.into_iter().map(|why| (why, 0)).collect();
+        for held in self.by_key.iter().flat_map(|(_, target)| &target.held) {
+            *counts.entry(held.why).or_default() += 1;
+        }
+        counts
+    }
+
     /// Whether `address` is a VIP or an endpoint of the mesh: what a name outside may not resolve to.
     pub fn is_mesh_address(&self, address: IpAddr) -> bool {
-        self.mesh_ips.get(&address).is_some()
+        self.mesh_ips.get(&address.to_canonical()).is_some()
     }
 
     /// Document counts.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::{Endpoint, Routes};
+use super::{Endpoint, Held, Hold, Routes};
 use crate::policy::{Destination, Rules, Verifier};
 use crate::wire::path::Normalization;
 
@@ -21,6 +21,8 @@ pub struct Target {
     pub tokens: Option<Arc<Verifier>>,
     /// Where calls can go; may be empty.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// Endpoints that are named and get no calls.
+    pub held: Vec<Held>,
     /// How the paths of its requests are normalised: strictly where the port is declared or has an AgentPolicy,
     /// else as the mesh says.
     pub paths: Normalization,
@@ -49,6 +51,12 @@ impl Target {
         self.closed.as_deref()
     }
 
+    /// Why a call gets no endpoint although there are some: of `stick`, where it has to be that one.
+    pub fn hold(&self, stick: Option<&str>) -> Option<Hold> {
+        let mut held = self.held.iter().filter(|held| stick.is_none_or(|stick| *held.id == *stick));
+        held.next().map(|held| held.why)
+    }
+
     /// Whether `other`, of the same key, says the same: rules and tokens by revision, everything else by value.
     pub(super) fn is_as(&self, other: &Self) -> bool {
         let what = |target: &Self| {
@@ -66,6 +74,7 @@ impl Target {
             && self.routes.as_ref().map(|routes| routes.revision) == other.routes.as_ref().map(|routes| routes.revision)
             && self.closed == other.closed
             && self.endpoints == other.endpoints
+            && self.held == other.held
     }
 
     /// Changes exactly when a decision about this target could come out differently (rules or token verification);

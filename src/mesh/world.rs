@@ -5,6 +5,7 @@
 
 mod addressed;
 mod front;
+mod holders;
 mod intern;
 mod reach;
 mod rows;
@@ -19,4 +20,6 @@ pub use state::{Change, Here, World};
 
 pub(super) use addressed::{Addressed, workload};
 pub(super) use front::{Docs, Endpoints, endpoints, front};
+pub(super) use holders::{Holder, Holders};
+pub(super) use reach::Guard;
 pub(super) use state::Dirty;

@@ -153,13 +153,13 @@ impl<M> Permitted<M> {
 
     /// Stage 7 where a route leads: an endpoint of `to`.
     pub(super) fn route_to(self, upstreams: &Upstreams, to: &Target) -> Result<Routed<M>, NoEndpoint> {
-        let endpoint = upstreams.pick(&to.endpoints, None)?;
+        let endpoint = upstreams.pick_of(to, None)?;
         Ok(Routed { permitted: self, endpoint })
     }
 
     /// Stage 7: an endpoint of the target; exactly `stick` where a session is bound to one.
     pub(super) fn route(self, upstreams: &Upstreams, stick: Option<&str>) -> Result<Routed<M>, NoEndpoint> {
-        let endpoint = upstreams.pick(&self.decoded.asked.target.endpoints, stick)?;
+        let endpoint = upstreams.pick_of(&self.decoded.asked.target, stick)?;
         Ok(Routed { permitted: self, endpoint })
     }
 }

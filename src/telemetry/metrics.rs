@@ -146,6 +146,11 @@ impl Metrics {
         self.own.unguarded_endpoints(reason, endpoints);
     }
 
+    /// Endpoints that get no calls; `reason` is a fixed word.
+    pub fn held_endpoints(&self, reason: &'static str, endpoints: usize) {
+        self.own.held_endpoints(reason, endpoints);
+    }
+
     /// Bytes held for decoding, of [`crate::config::limits::DECODE_BUDGET`].
     pub fn decode_budget_used(&self, bytes: usize) {
         self.own.decode_budget_used(bytes);

@@ -4,7 +4,6 @@
 //! the shortest time. A name is somebody else's to change: an answer that points at this host, its link, a cloud's
 //! metadata service or into the mesh is refused, whoever owns the name.
 
-mod forbidden;
 mod hickory;
 
 use std::collections::HashMap;
@@ -17,11 +16,11 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
-pub use forbidden::forbidden;
 pub use hickory::Hickory;
 
 use super::pick::random;
 use crate::config::limits::{DNS_MAX_TTL, DNS_MIN_TTL, DNS_NAMES, DNS_TIMEOUT};
+use crate::mesh::forbidden;
 
 /// Where names are looked up.
 pub trait Resolve: Send + Sync + 'static {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::config::limits::{EJECTION_FAILURES, EJECTION_TABLE, EJECTION_TIME};
 use crate::fault::{Blame, Faulty, Retry, Stage};
-use crate::mesh::Endpoint;
+use crate::mesh::{Endpoint, Hold, Target};
 
 /// Why no endpoint could be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +17,16 @@ pub enum NoEndpoint {
     /// The one that holds the caller's session is no longer there; another would not know the session.
     #[error("the endpoint of this session is gone")]
     Gone,
+    /// There are some, or the session's own is there still, and it must not be called.
+    #[error("the endpoint gets no calls: {0}")]
+    Held(Hold),
+}
+
+impl NoEndpoint {
+    /// The same, where endpoints of `target` are held back: of its session, where `stick` is one.
+    fn of(self, target: &Target, stick: Option<&str>) -> Self {
+        target.hold(stick).map_or(self, Self::Held)
+    }
 }
 
 impl Faulty for NoEndpoint {
@@ -36,6 +46,7 @@ impl Faulty for NoEndpoint {
         match self {
             Self::Empty => "no_endpoint",
             Self::Gone => "endpoint_gone",
+            Self::Held(why) => why.reason(),
         }
     }
 }
@@ -67,6 +78,11 @@ impl Health {
         let healthy = self.healthy(endpoints);
         let from = if healthy.is_empty() { endpoints.iter().collect() } else { healthy };
         weighted(&from, random()).ok_or(NoEndpoint::Empty)
+    }
+
+    /// As [`Health::pick`], of a target's.
+    pub(super) fn pick_of(&self, target: &Target, stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
+        self.pick(&target.endpoints, stick).map_err(|none| none.of(target, stick))
     }
 
     fn healthy<'a>(&self, endpoints: &'a [Arc<Endpoint>]) -> Vec<&'a Arc<Endpoint>> {

@@ -254,3 +254,12 @@ pub(crate) fn pod(name: &str, at: SocketAddr, service: &str, waypoint: bool) -> 
     };
     (uid, Address { r#type: Some(address::Type::Workload(workload)) }.encode_to_vec())
 }
+
+/// The same as something that an EndpointSlice lists and is no pod: a tenant's word alone.
+pub(crate) fn listed(name: &str, at: SocketAddr, service: &str) -> (String, Vec<u8>) {
+    let (uid, body) = pod(name, at, service, false);
+    let uid = uid.replace("//Pod/", "/discovery.k8s.io/EndpointSlice/") + "/" + &at.ip().to_string();
+    let Some(address::Type::Workload(workload)) = Address::decode(&*body).unwrap().r#type else { panic!("a workload") };
+    let workload = Workload { uid: uid.clone(), ..workload };
+    (uid, Address { r#type: Some(address::Type::Workload(workload)) }.encode_to_vec())
+}

@@ -7,7 +7,7 @@ use agent_waypoint::app::InMesh;
 use agent_waypoint::control::istiod::xds::Myself;
 use agent_waypoint::hbone::DialFault;
 
-use super::istiod::{Fake, pod, service};
+use super::istiod::{Fake, listed, pod, service};
 use super::lab::{Lab, PATIENCE, POLICY, Upstream, json};
 
 const SERVICE: &str = "
@@ -36,7 +36,8 @@ impl Mesh {
         let way = istiod.istiod(at);
         let lab = Lab::start_with(&if documents { format!("{SERVICE}{POLICY}") } else { String::new() }, |settings| {
             let myself = Myself {
-                ip: [127, 0, 0, 1].into(),
+                // Not the upstreams': nothing is dialled at our own address.
+                ip: [127, 0, 0, 99].into(),
                 pod: "waypoint-1".to_owned(),
                 namespace: "mesh".to_owned(),
                 service_account: "waypoint".to_owned(),
@@ -187,12 +188,40 @@ async fn a_bad_resource_is_refused_by_name_and_the_rest_is_taken() {
     assert!(told.starts_with("tools/bad: does not decode"), "{told}");
 }
 
-async fn ready(mesh: &Mesh) -> String {
-    let at: SocketAddr = mesh.lab.waypoint.ready_addr();
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_a_document_only_claims_is_not_dialled_on_loopback() {
+    let mesh = Mesh::start(true, false).await;
+    mesh.world();
+    mesh.until(VIP, 200).await;
+    assert_eq!(mesh.call(VIP).await.status, 200, "a pod, which its kubelet told of");
+    let before = mesh.upstream.bytes();
+    mesh.istiod.serve(|resources| resources.retain(|name, _| !name.contains("notes-1")));
+    mesh.serve(&[listed("notes-1", mesh.upstream.addr, "tools/notes")]);
+    let start = Instant::now();
+    let reply = loop {
+        let reply = mesh.call(VIP).await;
+        if mesh.lab.log.lines().pop().is_some_and(|line| line.to_string().contains("endpoint_refused")) {
+            break reply;
+        }
+        assert!(start.elapsed() < PATIENCE, "{}", reply.body);
+    };
+    assert_eq!(reply.status, 503);
+    let seen = mesh.upstream.bytes();
+    assert_eq!(mesh.call(VIP).await.status, 503);
+    assert_eq!(mesh.upstream.bytes(), seen, "{before}");
+    let metrics = page(mesh.lab.waypoint.stats_addr(), "/stats/prometheus").await;
+    assert!(metrics.contains("agent_waypoint_held_endpoints{reason=\"no_server\"} 1"), "{metrics}");
+}
+
+async fn page(at: SocketAddr, path: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
-    let get = format!("GET /healthz/ready HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+    let get = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
     tokio::io::AsyncWriteExt::write_all(&mut stream, get.as_bytes()).await.unwrap();
     super::lab::Reply::read(&mut stream).await.body
+}
+
+async fn ready(mesh: &Mesh) -> String {
+    page(mesh.lab.waypoint.ready_addr(), "/healthz/ready").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

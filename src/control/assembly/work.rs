@@ -82,6 +82,14 @@ impl Work {
                 tracing::error!(target = %target.key, reason, "closed: every call is refused until its documents are mended");
             }
         }
+        for target in &edition.held {
+            for held in &target.held {
+                tracing::warn!(target = %target.key, endpoint = %held.id, reason = held.why.as_str(), "gets no calls: {}", held.why);
+            }
+            if target.held.is_empty() {
+                tracing::info!(target = %target.key, "every endpoint gets calls again");
+            }
+        }
         let snapshot = edition.snapshot.clone();
         let counts = snapshot.counts();
         if edition.targets_changed || whole {

@@ -10,7 +10,7 @@ mod node;
 mod policies;
 
 pub use authorizations::Authorizations;
-pub use keepers::{Addresses, Enforced};
+pub use keepers::{Addresses, Enforced, Policies};
 pub use node::Myself;
 
 use tonic::metadata::MetadataMap;
@@ -42,16 +42,16 @@ impl Way for Istiod {
     }
 }
 
-/// A client that tells `changed` of every change of the mesh and keeps what ztunnel enforces in `authorizations`.
+/// A client that tells `changed` of every change of the mesh, and `enforced` of every change of what ztunnel enforces.
 pub fn client(
     istiod: Istiod,
     myself: &Myself,
     changed: impl FnMut(Change) + Send + 'static,
-    authorizations: Authorizations,
+    enforced: impl FnMut(Policies) + Send + 'static,
 ) -> Client<Istiod> {
     Client::new("istiod", istiod, myself.node())
         .keep(Box::new(Addresses::new(changed)))
-        .keep(Box::new(Enforced::new(authorizations)))
+        .keep(Box::new(Enforced::new(enforced)))
 }
 
 #[cfg(test)]

@@ -2,14 +2,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use serde::Serialize;
 
 use super::super::cluster::{DocumentKind, View, key};
+use super::super::guard::Due;
 use super::super::provision::is_ours;
 use super::super::scope::{GatewayKey, Object, Scopes};
 use super::encode::{Resource, hash};
+use crate::document::service::GUARDED_BY;
 
 /// Says which Gateway a pod is of.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
@@ -140,23 +143,30 @@ impl Catalog {
 /// Makes catalogs, and keeps what stays the same from one to the next.
 #[derive(Debug, Default)]
 pub struct Cataloguer {
+    namespace: String,
     encoded: HashMap<String, (Option<String>, Arc<Resource>)>,
     scopes: BTreeMap<GatewayKey, Arc<Scope>>,
-    last: Option<View>,
+    last: Option<(View, Due)>,
 }
 
 impl Cataloguer {
+    /// One of the controller in `namespace`.
+    pub fn new(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..Self::default() }
+    }
+
     /// The catalog of a view.
     pub fn catalog(&mut self, view: &View) -> Catalog {
-        let same = self.last.as_ref().is_some_and(|last| last.has_same_documents(view));
+        let due = Due::of(view, &self.namespace);
+        let same = self.last.as_ref().is_some_and(|(last, before)| last.has_same_documents(view) && *before == due);
         if !same {
-            self.scopes = self.scopes(view);
-            self.last = Some(view.clone());
+            self.scopes = self.scopes(view, &due);
+            self.last = Some((view.clone(), due));
         }
         Catalog { whole: view.is_whole(), scopes: self.scopes.clone(), identities: identities(view) }
     }
 
-    fn scopes(&mut self, view: &View) -> BTreeMap<GatewayKey, Arc<Scope>> {
+    fn scopes(&mut self, view: &View, due: &Due) -> BTreeMap<GatewayKey, Arc<Scope>> {
         let scopes = Scopes::of(view);
         let mut sets: BTreeMap<GatewayKey, BTreeMap<Arc<str>, Arc<Resource>>> = BTreeMap::new();
         let mut encoded = HashMap::with_capacity(self.encoded.len());
@@ -172,7 +182,7 @@ impl Cataloguer {
         }
         for (namespace, name, gateways) in scopes.fronting.objects(Object::Service) {
             let Some(service) = view.services.get(namespace, name) else { continue };
-            put(&self.encode("v1", "Service", &**service, &mut encoded), gateways);
+            put(&self.service(service, due.guard(view, service), &mut encoded), gateways);
         }
         for (gateway, _) in scopes.fronting.gateways() {
             let Some(object) = view.gateways.get(&gateway.0, &gateway.1) else { continue };
@@ -200,6 +210,19 @@ impl Cataloguer {
         let types = document.types.as_ref();
         let api_version = types.map_or(best.as_str(), |types| types.api_version.as_str());
         self.encode(api_version, kind.as_str(), document, encoded)
+    }
+
+    /// A Service with the name of the guard that is to stand before its pods; whoever wrote one there wrote nothing.
+    fn service(&self, service: &Service, guard: Option<String>, encoded: &mut Encoded) -> Arc<Resource> {
+        let mut service = service.clone();
+        let annotations = service.annotations_mut();
+        annotations.remove(GUARDED_BY);
+        if let Some(guard) = guard {
+            // Another version for us: the API server's is of the Service alone.
+            service.metadata.resource_version = service.metadata.resource_version.map(|one| format!("{one} {guard}"));
+            service.annotations_mut().insert(GUARDED_BY.to_owned(), guard);
+        }
+        self.encode("v1", "Service", &service, encoded)
     }
 
     fn encode<K>(&self, api_version: &str, kind: &str, object: &K, encoded: &mut Encoded) -> Arc<Resource>

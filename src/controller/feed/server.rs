@@ -47,15 +47,15 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Follows the cluster until `stop`.
+    /// Follows the cluster until `stop`; `namespace` is our own.
     pub fn new(
-        cluster: &Cluster,
+        (cluster, namespace): (&Cluster, &str),
         keys: watch::Receiver<Option<Keys>>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
         let (publish, catalogs) = watch::channel(Arc::new(Catalog::default()));
-        tasks.spawn(follow(cluster.clone(), publish, stop.clone()));
+        tasks.spawn(follow(cluster.clone(), namespace.to_owned(), publish, stop.clone()));
         let shared = Shared { catalogs, keys, acks: Acks::default() };
         Self { shared, tasks: tasks.clone(), stop: stop.clone() }
     }
@@ -93,9 +93,9 @@ impl Feed {
     }
 }
 
-async fn follow(cluster: Cluster, publish: watch::Sender<Arc<Catalog>>, stop: CancellationToken) {
+async fn follow(cluster: Cluster, namespace: String, publish: watch::Sender<Arc<Catalog>>, stop: CancellationToken) {
     let mut views = cluster.subscribe();
-    let mut cataloguer = Cataloguer::default();
+    let mut cataloguer = Cataloguer::new(&namespace);
     loop {
         let view = Arc::clone(&views.borrow_and_update());
         publish.send_replace(Arc::new(cataloguer.catalog(&view)));

@@ -90,7 +90,7 @@ impl Lab {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (cluster, views) = Cluster::driven(view);
         let (keys, watched) = watch::channel(None);
-        let feed = Feed::new(&cluster, watched, &tasks, &stop);
+        let feed = Feed::new((&cluster, "agent-waypoint-system"), watched, &tasks, &stop);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let acks = feed.acks();
@@ -382,4 +382,54 @@ async fn other_types_and_methods_are_refused() {
     let mut raw = lab.raw(WAYPOINT).await.unwrap();
     raw.ask("type.googleapis.com/envoy.config.cluster.v3.Cluster", &[]).await;
     assert_eq!(raw.next().await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+/// What a waypoint of `tools/wp` is told stands before the pods of `tools/repo`.
+fn guarded_by(yaml: &str) -> Option<String> {
+    let catalog = Cataloguer::new("agent-waypoint-system").catalog(&view(yaml));
+    let scope = catalog.documents("tools", "wp").unwrap();
+    let service = scope.get("/Service/tools/repo").unwrap();
+    let field = String::from_utf8_lossy(&service.field).into_owned();
+    let (_, rest) = field.split_once("\"agent-waypoint.dev/guarded-by\":\"")?;
+    Some(rest.split('"').next().unwrap().to_owned())
+}
+
+#[test]
+fn a_service_is_sent_with_the_guard_that_is_to_stand_before_its_pods() {
+    const GATEWAY: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: wp, namespace: tools}
+spec: {gatewayClassName: agent-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: repo, namespace: tools, labels: {istio.io/use-waypoint: wp}ANNOTATIONS}
+spec: {ports: [{port: 80}], selector: {app: repo}}
+";
+    let plain = GATEWAY.replace("ANNOTATIONS", "");
+    let name = guarded_by(&plain).unwrap();
+    assert!(name.starts_with("agent-waypoint-guard-"), "{name}");
+    let said = |text: &str| GATEWAY.replace("ANNOTATIONS", text);
+    assert_eq!(guarded_by(&said(", annotations: {agent-waypoint.dev/guard: Report}")), None);
+    assert_eq!(guarded_by(&plain.replace("selector: {app: repo}", "type: ClusterIP")), None, "no selector");
+    let forged = said(", annotations: {agent-waypoint.dev/guard: Report, agent-waypoint.dev/guarded-by: x}");
+    assert_eq!(guarded_by(&forged), None, "only we say so");
+    let off = "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: agent-waypoint-guards, namespace: agent-waypoint-system}\ndata: {guards: \"Off\"}";
+    assert_eq!(guarded_by(&format!("{plain}{off}")), None, "switched off");
+    let namespace =
+        "\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: tools, labels: {agent-waypoint.dev/guard: Report}}";
+    assert_eq!(guarded_by(&format!("{plain}{namespace}")), None);
+    let taken = format!(
+        "\n---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: {name}, namespace: tools}}\nspec: {{}}"
+    );
+    assert_eq!(guarded_by(&format!("{plain}{taken}")), None, "there can be none: another has its name");
+    // It is sent anew where that changes, though the Service did not.
+    let mut cataloguer = Cataloguer::new("agent-waypoint-system");
+    let version = |catalog: &Catalog| {
+        catalog.documents("tools", "wp").unwrap().get("/Service/tools/repo").unwrap().version.clone()
+    };
+    let before = version(&cataloguer.catalog(&view(&plain)));
+    assert_ne!(version(&cataloguer.catalog(&view(&format!("{plain}{off}")))), before);
+    assert_eq!(version(&cataloguer.catalog(&view(&plain))), before);
 }

@@ -9,7 +9,7 @@ use super::condition::Condition;
 use super::cut_off::{self, CutOff};
 use super::enforced::Enforced;
 use super::gap::{Gap, Reason};
-use super::input::{Found, GuardScope, Mesh, Mode, Name, Service};
+use super::input::{Found, GuardScope, Mesh, Mode, Name, Service, ServiceKind};
 use super::members::{self, Member, Members, Principals};
 use super::policy::{GuardPolicy, GuardRule};
 use super::verify;
@@ -122,6 +122,20 @@ pub fn plan(mesh: &Mesh) -> Plan {
     plan
 }
 
+/// Why a Service gets no guard, whatever becomes of its waypoint; `found` is what has the name of its guard.
+pub(super) fn never(service: &Service, found: Option<&Found>, root_namespace: &str, off: bool) -> Option<Stage> {
+    if service.kind == ServiceKind::ExternalName {
+        return Some(Stage::Impossible(Reason::External));
+    }
+    if service.selector.is_empty() {
+        return Some(Stage::Impossible(Reason::NoSelector));
+    }
+    if *root_namespace == *service.name.namespace || found.is_some_and(|found| !found.ours) {
+        return Some(Stage::Impossible(Reason::Conflict));
+    }
+    (service.mode == Mode::Report || off).then_some(Stage::Reported)
+}
+
 /// Whether one of our waypoints fronts the Service. A Gateway that is gone was ours where a guard says so: as long as the
 /// Service is labelled to use it, the guard stays.
 fn is_ours(mesh: &Mesh, service: &Service, found: Option<&Found>) -> bool {
@@ -144,15 +158,8 @@ impl<'a> Group<'a> {
     fn stage(&self, member: &Member<'_>) -> Stage {
         let service = member.service;
         let waypoints = || service.waypoints.iter().filter_map(|name| self.mesh.waypoints.get(name));
-        if !member.selects() {
-            let external = service.kind == super::input::ServiceKind::ExternalName;
-            return Stage::Impossible(if external { Reason::External } else { Reason::NoSelector });
-        }
-        if self.mesh.root_namespace == service.name.namespace || self.found.is_some_and(|found| !found.ours) {
-            return Stage::Impossible(Reason::Conflict);
-        }
-        if service.mode == Mode::Report || self.mesh.off {
-            return Stage::Reported;
+        if let Some(stage) = never(service, self.found, &self.mesh.root_namespace, self.mesh.off) {
+            return stage;
         }
         // What stands stays, whatever becomes of the waypoint: only the Service can leave.
         if self.found.is_some_and(|found| found.services.contains(&service.name.name)) {

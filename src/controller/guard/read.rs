@@ -1,10 +1,12 @@
 //! A view of the cluster, reduced to what the planner goes by.
 
+mod due;
 mod gateways;
 mod services;
 
 use std::sync::Arc;
 
+pub use due::Due;
 use k8s_openapi::api::core::v1 as core;
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;

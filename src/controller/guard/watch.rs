@@ -40,7 +40,9 @@ pub fn watch(
         taken.lock().unwrap_or_else(PoisonError::into_inner).take(change, &prefix);
         tell.notify_one();
     };
-    tasks.spawn(xds::client(istiod, myself, take, authorizations.clone()).run(stop.clone()));
+    let keep = authorizations.clone();
+    let enforced = move |policies| keep.change(policies);
+    tasks.spawn(xds::client(istiod, myself, take, enforced).run(stop.clone()));
     let (publish, sent) = watch::channel(None);
     tasks.spawn(gather(pods, changed, authorizations, publish, stop.clone()));
     sent
@@ -131,7 +133,7 @@ mod tests {
         let ours = "here//Pod/tools/repo-1";
         let others = ["there//Pod/tools/repo-1", "here/networking.istio.io/WorkloadEntry/tools/vm"];
         let rows = others.iter().chain([&ours]).map(|uid| row(uid)).collect();
-        pods.take(Change { rows, synced: true }, "here//Pod/");
+        pods.take(Change { rows, synced: true, ..Change::default() }, "here//Pod/");
         let name = Name::new("tools", "repo-1");
         assert_eq!(pods.rows.len(), 1);
         assert_eq!(pods.rows[ours].0, name);
@@ -140,7 +142,7 @@ mod tests {
         let pods = Mutex::new(pods);
         assert!(sent(&pods, &Authorizations::default()).is_none());
         let rows = [(Arc::from(ours), None)].into();
-        pods.lock().unwrap().take(Change { rows, synced: false }, "here//Pod/");
+        pods.lock().unwrap().take(Change { rows, ..Change::default() }, "here//Pod/");
         assert!(pods.lock().unwrap().rows.is_empty() && pods.lock().unwrap().synced);
     }
 }

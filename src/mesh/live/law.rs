@@ -7,12 +7,13 @@ use crate::mesh::build::target;
 use crate::mesh::closed::Closed;
 use crate::mesh::found::Found;
 use crate::mesh::fronted::{Fronted, Port};
+use crate::mesh::held::Hold;
 use crate::mesh::policies::Policies;
 use crate::mesh::protocol::Spoken;
 use crate::mesh::routes::RouteBook;
 use crate::mesh::ruled::{Compiler, Ruled};
 use crate::mesh::target::{Target, TargetKind};
-use crate::mesh::world::{self, Docs, World};
+use crate::mesh::world::{self, Docs, Guard, World};
 
 /// What one set of documents says of whatever the world has.
 #[derive(Debug)]
@@ -39,9 +40,14 @@ impl Law<'_, '_> {
         Self: 'c,
     {
         let row = world.service(key).filter(|row| world.fronts(row))?;
-        let endpoints = match before {
-            Some(before) if !world_changed => Arc::clone(&before.endpoints),
-            Some(_) | None => world::endpoints(world, row),
+        let guard = self.docs.guard(world, row);
+        let same = before.filter(|before| before.guard.as_deref() == guard);
+        let endpoints = match same {
+            Some(same) if !world_changed => Arc::clone(&same.endpoints),
+            Some(_) | None => {
+                let known = same.map_or(&[][..], |same| &same.endpoints);
+                world::endpoints(world, row, guard.map(|name| Guard { name, known }))
+            }
         };
         let mut found = Found::empty();
         let mut fronted = world::front(world, row, &endpoints, self.docs, &mut found);
@@ -58,12 +64,22 @@ impl Law<'_, '_> {
             } else {
                 Ruled::no_documents(port.spoken)
             };
+            refused(&fronted, &port, &mut found);
             let new = target(&fronted, port, ruled);
             let same = before.and_then(|before| before.target(new.key.port)).filter(|old| old.is_same(&new));
             targets.push(same.unwrap_or_else(|| Arc::new(new)));
         }
         let names = names.iter().map(|port| (port.number, port.name.map(Into::into))).collect();
-        Some(Placed { row: Arc::clone(row), kind: fronted.kind, names, targets, endpoints, problems: found.problems })
+        Some(Placed {
+            row: Arc::clone(row),
+            vips: fronted.vips.into(),
+            kind: fronted.kind,
+            names,
+            targets,
+            endpoints,
+            guard: guard.map(Into::into),
+            problems: found.problems,
+        })
     }
 
     /// What decides for the ports of a workload of `namespace` to which no fronted Service leads.
@@ -86,7 +102,8 @@ impl Law<'_, '_> {
         };
         let port = PortName { number: 0, name: None };
         let (spoken, field) = (Spoken::Nothing, String::new());
-        let mut port = Port { port, spoken, field, endpoints: Vec::new(), documented: true };
+        let (endpoints, held) = (Vec::new(), Vec::new());
+        let mut port = Port { port, spoken, field, endpoints, held, documented: true };
         let reasons: BTreeSet<String> = self.closed.reasons(&fronted, &port, &[]);
         compiler.port(&fronted, &mut port, reasons, &mut Found::empty())
     }
@@ -118,6 +135,15 @@ fn undocumented(fronted: &Fronted<'_>, port: &Port<'_>) -> Option<String> {
         )
     };
     (!port.documented).then(told)
+}
+
+/// Says which endpoints that a document names are not called.
+fn refused<'d>(fronted: &Fronted<'d>, port: &Port<'d>, found: &mut Found<'d>) {
+    let Some(origin) = fronted.origin else { return };
+    for held in port.held.iter().filter(|held| held.why != Hold::Unguarded) {
+        let reason = format!("endpoint {} of port {} gets no calls: {}", held.id, port.port.number, held.why);
+        found.warn(origin, "spec", reason);
+    }
 }
 
 impl Target {

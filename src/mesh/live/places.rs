@@ -14,11 +14,15 @@ use crate::mesh::world::{Addressed, Endpoints, ServiceRow};
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) row: Arc<ServiceRow>,
+    /// Its virtual addresses on our network.
+    pub(super) vips: Box<[IpAddr]>,
     pub(super) kind: TargetKind,
     /// Its ports as policies can name them.
     pub(super) names: Vec<(u16, Option<Box<str>>)>,
     pub(super) targets: Vec<Arc<Target>>,
     pub(super) endpoints: Endpoints,
+    /// Name of the guard that its workloads have to have; none: none.
+    pub(super) guard: Option<Arc<str>>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -36,7 +40,7 @@ impl Placed {
     }
 
     fn vips(&self) -> impl Iterator<Item = IpAddr> {
-        self.row.parts().vips.iter().map(|vip| vip.ip)
+        self.vips.iter().copied()
     }
 
     fn ports(&self) -> impl Iterator<Item = u16> {
@@ -48,7 +52,7 @@ impl Placed {
         let same = |(a, b): (&Arc<Target>, &Arc<Target>)| Arc::ptr_eq(a, b);
         self.targets.len() == other.targets.len()
             && self.targets.iter().zip(&other.targets).all(same)
-            && self.row.parts().vips == other.row.parts().vips
+            && self.vips == other.vips
             && self.rank() == other.rank()
     }
 }
@@ -65,6 +69,7 @@ pub(super) struct Places {
     ips: HashMap<Arc<str>, Vec<IpAddr>>,
     changed: bool,
     closed: Vec<Arc<Target>>,
+    held: Vec<Arc<Target>>,
 }
 
 impl Places {
@@ -99,6 +104,11 @@ impl Places {
     /// Targets that were closed, or for other reasons than before, since the last call.
     pub(super) fn take_closed(&mut self) -> Vec<Arc<Target>> {
         std::mem::take(&mut self.closed)
+    }
+
+    /// Targets with other endpoints that get no calls than before, since the last call.
+    pub(super) fn take_held(&mut self) -> Vec<Arc<Target>> {
+        std::mem::take(&mut self.held)
     }
 
     /// Puts a service where it is to be found now, or nowhere. Whether anything changed for those who call it.
@@ -143,6 +153,9 @@ impl Places {
             if old.is_none_or(|old| !Arc::ptr_eq(old, &new)) {
                 if new.closed().is_some() && old.and_then(|old| old.closed()) != new.closed() {
                     self.closed.push(Arc::clone(&new));
+                }
+                if old.map_or(&[][..], |old| &old.held) != new.held {
+                    self.held.push(Arc::clone(&new));
                 }
                 self.snapshot.by_key.insert(new.key.clone(), new);
             }
@@ -243,18 +256,6 @@ impl Places {
                     self.by_ip.remove(&ip);
                     self.snapshot.by_workload.remove(&ip);
                 }
-            }
-        }
-    }
-
-    /// Counts who has which address of the mesh.
-    pub(super) fn addresses(&mut self, changed: HashMap<IpAddr, i64>) {
-        for (ip, by) in changed.into_iter().filter(|(_, by)| *by != 0) {
-            let now = self.snapshot.mesh_ips.get(&ip).copied().unwrap_or(0) + by;
-            if now > 0 {
-                self.snapshot.mesh_ips.insert(ip, now);
-            } else {
-                self.snapshot.mesh_ips.remove(&ip);
             }
         }
     }

@@ -2,6 +2,8 @@
 //! more than what it touches and comes out as if all had been built anew.
 
 mod fixture;
+mod guarded;
+mod held;
 mod increments;
 mod reached;
 mod workloads;

@@ -12,6 +12,7 @@ use super::reach::{target_port, via};
 use super::rows::WorkloadRow;
 use super::state::World;
 use crate::mesh::endpoint::{Endpoint, Via};
+use crate::mesh::held::Held;
 use crate::mesh::ruled::Ruled;
 use crate::mesh::target::{PortProtocol, Target, TargetKey, TargetKind, TargetRevision};
 use crate::mesh::workloads::Host;
@@ -48,7 +49,7 @@ impl Addressed {
                 addresses: [self.ip].into(),
             };
             let upstream_h2 = false;
-            let (key, endpoints) = (self.key(port), self.endpoint(port));
+            let (key, endpoints, held) = (self.key(port), self.endpoint(port), Vec::new());
             let target = Target {
                 key,
                 destination,
@@ -58,6 +59,7 @@ impl Addressed {
                 rules,
                 tokens,
                 endpoints,
+                held,
                 upstream_h2,
                 forwards_token,
                 closed,
@@ -108,10 +110,20 @@ pub(in crate::mesh) fn workload(
     let mut out = Vec::new();
     for ip in &row.parts.ips {
         let (namespace, name): (Arc<str>, Arc<str>) = (Arc::clone(&row.parts.namespace), (*row.parts.name).into());
-        let via = via.clone();
+        // It is not found at an address that it has not by right.
+        let Ok(via) = world.way(row, *ip, via.clone(), &more) else { continue };
         let mut one = Addressed { ip: *ip, namespace, name, via, ports: Vec::new(), other: other.clone() };
         for (port, of) in &parts {
-            let target = joined(of, one.key(*port), one.endpoint(*port));
+            // Who gets no calls by a Service's name gets none by its own.
+            let (mut endpoints, mut held) = (one.endpoint(*port), Vec::new());
+            let both = endpoints.iter().find_map(|own| {
+                let mut all = of.iter().flat_map(|target| &target.held);
+                all.find(|held| held.id == own.id).cloned()
+            });
+            if let Some(both) = both {
+                (endpoints, held) = (Vec::new(), vec![both]);
+            }
+            let target = joined(of, one.key(*port), (endpoints, held));
             one.ports.push((*port, Arc::new(target)));
         }
         out.push((*ip, Arc::new(one)));
@@ -120,7 +132,7 @@ pub(in crate::mesh) fn workload(
 }
 
 /// One port of a workload from the Services' ports that lead to it, of which there is at least one.
-fn joined(of: &[Arc<Target>], key: TargetKey, endpoints: Vec<Arc<Endpoint>>) -> Target {
+fn joined(of: &[Arc<Target>], key: TargetKey, (endpoints, held): (Vec<Arc<Endpoint>>, Vec<Held>)) -> Target {
     let reasons: Vec<&str> = of.iter().filter_map(|one| one.closed()).collect();
     let tokens = of.iter().find_map(|one| one.tokens.clone());
     let apart = of
@@ -162,6 +174,7 @@ fn joined(of: &[Arc<Target>], key: TargetKey, endpoints: Vec<Arc<Endpoint>>) -> 
         rules,
         tokens,
         endpoints,
+        held,
         paths: paths(of),
         routes: None,
         upstream_h2: of.iter().any(|one| one.upstream_h2),

@@ -3,15 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::reach;
+use super::reach::{self, Guard, Reached};
 use super::rows::{AppProtocol, PortRow, ServiceRow};
 use super::state::World;
-use crate::document::service::{ServicePort, ServiceSpec, Transport};
+use crate::document::service::{GUARDED_BY, ServicePort, ServiceSpec, Transport};
 use crate::document::service_entry::{Location, Resolution, ServiceEntrySpec};
 use crate::document::{Document, Documents};
 use crate::mesh::TargetKind;
 use crate::mesh::attached::{Owned, PortName};
-use crate::mesh::endpoint::Endpoint;
 use crate::mesh::found::Found;
 use crate::mesh::fronted::{Fronted, Port};
 use crate::mesh::protocol::{Spoken, of_app_protocol};
@@ -28,6 +27,13 @@ pub(in crate::mesh) struct Docs<'d> {
 impl<'d> Docs<'d> {
     pub(in crate::mesh) fn of(documents: &'d Documents) -> Self {
         Self { services: named(&documents.services), entries: named(&documents.service_entries) }
+    }
+
+    /// Name of the guard that is to stand before the workloads of a Service; none where none is.
+    pub(in crate::mesh) fn guard(&self, world: &World, row: &ServiceRow) -> Option<&'d str> {
+        let service = self.services.get(&(&*row.parts.namespace, &*row.parts.name));
+        let service = service.filter(|_| world.here().is_service(row))?;
+        service.meta.annotations.get(GUARDED_BY).map(String::as_str)
     }
 
     /// The ports that documents tell of: those that a route can lead to.
@@ -47,19 +53,11 @@ fn named<S>(documents: &[Arc<Document<S>>]) -> Named<'_, S> {
 }
 
 /// Endpoints of each port by its number.
-pub(in crate::mesh) type Endpoints = Arc<[(u16, Vec<Arc<Endpoint>>)]>;
+pub(in crate::mesh) type Endpoints = Arc<[(u16, Reached)]>;
 
 /// Where calls to each port of a service can go.
-pub(in crate::mesh) fn endpoints(world: &World, row: &ServiceRow) -> Endpoints {
-    row.parts.ports.iter().map(|port| (port.port, reach::endpoints(world, row, port))).collect()
-}
-
-/// Whether the row is a Service's, or one host of a ServiceEntry.
-fn kind(world: &World, row: &ServiceRow) -> TargetKind {
-    let parts = &row.parts;
-    let rest = parts.hostname.strip_prefix(&*parts.name).and_then(|rest| rest.strip_prefix('.'));
-    let rest = rest.and_then(|rest| rest.strip_prefix(&*parts.namespace)).and_then(|rest| rest.strip_prefix(".svc."));
-    if rest == Some(&*world.here().cluster_domain) { TargetKind::Service } else { TargetKind::ServiceEntry }
+pub(in crate::mesh) fn endpoints(world: &World, row: &ServiceRow, guard: Option<Guard<'_>>) -> Endpoints {
+    row.parts.ports.iter().map(|port| (port.port, reach::endpoints(world, row, port, guard))).collect()
 }
 
 /// Fronts a row. What its document says wrongly of a port closes it, as it would from files.
@@ -71,7 +69,7 @@ pub(in crate::mesh) fn front<'a>(
     found: &mut Found<'a>,
 ) -> Fronted<'a> {
     let parts = &row.parts;
-    let kind = kind(world, row);
+    let kind = if world.here().is_service(row) { TargetKind::Service } else { TargetKind::ServiceEntry };
     let key = (&*parts.namespace, &*parts.name);
     let service = docs.services.get(&key).copied().filter(|_| kind == TargetKind::Service);
     let entry = docs.entries.get(&key).copied().filter(|_| kind == TargetKind::ServiceEntry);
@@ -100,9 +98,9 @@ pub(in crate::mesh) fn front<'a>(
                 (written.map(|(_, written)| written.name.as_str()), field, of_row(port))
             }
         };
-        let endpoints = endpoints.iter().find(|(number, _)| *number == port.port).map(|(_, all)| all.clone());
-        let endpoints = endpoints.unwrap_or_default();
-        ports.push(Port { port: PortName { number: port.port, name }, spoken, field, endpoints, documented });
+        let reached = endpoints.iter().find(|(number, _)| *number == port.port).map(|(_, all)| all.clone());
+        let Reached { endpoints, held } = reached.unwrap_or_default();
+        ports.push(Port { port: PortName { number: port.port, name }, spoken, field, endpoints, held, documented });
     }
     let (meta, origin) = match (service, entry) {
         (Some(one), _) => (Some(&one.meta), Some(&one.origin)),
@@ -117,7 +115,7 @@ pub(in crate::mesh) fn front<'a>(
         origin,
         at: (kind == TargetKind::ServiceEntry).then(|| Arc::clone(&parts.hostname)),
         hosts: vec![parts.hostname.to_string()],
-        vips: parts.vips.iter().map(|vip| vip.ip).collect(),
+        vips: world.here().vips(row).collect(),
         selector: service.map(|one| &one.spec.selector),
         external: entry.is_some_and(is_external),
         ports,

@@ -1,31 +1,81 @@
 //! How the workloads behind a service are reached.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::rows::{PortRow, Reach, ServiceRow, WorkloadRow};
 use super::state::{World, same_network};
 use crate::id::WorkloadId;
-use crate::mesh::endpoint::{Endpoint, Via};
+use crate::mesh::endpoint::{At, Endpoint, Via};
+use crate::mesh::held::{Held, Hold};
 use crate::mesh::workloads::{Host, is_dns_name};
+
+/// Where calls to a port can go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::mesh) struct Reached {
+    /// In order of their ids.
+    pub(in crate::mesh) endpoints: Vec<Arc<Endpoint>>,
+    /// Those that are named and get no calls, in order of their ids.
+    pub(in crate::mesh) held: Vec<Held>,
+}
 
 /// Where calls to `port` of `service` can go: its ready workloads on our network that have the port. An address that two
 /// workloads claim with different identities is left out, as nobody can say whom to expect there.
-pub(super) fn endpoints(world: &World, service: &ServiceRow, port: &PortRow) -> Vec<Arc<Endpoint>> {
+/// A workload that is to be guarded gets no calls until it is.
+pub(super) fn endpoints(world: &World, service: &ServiceRow, port: &PortRow, guard: Option<Guard<'_>>) -> Reached {
     let mut by_id: BTreeMap<Arc<str>, Option<Endpoint>> = BTreeMap::new();
+    let mut held = BTreeSet::new();
     for workload in world.behind(&service.parts.key) {
-        let Some(endpoint) = endpoint(world, service, port, workload) else { continue };
+        let endpoint = match endpoint(world, service, port, workload) {
+            Some(Ok(endpoint)) if guard.is_some_and(|guard| !guard.admits(world, port, workload, &endpoint)) => {
+                held.insert(Held { id: endpoint.id, why: Hold::Unguarded });
+                continue;
+            }
+            Some(Ok(endpoint)) => endpoint,
+            Some(Err(one)) => {
+                held.insert(one);
+                continue;
+            }
+            None => continue,
+        };
         match by_id.get_mut(&endpoint.id) {
             None => drop(by_id.insert(Arc::clone(&endpoint.id), Some(endpoint))),
             Some(known) if known.as_ref().is_some_and(|known| known.via != endpoint.via) => *known = None,
             Some(_) => {}
         }
     }
-    by_id.into_values().flatten().map(Arc::new).collect()
+    held.retain(|one: &Held| !by_id.contains_key(&one.id));
+    let endpoints = by_id.into_values().flatten().map(Arc::new).collect();
+    Reached { endpoints, held: held.into_iter().collect() }
 }
 
-fn endpoint(world: &World, service: &ServiceRow, port: &PortRow, workload: &WorkloadRow) -> Option<Endpoint> {
+/// The guard that is to stand before the workloads of a Service.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::mesh) struct Guard<'g> {
+    /// Its name.
+    pub(in crate::mesh) name: &'g str,
+    /// Endpoints that got calls under it before: one whose guard is taken away under way is the controller's to mend, and
+    /// no reason to end the sessions that live there.
+    pub(in crate::mesh) known: &'g [(u16, Reached)],
+}
+
+impl Guard<'_> {
+    /// Whether a workload may get calls. Before what has no ztunnel there can be no guard.
+    fn admits(&self, world: &World, port: &PortRow, workload: &WorkloadRow, endpoint: &Endpoint) -> bool {
+        let (Via::Hbone { .. }, At::Addr(at)) = (&endpoint.via, &endpoint.at) else { return true };
+        let before = self.known.iter().filter(|(number, _)| *number == port.port).flat_map(|(_, all)| &all.endpoints);
+        world.is_guarded(workload, self.name, at.port())
+            || before.into_iter().any(|one| one.id == endpoint.id && one.via == endpoint.via)
+    }
+}
+
+fn endpoint(
+    world: &World,
+    service: &ServiceRow,
+    port: &PortRow,
+    workload: &WorkloadRow,
+) -> Option<Result<Endpoint, Held>> {
     let parts = &workload.parts;
     let usable = (parts.healthy || service.parts.any_health) && parts.weight > 0 && !parts.is_waypoint;
     if !usable || !same_network(&parts.network, &world.here().network) {
@@ -33,8 +83,18 @@ fn endpoint(world: &World, service: &ServiceRow, port: &PortRow, workload: &Work
     }
     let target = target_port(service, port, workload)?;
     let host = host(workload, service.parts.v6_only)?;
-    let via = via(workload, &service.parts.more_ids)?;
-    Some(Endpoint { weight: parts.weight, ..host.endpoint(target, via) })
+    let more = &service.parts.more_ids;
+    let planned = via(workload, more)?;
+    let way = match &host {
+        Host::Ip(ip) => world.way(workload, *ip, planned.clone(), more),
+        // What a name leads to is looked at when it is dialled.
+        Host::Name(_) => Ok(planned.clone()),
+    };
+    let weight = parts.weight;
+    Some(match way {
+        Ok(via) => Ok(Endpoint { weight, ..host.endpoint(target, via) }),
+        Err(why) => Err(Held { id: host.endpoint(target, planned).id, why }),
+    })
 }
 
 /// The workload's own port for a Service's; none where it has none of the name.

@@ -4,7 +4,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::holders::{Addresses, Holder, Holders, is_pod};
 use super::rows::{Gateway, Row, ServiceRow, WorkloadRow};
+use crate::mesh::l4::{self, Action, Authorization, Scope};
+use crate::mesh::sharded::Sharded;
 
 /// Which Gateway of which mesh this process is.
 #[derive(Debug, Clone)]
@@ -17,6 +20,8 @@ pub struct Here {
     pub cluster_domain: Arc<str>,
     /// The network that we are on; empty: the only one.
     pub network: Arc<str>,
+    /// Our pod's own addresses.
+    pub ips: Box<[IpAddr]>,
 }
 
 impl Here {
@@ -27,20 +32,26 @@ impl Here {
     }
 }
 
-/// Rows that are new or changed, and those that are no more.
+/// Rows and policies that are new or changed, and those that are no more.
 #[derive(Debug, Default)]
 pub struct Change {
     /// By key: the row, or none where it is no more.
     pub rows: HashMap<Arc<str>, Option<Row>>,
+    /// By `namespace/name`: what ztunnel enforces, or none where it is no more.
+    pub policies: HashMap<Arc<str>, Option<Arc<Authorization>>>,
     /// Whether the whole mesh was told by now.
     pub synced: bool,
+    /// Whether all policies were told by now.
+    pub enforced: bool,
 }
 
 impl Change {
     /// Takes what is newer over what waits.
     pub fn merge(&mut self, newer: Self) {
         self.rows.extend(newer.rows);
+        self.policies.extend(newer.policies);
         self.synced |= newer.synced;
+        self.enforced |= newer.enforced;
     }
 }
 
@@ -51,8 +62,8 @@ pub(in crate::mesh) struct Dirty {
     pub(in crate::mesh) services: BTreeSet<Arc<str>>,
     /// Uids of workloads.
     pub(in crate::mesh) workloads: BTreeSet<Arc<str>>,
-    /// Addresses that came or went, and by how many rows.
-    pub(in crate::mesh) ips: HashMap<IpAddr, i64>,
+    /// Whether an address came or went.
+    pub(in crate::mesh) addresses: bool,
     /// Whether a service itself changed, and not only who is behind it.
     pub(in crate::mesh) rows: bool,
     /// Our own Service changed: who fronts what by address may be different.
@@ -68,15 +79,28 @@ pub struct World {
     workloads: HashMap<Arc<str>, Arc<WorkloadRow>>,
     /// Workloads by the key of a service, whether that is known yet or not.
     members: HashMap<Arc<str>, HashSet<Arc<str>>>,
+    addresses: Addresses,
+    /// Policies that may be guards: those that refuse, by selector.
+    guards: HashMap<Arc<str>, Arc<Authorization>>,
     synced: bool,
+    enforced: bool,
 }
 
 impl World {
     /// Nothing is known yet.
     pub fn new(here: Here) -> Self {
         let own = here.own_service().into();
-        let (services, workloads, members) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { here, own, services, workloads, members, synced: false }
+        Self {
+            here,
+            own,
+            services: HashMap::new(),
+            workloads: HashMap::new(),
+            members: HashMap::new(),
+            addresses: Addresses::default(),
+            guards: HashMap::new(),
+            synced: false,
+            enforced: false,
+        }
     }
 
     /// Which Gateway we are.
@@ -84,9 +108,9 @@ impl World {
         &self.here
     }
 
-    /// Whether the whole mesh was told by now.
+    /// Whether the whole mesh was told by now, and what ztunnel enforces.
     pub fn is_synced(&self) -> bool {
-        self.synced
+        self.synced && self.enforced
     }
 
     /// The service of that key.
@@ -97,6 +121,16 @@ impl World {
     /// The workload of that uid.
     pub fn workload(&self, uid: &str) -> Option<&Arc<WorkloadRow>> {
         self.workloads.get(uid)
+    }
+
+    /// Who has which address, and who claims it.
+    pub(super) fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Who has which address of our network by right.
+    pub(in crate::mesh) fn holders(&self) -> &Sharded<IpAddr, Holders> {
+        self.addresses.held()
     }
 
     /// All services, in no order.
@@ -138,7 +172,10 @@ impl World {
     /// Whether this waypoint fronts calls to the workload's own addresses.
     pub fn fronts_workload(&self, workload: &WorkloadRow) -> bool {
         let parts = &workload.parts;
-        parts.own_ips && !parts.is_waypoint && parts.waypoint.as_ref().is_some_and(|gateway| self.is_us(gateway))
+        same_network(&parts.network, &self.here.network)
+            && parts.own_ips
+            && !parts.is_waypoint
+            && parts.waypoint.as_ref().is_some_and(|gateway| self.is_us(gateway))
     }
 
     /// Takes a change; what it may have made different.
@@ -154,8 +191,45 @@ impl World {
                 }
             }
         }
+        self.enforce(change.policies, &mut dirty);
         self.synced |= change.synced;
+        self.enforced |= change.enforced;
         dirty
+    }
+
+    /// Takes policies; the services of pods that list one that changed are to be looked at.
+    fn enforce(&mut self, policies: HashMap<Arc<str>, Option<Arc<Authorization>>>, dirty: &mut Dirty) {
+        let may_guard = |one: &Arc<Authorization>| one.action == Action::Deny && one.scope == Scope::WorkloadSelector;
+        let mut changed = HashSet::new();
+        for (key, policy) in policies {
+            let other = match policy.filter(may_guard) {
+                Some(policy) if self.guards.get(&key).is_some_and(|before| *before == policy) => continue,
+                Some(policy) => {
+                    self.guards.insert(Arc::clone(&key), policy);
+                    true
+                }
+                None => self.guards.remove(&key).is_some(),
+            };
+            if other {
+                changed.insert(key);
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
+        let lists = |row: &&Arc<WorkloadRow>| row.parts.policies.iter().any(|key| changed.contains(key));
+        for row in self.workloads.values().filter(lists) {
+            dirty.services.extend(row.parts.services.iter().map(|member| Arc::clone(&member.service)));
+        }
+    }
+
+    /// Whether ztunnel before the workload is sent the policy `name` of its namespace, and that lets only a finite list of
+    /// identities reach `port`.
+    pub(super) fn is_guarded(&self, workload: &WorkloadRow, name: &str, port: u16) -> bool {
+        let parts = &workload.parts;
+        let is = |key: &&Arc<str>| key.split_once('/') == Some((&*parts.namespace, name));
+        let guard = parts.policies.iter().find(is).and_then(|key| self.guards.get(key));
+        guard.is_some_and(|guard| l4::only([&**guard], port).is_some())
     }
 
     fn put_service(&mut self, row: Arc<ServiceRow>, dirty: &mut Dirty) {
@@ -164,7 +238,7 @@ impl World {
             return;
         }
         self.drop_service(&key, dirty);
-        row.parts.vips.iter().for_each(|vip| *dirty.ips.entry(vip.ip).or_default() += 1);
+        self.vips(&row, true, dirty);
         // Who is addressed past the service is decided on by its rules too.
         dirty.workloads.extend(self.members.get(&key).into_iter().flatten().cloned());
         dirty.everything |= key == self.own;
@@ -175,7 +249,7 @@ impl World {
 
     fn drop_service(&mut self, key: &Arc<str>, dirty: &mut Dirty) {
         let Some(old) = self.services.remove(key) else { return };
-        old.parts.vips.iter().for_each(|vip| *dirty.ips.entry(vip.ip).or_default() -= 1);
+        self.vips(&old, false, dirty);
         dirty.workloads.extend(self.members.get(key).into_iter().flatten().cloned());
         dirty.everything |= *key == self.own;
         dirty.rows = true;
@@ -188,7 +262,7 @@ impl World {
             return;
         }
         self.drop_workload(&uid, dirty);
-        row.parts.ips.iter().for_each(|ip| *dirty.ips.entry(*ip).or_default() += 1);
+        self.ips(&row, true, dirty);
         for member in &row.parts.services {
             self.members.entry(Arc::clone(&member.service)).or_default().insert(Arc::clone(&uid));
             dirty.services.insert(Arc::clone(&member.service));
@@ -199,7 +273,7 @@ impl World {
 
     fn drop_workload(&mut self, uid: &Arc<str>, dirty: &mut Dirty) {
         let Some(old) = self.workloads.remove(uid) else { return };
-        old.parts.ips.iter().for_each(|ip| *dirty.ips.entry(*ip).or_default() -= 1);
+        self.ips(&old, false, dirty);
         for member in &old.parts.services {
             if let Some(members) = self.members.get_mut(&member.service) {
                 members.remove(uid);
@@ -210,6 +284,45 @@ impl World {
             dirty.services.insert(Arc::clone(&member.service));
         }
         dirty.workloads.insert(Arc::clone(uid));
+    }
+
+    fn vips(&mut self, row: &ServiceRow, there: bool, dirty: &mut Dirty) {
+        if !self.here.is_service(row) {
+            return;
+        }
+        let vips: Vec<IpAddr> = self.here.vips(row).collect();
+        for ip in vips {
+            self.holder(ip, Holder::Service(Arc::clone(&row.parts.key)), there, dirty);
+        }
+    }
+
+    fn ips(&mut self, row: &WorkloadRow, there: bool, dirty: &mut Dirty) {
+        let (by_right, uid) = (self.here.has_by_right(row), &row.parts.uid);
+        for ip in row.parts.ips.iter().copied() {
+            if by_right {
+                self.holder(ip, Holder::Workload(Arc::clone(uid)), there, dirty);
+            }
+            match (is_pod(row), there) {
+                (true, _) => {}
+                (false, true) => self.addresses.claim(ip, uid),
+                (false, false) => self.addresses.unclaim(ip, uid),
+            }
+        }
+    }
+
+    /// Somebody has an address by right, or no more: who only claims it may be reached otherwise now.
+    fn holder(&mut self, ip: IpAddr, holder: Holder, there: bool, dirty: &mut Dirty) {
+        if there {
+            self.addresses.add(ip, holder);
+        } else {
+            self.addresses.remove(ip, &holder);
+        }
+        dirty.addresses = true;
+        for uid in self.addresses.claims(ip) {
+            dirty.workloads.insert(Arc::clone(uid));
+            let services = self.workloads.get(uid).into_iter().flat_map(|row| &row.parts.services);
+            dirty.services.extend(services.map(|member| Arc::clone(&member.service)));
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::fault::Faulty;
 use crate::intake::{Answer, Request, no_body};
 use crate::mesh::Target;
 use crate::telemetry::Operation;
-use crate::upstream::InBody;
+use crate::upstream::{InBody, NoEndpoint};
 use crate::wire::mcp::{HeaderFault, McpHead, ResponseForm, forward_stream_headers, requested_version};
 
 /// GET: the stream, decoded, or 405, which every client takes for "no stream here"; 404 only for an unknown session.
@@ -129,7 +129,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     let stick = session.as_ref().map(|bound| Arc::clone(&bound.session.endpoint));
     let routed = match permitted.route(&shared.upstreams, stick.as_deref()) {
         Ok(routed) => routed,
-        Err(_gone) if session.is_some() => {
+        Err(NoEndpoint::Gone) if session.is_some() => {
             return Err(Unsent::Answered(answer::mcp_proxy_fault(record, None, ProxyFault::SessionUnknown)));
         }
         Err(fault) => {

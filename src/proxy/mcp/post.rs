@@ -20,6 +20,7 @@ use crate::fault::{Faulty, Retry};
 use crate::intake::{Answer, Request};
 use crate::mesh::Target;
 use crate::telemetry::Operation;
+use crate::upstream::NoEndpoint;
 use crate::wire::json;
 use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{
@@ -168,7 +169,7 @@ impl Passage {
         let stick = of_session.or_else(|| self.endpoint.take());
         let routed = match permitted.route(&self.shared.upstreams, stick.as_deref()) {
             Ok(routed) => routed,
-            Err(fault) => return self.no_endpoint(&fault),
+            Err(fault) => return self.no_endpoint(fault),
         };
         let (message, endpoint, standing) = routed.depart();
         self.record.upstream(&endpoint.id, note::identity(&endpoint));
@@ -212,14 +213,15 @@ impl Passage {
         })
     }
 
-    /// A session whose endpoint is gone is forgotten, so that its client starts anew.
-    fn no_endpoint(mut self, fault: &dyn Faulty) -> Answer {
-        match self.session.take() {
+    /// A session whose endpoint is gone is forgotten, so that its client starts anew; one whose endpoint gets no calls now
+    /// waits.
+    fn no_endpoint(mut self, fault: NoEndpoint) -> Answer {
+        match self.session.take().filter(|_| fault == NoEndpoint::Gone) {
             Some(bound) => {
                 self.shared.sessions.forget(&bound.key);
                 answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::SessionUnknown)
             }
-            None => answer::mcp_fault(self.record, self.awaited.id.as_ref(), fault),
+            None => answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault),
         }
     }
 }

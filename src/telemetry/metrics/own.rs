@@ -69,6 +69,7 @@ pub(super) struct Own {
     a2a_owned: Gauge,
     budget: Gauge,
     unguarded: Family<[(&'static str, &'static str); 1], Gauge>,
+    held: Family<[(&'static str, &'static str); 1], Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -109,6 +110,7 @@ impl Own {
             a2a_owned: Gauge::default(),
             budget: Gauge::default(),
             unguarded: Family::default(),
+            held: Family::default(),
         };
         this.register_counters(registry);
         this.register_gauges(registry);
@@ -139,6 +141,7 @@ impl Own {
         own.register("decode_budget_used_bytes", "Bytes held for decoding", self.budget.clone());
         let unguarded = "Endpoints that can be reached past their waypoint, by reason";
         own.register("unguarded_endpoints", unguarded, self.unguarded.clone());
+        own.register("held_endpoints", "Endpoints that get no calls, by reason", self.held.clone());
         let limits = Family::<[(&'static str, &'static str); 2], Gauge>::default();
         for (name, value, unit) in TABLE {
             limits.get_or_create(&[("name", *name), ("unit", *unit)]).set(signed(*value));
@@ -219,6 +222,10 @@ impl Own {
 
     pub(super) fn unguarded_endpoints(&self, reason: &'static str, endpoints: usize) {
         self.unguarded.get_or_create(&[("reason", reason)]).set(signed(endpoints as u64));
+    }
+
+    pub(super) fn held_endpoints(&self, reason: &'static str, endpoints: usize) {
+        self.held.get_or_create(&[("reason", reason)]).set(signed(endpoints as u64));
     }
 
     pub(super) fn decode_budget_used(&self, bytes: usize) {

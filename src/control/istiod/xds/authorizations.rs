@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::Policies;
 use crate::mesh::l4::Authorization;
 
 /// The policies that ztunnel enforces at workloads, as istiod sends them: what is in force at the pod, whatever anybody
@@ -46,10 +47,15 @@ impl Authorizations {
         self.state.edition.subscribe()
     }
 
-    pub(super) fn change(&self, new: Vec<(String, Authorization)>, removed: &[String]) {
+    /// Takes a change.
+    pub fn change(&self, policies: Policies) {
         let mut by_name = self.state.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        removed.iter().for_each(|name| drop(by_name.remove(name.as_str())));
-        by_name.extend(new.into_iter().map(|(name, policy)| (name.into(), Arc::new(policy))));
+        for (name, policy) in policies {
+            match policy {
+                Some(policy) => drop(by_name.insert(name, policy)),
+                None => drop(by_name.remove(&name)),
+            }
+        }
         drop(by_name);
         self.state.edition.send_modify(|edition| *edition += 1);
     }

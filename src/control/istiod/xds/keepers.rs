@@ -2,8 +2,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Authorizations, decode, policies};
+use super::{decode, policies};
 use crate::control::delta::{Keeper, Push, Rejected, Resource};
+use crate::mesh::l4::Authorization;
 use crate::mesh::world::{Change, Interner};
 
 /// `istio.workload.Address`
@@ -41,7 +42,7 @@ impl<F: FnMut(Change) + Send> Keeper for Addresses<F> {
             }
         }
         // The first push is everything there is.
-        (self.changed)(Change { rows, synced: true });
+        (self.changed)(Change { rows, synced: true, ..Change::default() });
         self.interner.sweep();
         rejected
     }
@@ -53,35 +54,44 @@ impl<F> fmt::Debug for Addresses<F> {
     }
 }
 
-/// Decodes the policies that ztunnel enforces and keeps them.
-#[derive(Debug)]
-pub struct Enforced {
-    authorizations: Authorizations,
+/// Policies that ztunnel enforces by their names, or none where they are no more.
+pub type Policies = HashMap<Arc<str>, Option<Arc<Authorization>>>;
+
+/// Decodes the policies that ztunnel enforces and hands each push on as one change.
+pub struct Enforced<F> {
+    changed: F,
 }
 
-impl Enforced {
-    /// Keeps them in `authorizations`.
-    pub fn new(authorizations: Authorizations) -> Self {
-        Self { authorizations }
+impl<F: FnMut(Policies) + Send> Enforced<F> {
+    /// Tells `changed`.
+    pub fn new(changed: F) -> Self {
+        Self { changed }
+    }
+}
+
+impl<F> fmt::Debug for Enforced<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enforced").finish_non_exhaustive()
     }
 }
 
 #[tonic::async_trait]
-impl Keeper for Enforced {
+impl<F: FnMut(Policies) + Send> Keeper for Enforced<F> {
     fn type_url(&self) -> &'static str {
         AUTHORIZATION
     }
 
     async fn apply(&mut self, push: Push) -> Vec<Rejected> {
         let mut rejected = Vec::new();
-        let mut good = Vec::with_capacity(push.resources.len());
+        let mut all = HashMap::with_capacity(push.resources.len() + push.removed.len());
+        all.extend(push.removed.into_iter().map(|name| (Arc::from(name), None)));
         for Resource { name, body, .. } in push.resources {
             match policies::policy(&name, &body) {
-                Ok(policy) => good.push((name, policy)),
+                Ok(policy) => drop(all.insert(Arc::from(name), Some(Arc::new(policy)))),
                 Err(reason) => rejected.push(Rejected { name, reason }),
             }
         }
-        self.authorizations.change(good, &push.removed);
+        (self.changed)(all);
         rejected
     }
 }

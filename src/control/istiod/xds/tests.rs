@@ -202,7 +202,8 @@ async fn a_push_is_one_change_without_what_is_bad_in_it() {
 async fn what_ztunnel_enforces_is_kept_by_name() {
     let authorizations = Authorizations::default();
     assert!(!authorizations.is_synced());
-    let mut keeper = Enforced::new(authorizations.clone());
+    let keep = authorizations.clone();
+    let mut keeper = Enforced::new(move |policies| keep.change(policies));
     let policy = |name: &str, action: security::Action| {
         let (name, namespace) = (name.to_owned(), "app".to_owned());
         security::Authorization { name, namespace, action: action.into(), ..Default::default() }

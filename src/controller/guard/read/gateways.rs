@@ -55,6 +55,11 @@ fn waypoint(view: &View, gateway: &Gateway) -> Waypoint {
     Waypoint { ours: is_ours(view, gateway), was_ready, accounts, addresses }
 }
 
+/// The waypoints of ours.
+pub(super) fn ours(view: &View) -> BTreeSet<Name> {
+    view.gateways.iter().filter(|gateway| is_waypoint(gateway) && is_ours(view, gateway)).map(|one| name(one)).collect()
+}
+
 pub(super) fn is_ours_by_name(view: &View, name: &Name) -> bool {
     view.gateways.get(&name.namespace, &name.name).is_some_and(|gateway| is_ours(view, gateway))
 }

@@ -57,11 +57,12 @@ impl Lab {
             gateway: "waypoint".into(),
             cluster_domain: "cluster.local".into(),
             network: "net".into(),
+            ips: ["10.0.0.99".parse().unwrap()].into(),
         };
         let (live, edition) = (Live::new(settings, here), Snapshot::default());
         let documents = text.map(parsed);
         let mut lab = Self { live, documents, edition, problems: Vec::new(), targets_changed: false };
-        lab.change(Change { synced: true, ..Change::default() });
+        lab.change(Change { synced: true, enforced: true, ..Change::default() });
         lab
     }
 
@@ -76,7 +77,7 @@ impl Lab {
 
     pub(super) fn drop(&mut self, keys: &[&str]) {
         let rows = keys.iter().map(|key| (Arc::from(*key), None)).collect();
-        self.change(Change { rows, synced: false });
+        self.change(Change { rows, ..Change::default() });
     }
 
     /// The documents in force, then the change over them.
@@ -115,7 +116,7 @@ impl Lab {
 
 pub(super) fn change(rows: Vec<Row>) -> Change {
     let rows: HashMap<_, _> = rows.into_iter().map(|row| (Arc::clone(row.key()), Some(row))).collect();
-    Change { rows, synced: false }
+    Change { rows, ..Change::default() }
 }
 
 /// A row in the making.

@@ -160,7 +160,7 @@ proptest! {
         for step in steps {
             let rows: Vec<_> = step.into_iter().map(built).collect();
             last.extend(rows.iter().cloned());
-            changes.push(Change { rows: rows.into_iter().collect(), synced: false });
+            changes.push(Change { rows: rows.into_iter().collect(), ..Change::default() });
         }
         lab.changes(changes);
         let mut fresh = Lab::new(Some(&documents));

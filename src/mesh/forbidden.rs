@@ -1,3 +1,5 @@
+//! Addresses at which no server of a mesh can be.
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Metadata services outside the link-local range, as their clouds document them: AWS and GCP over IPv6, Alibaba Cloud,
@@ -6,7 +8,7 @@ const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr:
 const METADATA_V6: [Ipv6Addr; 2] =
     [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
 
-/// Whether a public name must not lead to `address`: this host, its link (169.254.169.254 is there), multicast, a
+/// Whether no name and no document may lead to `address`: this host, its link (169.254.169.254 is there), multicast, a
 /// metadata service, or an IPv6 form of any of these (mapped, compatible, NAT64 by RFC 6052, 6to4 by RFC 3056).
 pub fn forbidden(address: IpAddr) -> bool {
     match address {
@@ -36,7 +38,7 @@ fn forbidden_v6(v6: Ipv6Addr) -> bool {
 }
 
 /// The IPv4 address that `v6` is another form of.
-fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+pub(super) fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let from = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         Ipv4Addr::new(a, b, c, d)

@@ -1,0 +1,69 @@
+//! Endpoints that the mesh names and that get no calls.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// An endpoint that gets no calls.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    /// As [`super::Endpoint::id`].
+    pub id: Arc<str>,
+    /// Why.
+    pub why: Hold,
+}
+
+/// Why an endpoint gets no calls.
+///
+/// Whoever may write a ServiceEntry, a WorkloadEntry or an EndpointSlice names addresses as they like, and a waypoint that
+/// dials whatever it is told is everybody's way past firewalls, guards and other tenants' rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hold {
+    /// The address is this host's, its link's, a cloud's metadata service's or multicast.
+    NoServer,
+    /// The address is our own.
+    Ourselves,
+    /// The address is a Service's: calls belong there by its name, so that its rules hold.
+    OfService,
+    /// The address is that of a workload of another namespace, which is reached as that one or not at all.
+    OfOthers,
+    /// What istiod sends to ztunnel does not hold the pod's guard yet.
+    Unguarded,
+}
+
+impl Hold {
+    /// All of them, for metrics that fall back to zero.
+    pub const ALL: [Self; 5] = [Self::NoServer, Self::Ourselves, Self::OfService, Self::OfOthers, Self::Unguarded];
+
+    /// As a metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoServer => "no_server",
+            Self::Ourselves => "ourselves",
+            Self::OfService => "of_service",
+            Self::OfOthers => "of_others",
+            Self::Unguarded => "unguarded",
+        }
+    }
+
+    /// As the reason of a fault.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NoServer | Self::Ourselves | Self::OfService | Self::OfOthers => "endpoint_refused",
+            Self::Unguarded => "endpoint_unguarded",
+        }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoServer => "no server can be at its address (this host, its link, a metadata service, multicast)",
+            Self::Ourselves => "its address is the waypoint's own",
+            Self::OfService => "its address is a Service's; name that Service instead",
+            Self::OfOthers => "its address is that of a workload of another namespace; call that one's Service instead",
+            Self::Unguarded => {
+                "its pod's guard is not in force yet: nobody would have to go through the waypoint (agent-waypoint guard --list)"
+            }
+        })
+    }
+}

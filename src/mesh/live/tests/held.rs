@@ -1,0 +1,189 @@
+use super::fixture::{Build, Lab, pod, service};
+use crate::mesh::{Hold, Via};
+
+const EXT: &str = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ext, namespace: tools}
+spec: {hosts: [ext.example.com], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}]}
+";
+const KEY: &str = "tools/ext.example.com";
+const VIP: &str = "240.240.0.1:80";
+
+/// A ServiceEntry of `tools` that we front.
+fn entry() -> Build {
+    service("tools/ext").host("ext.example.com").vip("240.240.0.1").ours()
+}
+
+/// What a document of `tools` lists behind it, in plaintext.
+fn listed(kind: &str, ip: &str) -> Build {
+    let uid = format!("Kubernetes/networking.istio.io/{kind}/tools/ext/{ip}");
+    pod("ext", ip).plain().behind(KEY, &[]).workload(|parts| parts.uid = uid.into())
+}
+
+/// A pod of another namespace.
+fn theirs(name: &str, ip: &str) -> Build {
+    pod(name, ip).workload(|parts| {
+        parts.namespace = "others".into();
+        parts.uid = format!("Kubernetes//Pod/others/{name}").into();
+    })
+}
+
+fn lab_of(rows: &[Build]) -> Lab {
+    let mut lab = Lab::new(Some(EXT));
+    lab.put(&[entry()]);
+    lab.put(rows);
+    lab
+}
+
+/// How the one endpoint is reached, or why it is not.
+fn way(lab: &Lab) -> Result<String, Hold> {
+    let target = lab.find(VIP).unwrap();
+    match (&*target.endpoints, &*target.held) {
+        ([one], []) => Ok(match &one.via {
+            Via::Plain => format!("{} plain", one.id),
+            Via::Hbone { expect } => format!("{} {}", one.id, expect[0].uri()),
+            Via::Tls { .. } => panic!("TLS"),
+        }),
+        ([], [held]) => {
+            assert_eq!(target.hold(None), Some(held.why));
+            assert_eq!(target.hold(Some(&held.id)), Some(held.why));
+            assert_eq!(target.hold(Some("10.9.9.9:1")), None);
+            Err(held.why)
+        }
+        both => panic!("{both:?}"),
+    }
+}
+
+#[test]
+fn what_a_document_lists_is_called_only_where_a_server_can_be() {
+    let rows = [
+        ("127.0.0.1", Err(Hold::NoServer)),
+        ("127.8.8.8", Err(Hold::NoServer)),
+        ("::1", Err(Hold::NoServer)),
+        ("::ffff:127.0.0.1", Err(Hold::NoServer)),
+        ("169.254.169.254", Err(Hold::NoServer)),
+        ("64:ff9b::a9fe:a9fe", Err(Hold::NoServer)),
+        ("fe80::1", Err(Hold::NoServer)),
+        ("fd00:ec2::254", Err(Hold::NoServer)),
+        ("100.100.100.200", Err(Hold::NoServer)),
+        ("0.0.0.0", Err(Hold::NoServer)),
+        ("::", Err(Hold::NoServer)),
+        ("224.0.0.1", Err(Hold::NoServer)),
+        ("10.0.0.99", Err(Hold::Ourselves)),
+        ("::ffff:10.0.0.99", Err(Hold::Ourselves)),
+        ("10.9.0.1", Ok("10.9.0.1:8080 plain")),
+        ("2001:db8::1", Ok("[2001:db8::1]:8080 plain")),
+    ];
+    for kind in ["ServiceEntry", "WorkloadEntry"] {
+        for (ip, expected) in rows {
+            let lab = lab_of(&[listed(kind, ip)]);
+            assert_eq!(way(&lab), expected.map(str::to_owned), "{kind} {ip}");
+        }
+    }
+    // A pod's address is its kubelet's word.
+    let lab = lab_of(&[pod("1", "127.0.0.1").plain().behind(KEY, &[])]);
+    assert_eq!(way(&lab).unwrap(), "127.0.0.1:8080 plain");
+    let lab = lab_of(&[pod("1", "10.0.0.99").plain().behind(KEY, &[])]);
+    assert_eq!(way(&lab), Err(Hold::Ourselves));
+}
+
+#[test]
+fn an_address_that_somebody_has_by_right_leads_nowhere_past_him() {
+    let external = || listed("ServiceEntry", "10.0.0.1");
+    let plain_theirs = || theirs("1", "10.0.0.1").plain();
+    let on_host = || plain_theirs().workload(|parts| parts.own_ips = false);
+    let far = || theirs("1", "10.0.0.1").workload(|parts| parts.network = "far".into());
+    let machine = |namespace: &'static str| {
+        listed("WorkloadEntry", "10.0.0.1").workload(|parts| {
+            parts.uid = format!("Kubernetes/networking.istio.io/WorkloadEntry/{namespace}/vm").into();
+            (parts.namespace, parts.services) = (namespace.into(), [].into());
+        })
+    };
+    let slice = |key: &str| {
+        pod("slice", "10.0.0.1").plain().behind(key, &[]).workload(|parts| {
+            parts.uid = "Kubernetes/discovery.k8s.io/EndpointSlice/default/x/10.0.0.1".into();
+            parts.namespace = "default".into();
+        })
+    };
+    let api_server = "default/kubernetes.default.svc.cluster.local";
+    let id = "10.0.0.1:8080 spiffe://cluster.local/ns/tools/sa/repo";
+    let rows = [
+        ("nobody", vec![], Ok("10.0.0.1:8080 plain")),
+        ("a pod of another namespace", vec![theirs("1", "10.0.0.1")], Err(Hold::OfOthers)),
+        ("one without ztunnel", vec![plain_theirs()], Err(Hold::OfOthers)),
+        ("a node, by a pod on its network", vec![on_host()], Err(Hold::OfOthers)),
+        ("a pod of another network", vec![far()], Ok("10.0.0.1:8080 plain")),
+        ("a machine of another namespace", vec![machine("others")], Err(Hold::OfOthers)),
+        ("a machine of its own", vec![machine("tools")], Ok("10.0.0.1:8080 plain")),
+        ("the API server", vec![slice(api_server)], Err(Hold::OfOthers)),
+        ("what others list too", vec![slice("default/db.default.svc.cluster.local")], Ok("10.0.0.1:8080 plain")),
+        ("a pod of its own namespace", vec![pod("1", "10.0.0.1")], Ok(id)),
+        ("one without ztunnel", vec![pod("1", "10.0.0.1").plain()], Ok("10.0.0.1:8080 plain")),
+        ("one of its own and one of another", vec![pod("1", "10.0.0.1"), theirs("2", "10.0.0.1")], Err(Hold::OfOthers)),
+        ("two of its own", vec![pod("1", "10.0.0.1"), pod("2", "10.0.0.1")], Err(Hold::OfOthers)),
+        ("a Service", vec![service("others/x").vip("10.0.0.1")], Err(Hold::OfService)),
+        ("a Service of its own", vec![service("tools/x").vip("10.0.0.1")], Err(Hold::OfService)),
+        ("a ServiceEntry", vec![service("others/x").host("x.example.com").vip("10.0.0.1")], Ok("10.0.0.1:8080 plain")),
+    ];
+    for (what, others, expected) in rows {
+        let expected = expected.map(str::to_owned);
+        // Whoever is told of first.
+        let mut lab = lab_of(&others);
+        lab.put(&[external()]);
+        assert_eq!(way(&lab), expected, "{what}, first");
+        let mut lab = lab_of(&[external()]);
+        lab.put(&others);
+        assert_eq!(way(&lab), expected, "{what}, after");
+        // And nobody again.
+        let keys: Vec<_> = others.iter().map(|one| one.row().key().to_string()).collect();
+        lab.drop(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(way(&lab).unwrap(), "10.0.0.1:8080 plain", "{what}, gone");
+    }
+    // Another form of the same address.
+    let lab = lab_of(&[theirs("1", "10.0.0.1"), listed("ServiceEntry", "::ffff:10.0.0.1")]);
+    assert_eq!(way(&lab), Err(Hold::OfOthers));
+    let lab = lab_of(&[theirs("1", "10.0.0.1"), listed("ServiceEntry", "64:ff9b::a00:1")]);
+    assert_eq!(way(&lab), Err(Hold::OfOthers));
+    // Who has to prove an identity of its own namespace cannot be somebody else.
+    let hbone = external().workload(|parts| parts.reach = crate::mesh::world::Reach::Hbone);
+    assert_eq!(way(&lab_of(&[theirs("1", "10.0.0.1"), hbone])).unwrap(), id);
+}
+
+#[test]
+fn what_is_refused_is_said_where_it_is_written() {
+    let lab = lab_of(&[listed("ServiceEntry", "169.254.169.254")]);
+    let told: Vec<String> = lab.problems.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|one| one.contains("169.254.169.254:8080 of port 80 gets no calls")), "{told:?}");
+}
+
+#[test]
+fn a_machine_is_not_found_at_an_address_that_it_has_not_by_right() {
+    let machine = |ip: &str| {
+        listed("WorkloadEntry", ip)
+            .workload(|parts| parts.services = [].into())
+            .waypoint("mesh", "waypoint.mesh.svc.cluster.local")
+    };
+    let mut lab = lab_of(&[machine("169.254.169.254"), theirs("1", "10.0.0.1")]);
+    assert!(lab.find("169.254.169.254:80").is_none());
+    lab.put(&[machine("10.0.0.1")]);
+    assert!(lab.find("10.0.0.1:80").is_none());
+    lab.drop(&["Kubernetes//Pod/others/1"]);
+    assert!(lab.find("10.0.0.1:80").is_some(), "nobody else has it any more");
+    lab.put(&[machine("10.0.0.1").workload(|parts| parts.network = "far".into())]);
+    assert!(lab.find("10.0.0.1:80").is_none(), "it is elsewhere");
+}
+
+#[test]
+fn addresses_of_other_networks_are_not_ours() {
+    let far = |ip: &str| {
+        let vip = crate::mesh::world::Vip { network: "far".into(), ip: ip.parse().unwrap() };
+        service("tools/ext").host("ext.example.com").ours().service(|parts| parts.vips = [vip].into())
+    };
+    let mut lab = Lab::new(Some(EXT));
+    lab.put(&[far("240.240.0.1")]);
+    assert!(lab.find(VIP).is_none());
+    assert!(lab.find("ext.example.com:80").is_some(), "by its name it is found");
+    lab.put(&[entry()]);
+    assert!(lab.find(VIP).is_some());
+}

@@ -1,0 +1,195 @@
+//! Who has which address of the mesh, and what may be dialled at an address that somebody only claims.
+//!
+//! Pods have their addresses by their kubelet's word, Services theirs by the API server's; a WorkloadEntry is a machine
+//! that somebody registered. What a ServiceEntry or an EndpointSlice lists is a tenant's word alone: it takes no address
+//! from anybody else, and where somebody has the address by right, it does not lead there past that one's rules.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::reach::via;
+use super::rows::{Reach, ServiceRow, WorkloadRow};
+use super::state::{Here, World, same_network};
+use crate::id::WorkloadId;
+use crate::mesh::endpoint::Via;
+use crate::mesh::forbidden::{embedded, forbidden};
+use crate::mesh::held::Hold;
+use crate::mesh::sharded::Sharded;
+
+/// Somebody who has an address by right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::mesh) enum Holder {
+    /// A Service, by its key.
+    Service(Arc<str>),
+    /// A workload, by its uid.
+    Workload(Arc<str>),
+}
+
+/// Everybody who has an address by right; nearly always one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::mesh) enum Holders {
+    One(Holder),
+    More(Vec<Holder>),
+}
+
+impl Holders {
+    fn iter(&self) -> impl Iterator<Item = &Holder> {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::More(more) => more,
+        }
+        .iter()
+    }
+}
+
+/// The addresses of our network.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Addresses {
+    held: Sharded<IpAddr, Holders>,
+    /// Workloads that are no pods, by the addresses that they claim.
+    claimed: HashMap<IpAddr, BTreeSet<Arc<str>>>,
+}
+
+impl Addresses {
+    pub(super) fn held(&self) -> &Sharded<IpAddr, Holders> {
+        &self.held
+    }
+
+    /// The workloads that are no pods and claim this address.
+    pub(super) fn claims(&self, ip: IpAddr) -> impl Iterator<Item = &Arc<str>> {
+        self.claimed.get(&ip.to_canonical()).into_iter().flatten()
+    }
+
+    pub(super) fn add(&mut self, ip: IpAddr, holder: Holder) {
+        let ip = ip.to_canonical();
+        let holders = match self.held.get(&ip) {
+            None => Holders::One(holder),
+            Some(known) if known.iter().any(|one| *one == holder) => return,
+            Some(known) => Holders::More(known.iter().cloned().chain([holder]).collect()),
+        };
+        self.held.insert(ip, holders);
+    }
+
+    pub(super) fn remove(&mut self, ip: IpAddr, holder: &Holder) {
+        let ip = ip.to_canonical();
+        let Some(known) = self.held.get(&ip) else { return };
+        let mut left: Vec<Holder> = known.iter().filter(|one| *one != holder).cloned().collect();
+        match left.len() {
+            0 => self.held.remove(&ip),
+            1 => {
+                if let Some(one) = left.pop() {
+                    self.held.insert(ip, Holders::One(one));
+                }
+            }
+            _ => self.held.insert(ip, Holders::More(left)),
+        }
+    }
+
+    pub(super) fn claim(&mut self, ip: IpAddr, uid: &Arc<str>) {
+        self.claimed.entry(ip.to_canonical()).or_default().insert(Arc::clone(uid));
+    }
+
+    pub(super) fn unclaim(&mut self, ip: IpAddr, uid: &Arc<str>) {
+        let ip = ip.to_canonical();
+        if let Some(claims) = self.claimed.get_mut(&ip) {
+            claims.remove(uid);
+            if claims.is_empty() {
+                self.claimed.remove(&ip);
+            }
+        }
+    }
+}
+
+impl Here {
+    /// Whether the row is a Kubernetes Service's, by its host name: those of ServiceEntries are as their writers like.
+    pub(in crate::mesh) fn is_service(&self, row: &ServiceRow) -> bool {
+        let parts = &row.parts;
+        let rest = parts.hostname.strip_prefix(&*parts.name).and_then(|rest| rest.strip_prefix('.'));
+        let rest = rest.and_then(|rest| rest.strip_prefix(&*parts.namespace));
+        rest.and_then(|rest| rest.strip_prefix(".svc.")) == Some(&*self.cluster_domain)
+    }
+
+    /// The virtual addresses of a service that are of our network: those of others may be anybody's here.
+    pub(in crate::mesh) fn vips(&self, row: &ServiceRow) -> impl Iterator<Item = IpAddr> {
+        row.parts.vips.iter().filter(|vip| same_network(&vip.network, &self.network)).map(|vip| vip.ip)
+    }
+
+    /// Whether the workload has its addresses by right, and not because a tenant said so. The API server's are told of by
+    /// an EndpointSlice.
+    pub(super) fn has_by_right(&self, row: &WorkloadRow) -> bool {
+        let parts = &row.parts;
+        let api_server = || format!("default/kubernetes.default.svc.{}", self.cluster_domain);
+        same_network(&parts.network, &self.network)
+            && match kind(&parts.uid) {
+                "Pod" | "WorkloadEntry" => true,
+                "EndpointSlice" => parts.services.iter().any(|member| *member.service == *api_server()),
+                _ => false,
+            }
+    }
+}
+
+/// Whether istiod says that the row is a pod, whose addresses its kubelet told. A uid is `CLUSTER/GROUP/KIND/NAMESPACE/NAME`.
+pub(super) fn is_pod(row: &WorkloadRow) -> bool {
+    kind(&row.parts.uid) == "Pod"
+}
+
+fn kind(uid: &str) -> &str {
+    uid.split('/').nth(2).unwrap_or_default()
+}
+
+/// The address, and the IPv4 address in it where it is another form of one.
+fn readings(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let inner = match ip {
+        IpAddr::V6(v6) => embedded(v6).map(IpAddr::V4),
+        IpAddr::V4(_) => None,
+    };
+    std::iter::once(ip.to_canonical()).chain(inner.filter(|inner| *inner != ip.to_canonical()))
+}
+
+impl World {
+    /// The way to `workload` at `ip`: as `planned`, unless somebody else has the address by right. `more` are identities
+    /// that are accepted beside its own.
+    pub(super) fn way(
+        &self,
+        workload: &WorkloadRow,
+        ip: IpAddr,
+        planned: Via,
+        more: &[Arc<WorkloadId>],
+    ) -> Result<Via, Hold> {
+        if readings(ip).any(|ip| self.here().ips.contains(&ip)) {
+            return Err(Hold::Ourselves);
+        }
+        if is_pod(workload) {
+            return Ok(planned);
+        }
+        if forbidden(ip) {
+            return Err(Hold::NoServer);
+        }
+        if planned != Via::Plain {
+            // Nobody else can prove an identity of the workload's own namespace.
+            return Ok(planned);
+        }
+        let mut pods = Vec::new();
+        for holder in readings(ip).filter_map(|ip| self.addresses().held().get(&ip)).flat_map(Holders::iter) {
+            match holder {
+                Holder::Service(_) => return Err(Hold::OfService),
+                Holder::Workload(uid) if *uid == workload.parts.uid => {}
+                Holder::Workload(uid) => {
+                    let Some(other) = self.workload(uid) else { continue };
+                    if other.parts.namespace != workload.parts.namespace {
+                        return Err(Hold::OfOthers);
+                    }
+                    pods.push(other);
+                }
+            }
+        }
+        // A workload of the same namespace is reached as itself where it speaks HBONE.
+        let mut hbone = pods.into_iter().filter(|pod| pod.parts.own_ips && pod.parts.reach != Reach::Plain);
+        match (hbone.next(), hbone.next()) {
+            (None, _) => Ok(planned),
+            (Some(one), None) => via(one, more).ok_or(Hold::OfOthers),
+            (Some(_), Some(_)) => Err(Hold::OfOthers),
+        }
+    }
+}
