@@ -30,12 +30,14 @@ mod admission;
 pub mod apply;
 pub mod cluster;
 pub mod condition;
+pub mod events;
 pub mod feed;
 pub mod guard;
 pub mod keys;
 pub mod lead;
 pub mod provision;
 pub mod scope;
+pub mod standing;
 pub mod status;
 mod settings;
 #[cfg(test)]
@@ -124,8 +126,9 @@ fn start(
     tasks.spawn(keys::keep(client.clone(), settings.namespace.clone(), leading.clone(), publish, stop.clone()));
     let feed = Feed::new((cluster, &settings.namespace), keys, tasks, stop);
     let template = settings.template.clone();
+    tasks.spawn(standing::keep(cluster.clone(), client.clone(), applier(), stop.clone()));
     tasks.spawn(provision::keep(cluster.clone(), client.clone(), template, applier(), stop.clone()));
-    let followed = (cluster.clone(), feed.catalogs());
+    let followed = (cluster.clone(), client.clone(), feed.catalogs());
     tasks.spawn(status::keep(followed, feed.acks(), replica(), applier(), stop.clone()));
     tasks.spawn(status::relay(cluster.clone(), feed.acks(), client.clone(), replica(), stop.clone()));
     feed

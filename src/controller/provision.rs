@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::apply::{Applier, Wanted};
 use super::cluster::{Cluster, View, key};
 use super::condition;
+use super::events::Events;
 use crate::id::WorkloadId;
 
 pub use class::{CLASS, CONTROLLER_NAME, is_ours};
@@ -92,11 +93,14 @@ fn one(
 pub async fn keep(cluster: Cluster, client: Client, template: Template, mut applier: Applier, stop: CancellationToken) {
     let mut views = cluster.subscribe();
     let mut leading = applier.leading();
+    let mut events = Events::new(client.clone(), applier.leading());
     loop {
         let view = Arc::clone(&views.borrow_and_update());
         if applier.is_leading() && NEEDED.iter().all(|kind| view.standing(kind).is_known()) {
             let params = params::fetch(&view, &client).await;
-            applier.apply(&plan(&view, &template, &params, &condition::now())).await;
+            let wanted = plan(&view, &template, &params, &condition::now());
+            events.tell(&wanted).await;
+            applier.apply(&wanted).await;
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -11,6 +11,7 @@ mod relay;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Client;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::apply::{Applier, Part, Wanted};
 use super::cluster::{Cluster, DocumentKind, View, key};
 use super::condition::{self, Condition};
+use super::events::Events;
 use super::feed::{Acks, Catalog};
 use super::scope::Scopes;
 
@@ -77,12 +79,12 @@ fn one(
     let status = json!({"status": {"conditions": conditions}});
     let resource = DocumentKind::AgentPolicy.resource();
     let wanted = Wanted::dynamic(resource, Some(namespace), name, Part::Status, status);
-    (wanted, Some(policy.data.clone()))
+    (wanted, serde_json::to_value(policy).ok())
 }
 
 /// Plans and applies at every change until `stop`.
 pub async fn keep(
-    (cluster, mut catalogs): (Cluster, watch::Receiver<Arc<Catalog>>),
+    (cluster, client, mut catalogs): (Cluster, Client, watch::Receiver<Arc<Catalog>>),
     acks: Acks,
     replica: (String, String),
     mut applier: Applier,
@@ -90,6 +92,7 @@ pub async fn keep(
 ) {
     let mut views = cluster.subscribe();
     let mut leading = applier.leading();
+    let mut events = Events::new(client, applier.leading());
     let mut heard = acks.subscribe();
     let (mut checks, mut confirmed) = (Checks::default(), Confirmed::default());
     loop {
@@ -101,6 +104,7 @@ pub async fn keep(
             let now = condition::now();
             let known = Known { checked: &checks, confirmed: &confirmed, catalog: &catalog, now: &now };
             let wanted = plan(&view, &known);
+            events.tell(&wanted).await;
             applier.apply(&wanted).await;
         } else {
             confirmed.begin_anew();

@@ -17,8 +17,8 @@ const LOOK: Duration = Duration::from_secs(10);
 /// The same as long as there is none.
 const LOOK_FIRST: Duration = Duration::from_secs(1);
 
-/// Keeps the one ConfigMap on the shelf until `stop`. One that is not there, or may not be read, is none: waypoints are
-/// strict then.
+/// Keeps the one ConfigMap on the shelf until `stop`. One that is not there is none: waypoints are strict then. One that
+/// may not be read is not known: a trust domain without its aliases would be one in which DENY rules pass over callers.
 pub(super) async fn look(client: Client, shelf: Arc<Shelf<ConfigMap>>, stop: CancellationToken) {
     let (namespace, name) = CONFIG_MAP;
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
@@ -26,13 +26,12 @@ pub(super) async fn look(client: Client, shelf: Arc<Shelf<ConfigMap>>, stop: Can
         match api.get_opt(name).await {
             Ok(map) => put(&shelf, map),
             Err(kube::Error::Api(status)) if status.code == 403 => {
-                if !shelf.state().1.is_known() {
-                    tracing::warn!(
+                if shelf.unlisted(Standing::Refused("forbidden".to_owned())) {
+                    tracing::error!(
                         namespace,
                         name,
-                        "may not be read: paths are strict and the trust domain has no aliases"
+                        "the ConfigMap may not be read: bind the ClusterRole of manifests/ to our ServiceAccount; asked for again, and waypoints get no documents until then"
                     );
-                    put(&shelf, None);
                 }
             }
             Err(error) => tracing::debug!(%error, namespace, name, "not read; what is known stays"),

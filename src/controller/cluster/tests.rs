@@ -72,3 +72,26 @@ async fn a_kind_that_is_not_served_has_no_objects_and_one_that_may_not_be_read_i
     tasks.close();
     tasks.wait().await;
 }
+
+#[tokio::test]
+async fn a_mesh_config_that_may_not_be_read_is_not_one_without_aliases() {
+    let server = Server::start();
+    server.deny("configmaps", 403);
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let cluster = Cluster::watch(&server.client(), "system", &tasks, &stop);
+    let refused = Standing::Refused("forbidden".to_owned());
+    fake::eventually(|| cluster.view().standing("meshConfig") == refused).await;
+    assert!(!cluster.view().is_whole(), "nothing is fed");
+    let mesh = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "istio-system", "name": "istio"}, "data": {"mesh": "trustDomainAliases: [old]"}});
+    server.put("configmaps", mesh);
+    server.deny("configmaps", 0);
+    fake::eventually(|| !cluster.view().mesh_config.is_empty()).await;
+    // What was read stays.
+    server.deny("configmaps", 403);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(cluster.view().standing("meshConfig"), Standing::Listed);
+    assert!(!cluster.view().mesh_config.is_empty());
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
