@@ -19,6 +19,7 @@ pub use guard::GuardArgs;
 pub use istiod::{IstiodArgs, MeshArgs, VARIABLES as ISTIO_VARIABLES};
 
 use crate::control::feed::FeedAddress;
+use crate::control::identity::{BundlePath, FilePaths};
 use crate::id::{TrustDomain, WorkloadId};
 
 const EXAMPLES: &str = "\
@@ -73,12 +74,9 @@ pub enum Command {
     },
 }
 
-/// Where our own identity comes from.
+/// An identity in files, and the trust domain that it is of.
 #[derive(Debug, Args, Clone)]
-pub struct IdentityArgs {
-    /// Take identities from an embedded CA in $XDG_STATE_HOME/agent-waypoint/dev; loopback addresses only
-    #[arg(long, env = "AGENT_WAYPOINT_DEV", value_parser = BoolishValueParser::new(), conflicts_with_all = ["identity_cert", "spiffe_endpoint"])]
-    pub dev: bool,
+pub struct IdentityFiles {
     /// Our certificate chain, PEM, leaf first
     #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_IDENTITY_CERT", requires_all = ["identity_key", "trust_bundle"])]
     pub identity_cert: Option<PathBuf>,
@@ -94,12 +92,32 @@ pub struct IdentityArgs {
         requires = "identity_cert"
     )]
     pub trust_bundle: Vec<String>,
-    /// SPIFFE Workload API, unix:///path/to/socket
-    #[arg(long, value_name = "URI", env = "AGENT_WAYPOINT_SPIFFE_ENDPOINT", conflicts_with = "identity_cert")]
-    pub spiffe_endpoint: Option<String>,
     /// Our trust domain
     #[arg(long, value_name = "TD", env = "AGENT_WAYPOINT_TRUST_DOMAIN", default_value = "cluster.local")]
     pub trust_domain: TrustDomain,
+}
+
+impl IdentityFiles {
+    /// The files, where the flags name them.
+    pub fn paths(&self) -> Option<FilePaths> {
+        let (certificate, key) = self.identity_cert.clone().zip(self.identity_key.clone())?;
+        let bundles = self.trust_bundle.iter().map(|text| BundlePath::parse(text)).collect();
+        Some(FilePaths { certificate, key, bundles })
+    }
+}
+
+/// Where our own identity comes from.
+#[derive(Debug, Args, Clone)]
+pub struct IdentityArgs {
+    /// Take identities from an embedded CA in $XDG_STATE_HOME/agent-waypoint/dev; loopback addresses only
+    #[arg(long, env = "AGENT_WAYPOINT_DEV", value_parser = BoolishValueParser::new(), conflicts_with_all = ["identity_cert", "spiffe_endpoint"])]
+    pub dev: bool,
+    /// From files.
+    #[command(flatten)]
+    pub files: IdentityFiles,
+    /// SPIFFE Workload API, unix:///path/to/socket
+    #[arg(long, value_name = "URI", env = "AGENT_WAYPOINT_SPIFFE_ENDPOINT", conflicts_with = "identity_cert")]
+    pub spiffe_endpoint: Option<String>,
 }
 
 /// `run`
@@ -329,80 +347,4 @@ fn parse_service(text: &str) -> Result<ServicePort, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_definition_is_sound() {
-        CommandLine::command().debug_assert();
-    }
-
-    #[test]
-    fn every_flag_has_its_environment_variable() {
-        for command in CommandLine::command().get_subcommands() {
-            let flags = command.get_arguments().filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version"));
-            for (flag, long) in flags.filter_map(|flag| Some((flag, flag.get_long()?))) {
-                let name = long.to_uppercase().replace('-', "_");
-                // What istiod's templates set keeps Istio's names.
-                let name =
-                    if istiod::VARIABLES.contains(&name.as_str()) { name } else { format!("AGENT_WAYPOINT_{name}") };
-                assert_eq!(flag.get_env().and_then(|env| env.to_str()), Some(name.as_str()), "{}", command.get_name());
-            }
-        }
-    }
-
-    #[test]
-    fn services_are_parsed_strictly() {
-        assert_eq!(parse_service("tools/repo:80").unwrap().authority(), "repo.tools.svc.cluster.local:80");
-        for bad in ["repo:80", "tools/repo", "tools/repo:0", "tools/repo:http", "a/b/c:1", "/b:1", "a/:1"] {
-            assert!(parse_service(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn the_life_of_certificates_is_a_duration_and_a_wrong_one_names_flag_and_example() {
-        let run = |ttl: &[&str]| {
-            let istiod = ["run", "-f", "x", "--ca-address", "i:1", "--pod-namespace", "n", "--service-account", "s"];
-            let args = [&["agent-waypoint"], &istiod[..], ttl].concat();
-            CommandLine::try_parse_from(args).map(|line| {
-                let Command::Run(run) = line.command else { panic!("{line:?}") };
-                run.istiod.secret_ttl.as_secs()
-            })
-        };
-        assert_eq!(run(&[]).unwrap(), 24 * 3_600);
-        assert_eq!(run(&["--secret-ttl", "1h30m"]).unwrap(), 5_400);
-        for bad in ["9s", "1d", "", "90", "-1h", "9999999h"] {
-            let said = run(&[&format!("--secret-ttl={bad}")]).unwrap_err().to_string();
-            assert!(said.contains("--secret-ttl") && said.contains("as in 24h"), "{said}");
-        }
-    }
-
-    #[test]
-    fn run_needs_one_identity_and_documents() {
-        let run = |args: &[&str]| CommandLine::try_parse_from([&["agent-waypoint", "run"], args].concat());
-        assert!(run(&["-f", "x", "--dev"]).is_ok());
-        assert!(run(&["-f", "x"]).is_err());
-        assert!(run(&["--dev"]).is_err());
-        assert!(run(&["--dev", "--feed", "x:1"]).is_ok());
-        assert!(run(&["--dev", "--config", "{}"]).is_ok());
-        assert!(run(&["--dev", "--feed", "x:1", "-f", "x"]).is_err());
-        assert!(run(&["--dev", "--feed", "x"]).is_err());
-        assert!(run(&["-f", "x", "--dev", "--spiffe-endpoint", "unix:///x"]).is_err());
-        assert!(run(&["-f", "x", "--identity-cert", "c"]).is_err());
-        assert!(run(&["-f", "x", "--identity-cert", "c", "--identity-key", "k", "--trust-bundle", "b"]).is_ok());
-        let mesh = [
-            "--dev",
-            "--xds-address",
-            "istiod:15012",
-            "--pod-name",
-            "p",
-            "--instance-ip",
-            "10.0.0.1",
-            "--gateway",
-            "g",
-        ];
-        assert!(run(&mesh).is_err(), "nor without namespace and ServiceAccount");
-        assert!(run(&[&mesh[..], &["--pod-namespace", "n", "--service-account", "s"]].concat()).is_ok());
-    }
-}
+mod tests;

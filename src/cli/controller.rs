@@ -5,7 +5,6 @@ use tokio_util::sync::CancellationToken;
 use super::args::ControllerArgs;
 use super::run::istiod;
 use crate::control::feed::{NAMESPACE, SERVICE_ACCOUNT};
-use crate::control::identity::{BundlePath, FilePaths};
 use crate::controller::provision::Template;
 use crate::controller::{self, ControllerFault, IdentityFrom, Settings};
 use crate::id::WorkloadId;
@@ -21,25 +20,19 @@ pub async fn run(args: ControllerArgs, stop: CancellationToken) -> Result<(), Co
 fn settings(args: ControllerArgs) -> Result<Settings, ControllerFault> {
     let namespace = args.istiod.pod_namespace.clone().unwrap_or_else(|| NAMESPACE.to_owned());
     let account = args.istiod.service_account.as_deref().unwrap_or(SERVICE_ACCOUNT);
-    let id = WorkloadId::of_istio(&args.trust_domain, &namespace, account)?;
+    let id = WorkloadId::of_istio(&args.identity.trust_domain, &namespace, account)?;
     let feed = args.feed.map_or_else(|| format!("agent-waypoint.{namespace}.svc:15018"), |feed| feed.to_string());
-    let identity = match (args.identity_cert, args.identity_key) {
-        (Some(certificate), Some(key)) => {
-            let bundles = args.trust_bundle.iter().map(|text| BundlePath::parse(text)).collect();
-            Some(IdentityFrom::Files(FilePaths { certificate, key, bundles }))
-        }
-        _ => {
-            let life = args.istiod.secret_ttl;
-            istiod(&args.istiod).map(|istiod| IdentityFrom::IstioCa { istiod, id: id.clone(), life })
-        }
-    };
+    let identity = args.identity.paths().map(IdentityFrom::Files).or_else(|| {
+        let life = args.istiod.secret_ttl;
+        istiod(&args.istiod).map(|istiod| IdentityFrom::IstioCa { istiod, id: id.clone(), life })
+    });
     Ok(Settings {
         template: Template {
             image: args.image,
             istiod: args.istiod_address,
             feed,
             controller: id,
-            trust_domain: args.trust_domain.to_string(),
+            trust_domain: args.identity.trust_domain.to_string(),
             cluster_id: args.istiod.cluster_id.clone(),
             cluster_domain: args.cluster_domain,
         },
@@ -47,7 +40,7 @@ fn settings(args: ControllerArgs) -> Result<Settings, ControllerFault> {
         replica: args.istiod.pod_name.unwrap_or_else(|| SERVICE_ACCOUNT.to_owned()),
         ready_addr: args.ready_addr,
         stats_addr: args.stats_addr,
-        trust_domain: args.trust_domain,
+        trust_domain: args.identity.trust_domain,
         feed_addr: args.feed_addr,
         webhook_addr: args.webhook_addr,
         identity,

@@ -10,7 +10,7 @@ use super::args::{IdentityArgs, IstiodArgs, MeshArgs, RunArgs};
 use crate::app::{self, AccessLogTo, FeedFrom, IdentitySource, InMesh, Settings, StartFault};
 use crate::config::limits;
 use crate::control::feed;
-use crate::control::identity::{BundlePath, DevFault, FilePaths, default_dir, require_loopback};
+use crate::control::identity::{DevFault, default_dir, require_loopback};
 use crate::control::istiod::xds::Myself;
 use crate::control::istiod::{Istiod, Roots};
 use crate::id::{TrustDomain, WorkloadId};
@@ -72,8 +72,8 @@ fn settings(args: RunArgs) -> Result<Settings, StartFault> {
         files: args.files,
         mesh: in_mesh(&args.istiod, &args.mesh),
         dropped_in: args.dropped_in,
-        trust_domain: args.identity.trust_domain.clone(),
-        identity: match istio_ca(&args.istiod, &args.identity.trust_domain)? {
+        trust_domain: args.identity.files.trust_domain.clone(),
+        identity: match istio_ca(&args.istiod, &args.identity.files.trust_domain)? {
             Some(istio) => istio,
             None => identity_from(args.identity)?,
         },
@@ -94,7 +94,7 @@ fn feed(args: &RunArgs) -> Result<Option<FeedFrom>, StartFault> {
     let Some(address) = args.feed.clone().or_else(default) else { return Ok(None) };
     let controller = match &args.controller_id {
         Some(id) => id.clone(),
-        None => feed::default_controller(&args.identity.trust_domain)?,
+        None => feed::default_controller(&args.identity.files.trust_domain)?,
     };
     let namespace = args.istiod.pod_namespace.clone().unwrap_or_default();
     let pod = args.istiod.pod_name.clone().unwrap_or_default();
@@ -143,12 +143,10 @@ fn way(args: &IstiodArgs, address: &str, root: &Path, server_name: Option<String
 /// # Errors
 /// No home directory for the embedded CA.
 pub fn identity_from(args: IdentityArgs) -> Result<IdentitySource, DevFault> {
-    let IdentityArgs { identity_cert, identity_key, trust_bundle, spiffe_endpoint, .. } = args;
-    if let (Some(certificate), Some(key)) = (identity_cert, identity_key) {
-        let bundles = trust_bundle.iter().map(|text| BundlePath::parse(text)).collect();
-        return Ok(IdentitySource::Files(FilePaths { certificate, key, bundles }));
+    if let Some(paths) = args.files.paths() {
+        return Ok(IdentitySource::Files(paths));
     }
-    match spiffe_endpoint {
+    match args.spiffe_endpoint {
         Some(endpoint) => Ok(IdentitySource::WorkloadApi(endpoint)),
         None => {
             let dir: PathBuf = default_dir()?;

@@ -302,3 +302,18 @@ spec:
     from: [{serviceAccounts: ["agents/writer"]}]
     to: [{tools: ["create_*"]}]
 "#;
+
+/// What a caller is sent until `text` stands in it.
+pub async fn read_until(caller: &mut hbone::Stream, text: &str) -> String {
+    let mut read = String::new();
+    let reading = async {
+        while !read.contains(text) {
+            let mut chunk = [0; 4096];
+            let n = caller.read(&mut chunk).await.unwrap();
+            assert!(n > 0, "ended before {text}: {read}");
+            read.push_str(&String::from_utf8_lossy(&chunk[..n]));
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("in time");
+    read
+}

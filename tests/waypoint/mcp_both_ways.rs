@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json as value};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use crate::lab::{self, Lab, Upstream, events, json, notes, post, with};
 use crate::live::{Held, Live};
@@ -43,20 +43,6 @@ async fn streaming(lab: &Lab, live: &mut Live) -> (hbone::Stream, Held) {
     (caller, held)
 }
 
-async fn read_until(caller: &mut hbone::Stream, text: &str) -> String {
-    let mut read = String::new();
-    let reading = async {
-        while !read.contains(text) {
-            let mut chunk = [0; 4096];
-            let n = caller.read(&mut chunk).await.unwrap();
-            assert!(n > 0, "ended before {text}: {read}");
-            read.push_str(&String::from_utf8_lossy(&chunk[..n]));
-        }
-    };
-    tokio::time::timeout(lab::PATIENCE, reading).await.expect("in time");
-    read
-}
-
 fn request(id: &str, method: &str, params: &Value) -> String {
     value!({"jsonrpc":"2.0","id":id,"method":method,"params":params}).to_string()
 }
@@ -85,7 +71,7 @@ async fn what_a_rule_names_is_asked_and_the_rest_is_answered_for_the_client() {
         let id = format!("q-{n}");
         held.message(&request(&id, method, params)).await;
         if *passes {
-            let text = read_until(&mut caller, &format!("\"{id}\"")).await;
+            let text = lab::read_until(&mut caller, &format!("\"{id}\"")).await;
             assert!(text.contains(method), "{text}");
         } else {
             let mut told = live.next().await;
@@ -99,7 +85,7 @@ async fn what_a_rule_names_is_asked_and_the_rest_is_answered_for_the_client() {
         }
     }
     held.message(r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#).await;
-    let text = read_until(&mut caller, "\"content\"").await;
+    let text = lab::read_until(&mut caller, "\"content\"").await;
     assert!(!text.contains("evil") && !text.contains("vendor"), "{text}");
     let log = lab.log.clone();
     lab.waypoint.shutdown().await;
@@ -117,7 +103,7 @@ async fn a_question_is_answered_once_by_whom_it_was_asked() {
     let (mut caller, mut held) = streaming(&lab, &mut live).await;
     let form = value!({"message":"m","requestedSchema":{}});
     held.message(&request("q", "elicitation/create", &form)).await;
-    read_until(&mut caller, "\"q\"").await;
+    lab::read_until(&mut caller, "\"q\"").await;
     let answer = r#"{"jsonrpc":"2.0","id":"q","result":{"action":"accept","content":{"n":1}}}"#;
     // Nobody else's, not without the session, not under another id.
     assert_eq!(lab.post("agents/writer", NOTES, SESSION, answer).await.status, 404);
@@ -145,7 +131,7 @@ async fn an_id_that_waits_is_not_asked_again() {
     let (mut caller, mut held) = streaming(&lab, &mut live).await;
     let form = value!({"message":"m","requestedSchema":{}});
     held.message(&request("1", "elicitation/create", &form)).await;
-    read_until(&mut caller, "elicitation").await;
+    lab::read_until(&mut caller, "elicitation").await;
     held.message(&request("1", "sampling/createMessage", &value!({"maxTokens":1}))).await;
     let mut told = live.next().await;
     assert!(told.body.contains("-32601"), "{}", told.body);
@@ -223,7 +209,7 @@ async fn answers_that_come_again_are_filtered_again() {
         held.message(listed).await;
         held.message(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"end"}}"#)
             .await;
-        let text = read_until(&mut caller, "\"end\"").await;
+        let text = lab::read_until(&mut caller, "\"end\"").await;
         assert_eq!(text.contains("get_note"), comes, "{text}");
         assert!(!text.contains("delete_note"), "{text}");
     }
@@ -262,7 +248,7 @@ async fn notifications_name_only_what_the_caller_may_have() {
     )
     .await;
     held.message(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#).await;
-    let text = read_until(&mut caller, "list_changed").await;
+    let text = lab::read_until(&mut caller, "list_changed").await;
     assert!(text.contains("file:///a/1") && !text.contains("/b/") && !text.contains("t-1"), "{text}");
 }
 

@@ -1,6 +1,6 @@
 //! HTTP+SSE of 2024-11-05: requests go to an address that the stream says, answers come on the stream.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use crate::lab::{self, Lab, notes};
 use crate::live::{Held, Live};
@@ -22,20 +22,6 @@ async fn begin(lab: &Lab, live: &mut Live, who: &str, endpoint: &str) -> (hbone:
     (caller, held)
 }
 
-async fn read_until(caller: &mut hbone::Stream, text: &str) -> String {
-    let mut read = String::new();
-    let reading = async {
-        while !read.contains(text) {
-            let mut chunk = [0; 4096];
-            let n = caller.read(&mut chunk).await.unwrap();
-            assert!(n > 0, "ended before {text}: {read}");
-            read.push_str(&String::from_utf8_lossy(&chunk[..n]));
-        }
-    };
-    tokio::time::timeout(lab::PATIENCE, reading).await.expect("in time");
-    read
-}
-
 async fn post(lab: &Lab, who: &str, target: &str, body: &str) -> lab::Reply {
     let request = lab::post("", body).replacen("/mcp", target, 1);
     lab.raw(who, NOTES, request.as_bytes()).await
@@ -46,7 +32,7 @@ async fn answers_and_refusals_come_on_the_stream() {
     let mut live = Live::start().await;
     let lab = Lab::start(&notes(live.addr)).await;
     let (mut caller, mut held) = begin(&lab, &mut live, "agents/reader", "/messages?sessionId=s3cret").await;
-    read_until(&mut caller, "data: /messages?sessionId=s3cret").await;
+    lab::read_until(&mut caller, "data: /messages?sessionId=s3cret").await;
     let at = "/messages?sessionId=s3cret";
     let take = async {
         let mut taken = live.next().await;
@@ -57,22 +43,22 @@ async fn answers_and_refusals_come_on_the_stream() {
     let (reply, ()) = tokio::join!(post(&lab, "agents/reader", at, &allowed), take);
     assert_eq!(reply.status, 202, "{reply:?}");
     held.message(r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"here"}]}}"#).await;
-    read_until(&mut caller, "here").await;
+    lab::read_until(&mut caller, "here").await;
     // Clients of this transport read no answer but the stream's.
     assert_eq!(post(&lab, "agents/reader", at, &call(2, "delete_note")).await.status, 202);
-    let refused = read_until(&mut caller, "\"id\":2").await;
+    let refused = lab::read_until(&mut caller, "\"id\":2").await;
     assert!(refused.contains("Unknown tool: delete_note"), "{refused}");
     // Lists are filtered there too.
     let list = r#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#;
     let take = async { live.next().await.write(ACCEPTED).await };
     tokio::join!(post(&lab, "agents/reader", at, list), take);
     held.message(r#"{"jsonrpc":"2.0","id":3,"result":{"tools":[{"name":"get_note"},{"name":"delete_note"}]}}"#).await;
-    let listed = read_until(&mut caller, "\"id\":3").await;
+    let listed = lab::read_until(&mut caller, "\"id\":3").await;
     assert!(listed.contains("get_note") && !listed.contains("delete_note"), "{listed}");
     // What was never asked is nobody's answer.
     held.message(r#"{"jsonrpc":"2.0","id":9,"result":{"content":[{"type":"text","text":"unasked"}]}}"#).await;
     held.message(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"end"}}"#).await;
-    assert!(!read_until(&mut caller, "\"end\"").await.contains("unasked"));
+    assert!(!lab::read_until(&mut caller, "\"end\"").await.contains("unasked"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +66,7 @@ async fn the_address_is_its_callers_for_as_long_as_the_stream() {
     let mut live = Live::start().await;
     let lab = Lab::start(&notes(live.addr)).await;
     let (mut caller, _held) = begin(&lab, &mut live, "agents/reader", "messages?sessionId=s3cret").await;
-    read_until(&mut caller, "data: /messages?sessionId=s3cret").await;
+    lab::read_until(&mut caller, "data: /messages?sessionId=s3cret").await;
     for target in [
         "/messages?sessionId=s3cret",
         "/messages?x=1&sessionId=s3cret",
@@ -105,9 +91,9 @@ async fn no_header_leads_past_an_address() {
     let mut live = Live::start().await;
     let lab = Lab::start(&notes(live.addr)).await;
     let (mut caller, _held) = begin(&lab, &mut live, "agents/reader", "/messages?sessionId=s3cret").await;
-    read_until(&mut caller, "s3cret").await;
+    lab::read_until(&mut caller, "s3cret").await;
     let (mut other, _other) = begin(&lab, &mut live, "agents/reader", "/messages/s3cret").await;
-    read_until(&mut other, "s3cret").await;
+    lab::read_until(&mut other, "s3cret").await;
     let hello =
         r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
     let begun = async {
@@ -152,7 +138,7 @@ async fn an_address_elsewhere_reaches_nobody() {
             "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"data\":\"end\"}}\n\n",
         )
         .await;
-        let text = read_until(&mut caller, "\"end\"").await;
+        let text = lab::read_until(&mut caller, "\"end\"").await;
         assert!(!text.contains("evil") && !text.contains("endpoint"), "{endpoint}: {text}");
     }
 }

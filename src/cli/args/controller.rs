@@ -1,12 +1,10 @@
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::IstiodArgs;
+use super::{IdentityFiles, IstiodArgs};
 use crate::control::feed::FeedAddress;
-use crate::id::TrustDomain;
 
 /// `controller`
 #[derive(Debug, Args)]
@@ -14,24 +12,9 @@ pub struct ControllerArgs {
     /// Own identity from istiod.
     #[command(flatten)]
     pub istiod: IstiodArgs,
-    /// Our certificate chain, PEM, leaf first, instead of one from istiod
-    #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_IDENTITY_CERT", requires_all = ["identity_key", "trust_bundle"])]
-    pub identity_cert: Option<PathBuf>,
-    /// The certificate's private key, PEM
-    #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_IDENTITY_KEY", requires = "identity_cert")]
-    pub identity_key: Option<PathBuf>,
-    /// Roots of a trust domain, PEM; without TD= those of --trust-domain. May be repeated
-    #[arg(
-        long,
-        value_name = "[TD=]FILE",
-        env = "AGENT_WAYPOINT_TRUST_BUNDLE",
-        value_delimiter = ',',
-        requires = "identity_cert"
-    )]
-    pub trust_bundle: Vec<String>,
-    /// Our trust domain, and that of waypoints
-    #[arg(long, value_name = "TD", env = "AGENT_WAYPOINT_TRUST_DOMAIN", default_value = "cluster.local")]
-    pub trust_domain: TrustDomain,
+    /// Own identity from files, instead of one from istiod.
+    #[command(flatten)]
+    pub identity: IdentityFiles,
     /// Image of the waypoints that are provisioned: this binary
     #[arg(
         long,

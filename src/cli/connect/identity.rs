@@ -14,7 +14,7 @@ use crate::tls::Identity;
 /// # Errors
 /// It cannot be had, or is not the one that `--as` names.
 pub async fn identity(args: &ConnectArgs, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<Identity> {
-    let trust_domain = &args.identity.trust_domain;
+    let trust_domain = &args.identity.files.trust_domain;
     let wanted = match &args.caller {
         Some(caller) => Some(
             WorkloadId::of_istio(trust_domain, &caller.namespace, &caller.name)

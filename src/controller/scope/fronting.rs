@@ -27,7 +27,8 @@ pub const DROP_IN_CLASS: &str = "istio-agentgateway-waypoint";
 const USE_WAYPOINT: &str = "istio.io/use-waypoint";
 /// A second waypoint that takes a share of the traffic.
 const USE_CANARY: &str = "istio.io/use-waypoint-canary";
-const HBONE: &str = "HBONE";
+/// The protocol of a waypoint's listener.
+pub const HBONE: &str = "HBONE";
 
 /// Which Gateways of ours are in front of which Services and ServiceEntries: primary and canary.
 #[derive(Debug, Default)]
@@ -107,8 +108,11 @@ impl Fronting {
     fn add<K: Resource>(&mut self, view: &View, kind: Object, object: &K) {
         let (namespace, name) = key(object);
         let named = [USE_WAYPOINT, USE_CANARY].into_iter().filter_map(|label| used(view, object, label));
-        let gateways: BTreeSet<GatewayKey> =
-            named.filter(|gateway| self.gateways.contains_key(gateway) && admits(view, gateway, namespace)).collect();
+        let fed = named.filter(|gateway| self.gateways.contains_key(gateway));
+        let admitting = fed.filter(|(there, name)| {
+            view.gateways.get(there, name).is_some_and(|gateway| admits(view, gateway, namespace))
+        });
+        let gateways: BTreeSet<GatewayKey> = admitting.collect();
         if !gateways.is_empty() {
             let names = self.objects.entry(kind).or_default().entry(namespace.to_owned()).or_default();
             names.insert(name.to_owned(), gateways);
@@ -133,9 +137,8 @@ fn used<K: Resource>(view: &View, object: &K, label: &str) -> Option<GatewayKey>
 }
 
 /// Whether the HBONE listener of a Gateway lets a namespace use it; its own always may.
-fn admits(view: &View, (there, name): &GatewayKey, namespace: &str) -> bool {
-    let Some(gateway) = view.gateways.get(there, name) else { return false };
-    if there == namespace {
+pub fn admits(view: &View, gateway: &Gateway, namespace: &str) -> bool {
+    if key(gateway).0 == namespace {
         return true;
     }
     let labels = || view.namespaces.get("", namespace).map(|namespace| namespace.labels());

@@ -19,22 +19,8 @@ async fn streaming(lab: &Lab, live: &mut Live, body: &str) -> (hbone::Stream, He
     let mut held = live.next().await;
     held.begin_events().await;
     held.message(EVENT).await;
-    read_until(&mut caller, "notifications/message").await;
+    lab::read_until(&mut caller, "notifications/message").await;
     (caller, held)
-}
-
-async fn read_until(caller: &mut hbone::Stream, text: &str) -> String {
-    let mut read = String::new();
-    let reading = async {
-        while !read.contains(text) {
-            let mut chunk = [0; 4096];
-            let n = caller.read(&mut chunk).await.unwrap();
-            assert!(n > 0, "ended before {text}: {read}");
-            read.push_str(&String::from_utf8_lossy(&chunk[..n]));
-        }
-    };
-    tokio::time::timeout(lab::PATIENCE, reading).await.expect("in time");
-    read
 }
 
 /// Reads to the end: what came, and whether the body was whole.
@@ -60,7 +46,7 @@ async fn an_edit_ends_what_it_refuses_and_nothing_else() {
     std::fs::write(lab.documents(), edited).unwrap();
     tokio::time::sleep(SECOND).await;
     held.message(&EVENT.replace("info", "still")).await;
-    read_until(&mut caller, "still").await;
+    lab::read_until(&mut caller, "still").await;
 
     std::fs::write(lab.documents(), notes(live.addr).replace("\"agents/reader\", ", "")).unwrap();
     let began = Instant::now();
@@ -104,7 +90,7 @@ async fn requests_of_a_server_are_answered_in_the_clients_stead() {
         answered.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
     }
     held.message(r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#).await;
-    let text = read_until(&mut caller, "content").await;
+    let text = lab::read_until(&mut caller, "content").await;
     assert!(!text.contains("elicitation") && !text.contains("ping"), "{text}");
 }
 
@@ -137,7 +123,7 @@ async fn a_list_in_flight_is_filtered_by_the_rules_in_force_when_it_comes() {
     tokio::time::sleep(SECOND).await;
     held.message(r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"get_note"},{"name":"other"}]}}"#).await;
     held.write(b"0\r\n\r\n").await;
-    let text = read_until(&mut caller, "0\r\n\r\n").await;
+    let text = lab::read_until(&mut caller, "0\r\n\r\n").await;
     assert!(text.contains("other") && !text.contains("get_note"), "{text}");
 }
 
@@ -192,7 +178,7 @@ async fn a_caller_that_only_stopped_sending_gets_its_answer() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let answer = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#;
     held.write(with("Connection: close\r\n", answer).as_bytes()).await;
-    read_until(&mut caller, "\"content\"").await;
+    lab::read_until(&mut caller, "\"content\"").await;
     // Once it resets what it half closed, it is gone.
     let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
     caller.write_all(post("", CALL).as_bytes()).await.unwrap();

@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_api::apis::standard::gateways::{
-    Gateway, GatewayListenersAllowedRoutesNamespacesFrom as From,
-    GatewayListenersAllowedRoutesNamespacesSelector as Selector,
-};
+use gateway_api::apis::standard::gateways::Gateway;
 use k8s_openapi::api::core::v1::PodSpec;
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
@@ -13,17 +10,15 @@ use serde_json::Value;
 
 use super::super::super::cluster::{DocumentKind, View, key};
 use super::super::super::provision;
+use super::super::super::scope::{DROP_IN_CLASS, HBONE, admits};
 use super::super::input::{Ingress, Name, Waypoint};
 
 /// Label of a waypoint's pods, by which istiod knows them too.
 pub(in super::super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
-/// istiod's own class, under which our image can run.
-const DROP_IN_CLASS: &str = "istio-agentgateway-waypoint";
 /// Names the image of a drop-in.
 const DROP_IN_IMAGE: &str = "gateway.istio.io/agentgatewayImage";
 /// What our image is called.
 const IMAGE: &str = "agent-waypoint";
-const HBONE: &str = "HBONE";
 
 pub(super) fn waypoints(view: &View) -> BTreeMap<Name, Waypoint> {
     let all = view.gateways.iter().filter(|gateway| is_waypoint(gateway));
@@ -80,40 +75,7 @@ fn is_ours(view: &View, gateway: &Gateway) -> bool {
 /// Whether a Gateway can be in front of what is in `namespace`. One that is gone could when it was there.
 pub(super) fn may_front(view: &View, waypoint: &Name, namespace: &str) -> bool {
     let Some(gateway) = view.gateways.get(&waypoint.namespace, &waypoint.name) else { return true };
-    if !is_waypoint(gateway) {
-        return false;
-    }
-    if *waypoint.namespace == *namespace {
-        return true;
-    }
-    let labels = || view.namespaces.get("", namespace).map(|namespace| namespace.labels());
-    let listeners = gateway.spec.listeners.iter().filter(|listener| listener.protocol == HBONE);
-    let allowed = listeners.filter_map(|listener| listener.allowed_routes.as_ref()?.namespaces.as_ref());
-    allowed.into_iter().any(|allowed| match allowed.from {
-        Some(From::All) => true,
-        Some(From::Selector) => {
-            let selector = allowed.selector.as_ref().zip(labels());
-            selector.is_some_and(|(selector, labels)| selects(selector, labels))
-        }
-        Some(From::Same) | None => false,
-    })
-}
-
-/// A label selector: everything in it must hold; an operator that is not known never does.
-fn selects(selector: &Selector, labels: &BTreeMap<String, String>) -> bool {
-    let exact = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
-    exact
-        && selector.match_expressions.iter().flatten().all(|one| {
-            let value = labels.get(&one.key);
-            let listed = value.is_some_and(|value| one.values.iter().flatten().any(|other| other == value));
-            match one.operator.as_str() {
-                "In" => listed,
-                "NotIn" => !listed,
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
+    is_waypoint(gateway) && admits(view, gateway, namespace)
 }
 
 /// Gateways that are no waypoints with the Services that their routes lead to; and Istio's older ingress gateways, whose
