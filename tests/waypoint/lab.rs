@@ -304,7 +304,7 @@ spec:
 "#;
 
 /// What a caller is sent until `text` stands in it.
-pub async fn read_until(caller: &mut hbone::Stream, text: &str) -> String {
+pub(crate) async fn read_until(caller: &mut hbone::Stream, text: &str) -> String {
     let mut read = String::new();
     let reading = async {
         while !read.contains(text) {
