@@ -8,6 +8,7 @@ use agent_waypoint::tls::Identity;
 use bytes::Bytes;
 use http::StatusCode;
 use time::OffsetDateTime;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -129,6 +130,40 @@ async fn a_connection_is_asked_to_leave_before_its_certificate_ends_and_then_end
     assert!(soon(read_all(&mut recv)).await.is_err());
     eventually("ended", || world.seen.closed() == [Closed::Expired]).await;
     assert!(alice.expired(), "not before its time");
+}
+
+/// Says so once its tunnel should come to its end.
+async fn tells(tunnel: Tunnel) {
+    let leaving = tunnel.leaving.clone();
+    let mut stream = tunnel.accept().unwrap();
+    leaving.cancelled().await;
+    stream.write_all(b"leaving").await.unwrap();
+    stream.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_speaks_inside_a_tunnel_is_told_of_a_drain() {
+    let ca = Ca::new();
+    let world = World::start(ca.identity(WAYPOINT), tells);
+    let client = world.dial(&ca.identity(ALICE)).await;
+    let (answer, _send) = client.connect("10.0.0.1:80").await;
+    let mut recv = answer.into_body();
+    assert!(timeout(Duration::from_millis(200), recv.data()).await.is_err(), "not before there is a reason");
+    world.drain.cancel();
+    assert_eq!(soon(read_all(&mut recv)).await.unwrap(), b"leaving");
+}
+
+#[tokio::test]
+async fn whoever_speaks_inside_a_tunnel_is_told_that_its_certificate_ends_and_no_other_is() {
+    let ca = Ca::new();
+    let world = World::start(ca.identity(WAYPOINT), tells);
+    let mut short = leaf(&[ALICE]);
+    short.not_after = OffsetDateTime::now_utc() + Duration::from_secs(4);
+    let ending = Identity::new(ca.issue(&short).svid(), ca.bundles("cluster.local")).unwrap();
+    let (ending, staying) = (world.dial(&ending).await, world.dial(&ca.identity(ALICE)).await);
+    let ((told, _one), (other, _two)) = (ending.connect("10.0.0.1:80").await, staying.connect("10.0.0.1:80").await);
+    assert_eq!(soon(read_all(&mut told.into_body())).await.unwrap(), b"leaving");
+    assert!(timeout(Duration::from_millis(100), other.into_body().data()).await.is_err(), "its connection stays");
 }
 
 #[tokio::test]
