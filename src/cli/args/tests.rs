@@ -13,8 +13,7 @@ fn every_flag_has_its_environment_variable() {
         for (flag, long) in flags.filter_map(|flag| Some((flag, flag.get_long()?))) {
             let name = long.to_uppercase().replace('-', "_");
             // What istiod's templates set keeps Istio's names.
-            let name =
-                if istiod::VARIABLES.contains(&name.as_str()) { name } else { format!("AGENT_WAYPOINT_{name}") };
+            let name = if istiod::VARIABLES.contains(&name.as_str()) { name } else { format!("AGENT_WAYPOINT_{name}") };
             assert_eq!(flag.get_env().and_then(|env| env.to_str()), Some(name.as_str()), "{}", command.get_name());
         }
     }
@@ -59,17 +58,8 @@ fn run_needs_one_identity_and_documents() {
     assert!(run(&["-f", "x", "--dev", "--spiffe-endpoint", "unix:///x"]).is_err());
     assert!(run(&["-f", "x", "--identity-cert", "c"]).is_err());
     assert!(run(&["-f", "x", "--identity-cert", "c", "--identity-key", "k", "--trust-bundle", "b"]).is_ok());
-    let mesh = [
-        "--dev",
-        "--xds-address",
-        "istiod:15012",
-        "--pod-name",
-        "p",
-        "--instance-ip",
-        "10.0.0.1",
-        "--gateway",
-        "g",
-    ];
+    let mesh =
+        ["--dev", "--xds-address", "istiod:15012", "--pod-name", "p", "--instance-ip", "10.0.0.1", "--gateway", "g"];
     assert!(run(&mesh).is_err(), "nor without namespace and ServiceAccount");
     assert!(run(&[&mesh[..], &["--pod-namespace", "n", "--service-account", "s"]].concat()).is_ok());
 }
