@@ -180,7 +180,7 @@ fn a2a_decode_decide(bencher: Bencher<'_, '_>, binding: A2aBinding) {
     head.headers.insert("content-type", content_type.parse().unwrap());
     head.headers.insert("a2a-version", "1.0".parse().unwrap());
     bencher.counter(BytesCount::new(body.len())).bench(|| {
-        let route = a2a::route(&head, &[], true).unwrap();
+        let route = a2a::route(&head, &a2a::Mounts::default(), true).unwrap();
         let call = a2a::decode(&route, &head, black_box(&body)).unwrap().call;
         let call = Call::A2a(Box::new(call));
         let decision = setting.target.rules.decide(&setting.facts(&call));

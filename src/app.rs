@@ -7,6 +7,7 @@ mod documents;
 mod identity;
 mod mesh;
 mod observe;
+mod replicas;
 mod settings;
 
 use std::net::SocketAddr;
@@ -110,8 +111,13 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartFault> {
     let (proxy, upstreams) = {
         let _within = data.enter();
         let upstreams = Upstreams::new(hbone::Pool::new(identity.clone()), dns(&published));
-        (Proxy::new(Arc::clone(&published), upstreams.clone(), telemetry.clone(), drain.clone()), upstreams)
+        let me = identity.svid().id().clone();
+        (Proxy::new(Arc::clone(&published), upstreams.clone(), telemetry.clone(), drain.clone(), me), upstreams)
     };
+    if let Some(directory) = &settings.state_dir {
+        proxy.keep_owners(directory)?;
+    }
+    replicas::share(&settings, (&proxy, &identity, &assembly), &readiness, (&data, &tasks, &stop));
     let server = hbone::Server::new(identity.clone())
         .observed_by(Arc::new(observe::Counting::new(telemetry.clone())))
         .drain_deadline(settings.drain);

@@ -7,7 +7,9 @@ mod http_call;
 mod mcp;
 mod value;
 
-pub use a2a::{A2aBinding, A2aCall, A2aOperation, A2aVersion, Named, Owner, PushTarget, UrlHost, UrlParts};
+pub use a2a::{
+    A2aBinding, A2aCall, A2aOperation, A2aVersion, Card, Named, Owner, PushTarget, TaskState, UrlHost, UrlParts,
+};
 pub use http_call::HttpHead;
 pub use mcp::{Elicitation, Knowable, McpCall, McpObject, Phase, ResourceUri, ServerRequest, Subscription, Task};
 pub use value::{Number, Object, Value};

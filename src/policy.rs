@@ -11,6 +11,7 @@ mod a2a;
 mod a2a_names;
 mod agent;
 mod answers;
+mod card;
 mod cel;
 mod compile;
 mod decide;
@@ -38,6 +39,7 @@ mod tests;
 
 pub use a2a::{A2aSettings, caller};
 pub use answers::{Answered, Redactor};
+pub use card::CardFault;
 pub use cel::{Ty, on_compile_thread};
 pub use compile::{check_agent_policy, check_authorization_policy, compile};
 pub use decision::{Decision, Denial, Permit, Reason, RuleName, Shadow};

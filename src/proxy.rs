@@ -23,16 +23,20 @@ mod tunnel;
 mod watched;
 mod wordings;
 
+use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::limits;
 use crate::hbone;
+use crate::id::WorkloadId;
 use crate::mesh::Published;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 
+pub use a2a::StoreFault;
 use budget::Budget;
 use heavy::Heavy;
 use sessions::Sessions;
@@ -53,7 +57,9 @@ struct Shared {
     telemetry: Telemetry,
     sessions: Sessions,
     tasks: Tasks,
-    owners: a2a::Owners,
+    owners: Arc<a2a::Owners>,
+    replicas: Arc<a2a::Replicas>,
+    cards: a2a::Cards,
     wordings: Wordings,
     manners: mcp::Manners,
     budget: Arc<Budget>,
@@ -62,13 +68,16 @@ struct Shared {
 }
 
 impl Proxy {
-    /// A data path over what is published. `drain` asks it to finish what is in flight.
+    /// A data path over what is published. `drain` asks it to finish what is in flight; `me` is our own identity, which
+    /// all replicas of this waypoint share.
     pub fn new(
         published: Arc<Published>,
         upstreams: Upstreams,
         telemetry: Telemetry,
         drain: CancellationToken,
+        me: WorkloadId,
     ) -> Self {
+        let owners = Arc::new(a2a::Owners::new(limits::MAX_OWNED, limits::MAX_OWNED_PER_PRINCIPAL));
         let sessions = Sessions::new(limits::MAX_SESSIONS, limits::SESSION_IDLE);
         let budget = Budget::new(limits::DECODE_BUDGET, limits::DECODE_BUDGET_PER_PRINCIPAL);
         Self {
@@ -78,7 +87,9 @@ impl Proxy {
                 telemetry,
                 sessions,
                 tasks: Tasks::new(limits::MAX_TASKS),
-                owners: a2a::Owners::new(limits::MAX_OWNED, limits::MAX_OWNED_PER_PRINCIPAL),
+                replicas: Arc::new(a2a::Replicas::new(Arc::clone(&owners), me)),
+                owners,
+                cards: a2a::Cards::default(),
                 wordings: Wordings::default(),
                 manners: mcp::Manners::default(),
                 budget,
@@ -86,6 +97,26 @@ impl Proxy {
                 drain,
             }),
         }
+    }
+
+    /// Reads whose A2A tasks are whose from `directory`, and keeps it there from now on.
+    ///
+    /// # Errors
+    /// [`StoreFault`]
+    pub fn keep_owners(&self, directory: &Path) -> Result<(), StoreFault> {
+        a2a::keep_owners(&self.shared.owners, directory)
+    }
+
+    /// Tells the other replicas of this waypoint whose A2A tasks are whose, until `stop`: those at `named` (`HOST:PORT`), and
+    /// those that istiod tells of, at the same port as we.
+    pub async fn share_owners(&self, tunnels: hbone::Pool, (named, port): (Vec<String>, u16), stop: CancellationToken) {
+        let published = Arc::clone(&self.shared.published);
+        Arc::clone(&self.shared.replicas).keep(tunnels, (named, port), published, stop).await;
+    }
+
+    /// Whether the other replicas told what they know of owners.
+    pub fn knows_owners(&self) -> watch::Receiver<bool> {
+        self.shared.replicas.caught_up()
     }
 
     /// Serves one CONNECT stream to its end.

@@ -160,6 +160,7 @@ fn known(known: Known) -> &'static str {
         Known::A2a => "A2A",
         Known::A2aIfSaid => "A2A, where said",
         Known::A2aIfLearnt => "A2A, where learnt",
+        Known::A2aIfSeen => "A2A, once the card was seen",
         Known::A2aMessage => "messages of A2A",
     }
 }

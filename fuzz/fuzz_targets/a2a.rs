@@ -2,7 +2,7 @@
 #![no_main]
 
 use agent_waypoint::call::HttpHead;
-use agent_waypoint::wire::a2a::{decode, denial, route};
+use agent_waypoint::wire::a2a::{Mounts, decode, denial, route};
 use http::{HeaderMap, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 
@@ -16,7 +16,7 @@ fn head(path: &str, version: &'static str) -> HttpHead {
 fuzz_target!(|bytes: &[u8]| {
     for (path, version) in [("/", "1.0"), ("/", "0.3"), ("/message:send", "1.0"), ("/v1/message:send", "0.3")] {
         let head = head(path, version);
-        let route = route(&head, &[], false).expect("a path of the binding");
+        let route = route(&head, &Mounts::default(), false).expect("a path of the binding");
         let call = match decode(&route, &head, bytes) {
             Ok(decoded) => decoded.call,
             Err(fault) => {

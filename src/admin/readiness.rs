@@ -10,12 +10,14 @@ pub enum Condition {
     Mesh,
     /// Documents were read, so that there are rules to decide by.
     Documents,
+    /// The other replicas told what they know, or did not in time.
+    Owners,
     /// The listener takes connections; ends with the drain.
     Serving,
 }
 
 impl Condition {
-    const ALL: [Self; 4] = [Self::Identity, Self::Mesh, Self::Documents, Self::Serving];
+    const ALL: [Self; 5] = [Self::Identity, Self::Mesh, Self::Documents, Self::Owners, Self::Serving];
 
     /// As the ready page says it.
     pub fn as_str(self) -> &'static str {
@@ -23,6 +25,7 @@ impl Condition {
             Self::Identity => "identity",
             Self::Mesh => "mesh",
             Self::Documents => "documents",
+            Self::Owners => "owners",
             Self::Serving => "serving",
         }
     }
@@ -86,7 +89,7 @@ mod tests {
         let readiness = Readiness::new();
         assert_eq!(
             readiness.check().unwrap_err(),
-            "identity: not yet\nmesh: not yet\ndocuments: not yet\nserving: not yet\n"
+            "identity: not yet\nmesh: not yet\ndocuments: not yet\nowners: not yet\nserving: not yet\n"
         );
         Condition::ALL.iter().for_each(|condition| readiness.met(*condition));
         assert_eq!(readiness.check(), Ok(()));

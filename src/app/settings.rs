@@ -11,6 +11,7 @@ use crate::control::istiod::xds::Myself;
 use crate::control::istiod::{CaFault, CertificateLife, Istiod};
 use crate::id::{IdFault, TrustDomain, WorkloadId};
 use crate::net::ListenFault;
+use crate::proxy::StoreFault;
 use crate::telemetry::trace::TraceFault;
 
 /// What a waypoint is started with.
@@ -20,6 +21,10 @@ pub struct Settings {
     pub files: Vec<PathBuf>,
     /// The controller's feed, instead of files.
     pub feed: Option<FeedFrom>,
+    /// Where state is kept that a restart should find again; none: nowhere.
+    pub state_dir: Option<PathBuf>,
+    /// The other replicas of this waypoint, `HOST:PORT`, beside those that istiod tells of.
+    pub replicas: Vec<String>,
     /// Who and where from istiod; from the documents where absent.
     pub mesh: Option<InMesh>,
     /// Whether istiod's own template started us, so that we must be ready in time even without documents.
@@ -135,6 +140,9 @@ pub enum StartFault {
     /// istiod's CA, when asked to end before it answered.
     #[error(transparent)]
     IstioCa(#[from] CaFault),
+    /// The directory of what is kept over a restart.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
     /// The OTLP endpoint.
     #[error(transparent)]
     Trace(#[from] TraceFault),

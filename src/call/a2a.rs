@@ -29,6 +29,21 @@ pub struct A2aCall {
     pub push: Vec<PushTarget>,
     /// `A2A-Extensions`, in order.
     pub extensions: Vec<Arc<str>>,
+    /// The agent's public card as it was last seen; none where it was not.
+    pub card: Option<Arc<Card>>,
+}
+
+/// What is known of an agent's public card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    /// Whether a key that a policy declares signed it.
+    pub verified: bool,
+    /// `kid` of that signature, where it has one.
+    pub key_id: Option<Arc<str>>,
+    /// `sha256:` and the digest, hexadecimal, of the card in canonical form without its signatures.
+    pub digest: Arc<str>,
+    /// Ids of its skills.
+    pub skills: Vec<Arc<str>>,
 }
 
 /// A task or context by its id, with its owner where that was learnt.
@@ -38,12 +53,85 @@ pub struct Named {
     pub id: Arc<str>,
     /// Whose it is; none where nobody knows.
     pub owner: Option<Arc<Owner>>,
+    /// Of a task, how it stood when it was last seen.
+    pub state: Option<TaskState>,
 }
 
 impl Named {
     /// An id whose owner is not looked up yet.
     pub fn new(id: &str) -> Self {
-        Self { id: id.into(), owner: None }
+        Self { id: id.into(), owner: None, state: None }
+    }
+}
+
+/// How a task stands (`TaskState`, specification section 4.1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TaskState {
+    /// Taken, not begun.
+    Submitted,
+    /// Being worked on.
+    Working,
+    /// Done.
+    Completed,
+    /// Done, without success.
+    Failed,
+    /// Ended before it was done.
+    Canceled,
+    /// Waits for its caller.
+    InputRequired,
+    /// Not taken.
+    Rejected,
+    /// Waits for credentials.
+    AuthRequired,
+}
+
+impl TaskState {
+    /// In the order of their numbers in protobuf, of which 0 says nothing; the same in 0.3 and 1.0.
+    const ALL: [Self; 8] = [
+        Self::Submitted,
+        Self::Working,
+        Self::Completed,
+        Self::Failed,
+        Self::Canceled,
+        Self::InputRequired,
+        Self::Rejected,
+        Self::AuthRequired,
+    ];
+
+    /// The name of A2A 1.0, which rules use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Submitted => "TASK_STATE_SUBMITTED",
+            Self::Working => "TASK_STATE_WORKING",
+            Self::Completed => "TASK_STATE_COMPLETED",
+            Self::Failed => "TASK_STATE_FAILED",
+            Self::Canceled => "TASK_STATE_CANCELED",
+            Self::InputRequired => "TASK_STATE_INPUT_REQUIRED",
+            Self::Rejected => "TASK_STATE_REJECTED",
+            Self::AuthRequired => "TASK_STATE_AUTH_REQUIRED",
+        }
+    }
+
+    /// By its name of 1.0 or 0.3 (`working`, and in protobuf `TASK_STATE_CANCELLED`). None for what says nothing, and
+    /// for states of later versions.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "TASK_STATE_CANCELLED" {
+            return Some(Self::Canceled);
+        }
+        let old = |state: Self| {
+            let name = state.as_str().strip_prefix("TASK_STATE_").unwrap_or_default();
+            name.len() == text.len()
+                && name
+                    .bytes()
+                    .zip(text.bytes())
+                    .all(|(name, byte)| if name == b'_' { byte == b'-' } else { byte == name.to_ascii_lowercase() })
+        };
+        Self::ALL.into_iter().find(|state| state.as_str() == text || old(*state))
+    }
+
+    /// By its number in protobuf.
+    pub fn of_number(number: i64) -> Option<Self> {
+        usize::try_from(number).ok()?.checked_sub(1).and_then(|at| Self::ALL.get(at)).copied()
     }
 }
 
@@ -220,6 +308,7 @@ impl A2aCall {
             metadata: None,
             push: Vec::new(),
             extensions: Vec::new(),
+            card: None,
         }
     }
 

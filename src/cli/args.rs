@@ -141,6 +141,13 @@ pub struct RunArgs {
     /// Who must answer there; ServiceAccount agent-waypoint of agent-waypoint-system where absent
     #[arg(long, value_name = "SPIFFE_ID", env = "AGENT_WAYPOINT_CONTROLLER_ID")]
     pub controller_id: Option<WorkloadId>,
+    /// Where whose A2A tasks are whose is kept over a restart; one directory for each process
+    #[arg(long, value_name = "DIR", env = "AGENT_WAYPOINT_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The other replicas of this waypoint, which are told whose A2A tasks are whose; those that istiod tells of are known.
+    /// May be repeated
+    #[arg(long, value_name = "HOST:PORT", env = "AGENT_WAYPOINT_REPLICAS", value_delimiter = ',')]
+    pub replicas: Vec<String>,
     /// Own identity.
     #[command(flatten)]
     pub identity: IdentityArgs,

@@ -70,6 +70,8 @@ fn settings(args: RunArgs) -> Result<Settings, StartFault> {
     Ok(Settings {
         feed: feed(&args)?,
         files: args.files,
+        state_dir: args.state_dir,
+        replicas: args.replicas,
         mesh: in_mesh(&args.istiod, &args.mesh),
         dropped_in: args.dropped_in,
         trust_domain: args.identity.files.trust_domain.clone(),

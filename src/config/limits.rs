@@ -125,6 +125,19 @@ pub const MAX_TASKS: usize = 65_536;
 pub const MAX_OWNED: usize = 131_072;
 /// Share of [`MAX_OWNED`] that one principal may hold; beyond, its own used longest ago go.
 pub const MAX_OWNED_PER_PRINCIPAL: usize = 32_768;
+/// Agents whose public card is remembered for rules.
+pub const MAX_CARDS: usize = 4_096;
+/// Owners that were learnt and wait to be written, or told to another replica; who is further behind is told everything
+/// anew.
+pub const OWNERS_QUEUE: usize = 16_384;
+/// Time that an answer is held until the file and the other replicas know whose its new task is.
+pub const OWNERS_SETTLE: Duration = Duration::from_millis(500);
+/// What is said of one owner, between replicas and in the file, bytes; who needs more is known to one replica only.
+pub const MAX_OWNER_LINE: usize = 64 << 10;
+/// Replicas of one waypoint that tell each other owners.
+pub const MAX_REPLICAS: usize = 64;
+/// Time in which a new replica waits to be told owners before it is ready.
+pub const OWNERS_GRACE: Duration = Duration::from_secs(5);
 /// Access log lines waiting to be written; more are dropped and counted.
 pub const ACCESS_LOG_QUEUE: usize = 8_192;
 /// One string of a decision record, bytes; longer ones are cut.
@@ -233,6 +246,12 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_tasks", MAX_TASKS as u64, "tasks"),
     ("max_owned", MAX_OWNED as u64, "tasks"),
     ("max_owned_per_principal", MAX_OWNED_PER_PRINCIPAL as u64, "tasks"),
+    ("max_cards", MAX_CARDS as u64, "cards"),
+    ("owners_queue", OWNERS_QUEUE as u64, "owners"),
+    ("owners_settle", OWNERS_SETTLE.subsec_millis() as u64, "milliseconds"),
+    ("max_owner_line", MAX_OWNER_LINE as u64, "bytes"),
+    ("max_replicas", MAX_REPLICAS as u64, "replicas"),
+    ("owners_grace", OWNERS_GRACE.as_secs(), "seconds"),
     ("access_log_queue", ACCESS_LOG_QUEUE as u64, "lines"),
     ("record_string", RECORD_STRING as u64, "bytes"),
     ("metric_label_sets", METRIC_LABEL_SETS as u64, "sets"),

@@ -159,6 +159,8 @@ fn settings(dir: &Scratch, trust_domain: TrustDomain, records: Records) -> app::
     let free = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
     app::Settings {
         files: vec![dir.path.join("documents")],
+        state_dir: None,
+        replicas: Vec::new(),
         mesh: None,
         dropped_in: false,
         identity: app::IdentitySource::Dev { dir: dir.ca() },

@@ -50,8 +50,23 @@ pub struct A2aSpec {
     pub push: Option<Push>,
     /// Paths under which the agent serves the HTTP+JSON binding; `/` where none is named.
     pub base_paths: Vec<String>,
+    /// Paths at which the agent takes JSON-RPC; `/` where none is named.
+    pub rpc_paths: Vec<String>,
     /// What becomes of a card that names a place which this waypoint does not front.
     pub cards: Cards,
+    /// Whose cards are passed on. Absent: whoever's.
+    pub card_trust: Option<CardTrust>,
+}
+
+/// Whose agent cards are passed on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CardTrust {
+    /// A JWK set (RFC 7517), as JSON text: one of its keys must have signed a card. `jku` in a card is never fetched.
+    pub jwks: Option<String>,
+    /// `sha256:HEX` of cards that were approved; no other is passed on.
+    #[serde(deserialize_with = "filled", skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<String>,
 }
 
 /// Whether tasks and contexts are only for whom they were begun.

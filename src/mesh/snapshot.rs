@@ -20,6 +20,7 @@ pub struct Snapshot {
     pub(super) mesh_ips: Sharded<IpAddr, Holders>,
     pub(super) counts: Counts,
     pub(super) has_documents: bool,
+    pub(super) replicas: Option<Arc<[IpAddr]>>,
 }
 
 /// How many documents a snapshot was made of.
@@ -93,6 +94,17 @@ impl Snapshot {
     /// Whether `address` is a VIP or an endpoint of the mesh: what a name outside may not resolve to.
     pub fn is_mesh_address(&self, address: IpAddr) -> bool {
         self.mesh_ips.get(&address.to_canonical()).is_some()
+    }
+
+    /// The same with the addresses of this waypoint's replicas, ourselves among them, where istiod told the whole mesh.
+    #[must_use]
+    pub fn with_replicas(self, replicas: Option<Arc<[IpAddr]>>) -> Self {
+        Self { replicas, ..self }
+    }
+
+    /// Addresses of this waypoint's replicas, ourselves among them; none where nobody said, or not yet.
+    pub fn replicas(&self) -> Option<&[IpAddr]> {
+        self.replicas.as_deref()
     }
 
     /// Document counts.

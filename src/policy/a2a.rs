@@ -4,15 +4,17 @@
 
 use std::sync::Arc;
 
+use super::card::{CardFault, Trust};
 use super::decision::Reason;
 use super::facts::Facts;
 use super::pattern::Pattern;
 use super::problems::Problems;
 use super::source::service_account;
 use super::token::Claims;
-use crate::call::{A2aCall, Call, Object, Owner, UrlHost, Value};
+use crate::call::{A2aCall, Call, Card, Object, Owner, UrlHost, Value};
 use crate::document::agent_policy::{A2aSpec, Cards, Ownership};
 use crate::id::{Peer, WorkloadId};
+use crate::wire::a2a::Mounts;
 
 /// For whom a call acts: the workload, and the subject of its token where one was verified.
 pub fn caller(peer: &Peer, claims: Option<&Claims>) -> Owner {
@@ -31,7 +33,9 @@ pub struct A2aSettings {
     skills: Vec<SkillPath>,
     push_hosts: Vec<Pattern>,
     base_paths: Vec<Arc<str>>,
+    rpc_paths: Vec<Arc<str>>,
     refuse_cards: bool,
+    trust: Trust,
 }
 
 /// Who may act on whose tasks.
@@ -57,6 +61,9 @@ impl A2aSettings {
     pub(super) fn add(&mut self, namespace: &str, spec: &A2aSpec, problems: &mut Problems) {
         self.enforce |= spec.ownership == Ownership::Enforce;
         self.refuse_cards |= spec.cards == Cards::Refuse;
+        if let Some(trust) = &spec.card_trust {
+            self.trust.add(trust, problems);
+        }
         let account = |text: &str| service_account(namespace, text);
         for (at, written) in spec.co_owners.iter().enumerate() {
             let path = format!("spec.a2a.coOwners[{at}]");
@@ -81,14 +88,8 @@ impl A2aSettings {
         let hosts = spec.push.as_ref().map(|push| push.hosts.as_slice()).unwrap_or_default();
         let host = |text: &str| Pattern::parse(text).map(|pattern| pattern.to_lower_case());
         self.push_hosts.extend(problems.patterns("spec.a2a.push.hosts", hosts, host));
-        for (at, text) in spec.base_paths.iter().enumerate() {
-            match crate::wire::path::canonical(text) {
-                Ok(path) => self.base_paths.push(path.into()),
-                Err(fault) => {
-                    problems.error(format_args!("spec.a2a.basePaths[{at}]"), format_args!("`{text}`: {fault}"));
-                }
-            }
-        }
+        self.base_paths.extend(paths("basePaths", &spec.base_paths, problems));
+        self.rpc_paths.extend(paths("rpcPaths", &spec.rpc_paths, problems));
     }
 
     /// Whether tasks and contexts are their owners' alone.
@@ -101,9 +102,21 @@ impl A2aSettings {
         self.refuse_cards
     }
 
-    /// Paths under which the agent serves HTTP with JSON; empty where nobody says, which is the root.
-    pub fn base_paths(&self) -> &[Arc<str>] {
-        &self.base_paths
+    /// Whether cards that cannot be looked at whole may pass.
+    pub(super) fn trusts_any_card(&self) -> bool {
+        self.trust.is_anybodys()
+    }
+
+    /// What is to be known of an agent's card, and why it is not passed on, if it is not.
+    pub(super) fn look_at_card(&self, card: &Object) -> (Card, Option<CardFault>) {
+        let card = self.trust.look(card);
+        let fault = self.trust.refuses(&card);
+        (card, fault)
+    }
+
+    /// Where the agent serves which binding; at the root where nobody says.
+    pub fn mounts(&self) -> Mounts<'_> {
+        Mounts { rest: &self.base_paths, rpc: &self.rpc_paths }
     }
 
     /// The skill that the caller says it wants: none where it says none, or two, or anywhere what is no text.
@@ -173,6 +186,17 @@ impl SkillPath {
             }
         }
     }
+}
+
+fn paths(field: &str, written: &[String], problems: &mut Problems) -> Vec<Arc<str>> {
+    let mut found = Vec::with_capacity(written.len());
+    for (at, text) in written.iter().enumerate() {
+        match crate::wire::path::canonical(text) {
+            Ok(path) => found.push(path.into()),
+            Err(fault) => problems.error(format_args!("spec.a2a.{field}[{at}]"), format_args!("`{text}`: {fault}")),
+        }
+    }
+    found
 }
 
 /// Everything behind the root is one key: extensions write URIs there.

@@ -19,6 +19,7 @@ pub(super) fn value<'a>(call: &'a A2aCall, skill: Option<&'a str>, name: A2aName
         A2aName::Extensions => Some(Val::List(call.extensions.iter().map(|uri| Val::text(uri)).collect())),
         A2aName::Task => call.task.as_ref().map(|task| Val::text(&task.id)),
         A2aName::TaskOwner => owner(&call.task).map(|owner| owned(owner.id.uri())),
+        A2aName::TaskState => call.task.as_ref().and_then(|task| task.state).map(|state| Val::text(state.as_str())),
         A2aName::Context => call.context.as_ref().map(|context| Val::text(&context.id)),
         A2aName::ContextOwner => owner(&call.context).map(|owner| owned(owner.id.uri())),
         A2aName::ContextNew => Some(Val::Bool(call.operation.sends() && call.context.is_none() && call.task.is_none())),
@@ -26,6 +27,12 @@ pub(super) fn value<'a>(call: &'a A2aCall, skill: Option<&'a str>, name: A2aName
         A2aName::Message => call.message.as_ref().map(Val::JsonMap),
         A2aName::Push => Some(Val::List(call.push.iter().map(push).collect())),
         A2aName::Skill => skill.map(Val::text),
+        A2aName::CardVerified => call.card.as_ref().map(|card| Val::Bool(card.verified)),
+        A2aName::CardKeyId => call.card.as_ref()?.key_id.as_deref().map(Val::text),
+        A2aName::CardDigest => call.card.as_ref().map(|card| Val::text(&card.digest)),
+        A2aName::CardSkills => {
+            call.card.as_ref().map(|card| Val::List(card.skills.iter().map(|id| Val::text(id)).collect()))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::problems::Problems;
 use super::rule::{Effect, Force, Rule};
 use super::rules::{Open, RuleSet, Rules, State};
 use super::{A2aSettings, Revision, agent, istio};
-use crate::document::agent_policy::{AgentPolicySpec, DenialForm, Mode, Protocol};
+use crate::document::agent_policy::{A2aSpec, AgentPolicySpec, DenialForm, Mode, Ownership, Protocol};
 use crate::document::authorization_policy::AuthorizationPolicySpec;
 use crate::document::{FieldProblem, Meta, Severity};
 
@@ -36,15 +36,24 @@ pub fn compile(set: &RuleSet<'_>) -> Result<Rules, Vec<FieldProblem>> {
     istio.sort_by_key(|(meta, _)| (&meta.namespace, &meta.name));
     let docs = Docs { agent: &agent, istio: &istio, trust_domains: set.trust_domains };
     let court = court(set.declared, &docs)?;
-    // A2A is not decoded beside a stream yet.
     let beside = agent.iter().filter(|(_, spec)| spec.mode == Mode::DryRun).find_map(|(_, spec)| spec.protocol);
-    let beside = match beside.filter(|beside| set.declared.is_none() && *beside == Protocol::Mcp) {
-        Some(protocol) => Some(self::court(Some(protocol), &docs)?),
+    let beside = match beside.filter(|_| set.declared.is_none()) {
+        Some(protocol) => Some(Court { a2a: a2a_beside(&agent), ..self::court(Some(protocol), &docs)? }),
         None => None,
     };
     let revision = revision(set.declared, &docs);
     let open = Open { court, beside, form: common_form(&agent) };
     Ok(Rules { revision, state: State::Open(Box::new(open)) })
+}
+
+/// What DryRun policies say of A2A. Not whose tasks are whose: owners are not learnt where nothing is decoded on its way.
+fn a2a_beside(agent: &[(&Meta, &AgentPolicySpec)]) -> A2aSettings {
+    let mut settings = A2aSettings::default();
+    for (meta, spec) in agent.iter().filter_map(|(meta, spec)| Some((meta, spec.a2a.as_ref()?))) {
+        let spec = A2aSpec { ownership: Ownership::Learn, ..spec.clone() };
+        settings.add(&meta.namespace, &spec, &mut Problems::default());
+    }
+    settings
 }
 
 /// A [`RuleSet`] in order.

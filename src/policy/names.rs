@@ -3,8 +3,9 @@
 //! A name that is not here does not compile. Nothing is read here; `scope` looks the values up.
 
 mod elsewhere;
+mod unknown;
 
-use elsewhere::ELSEWHERE;
+pub(super) use unknown::unknown;
 
 use super::cel::Ty;
 
@@ -61,12 +62,17 @@ pub(super) enum A2aName {
     Extensions,
     Task,
     TaskOwner,
+    TaskState,
     Context,
     ContextOwner,
     ContextNew,
     References,
     Message,
     Push,
+    CardVerified,
+    CardKeyId,
+    CardDigest,
+    CardSkills,
 }
 
 /// What is known once a call was answered: a rule that reads one of them is asked then, and not before.
@@ -88,6 +94,7 @@ pub(super) enum Group {
     A2a,
     A2aTask,
     A2aContext,
+    A2aCard,
     Result,
 }
 
@@ -131,6 +138,8 @@ pub enum Known {
     A2aIfSaid,
     /// For A2A calls that name one whose owner was learnt.
     A2aIfLearnt,
+    /// For A2A calls to an agent whose public card was seen here since its policies last changed.
+    A2aIfSeen,
     /// For messages to an agent.
     A2aMessage,
 }
@@ -271,6 +280,13 @@ pub const TABLE: &[Row] = &[
         Known::A2aIfLearnt,
         "SPIFFE ID for which the task was begun",
     ),
+    leaf(
+        "a2a.task.state",
+        Name::A2a(A2aName::TaskState),
+        Ty::Str,
+        Known::A2aIfLearnt,
+        "how the task stood when an answer last said so: TASK_STATE_WORKING ..",
+    ),
     group("a2a.context", Group::A2aContext, Known::A2aIfSaid, "the context that the call is about"),
     leaf("a2a.context.id", Name::A2a(A2aName::Context), Ty::Str, Known::A2aIfSaid, "id of the context"),
     leaf(
@@ -308,6 +324,29 @@ pub const TABLE: &[Row] = &[
         Known::A2a,
         "URLs to call back, inline ones too: url, scheme, host, port, hasCredentials, inline",
     ),
+    group("a2a.card", Group::A2aCard, Known::A2aIfSeen, "the agent's public card"),
+    leaf(
+        "a2a.card.verified",
+        Name::A2a(A2aName::CardVerified),
+        Ty::Bool,
+        Known::A2aIfSeen,
+        "whether a key of `a2a.cardTrust.jwks` signed it",
+    ),
+    leaf(
+        "a2a.card.keyId",
+        Name::A2a(A2aName::CardKeyId),
+        Ty::Str,
+        Known::A2aIfSeen,
+        "`kid` of that signature, where it has one",
+    ),
+    leaf(
+        "a2a.card.digest",
+        Name::A2a(A2aName::CardDigest),
+        Ty::Str,
+        Known::A2aIfSeen,
+        "sha256: and the digest of the card without its signatures, as in `a2a.cardTrust.digests`",
+    ),
+    leaf("a2a.card.skills", Name::A2a(A2aName::CardSkills), Ty::List, Known::A2aIfSeen, "ids of its skills"),
     group("mcp.result", Group::Result, Known::Answer, "what the server answered; for deny, require and results"),
     leaf(
         "mcp.result.isError",
@@ -336,52 +375,9 @@ pub(super) fn resolve(segments: &[&str]) -> Option<(&'static Row, usize)> {
     TABLE.iter().filter_map(|row| taken(row).map(|count| (row, count))).max_by_key(|(_, count)| *count)
 }
 
-/// What to say of a path that is not in the table.
-pub(super) fn unknown(path: &str) -> String {
-    for (pattern, nearest) in ELSEWHERE {
-        let same = match pattern.strip_suffix(".*") {
-            Some(root) => path == root || path.strip_prefix(root).is_some_and(|rest| rest.starts_with('.')),
-            None => path == *pattern || path.strip_prefix(pattern).is_some_and(|rest| rest.starts_with('.')),
-        };
-        if same && nearest.is_empty() {
-            return format!("`{path}` is a name of agentgateway that is not available here");
-        }
-        if same {
-            return format!(
-                "`{path}` is a name of agentgateway that is not available here; the nearest is `{nearest}`"
-            );
-        }
-    }
-    let nearest = TABLE.iter().min_by_key(|row| distance(path, row.path));
-    match nearest.filter(|row| distance(path, row.path) <= 1 + path.len() / 3) {
-        Some(row) => format!("unknown name `{path}`; did you mean `{}`?", row.path),
-        None => {
-            let roots: Vec<&str> = TABLE.iter().map(|row| row.path).filter(|path| !path.contains('.')).collect();
-            format!("unknown name `{path}`; names begin with {}", roots.join(", "))
-        }
-    }
-}
-
-/// Edit distance, ASCII case ignored.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, l) in left.chars().enumerate() {
-        let mut next = Vec::with_capacity(row.len());
-        next.push(i + 1);
-        for (r, pair) in right.iter().zip(row.windows(2)) {
-            let &[diagonal, above] = pair else { continue };
-            let change = diagonal + usize::from(!l.eq_ignore_ascii_case(r));
-            let before = next.last().copied().unwrap_or(i + 1);
-            next.push(change.min(above + 1).min(before + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(usize::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::elsewhere::ELSEWHERE;
     use super::*;
 
     #[test]

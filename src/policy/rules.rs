@@ -7,8 +7,8 @@ use super::decision::{Decision, Denial, Permit, Reason, Shadow};
 use super::explain::{self, Explanation};
 use super::hint;
 use super::scope::{Lens, Scope};
-use super::{A2aSettings, Destination, Facts, Revision};
-use crate::call::{Call, McpObject, Phase};
+use super::{A2aSettings, CardFault, Destination, Facts, Revision};
+use crate::call::{Call, Card, McpObject, Object, Phase};
 use crate::config::limits::CEL_BUDGET;
 use crate::document::Meta;
 use crate::document::agent_policy::{AgentPolicySpec, DenialForm, Protocol};
@@ -237,6 +237,15 @@ impl Rules {
         }
     }
 
+    /// What DryRun policies say of A2A beside rules, on a port that only they declare.
+    pub fn a2a_beside(&self) -> Option<&A2aSettings> {
+        match &self.state {
+            State::Closed(_) => None,
+            State::Open(open) => open.beside.as_ref().map(|court| &court.a2a),
+            State::All(parts) => parts.iter().find_map(|(_, rules)| rules.a2a_beside()),
+        }
+    }
+
     /// Whether an agent card is refused that names a place which this waypoint does not front: where any of the rules
     /// that lead there say so.
     pub fn refuses_foreign_cards(&self) -> bool {
@@ -244,6 +253,31 @@ impl Rules {
             State::Closed(_) => true,
             State::Open(open) => open.court.a2a.refuses_foreign_cards(),
             State::All(parts) => parts.iter().any(|(_, rules)| rules.refuses_foreign_cards()),
+        }
+    }
+
+    /// What is to be known of an agent's card; and why it is not passed on, where any of the rules that lead there say so.
+    pub fn look_at_card(&self, card: &Object) -> Option<(Card, Option<CardFault>)> {
+        match &self.state {
+            State::Closed(_) => None,
+            State::Open(open) => Some(open.court.a2a.look_at_card(card)),
+            State::All(parts) => {
+                let mut all = parts.iter().filter_map(|(_, rules)| rules.look_at_card(card));
+                let first = all.next()?;
+                Some(all.fold(first, |(known, fault), (other, also)| {
+                    let verified = known.verified && other.verified;
+                    (Card { verified, ..known }, fault.or(also))
+                }))
+            }
+        }
+    }
+
+    /// Whether a card that cannot be looked at whole may pass.
+    pub fn trusts_any_card(&self) -> bool {
+        match &self.state {
+            State::Closed(_) => false,
+            State::Open(open) => open.court.a2a.trusts_any_card(),
+            State::All(parts) => parts.iter().all(|(_, rules)| rules.trusts_any_card()),
         }
     }
 

@@ -114,9 +114,10 @@ impl<'a> Scope<'a> {
             Group::Result => known(self.answered.is_some()),
             Group::ServerRequest => own_kind(|object| matches!(object, McpObject::ServerRequest(_))),
             Group::Task => own_kind(|object| matches!(object, McpObject::Task(_))),
-            Group::A2a | Group::A2aTask | Group::A2aContext if self.any_call() => Has::Unknown,
+            Group::A2a | Group::A2aTask | Group::A2aContext | Group::A2aCard if self.any_call() => Has::Unknown,
             Group::A2a => known(self.a2a().is_ok()),
             Group::A2aTask => known(self.a2a().is_ok_and(|call| call.task.is_some())),
+            Group::A2aCard => known(self.a2a().is_ok_and(|call| call.card.is_some())),
             Group::A2aContext => known(self.a2a().is_ok_and(|call| call.context.is_some() || call.operation.sends())),
         }
     }

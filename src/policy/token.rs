@@ -4,6 +4,7 @@
 //! where present. Which algorithms may be used is said by the key, never by the token. The clock is the caller's.
 
 mod claims;
+mod detached;
 mod keys;
 #[cfg(test)]
 pub(super) mod tests;
@@ -15,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::AUTHORIZATION;
 
 pub use claims::Claims;
+pub(super) use detached::Detached;
 pub use keys::{JwtRule, KeyFault};
 
 use self::keys::Issuer;

@@ -3,6 +3,7 @@
 //! On a port that is declared A2A everything that is no operation of A2A is refused, plain HTTP too.
 
 mod answers;
+mod cards;
 mod owners;
 mod relay;
 
@@ -12,7 +13,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, Version};
 
-pub(super) use owners::Owners;
+pub(super) use cards::Cards;
+pub use owners::StoreFault;
+pub(super) use owners::{Owners, Replicas, is_of_replicas, keep as keep_owners};
 
 use super::Shared;
 use super::answer::ProxyFault;
@@ -43,8 +46,8 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
     let Request { head, version, body, .. } = request;
     let mut record = calls.record(&target);
     record.trace_parent(&head.headers);
-    let bases = target.rules.a2a().map(crate::policy::A2aSettings::base_paths).unwrap_or_default();
-    let route = match route(&head, bases, version == Version::HTTP_2) {
+    let mounts = target.rules.a2a().map(crate::policy::A2aSettings::mounts).unwrap_or_default();
+    let route = match route(&head, &mounts, version == Version::HTTP_2) {
         Ok(route) => route,
         Err(fault) => return answer::undecoded(record, Route::likely(&head), &fault),
     };
@@ -70,6 +73,7 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
     };
     asker.id = id;
     shared.owners.fill(&target.key, &mut call);
+    call.card = shared.cards.of(&target);
     let learner = Learner {
         owner: Arc::new(caller(calls.peer(), claims.as_ref())),
         target: target.key.clone(),

@@ -13,7 +13,7 @@ use crate::call::{Call, McpCall};
 use crate::document::agent_policy::DenialForm;
 use crate::fault::{Blame, Faulty, Retry, Stage};
 use crate::intake::{Answer, text_body};
-use crate::policy::Denial;
+use crate::policy::{CardFault, Denial};
 use crate::telemetry::RecordGuard;
 use crate::wire::jsonrpc::{INVALID_PARAMS, Id};
 use crate::wire::mcp::{UnknownName, denial};
@@ -61,6 +61,9 @@ pub(super) enum ProxyFault {
     /// An agent card that names a place which this waypoint does not front.
     #[error("the agent card leads out of what this waypoint fronts")]
     CardLeadsOut,
+    /// An agent card that no policy believes.
+    #[error("{0}")]
+    Card(CardFault),
     /// The server offers no stream.
     #[error("no stream is offered here")]
     NoStream,
@@ -101,7 +104,7 @@ impl ProxyFault {
             // The session goes on with its next request.
             Self::IdInFlight | Self::TaskUnknown => StatusCode::OK,
             Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BadAnswer | Self::UnaskedAnswer | Self::CardLeadsOut => StatusCode::BAD_GATEWAY,
+            Self::BadAnswer | Self::UnaskedAnswer | Self::CardLeadsOut | Self::Card(_) => StatusCode::BAD_GATEWAY,
             Self::NoStream => StatusCode::METHOD_NOT_ALLOWED,
             Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
             Self::Revoked => StatusCode::FORBIDDEN,
@@ -121,9 +124,12 @@ impl Faulty for ProxyFault {
             | Self::TaskUnknown
             | Self::TlsInTunnel
             | Self::NotHttp => Blame::Caller,
-            Self::BadAnswer | Self::UnaskedAnswer | Self::CardLeadsOut | Self::NoStream | Self::RouteTimeout => {
-                Blame::Upstream
-            }
+            Self::BadAnswer
+            | Self::UnaskedAnswer
+            | Self::CardLeadsOut
+            | Self::Card(_)
+            | Self::NoStream
+            | Self::RouteTimeout => Blame::Upstream,
             Self::TargetGone | Self::Revoked | Self::NoRoute | Self::NoBackend => Blame::Policy,
             Self::OverBudget => Blame::Waypoint,
         }
@@ -139,6 +145,7 @@ impl Faulty for ProxyFault {
             Self::BadAnswer
             | Self::UnaskedAnswer
             | Self::CardLeadsOut
+            | Self::Card(_)
             | Self::NoStream
             | Self::Revoked
             | Self::RouteTimeout => Stage::Forward,
@@ -162,6 +169,8 @@ impl Faulty for ProxyFault {
             Self::BadAnswer => "bad_answer",
             Self::UnaskedAnswer => "unasked_answer",
             Self::CardLeadsOut => "card_leads_out",
+            Self::Card(CardFault::NotSigned) => "card_not_signed",
+            Self::Card(CardFault::NotPinned) => "card_not_pinned",
             Self::TlsInTunnel => "tls_in_tunnel",
             Self::NotHttp => "not_http",
             Self::NoStream => "no_stream",

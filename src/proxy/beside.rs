@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::Shared;
 use super::budget::Hold;
 use super::heavy;
 use super::http::Calls;
@@ -19,8 +21,9 @@ use crate::document::agent_policy::Protocol;
 use crate::id::Peer;
 use crate::intake::{Body, BodyFault};
 use crate::mesh::Target;
-use crate::policy::{Claims, Facts, Reason, Shadow};
+use crate::policy::{A2aSettings, Claims, Facts, Reason, Shadow};
 use crate::telemetry::{Beside, Operation, RecordGuard};
+use crate::wire::a2a;
 use crate::wire::mcp::{Context as McpContext, check_headers, decode};
 
 /// Who hears a request along, where anybody does.
@@ -28,6 +31,8 @@ pub(super) struct Listener(Option<Box<Heard>>);
 
 /// A request on such a port, as far as it was heard.
 struct Heard {
+    shared: Arc<Shared>,
+    protocol: Spoken,
     peer: Arc<Peer>,
     target: Arc<Target>,
     head: HttpHead,
@@ -37,19 +42,38 @@ struct Heard {
     bytes: BytesMut,
 }
 
+/// What the DryRun policy declares.
+enum Spoken {
+    Mcp,
+    /// None where the head alone says that it is no operation of A2A.
+    A2a(Option<a2a::Route>),
+}
+
+impl Spoken {
+    fn of(target: &Target, head: &HttpHead, version: Version) -> Option<Self> {
+        match target.rules.decoded_beside()? {
+            Protocol::Mcp => Some(Self::Mcp),
+            Protocol::A2a => {
+                let mounts = target.rules.a2a_beside().map(A2aSettings::mounts).unwrap_or_default();
+                Some(Self::A2a(a2a::route(head, &mounts, version == Version::HTTP_2).ok()))
+            }
+        }
+    }
+}
+
 impl Listener {
     /// For one of `calls` to `target`, whose record is `record`.
     pub(super) fn of(
         calls: &Calls,
         target: &Arc<Target>,
-        head: &HttpHead,
+        (head, version): (&HttpHead, Version),
         claims: Option<&Claims>,
         record: &RecordGuard,
     ) -> Self {
-        if target.rules.decoded_beside() != Some(Protocol::Mcp) {
-            return Self(None);
-        }
+        let Some(protocol) = Spoken::of(target, head, version) else { return Self(None) };
         Self(Some(Box::new(Heard {
+            shared: Arc::clone(calls.shared()),
+            protocol,
             peer: Arc::clone(calls.peer()),
             target: Arc::clone(target),
             head: head.clone(),
@@ -63,6 +87,16 @@ impl Listener {
     /// `body`, heard along; a request without one is known at once.
     pub(super) fn hear(self, body: Body) -> Body {
         let Some(heard) = self.0 else { return body };
+        match &heard.protocol {
+            Spoken::Mcp => {}
+            Spoken::A2a(Some(_)) if !body.is_end_stream() => {
+                return Body::stream(Tee { body, heard: Some(heard), whole: false });
+            }
+            Spoken::A2a(_) => {
+                heard.finish();
+                return body;
+            }
+        }
         match Shape::of(&heard.head) {
             Shape::Post if !body.is_end_stream() => Body::stream(Tee { body, heard: Some(heard), whole: false }),
             Shape::Post => {
@@ -94,14 +128,36 @@ impl Heard {
 
     /// The body is whole.
     fn finish(&self) {
+        match &self.protocol {
+            Spoken::Mcp => self.finish_mcp(),
+            Spoken::A2a(route) => self.finish_a2a(route.as_ref()),
+        }
+    }
+
+    fn finish_a2a(&self, route: Option<&a2a::Route>) {
+        let decode = |route| a2a::decode(route, &self.head, &self.bytes).ok();
+        match route.and_then(|route| heavy::run_now(self.bytes.len(), || decode(route))) {
+            Some(a2a::Decoded { mut call, .. }) => {
+                self.shared.owners.fill(&self.target.key, &mut call);
+                self.tell(&Call::A2a(Box::new(call)));
+            }
+            None => self.undecoded(),
+        }
+    }
+
+    /// What does not decode would be refused.
+    fn undecoded(&self) {
+        self.record.saw(Operation::default(), Shadow { refused: Some(Reason::Undecidable), rule: None });
+    }
+
+    fn finish_mcp(&self) {
         let decoded = check_headers(&self.head.headers).ok().and_then(|mcp| {
             let context = McpContext { head: &mcp, session: None, session_version: None };
             heavy::run_now(self.bytes.len(), || decode(&self.bytes, &context).ok())
         });
         match decoded {
             Some(decoded) => self.tell(&Call::Mcp(decoded.call().clone())),
-            // What does not decode would be refused.
-            None => self.record.saw(Operation::default(), Shadow { refused: Some(Reason::Undecidable), rule: None }),
+            None => self.undecoded(),
         }
     }
 

@@ -123,7 +123,7 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
         },
     };
     let Request { head, version, upgrade, body } = request;
-    let body = Listener::of(calls, &target, &head, claims.as_ref(), &record).hear(body);
+    let body = Listener::of(calls, &target, (&head, version), claims.as_ref(), &record).hear(body);
     let asked = Asked::http(Arc::clone(&calls.peer), Arc::clone(&target), head, claims);
     let permitted = match asked.decoded(Call::Http, Plain { body, upgrade, version }).authorize() {
         Ok(permitted) => permitted,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::a2a::is_of_replicas;
 use super::answer::ProxyFault;
 use super::http::Calls;
 use super::{Shared, tcp};
@@ -17,6 +18,13 @@ use crate::mesh::{PortProtocol, Target};
 /// HTTP ports are answered 200 at once, so that every later refusal can be read by the caller inside the tunnel; TCP
 /// ports are answered after the decision and the dial.
 pub(super) async fn serve(shared: &Arc<Shared>, tunnel: Tunnel) {
+    // To anybody else it is a place that does not exist.
+    if is_of_replicas(&tunnel.authority) && shared.replicas.is_us(tunnel.peer.id()) {
+        let leaving = tunnel.leaving.clone();
+        let Ok(stream) = tunnel.accept() else { return };
+        let link = Box::pin(shared.replicas.serve(stream));
+        return leaving.run_until_cancelled_owned(link).await.unwrap_or_default();
+    }
     let Some(target) = shared.published.current().find(&tunnel.authority) else {
         tracing::debug!(peer = %tunnel.peer.id(), authority = ?tunnel.authority, "no such target here");
         return tunnel.refuse(Refusal::NotFound);

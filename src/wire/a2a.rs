@@ -24,13 +24,13 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use card::{CardUrl, card_urls, cards};
+pub use card::{CardSignature, CardUrl, card_signatures, card_skills, card_text, card_urls, cards, signed_text};
 pub use decode::{Decoded, decode};
 pub use fault::{Cause, DecodeFault, HeadFault, MessageFault};
 pub use head::forward_headers;
 pub use learn::{Subject, card_of_proto, learn_json, learn_proto};
 pub use rest::Rest;
-pub use route::{Route, route};
+pub use route::{Mounts, Route, route};
 pub use schema::ShapeFault;
 
 /// JSON-RPC code of a refusal by policy: of no range that JSON-RPC or A2A use.

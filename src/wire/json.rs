@@ -2,8 +2,10 @@
 //!
 //! [`parse`] refuses what two parsers might read in two ways: duplicate keys, lone surrogates, numbers beyond a double,
 //! anything but UTF-8, bytes after the value. [`write`] is the one form in which a value leaves: order and number text
-//! as they came, no white space, only the escapes that RFC 8259 section 7 demands.
+//! as they came, no white space, only the escapes that RFC 8259 section 7 demands. [`write_canonical`] is the form that is
+//! signed (RFC 8785), and never leaves.
 
+mod canonical;
 mod parse;
 mod scan;
 mod text;
@@ -12,6 +14,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use canonical::write_canonical;
 pub use parse::parse;
 pub use write::{write, write_object, write_string};
 

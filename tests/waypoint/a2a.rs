@@ -1,8 +1,11 @@
 //! A2A ports: three bindings under one policy, refusals in each binding's words, owners, streams.
 
+mod beside;
+mod cards;
 mod grpc;
 mod jsonrpc;
 mod owners;
+mod replicas;
 mod streams;
 
 use std::net::SocketAddr;

@@ -64,6 +64,8 @@ impl Lab {
         let log = Log::default();
         let mut settings = Settings {
             files: vec![dir.path().join("documents")],
+            state_dir: None,
+            replicas: Vec::new(),
             mesh: None,
             dropped_in: false,
             identity: IdentitySource::Dev { dir: ca_dir },

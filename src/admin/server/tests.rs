@@ -66,7 +66,8 @@ async fn readiness_is_a_status_and_its_reasons() {
     let answer = server.get("/healthz/ready").await;
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("identity: not yet\n"), "{answer}");
     assert!(server.get("/healthz/live").await.starts_with("HTTP/1.1 200 "));
-    for condition in [Condition::Identity, Condition::Mesh, Condition::Documents, Condition::Serving] {
+    for condition in [Condition::Identity, Condition::Mesh, Condition::Documents, Condition::Owners, Condition::Serving]
+    {
         readiness.met(condition);
     }
     assert!(server.get("/healthz/ready").await.starts_with("HTTP/1.1 200 "));

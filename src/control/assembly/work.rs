@@ -90,7 +90,7 @@ impl Work {
                 tracing::info!(target = %target.key, "every endpoint gets calls again");
             }
         }
-        let snapshot = edition.snapshot.clone();
+        let snapshot = edition.snapshot.clone().with_replicas(edition.world.replicas());
         let counts = snapshot.counts();
         if edition.targets_changed || whole {
             self.published.publish(snapshot);

@@ -10,9 +10,11 @@ const USER: i64 = 1_337;
 /// Time of a pod to end: the drain of `run` and some seconds.
 const GRACE_SECONDS: u64 = 60;
 const DEFAULT_REPLICAS: u16 = 2;
+/// Where a waypoint keeps what its next container should know.
+const STATE: &str = "/var/lib/agent-waypoint";
 
 /// Variables that a user of parameters may not set.
-const OURS: [&str; 15] = [
+const OURS: [&str; 16] = [
     "POD_NAME",
     "POD_NAMESPACE",
     "NAMESPACE",
@@ -27,6 +29,7 @@ const OURS: [&str; 15] = [
     "AGENT_WAYPOINT_CONTROLLER_ID",
     "AGENT_WAYPOINT_TRUST_DOMAIN",
     "AGENT_WAYPOINT_FILE",
+    "AGENT_WAYPOINT_STATE_DIR",
     "AGENT_WAYPOINT_DEV",
 ];
 
@@ -69,6 +72,8 @@ fn pod(gateway: &Gateway, template: &Template, params: &Params) -> Value {
                 {"serviceAccountToken": {"audience": "istio-ca", "expirationSeconds": 43_200, "path": "istio-token"}},
             ]}},
             {"name": "istiod-ca-cert", "configMap": {"name": "istio-ca-root-cert"}},
+            // It outlives the container, not the pod: a new pod is told by the other ones.
+            {"name": "state", "emptyDir": {"sizeLimit": "256Mi"}},
         ],
     });
     let given = [
@@ -131,6 +136,7 @@ fn container(gateway: &Gateway, template: &Template, params: &Params) -> Value {
         "volumeMounts": [
             {"name": "istio-token", "mountPath": "/var/run/secrets/tokens", "readOnly": true},
             {"name": "istiod-ca-cert", "mountPath": "/var/run/secrets/istio", "readOnly": true},
+            {"name": "state", "mountPath": STATE},
         ],
     })
 }
@@ -148,6 +154,7 @@ fn environment(gateway: &Gateway, template: &Template, params: &Params) -> Vec<V
         ("CA_ADDRESS", &template.istiod),
         ("AGENT_WAYPOINT_FEED", &template.feed),
         ("AGENT_WAYPOINT_CONTROLLER_ID", template.controller.uri()),
+        ("AGENT_WAYPOINT_STATE_DIR", STATE),
     ];
     let mut env = vec![
         field("POD_NAME", "metadata.name"),

@@ -151,6 +151,13 @@ impl World {
         out
     }
 
+    /// Addresses of the workloads of our own Service, our own among them; none before the whole mesh was told.
+    pub fn replicas(&self) -> Option<Arc<[IpAddr]>> {
+        let near = |row: &&&Arc<WorkloadRow>| same_network(&row.parts.network, &self.here.network);
+        let ours = self.behind(&self.own);
+        self.synced.then(|| ours.iter().filter(near).flat_map(|row| row.parts.ips.iter().copied()).collect())
+    }
+
     /// Whether that waypoint is us.
     pub(super) fn is_us(&self, gateway: &Gateway) -> bool {
         match gateway {

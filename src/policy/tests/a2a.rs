@@ -40,7 +40,7 @@ fn owner(uri: &str, subject: Option<&str>) -> Arc<Owner> {
 }
 
 fn named(id: &str, owner: Option<Arc<Owner>>) -> Option<Named> {
-    Some(Named { id: id.into(), owner })
+    Some(Named { id: id.into(), owner, state: None })
 }
 
 fn push(host: UrlHost, scheme: &str) -> A2aCall {
@@ -82,7 +82,7 @@ fn the_names_of_rules_are_those_of_calls() {
     rich.tenant = Some("acme".into());
     rich.task = named("t", Some(owner(PLANNER, None)));
     rich.context = named("c", None);
-    rich.references = vec![Named { id: "r".into(), owner: Some(owner(PLANNER, None)) }];
+    rich.references = vec![Named { id: "r".into(), owner: Some(owner(PLANNER, None)), state: None }];
     rich.extensions = vec!["https://e/".into()];
     for condition in [
         "a2a.operation == 'SendMessage' && a2a.binding == 'JSONRPC' && a2a.version == '1.0' && !a2a.streaming",
@@ -213,7 +213,7 @@ fn whoever_of_several_refuses_a_card_refuses_it() {
     assert!(Rules::all(vec![part(plain()), part(refuse())]).refuses_foreign_cards());
     let based = a2a_rules("a2a: {basePaths: [/x]}\nallow: [{}]");
     let joined = Rules::all(vec![part(plain()), part(based)]);
-    assert_eq!(joined.a2a().unwrap().base_paths(), ["/x".into()], "those of the Service that speaks A2A");
+    assert_eq!(joined.a2a().unwrap().mounts().rest, ["/x".into()], "those of the Service that speaks A2A");
 }
 
 #[test]
@@ -236,7 +236,11 @@ fn what_is_wrong_is_said() {
         ("protocol: A2A\nrequire: [{that: \"!mcp.result.isError\"}]", "would never be asked"),
         ("protocol: A2A\ndeny: [{when: \"a2a.message.role == 'x'\"}]", "refuses every other call"),
         ("protocol: A2A\nallow: [{when: \"a2a.method == 'x'\"}]", "unknown name"),
-        ("protocol: A2A\nallow: [{when: \"a2a.task.state == 'x'\"}]", "unknown name"),
+        ("protocol: A2A\nallow: [{when: \"a2a.task.states == 'x'\"}]", "unknown name"),
+        ("protocol: A2A\na2a: {rpcPaths: [x]}", "does not begin with a slash"),
+        ("protocol: A2A\na2a: {cardTrust: {}}", "trusts nothing"),
+        ("protocol: A2A\na2a: {cardTrust: {digests: [x]}}", "is no digest"),
+        ("protocol: A2A\na2a: {cardTrust: {jwks: x}}", "is no JWK set"),
     ] {
         assert!(problems(yaml).contains(expected), "{yaml}\n{}", problems(yaml));
     }

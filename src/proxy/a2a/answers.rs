@@ -14,13 +14,13 @@ use super::super::budget::{HeldBody, Hold};
 use super::super::flow::{flow, grpc_status};
 use super::super::mcp::{collect, note_revoked, stays_here};
 use super::super::stages::Standing;
-use super::owners::Kind;
+use super::owners::{Bound, Kind};
 use super::relay::{Events, Messages};
 use crate::call::{A2aBinding, A2aOperation, A2aVersion, Object, Owner, UrlHost};
 use crate::config::limits;
 use crate::intake::Answer;
 use crate::mesh::TargetKey;
-use crate::policy::Denial;
+use crate::policy::{CardFault, Denial};
 use crate::telemetry::RecordGuard;
 use crate::upstream::InBody;
 use crate::wire::a2a::{Subject, card_urls, cards, learn_json};
@@ -37,8 +37,14 @@ pub(super) struct Learner {
 }
 
 impl Learner {
-    /// Whether the call could have begun a task.
-    pub(super) fn learns(&self) -> bool {
+    /// Whether the answer says of a task whose it is or how it stands.
+    pub(super) fn reads(&self) -> bool {
+        use A2aOperation as Op;
+        self.begins() || matches!(self.operation, Op::GetTask | Op::CancelTask | Op::SubscribeToTask)
+    }
+
+    /// Whether the call could have begun a task. Only such an answer has to be understood.
+    pub(super) fn begins(&self) -> bool {
         self.operation.sends()
     }
 
@@ -47,28 +53,60 @@ impl Learner {
         matches!(self.operation, A2aOperation::GetAgentCard | A2aOperation::GetExtendedAgentCard)
     }
 
-    /// Keeps what an answer or event is about.
-    pub(super) fn learn(&self, shared: &Shared, subject: &Subject) {
+    /// Keeps what an answer or event is about. What it is that the other replicas are to know before it goes out, if
+    /// anything.
+    pub(super) fn learn(&self, shared: &Shared, subject: &Subject) -> Option<Untold> {
+        let place = (&self.target, self.tenant.as_ref());
+        let mut untold = None;
         let ids = [(Kind::Task, subject.task.as_deref()), (Kind::Context, subject.context.as_deref())];
-        for (kind, id) in ids {
+        for (kind, id) in ids.into_iter().filter(|_| self.begins()) {
             let Some(id) = id else { continue };
-            if !shared.owners.bind((&self.target, self.tenant.as_ref()), kind, id, &self.owner) {
-                tracing::warn!(target = %self.target, ?kind, "the agent answers with what is another caller's");
+            match shared.owners.bind(place, kind, id, &self.owner) {
+                Bound::New(line) => untold = Some(Untold(line)),
+                Bound::Known => {}
+                Bound::Others => {
+                    tracing::warn!(target = %self.target, ?kind, "the agent answers with what is another caller's");
+                }
             }
         }
+        if let (Some(task), Some(state)) = (&subject.task, subject.state) {
+            shared.owners.note(place, task, state);
+        }
+        untold
     }
 
-    /// The same of one JSON text: in JSON-RPC what stands in `result`. None where it is no JSON.
-    pub(super) fn read(&self, shared: &Shared, binding: A2aBinding, text: &[u8]) -> Option<()> {
-        if !self.learns() {
-            return Some(());
+    /// The same of one JSON text: in JSON-RPC what stands in `result`.
+    ///
+    /// # Errors
+    /// It is no JSON, and had to be.
+    pub(super) fn read(
+        &self,
+        shared: &Shared,
+        binding: A2aBinding,
+        text: &[u8],
+    ) -> Result<Option<Untold>, json::JsonFault> {
+        if !self.reads() {
+            return Ok(None);
         }
-        let tree = json::parse(text).ok()?;
+        let tree = match json::parse(text) {
+            Ok(tree) => tree,
+            Err(fault) if self.begins() => return Err(fault),
+            Err(_fault) => return Ok(None),
+        };
         let result = if binding == A2aBinding::JsonRpc { tree.get("result") } else { Some(&tree) };
-        if let Some(result) = result {
-            self.learn(shared, &learn_json(self.operation, result));
-        }
-        Some(())
+        Ok(result.and_then(|result| self.learn(shared, &learn_json(self.operation, result))))
+    }
+}
+
+/// An owner that was learnt, which the other replicas, and the file, have to know of before the caller knows the id.
+#[derive(Debug, Clone, Copy)]
+#[must_use]
+pub(super) struct Untold(u64);
+
+impl Untold {
+    /// Waits until they do.
+    pub(super) async fn told(self, shared: &Shared) {
+        shared.owners.settled(self.0).await;
     }
 }
 
@@ -152,8 +190,10 @@ impl Answers {
         }
         if parts.status.is_success() {
             let (learner, binding) = (&self.learner, self.asker.binding);
-            if shared.heavy.run(read.len(), || learner.read(&shared, binding, &read)).await.is_none() {
-                return self.bad();
+            match shared.heavy.run(read.len(), || learner.read(&shared, binding, &read)).await {
+                Ok(Some(untold)) => untold.told(&shared).await,
+                Ok(None) => {}
+                Err(_fault) => return self.bad(),
             }
             if self.learner.asks_card()
                 && let Err(fault) = shared.heavy.run(read.len(), || self.check_card(&read)).await
@@ -169,7 +209,32 @@ impl Answers {
     /// A card may name places that this waypoint does not front: whoever calls them there is not decided on here.
     fn check_card(&self, text: &[u8]) -> Result<(), ProxyFault> {
         let tree = json::parse(text).map_err(|_fault| ProxyFault::BadAnswer)?;
-        cards(self.asker.binding, &tree).try_for_each(|card| self.report(card))
+        cards(self.asker.binding, &tree).try_for_each(|card| {
+            self.report(card)?;
+            self.look(card)
+        })
+    }
+
+    /// Whether a policy believes the card; the public one is remembered where it is passed on.
+    fn look(&self, card: &Object) -> Result<(), ProxyFault> {
+        let target = self.standing.asked().target();
+        let Some((known, fault)) = target.rules.look_at_card(card) else { return Err(ProxyFault::TargetGone) };
+        if let Some(fault) = fault {
+            tracing::warn!(target = %target.key, digest = %known.digest, %fault, "agent card not passed on");
+            return Err(ProxyFault::Card(fault));
+        }
+        // Of an agent at a path of its own another call may be to another agent.
+        let public = self.standing.asked().head().is_some_and(|head| head.path.starts_with("/.well-known/"));
+        if public && self.learner.operation == A2aOperation::GetAgentCard {
+            self.shared.cards.saw(target, known);
+        }
+        Ok(())
+    }
+
+    /// A card in protobuf is seen in part: where a policy says whose cards it believes, that is not enough.
+    pub(super) fn look_at_part(&self) -> Result<(), ProxyFault> {
+        let rules = &self.standing.asked().target().rules;
+        if rules.trusts_any_card() { Ok(()) } else { Err(ProxyFault::Card(CardFault::NotSigned)) }
     }
 
     /// Says of a card's places which are not fronted here.

@@ -1,14 +1,27 @@
 //! Whose tasks and contexts are whose: a bounded table, learnt from answers to those who began them.
 //!
-//! The first owner stays: an agent that names another's task in an answer binds nothing. What was forgotten, or was
-//! learnt by another process, is nobody's, which `ownership: Enforce` refuses.
+//! The first owner stays: an agent that names another's task in an answer binds nothing. What was forgotten is nobody's,
+//! which `ownership: Enforce` refuses. What is bound is told to the other replicas of this waypoint ([`replicas`]) and
+//! kept in a file ([`store`]), both as lines of one journal ([`journal`]); of one id of which two replicas heard different
+//! owners nobody is the owner.
+
+mod journal;
+mod record;
+mod replicas;
+mod store;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::call::{A2aCall, Named, Owner};
+pub(in crate::proxy) use replicas::{Replicas, is_of_replicas};
+pub use store::StoreFault;
+pub(in crate::proxy) use store::keep;
+
+use crate::call::{A2aCall, Named, Owner, TaskState};
 use crate::id::WorkloadId;
 use crate::mesh::TargetKey;
+use journal::{Journal, Sink};
+use record::Record;
 
 /// A task or a context: agents number them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,40 +39,65 @@ struct Key {
     id: Arc<str>,
 }
 
+/// What is known of an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    /// In whose share of the table it is.
+    principal: WorkloadId,
+    /// Whose it is; none where that is disputed.
+    owner: Option<Arc<Owner>>,
+    /// Of a task, as it was last seen.
+    state: Option<TaskState>,
+}
+
 /// The table.
 #[derive(Debug)]
 pub(in crate::proxy) struct Owners {
     table: Mutex<Table>,
+    journal: Journal,
     total: usize,
     share: usize,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    owners: HashMap<Key, (Arc<Owner>, u64)>,
+    entries: HashMap<Key, (Entry, u64)>,
     /// Of each principal, by when they were last used.
     used: HashMap<WorkloadId, BTreeMap<u64, Key>>,
     now: u64,
 }
 
+/// Whether an id is its caller's now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Bound {
+    /// It was already.
+    Known,
+    /// It is since the line of that number, which is not told to everybody yet.
+    New(u64),
+    /// It is another's, or disputed.
+    Others,
+}
+
 impl Owners {
     /// For `total` ids of all principals, `share` of one.
     pub(in crate::proxy) fn new(total: usize, share: usize) -> Self {
-        Self { table: Mutex::default(), total, share }
+        Self { table: Mutex::default(), journal: Journal::new(), total, share }
     }
 
     /// How many ids have an owner.
     pub(in crate::proxy) fn len(&self) -> usize {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).owners.len()
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).entries.len()
     }
 
-    /// Says of everything that `call` names whose it is.
+    /// Says of everything that `call` names whose it is, and of its task how it stands.
     pub(in crate::proxy) fn fill(&self, target: &TargetKey, call: &mut A2aCall) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let tenant = call.tenant.clone();
         let mut find = |kind: Kind, named: &mut Named| {
             let key = Key { target: target.clone(), tenant: tenant.clone(), kind, id: Arc::clone(&named.id) };
-            named.owner = table.touch(&key);
+            if let Some(entry) = table.touch(&key) {
+                (named.owner, named.state) = (entry.owner, entry.state);
+            }
         };
         if let Some(task) = &mut call.task {
             find(Kind::Task, task);
@@ -72,27 +110,80 @@ impl Owners {
         }
     }
 
-    /// Binds an id to `owner`, if nobody has it yet. Whether it is `owner`'s now.
+    /// Binds an id to `owner`, if nobody has it yet.
     pub(in crate::proxy) fn bind(
         &self,
         (target, tenant): (&TargetKey, Option<&Arc<str>>),
         kind: Kind,
         id: &str,
         owner: &Arc<Owner>,
-    ) -> bool {
+    ) -> Bound {
         let key = Key { target: target.clone(), tenant: tenant.cloned(), kind, id: id.into() };
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = table.touch(&key) {
-            return known == *owner;
+            return if known.owner.as_ref() == Some(owner) { Bound::Known } else { Bound::Others };
         }
-        let theirs = table.used.get(&owner.id).map_or(0, BTreeMap::len);
+        let entry = Entry { principal: owner.id.clone(), owner: Some(Arc::clone(owner)), state: None };
+        Bound::New(self.enter(&mut table, key, entry, true))
+    }
+
+    /// Notes how a task stands that is somebody's.
+    pub(in crate::proxy) fn note(&self, (target, tenant): (&TargetKey, Option<&Arc<str>>), id: &str, state: TaskState) {
+        let key = Key { target: target.clone(), tenant: tenant.cloned(), kind: Kind::Task, id: id.into() };
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((entry, _)) = table.entries.get_mut(&key) else { return };
+        if entry.state != Some(state) {
+            entry.state = Some(state);
+            let entry = entry.clone();
+            self.journal.tell(true, || Record::of(&key, &entry));
+        }
+    }
+
+    /// Waits until what is told by line `seq` is with every replica that is there, and in the file; some time at most.
+    pub(in crate::proxy) async fn settled(&self, seq: u64) {
+        self.journal.settled(seq).await;
+    }
+
+    /// Takes what another replica, or the file, says.
+    fn adopt(&self, record: &Record) {
+        let Some((key, told)) = record.parts() else { return };
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((known, _)) = table.entries.get_mut(&key) else {
+            self.enter(&mut table, key, told, false);
+            return;
+        };
+        let mut now = known.clone();
+        if now.owner != told.owner && now.owner.is_some() {
+            tracing::warn!(target = %key.target, kind = ?key.kind, "two callers are told to own one id: nobody does");
+            now.owner = None;
+        }
+        now.state = told.state.or(now.state);
+        if *known != now {
+            *known = now.clone();
+            self.journal.tell(false, || Record::of(&key, &now));
+        }
+    }
+
+    /// Everything as lines, used longest ago first, and what is told from then on.
+    fn told(&self) -> (Vec<Record>, Sink) {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let sink = self.journal.sink();
+        let mut entries: Vec<_> = table.entries.iter().map(|(key, (entry, used))| (*used, key, entry)).collect();
+        entries.sort_unstable_by_key(|(used, ..)| *used);
+        (entries.into_iter().map(|(_, key, entry)| Record::of(key, entry)).collect(), sink)
+    }
+
+    fn enter(&self, table: &mut Table, key: Key, entry: Entry, ours: bool) -> u64 {
+        let theirs = table.used.get(&entry.principal).map_or(0, BTreeMap::len);
         if theirs >= self.share {
-            table.forget_oldest(&owner.id.clone());
-        } else if table.owners.len() >= self.total {
+            table.forget_oldest(&entry.principal);
+        } else if table.entries.len() >= self.total {
             table.forget_of_largest();
         }
-        table.keep(key, Arc::clone(owner));
-        true
+        // Told while the table is locked, so that lines come in the order of what they say.
+        let seq = self.journal.tell(ours, || Record::of(&key, &entry));
+        table.keep(key, entry);
+        seq
     }
 }
 
@@ -102,27 +193,27 @@ impl Table {
         self.now
     }
 
-    fn touch(&mut self, key: &Key) -> Option<Arc<Owner>> {
+    fn touch(&mut self, key: &Key) -> Option<Entry> {
         let now = self.tick();
-        let (owner, used) = self.owners.get_mut(key)?;
-        let theirs = self.used.entry(owner.id.clone()).or_default();
+        let (entry, used) = self.entries.get_mut(key)?;
+        let theirs = self.used.entry(entry.principal.clone()).or_default();
         if let Some(key) = theirs.remove(used) {
             theirs.insert(now, key);
         }
         *used = now;
-        Some(Arc::clone(owner))
+        Some(entry.clone())
     }
 
-    fn keep(&mut self, key: Key, owner: Arc<Owner>) {
+    fn keep(&mut self, key: Key, entry: Entry) {
         let now = self.tick();
-        self.used.entry(owner.id.clone()).or_default().insert(now, key.clone());
-        self.owners.insert(key, (owner, now));
+        self.used.entry(entry.principal.clone()).or_default().insert(now, key.clone());
+        self.entries.insert(key, (entry, now));
     }
 
     fn forget_oldest(&mut self, principal: &WorkloadId) {
         let Some(theirs) = self.used.get_mut(principal) else { return };
         if let Some((_, key)) = theirs.pop_first() {
-            self.owners.remove(&key);
+            self.entries.remove(&key);
         }
         if theirs.is_empty() {
             self.used.remove(principal);
@@ -138,71 +229,4 @@ impl Table {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mesh::TargetKind;
-
-    fn owner(name: &str, subject: Option<&str>) -> Arc<Owner> {
-        let id = WorkloadId::parse(&format!("spiffe://td/ns/agents/sa/{name}")).unwrap();
-        Arc::new(Owner { id, subject: subject.map(Arc::from) })
-    }
-
-    fn target(name: &str) -> TargetKey {
-        TargetKey { kind: TargetKind::Service, namespace: "a".into(), name: name.into(), port: 80, at: None }
-    }
-
-    #[test]
-    fn the_first_owner_stays() {
-        let owners = Owners::new(10, 10);
-        let (a, b, a_of_eve) = (owner("a", None), owner("b", None), owner("a", Some("eve")));
-        let place = target("x");
-        assert!(owners.bind((&place, None), Kind::Task, "t", &a));
-        assert!(owners.bind((&place, None), Kind::Task, "t", &a));
-        assert!(!owners.bind((&place, None), Kind::Task, "t", &b));
-        assert!(!owners.bind((&place, None), Kind::Task, "t", &a_of_eve));
-        assert!(owners.bind((&place, None), Kind::Context, "t", &b));
-        assert!(owners.bind((&place, Some(&"acme".into())), Kind::Task, "t", &b));
-        assert!(owners.bind((&target("y"), None), Kind::Task, "t", &b));
-        assert_eq!(owners.len(), 4);
-    }
-
-    #[test]
-    fn whoever_fills_the_table_forgets_its_own() {
-        let owners = Owners::new(8, 4);
-        let (a, b) = (owner("a", None), owner("b", None));
-        let place = target("x");
-        let bind = |id: &str, owner| owners.bind((&place, None), Kind::Task, id, owner);
-        assert!(bind("first", &b));
-        for at in 0..100 {
-            assert!(bind(&at.to_string(), &a));
-        }
-        assert_eq!(owners.len(), 5);
-        assert!(!bind("first", &a));
-        assert!(bind("0", &b), "the oldest of a's was forgotten");
-        assert!(!bind("99", &b));
-    }
-
-    #[test]
-    fn a_full_table_forgets_of_whoever_has_most_what_was_used_longest_ago() {
-        let owners = Owners::new(4, 4);
-        let (a, b) = (owner("a", None), owner("b", None));
-        let place = target("x");
-        let bind = |id: &str, owner| owners.bind((&place, None), Kind::Task, id, owner);
-        for id in ["1", "2", "3"] {
-            bind(id, &a);
-        }
-        bind("4", &b);
-        bind("1", &a);
-        bind("5", &b);
-        assert_eq!(owners.len(), 4);
-        assert!(!bind("1", &b) && !bind("4", &a));
-        let mut call = A2aCall::new(
-            crate::call::A2aOperation::GetTask,
-            crate::call::A2aBinding::Grpc,
-            crate::call::A2aVersion::V1_0,
-        );
-        call.task = Some(Named::new("2"));
-        owners.fill(&place, &mut call);
-        assert_eq!(call.task.unwrap().owner, None);
-    }
-}
+mod tests;

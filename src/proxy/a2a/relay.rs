@@ -13,7 +13,7 @@ use super::super::answer::ProxyFault;
 use super::super::flow::grpc_status;
 use super::super::heavy::run_now;
 use super::super::mcp::note_revoked;
-use super::answers::Answers;
+use super::answers::{Answers, Untold};
 use crate::call::A2aOperation;
 use crate::config::limits::MAX_BODY;
 use crate::intake::{BodyFault, ResponseBody};
@@ -81,7 +81,14 @@ impl Events {
                 return Some(Err(BodyFault::Ended));
             }
             if let Some(frame) = self.frames.pop_front() {
-                return Some(self.event(&frame));
+                let (bytes, untold) = match self.event(&frame) {
+                    Ok(event) => event,
+                    Err(fault) => return Some(Err(fault)),
+                };
+                if let Some(untold) = untold {
+                    untold.told(&shared).await;
+                }
+                return Some(Ok(bytes));
             }
             let frame = tokio::select! {
                 biased;
@@ -108,20 +115,21 @@ impl Events {
     }
 
     /// What goes out for one event: its data as it came, in the one form that every client reads alike.
-    fn event(&mut self, frame: &sse::Frame) -> Result<Bytes, BodyFault> {
+    fn event(&mut self, frame: &sse::Frame) -> Result<(Bytes, Option<Untold>), BodyFault> {
+        let mut untold = None;
         if let sse::Frame::Event(event) = frame
             && let Some(data) = event.as_message()
         {
             let answers = &self.answers;
             let learn = || answers.learner.read(&answers.shared, answers.asker.binding, data.as_bytes());
-            let read = run_now(data.len(), learn);
-            if read.is_none() {
-                return Err(self.answers.failed(ProxyFault::BadAnswer));
-            }
+            untold = match run_now(data.len(), learn) {
+                Ok(untold) => untold,
+                Err(_fault) => return Err(self.answers.failed(ProxyFault::BadAnswer)),
+            };
         }
         let mut out = Vec::new();
         frame.write(&mut out);
-        Ok(out.into())
+        Ok((out.into(), untold))
     }
 }
 
@@ -174,7 +182,14 @@ impl Messages {
                 return Some(Ok(self.revoked(denial.as_ref())));
             }
             match self.frames.next_frame() {
-                Ok(Some((whole, message))) => return Some(self.learn(&message).map(|()| Frame::data(whole))),
+                Ok(Some((whole, message))) => {
+                    match self.learn(&message) {
+                        Ok(Some(untold)) => untold.told(&shared).await,
+                        Ok(None) => {}
+                        Err(fault) => return Some(Err(fault)),
+                    }
+                    return Some(Ok(Frame::data(whole)));
+                }
                 Ok(None) => {}
                 Err(_fault) => return Some(Err(self.answers.failed(ProxyFault::BadAnswer))),
             }
@@ -206,22 +221,20 @@ impl Messages {
         }
     }
 
-    fn learn(&mut self, message: &[u8]) -> Result<(), BodyFault> {
+    fn learn(&mut self, message: &[u8]) -> Result<Option<Untold>, BodyFault> {
         let learner = &self.answers.learner;
         if learner.operation == A2aOperation::GetExtendedAgentCard {
             let card = card_of_proto(learner.version, message).map_err(|_no_card| ProxyFault::BadAnswer);
-            let reported = card.and_then(|card| self.answers.report(&card));
-            return reported.map_err(|fault| self.answers.failed(fault));
+            let reported = card.and_then(|card| self.answers.report(&card).and_then(|()| self.answers.look_at_part()));
+            return reported.map(|()| None).map_err(|fault| self.answers.failed(fault));
         }
-        if !learner.learns() {
-            return Ok(());
+        if !learner.reads() {
+            return Ok(None);
         }
         match learn_proto(learner.operation, learner.version, message) {
-            Ok(subject) => {
-                learner.learn(&self.answers.shared, &subject);
-                Ok(())
-            }
-            Err(_fault) => Err(self.answers.failed(ProxyFault::BadAnswer)),
+            Ok(subject) => Ok(learner.learn(&self.answers.shared, &subject)),
+            Err(_fault) if learner.begins() => Err(self.answers.failed(ProxyFault::BadAnswer)),
+            Err(_fault) => Ok(None),
         }
     }
 

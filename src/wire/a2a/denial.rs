@@ -162,7 +162,7 @@ fn saying(cause: Cause) -> Saying {
         Cause::Frame(FrameFault::TooLarge) => Saying::TooLarge,
         Cause::Frame(FrameFault::Flag | FrameFault::Truncated | FrameFault::Several) => Saying::Invalid,
         Cause::Head(fault) => match fault {
-            HeadFault::NotA2a => Saying::Unknown,
+            HeadFault::NotA2a | HeadFault::RpcPath => Saying::Unknown,
             HeadFault::ContentType | HeadFault::Charset | HeadFault::ContentEncoding => Saying::Media,
             HeadFault::Version => Saying::Version,
             HeadFault::Repeated

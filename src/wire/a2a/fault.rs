@@ -43,6 +43,9 @@ pub enum HeadFault {
     /// Neither of the bindings: no such path, method or gRPC service.
     #[error("no A2A operation has this method and path")]
     NotA2a,
+    /// JSON-RPC where no policy says that the agent takes it.
+    #[error("no policy names this path in a2a.rpcPaths as one at which the agent takes JSON-RPC")]
+    RpcPath,
     /// `application/json` or `application/a2a+json`; for gRPC `application/grpc`.
     #[error("Content-Type must be application/json or application/a2a+json; for gRPC application/grpc")]
     ContentType,
@@ -114,6 +117,7 @@ impl HeadFault {
     fn reason(self) -> &'static str {
         match self {
             Self::NotA2a => "a2a_unrecognised",
+            Self::RpcPath => "a2a_rpc_path",
             Self::ContentType => "content_type",
             Self::Charset => "charset",
             Self::ContentEncoding => "content_encoding",

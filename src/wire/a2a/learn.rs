@@ -1,9 +1,10 @@
-//! Of an agent's answers: which task and context they are about. Nothing else of them is looked at, nothing is changed.
+//! Of an agent's answers: which task and context they are about, and how the task stands. Nothing else of them is looked at,
+//! nothing is changed.
 
 use super::from_proto;
 use super::schema::ShapeFault;
 use super::shapes;
-use crate::call::{A2aOperation as Op, A2aVersion, Object, Value};
+use crate::call::{A2aOperation as Op, A2aVersion, Object, TaskState, Value};
 use crate::config::limits::MAX_NAME;
 
 /// What an answer or an event of a stream is about.
@@ -13,6 +14,8 @@ pub struct Subject {
     pub task: Option<Box<str>>,
     /// The context.
     pub context: Option<Box<str>>,
+    /// How the task stands, where it is said.
+    pub state: Option<TaskState>,
 }
 
 /// Of the JSON result to `operation` (in JSON-RPC what stands in `result`): in 1.0 under the member that tells what it is,
@@ -70,5 +73,14 @@ fn of(object: &Object, task: &str) -> Subject {
         let text = object.get(key).and_then(Value::as_str)?;
         (!text.is_empty() && text.len() <= MAX_NAME).then(|| text.into())
     };
-    Subject { task: id(task), context: id("contextId") }
+    Subject { task: id(task), context: id("contextId"), state: state(object) }
+}
+
+/// `status.state`, by name or number.
+fn state(object: &Object) -> Option<TaskState> {
+    match object.get("status")?.get("state")? {
+        Value::String(name) => TaskState::parse(name),
+        Value::Number(number) => TaskState::of_number(number.as_i64()?),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
 }

@@ -48,12 +48,26 @@ impl Route {
     }
 }
 
-/// Tells the binding of a request. `bases` are the paths under which the agent serves HTTP with JSON, none where it
-/// does so at the root; `http2` is whether the request came in HTTP/2.
+/// Where an agent serves its bindings, by canonical paths. gRPC has a path of its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mounts<'a> {
+    /// Under which it serves HTTP with JSON; none: the root.
+    pub rest: &'a [Arc<str>],
+    /// At which it takes JSON-RPC, to the letter; none: the root.
+    pub rpc: &'a [Arc<str>],
+}
+
+impl Mounts<'_> {
+    fn takes_rpc(&self, path: &str) -> bool {
+        if self.rpc.is_empty() { path == "/" } else { self.rpc.iter().any(|rpc| **rpc == *path) }
+    }
+}
+
+/// Tells the binding of a request to an agent that serves at `mounts`; `http2` is whether the request came in HTTP/2.
 ///
 /// # Errors
 /// [`DecodeFault`] for what is no request of A2A: nothing of it may go on.
-pub fn route(head: &HttpHead, bases: &[Arc<str>], http2: bool) -> Result<Route, DecodeFault> {
+pub fn route(head: &HttpHead, mounts: &Mounts<'_>, http2: bool) -> Result<Route, DecodeFault> {
     let service = SERVICES.iter().find_map(|(path, version)| Some((head.path.strip_prefix(path)?, *version)));
     let media = head::media(&head.headers)?;
     if let Some((method, version)) = service {
@@ -70,12 +84,13 @@ pub fn route(head: &HttpHead, bases: &[Arc<str>], http2: bool) -> Result<Route, 
     if media == Some(Media::Grpc) {
         return Err(HeadFault::NotA2a.into());
     }
-    if let Some(rest) = rest::read(&head.method, &head.path, bases)? {
+    if let Some(rest) = rest::read(&head.method, &head.path, mounts.rest)? {
         return Ok(Route::Rest(rest));
     }
     // A path that a server mounted elsewhere reads as another operation is none of JSON-RPC's.
-    if head.method == Method::POST && !rest::looks_like(&head.path) {
-        return Ok(Route::JsonRpc);
+    if head.method != Method::POST || rest::looks_like(&head.path) {
+        return Err(HeadFault::NotA2a.into());
     }
-    Err(HeadFault::NotA2a.into())
+    // What else an agent has at another path is none of A2A's, though it be handed a message of A2A.
+    if mounts.takes_rpc(&head.path) { Ok(Route::JsonRpc) } else { Err(HeadFault::RpcPath.into()) }
 }

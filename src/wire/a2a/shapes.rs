@@ -319,17 +319,21 @@ mod proto03 {
 }
 
 mod answers {
-    use super::{Kind, Shape, many, one_of, shape, text};
+    use super::{Kind, Shape, field, many, one_of, shape, text};
 
-    pub(super) static TASK: Shape = shape(&[text(1, "id"), text(2, "contextId")]);
+    /// By number: a state of a later version is no reason not to pass an answer on.
+    static STATUS: Shape = shape(&[field(1, "state", Kind::Count)]);
+    pub(super) static TASK: Shape =
+        shape(&[text(1, "id"), text(2, "contextId"), field(3, "status", Kind::Nested(&STATUS))]);
     static MESSAGE: Shape = shape(&[text(2, "contextId"), text(3, "taskId")]);
-    static UPDATE: Shape = shape(&[text(1, "taskId"), text(2, "contextId")]);
+    static UPDATE: Shape = shape(&[text(1, "taskId"), text(2, "contextId"), field(3, "status", Kind::Nested(&STATUS))]);
+    static ARTIFACT: Shape = shape(&[text(1, "taskId"), text(2, "contextId")]);
     /// Numbered alike in 0.3 and 1.0.
     pub(super) static EVENT: Shape = shape(&[
         one_of(1, "task", Kind::Nested(&TASK)),
         one_of(2, "message", Kind::Nested(&MESSAGE)),
         one_of(3, "statusUpdate", Kind::Nested(&UPDATE)),
-        one_of(4, "artifactUpdate", Kind::Nested(&UPDATE)),
+        one_of(4, "artifactUpdate", Kind::Nested(&ARTIFACT)),
     ]);
     static INTERFACE: Shape = shape(&[text(1, "url")]);
     pub(super) static CARD: Shape = shape(&[many(3, "supportedInterfaces", Kind::Nested(&INTERFACE))]);

@@ -7,7 +7,7 @@ mod prost;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{DecodeFault, Decoded, decode, route};
+use super::{DecodeFault, Decoded, Mounts, decode, route};
 use crate::call::{A2aCall, HttpHead};
 use crate::fault::Faulty as _;
 
@@ -26,7 +26,7 @@ pub(super) fn head(method: &str, target: &str, fields: &[(&'static str, &str)]) 
 }
 
 pub(super) fn read(head: &HttpHead, body: &[u8]) -> Result<Decoded, DecodeFault> {
-    let route = route(head, &[], true)?;
+    let route = route(head, &Mounts::default(), true)?;
     decode(&route, head, body)
 }
 

@@ -63,7 +63,7 @@ pub(super) fn agree(one: Option<Arc<str>>, other: &str, what: &'static str) -> R
 /// The same for a task or context.
 pub(super) fn agree_named(one: Option<Named>, other: &str, what: &'static str) -> Result<Named, MessageFault> {
     let id = agree(one.map(|named| named.id), other, what)?;
-    Ok(Named { id, owner: None })
+    Ok(Named { id, owner: None, state: None })
 }
 
 fn task_id(family: Family, request: &Object) -> Result<&str, MessageFault> {

@@ -8,7 +8,8 @@ use crate::lab::Lab;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permitted_call_goes_out_byte_by_byte_in_every_binding() {
     let upstream = agent().await;
-    let lab = Lab::start(&documents(upstream.addr, RULES)).await;
+    let rules = format!("  a2a: {{rpcPaths: [\"/\", \"/a2a/x\"]}}\n{RULES}");
+    let lab = Lab::start(&documents(upstream.addr, &rules)).await;
     // White space, key order, unknown members and escapes are the caller's.
     let odd = r#"{ "jsonrpc":"2.0", "id" : "q\u0031", "method":"SendMessage", "params" : {"x-new":[1.50],"message":{"role":"ROLE_USER","messageId":"m1","parts":[{"text":"h\u0069"}]}} }"#;
     let rest = r#"{"message": {"parts":[{"text":"hi"}],"role":1,"message_id":"m2"}}"#;

@@ -27,9 +27,9 @@ fn an_underscore_is_no_way_to_ask_for_an_extension() {
 fn a_path_that_another_server_reads_as_an_operation_is_no_json_rpc() {
     for (target, expected) in [
         ("/", "call"),
-        ("/a2a/x", "call"),
-        ("/skills", "call"),
-        ("/skills/x", "call"),
+        ("/a2a/x", "a2a_rpc_path"),
+        ("/skills", "a2a_rpc_path"),
+        ("/skills/x", "a2a_rpc_path"),
         // JSON instead of protobuf at the service's own path (Connect, transcoders), mounted wherever, in whatever case.
         ("/api/lf.a2a.v1.A2AService/CancelTask", "a2a_unrecognised"),
         ("/api/a2a.v1.A2AService/CancelTask", "a2a_unrecognised"),

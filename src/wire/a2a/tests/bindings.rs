@@ -1,8 +1,9 @@
 //! The same call in every binding and version.
 
 use super::{JSON, V1, envelope, grpc, head, outcome, read, rest, rest03, rpc, rpc03};
-use crate::call::{A2aBinding, A2aCall, A2aOperation as Op, A2aVersion, Named, UrlHost, Value};
-use crate::wire::a2a::{Subject, card_urls, learn_json};
+use crate::call::{A2aBinding, A2aCall, A2aOperation as Op, A2aVersion, Named, TaskState, UrlHost, Value};
+use crate::fault::Faulty as _;
+use crate::wire::a2a::{Mounts, Subject, card_urls, learn_json, route};
 use crate::wire::json;
 
 /// What policy sees but for binding and version.
@@ -186,7 +187,7 @@ fn tenants_and_bases() {
     let tenant = |target: &str, bases: &[&str]| {
         let head = head("GET", target, &[V1]);
         let bases: Vec<std::sync::Arc<str>> = bases.iter().map(|base| (*base).into()).collect();
-        let route = crate::wire::a2a::route(&head, &bases, false).ok()?;
+        let route = route(&head, &Mounts { rest: &bases, rpc: &[] }, false).ok()?;
         let call = crate::wire::a2a::decode(&route, &head, b"").ok()?.call;
         Some((call.operation, call.tenant.map(|tenant| tenant.to_string())))
     };
@@ -218,8 +219,53 @@ fn answers_tell_whose_task_they_are_about() {
         (Op::SendMessage, r#"[]"#, None, None),
     ];
     for (operation, text, task, context) in rows {
-        let expected = Subject { task: task.map(Into::into), context: context.map(Into::into) };
+        let expected = Subject { task: task.map(Into::into), context: context.map(Into::into), state: None };
         assert_eq!(learn_json(operation, &json::parse(text.as_bytes()).unwrap()), expected, "{text}");
+    }
+}
+
+#[test]
+fn states_have_one_name_whatever_the_binding_and_version() {
+    use TaskState as State;
+    let rows = [
+        (r#"{"task":{"id":"t","status":{"state":"TASK_STATE_INPUT_REQUIRED"}}}"#, Some(State::InputRequired)),
+        (r#"{"statusUpdate":{"taskId":"t","status":{"state":"TASK_STATE_WORKING"}}}"#, Some(State::Working)),
+        (r#"{"kind":"task","id":"t","status":{"state":"auth-required"}}"#, Some(State::AuthRequired)),
+        (r#"{"kind":"status-update","taskId":"t","status":{"state":"canceled"}}"#, Some(State::Canceled)),
+        (r#"{"task":{"id":"t","status":{"state":"TASK_STATE_CANCELLED"}}}"#, Some(State::Canceled)),
+        (r#"{"task":{"id":"t","status":{"state":3}}}"#, Some(State::Completed)),
+        (r#"{"task":{"id":"t","status":{"state":0}}}"#, None),
+        (r#"{"task":{"id":"t","status":{"state":9}}}"#, None),
+        (r#"{"task":{"id":"t","status":{"state":"unknown"}}}"#, None),
+        (r#"{"task":{"id":"t","status":{"state":"TASK_STATE_UNSPECIFIED"}}}"#, None),
+        (r#"{"task":{"id":"t","status":"working"}}"#, None),
+        (r#"{"task":{"id":"t"}}"#, None),
+        (r#"{"artifactUpdate":{"taskId":"t"}}"#, None),
+    ];
+    for (text, state) in rows {
+        assert_eq!(learn_json(Op::SendMessage, &json::parse(text.as_bytes()).unwrap()).state, state, "{text}");
+    }
+}
+
+#[test]
+fn json_rpc_stands_where_a_policy_says_and_nowhere_else() {
+    let at = |path: &str, rpc: &[&str]| {
+        let rpc: Vec<std::sync::Arc<str>> = rpc.iter().map(|path| (*path).into()).collect();
+        let found = route(&head("POST", path, &[JSON, V1]), &Mounts { rest: &[], rpc: &rpc }, false);
+        found.map_or_else(|fault| fault.reason(), |_| "call")
+    };
+    for (path, rpc, expected) in [
+        ("/", &[][..], "call"),
+        ("/a2a", &[], "a2a_rpc_path"),
+        ("/a2a", &["/a2a"], "call"),
+        ("/a2a/", &["/a2a"], "a2a_rpc_path"),
+        ("/a2a/x", &["/a2a"], "a2a_rpc_path"),
+        ("/A2A", &["/a2a"], "a2a_rpc_path"),
+        ("/", &["/a2a"], "a2a_rpc_path"),
+        ("/b", &["/a2a", "/b"], "call"),
+        ("/tasks", &["/tasks"], "a2a_unrecognised"),
+    ] {
+        assert_eq!(at(path, rpc), expected, "{path} {rpc:?}");
     }
 }
 

@@ -218,7 +218,7 @@ fn paths() {
         ("GET", "/acme/tasks/t?tenant=other", "a2a_disagree"),
         ("GET", "/acme/tasks/t?tenant=acme", "call"),
         ("GET", "/.well-known/agent-card.json?x=1", "a2a_query"),
-        ("POST", "/.well-known/agent-card.json", "content_type"),
+        ("POST", "/.well-known/agent-card.json", "a2a_rpc_path"),
     ] {
         let fields = if verb == "POST" && !target.ends_with("json") { vec![JSON, V1] } else { vec![V1] };
         let read = read(&head(verb, target, &fields), b"").map(|decoded| decoded.call);
@@ -357,7 +357,7 @@ fn frames() {
         assert_eq!(of(body.clone()), expected, "{body:x?}");
     }
     let http1 = head("POST", "/lf.a2a.v1.A2AService/GetTask", &[("content-type", "application/grpc")]);
-    assert!(crate::wire::a2a::route(&http1, &[], false).is_err());
+    assert!(super::route(&http1, &super::Mounts::default(), false).is_err());
     let json = head("POST", "/lf.a2a.v1.A2AService/GetTask", &[JSON]);
-    assert!(crate::wire::a2a::route(&json, &[], true).is_err());
+    assert!(super::route(&json, &super::Mounts::default(), true).is_err());
 }

@@ -1,10 +1,13 @@
 //! Against prost's own decoding: what we read is what a generated reader reads, and nothing that it refuses passes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 use prost::Message as _;
+use serde_json::{Value as Json, json};
 
-use super::grpc;
-use crate::call::{A2aCall, Value};
+use super::{envelope, grpc, rest, rpc};
+use crate::call::{A2aBinding, A2aCall, Value};
 
 #[expect(
     unreachable_pub,
@@ -87,6 +90,63 @@ fn request() -> impl Strategy<Value = v1::SendMessageRequest> {
         })
 }
 
+/// ProtoJSON of `request`: names in lowerCamelCase or as in the proto, enums by name or number, nothing for what is empty.
+fn proto_json(request: &v1::SendMessageRequest, snake: bool, number: bool) -> Json {
+    use v1::part::Content;
+    let name = |camel: &'static str, proto: &'static str| if snake { proto } else { camel }.to_owned();
+    let parts = request.message.iter().flat_map(|message| &message.parts).map(|part| {
+        let (key, value) = match part.content.as_ref().unwrap() {
+            Content::Text(text) => ("text", json!(text)),
+            Content::Raw(bytes) if snake => ("raw", json!(URL_SAFE_NO_PAD.encode(bytes))),
+            Content::Raw(bytes) => ("raw", json!(STANDARD.encode(bytes))),
+            Content::Url(url) => ("url", json!(url)),
+            Content::Data(data) => match &data.kind {
+                Some(prost_types::value::Kind::StringValue(text)) => ("data", json!(text)),
+                other => panic!("{other:?}"),
+            },
+        };
+        let mut object = serde_json::Map::from_iter([(key.to_owned(), value)]);
+        for (key, text) in
+            [(name("mediaType", "media_type"), &part.media_type), ("filename".to_owned(), &part.filename)]
+        {
+            if !text.is_empty() {
+                object.insert(key, json!(text));
+            }
+        }
+        Json::Object(object)
+    });
+    let message = request.message.as_ref().unwrap();
+    let role = if number { json!(1) } else { json!("ROLE_USER") };
+    let mut inner = serde_json::Map::from_iter([("role".to_owned(), role)]);
+    inner.insert("parts".to_owned(), parts.collect());
+    for (key, text) in [
+        (name("messageId", "message_id"), &message.message_id),
+        (name("taskId", "task_id"), &message.task_id),
+        (name("contextId", "context_id"), &message.context_id),
+    ] {
+        if !text.is_empty() {
+            inner.insert(key, json!(text));
+        }
+    }
+    if !message.reference_task_ids.is_empty() {
+        inner.insert(name("referenceTaskIds", "reference_task_ids"), json!(message.reference_task_ids));
+    }
+    let mut outer = serde_json::Map::from_iter([("message".to_owned(), Json::Object(inner))]);
+    if !request.tenant.is_empty() {
+        outer.insert("tenant".to_owned(), json!(request.tenant));
+    }
+    if let Some(push) = request.configuration.as_ref().and_then(|of| of.task_push_notification_config.as_ref()) {
+        let push = if push.token.is_empty() {
+            json!({"url": push.url})
+        } else {
+            json!({"url": push.url, "token": push.token})
+        };
+        let inline = name("taskPushNotificationConfig", "task_push_notification_config");
+        outer.insert("configuration".to_owned(), Json::Object(serde_json::Map::from_iter([(inline, push)])));
+    }
+    Json::Object(outer)
+}
+
 /// What prost reads is what we say.
 fn agrees(call: &A2aCall, theirs: &v1::SendMessageRequest) -> Result<(), TestCaseError> {
     let message = theirs.message.clone().unwrap_or_default();
@@ -137,6 +197,18 @@ proptest! {
         }
     }
 
+    /// The same request as ProtoJSON, in whichever of its spellings: the same call, in JSON-RPC and over HTTP.
+    #[test]
+    fn proto_json_is_read_as_the_message_it_stands_for(request in request(), snake in any::<bool>(), number in any::<bool>()) {
+        let said = |call: A2aCall| A2aCall { binding: A2aBinding::Grpc, ..call };
+        let message = said(grpc(SEND, &request.encode_to_vec()).unwrap());
+        let json = proto_json(&request, snake, number).to_string();
+        for read in [rest("POST", "/message:send", &json), rpc(&envelope("SendMessage", &json))] {
+            prop_assert!(read.is_ok(), "{} {:?}", json, read);
+            prop_assert_eq!(said(read.unwrap()), message.clone(), "{}", json);
+        }
+    }
+
     /// Two requests one behind the other, which protobuf merges: never let through.
     #[test]
     fn merged_messages_never_pass(one in request(), other in request()) {
@@ -151,7 +223,7 @@ proptest! {
         use crate::wire::a2a::{Subject, card_of_proto, learn_proto};
         let task = v1::Task { id: id.clone(), context_id: context.clone(), status: None };
         let event = v1::StreamResponse { payload: Some(v1::stream_response::Payload::Task(task)) };
-        let expected = Subject { task: Some(id.into()), context: Some(context.into()) };
+        let expected = Subject { task: Some(id.into()), context: Some(context.into()), state: None };
         let learnt = |bytes: &[u8]| learn_proto(A2aOperation::SendMessage, A2aVersion::V1_0, bytes);
         prop_assert_eq!(learnt(&event.encode_to_vec()), Ok(expected));
         drop(learnt(&bytes));

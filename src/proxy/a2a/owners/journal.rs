@@ -1,0 +1,103 @@
+//! What changes in the table, line by line, to whoever keeps it: a file, other replicas.
+//!
+//! Nobody is waited for while a line is told. Who falls behind by more than [`OWNERS_QUEUE`] lines is told everything anew.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::record::Record;
+use crate::config::limits::{OWNERS_QUEUE, OWNERS_SETTLE};
+
+/// One change.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    /// Counts changes.
+    pub(super) seq: u64,
+    /// Whether it was learnt here: what another replica told us it tells the others itself.
+    pub(super) ours: bool,
+    /// With the end of the line.
+    pub(super) text: Arc<str>,
+}
+
+/// Tells changes.
+#[derive(Debug)]
+pub(super) struct Journal {
+    lines: broadcast::Sender<Line>,
+    seq: AtomicU64,
+    keepers: Mutex<Vec<Keeper>>,
+}
+
+/// One who keeps lines.
+#[derive(Debug)]
+struct Keeper {
+    kept: watch::Receiver<u64>,
+    late: CancellationToken,
+}
+
+/// One keeper's end.
+#[derive(Debug)]
+pub(super) struct Sink {
+    /// What is told from now on.
+    pub(super) lines: broadcast::Receiver<Line>,
+    /// What was told before.
+    pub(super) seq: u64,
+    /// Up to which line it is kept.
+    pub(super) kept: watch::Sender<u64>,
+    /// Cancelled when a line was not kept in time; nobody waits for this keeper any more.
+    pub(super) late: CancellationToken,
+}
+
+impl Journal {
+    pub(super) fn new() -> Self {
+        Self { lines: broadcast::Sender::new(OWNERS_QUEUE), seq: AtomicU64::new(0), keepers: Mutex::default() }
+    }
+
+    /// Tells `record` to whoever listens; its number. Call it with the table locked.
+    pub(super) fn tell(&self, ours: bool, record: impl FnOnce() -> Record) -> u64 {
+        let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.lines.receiver_count() > 0
+            && let Some(text) = record().line()
+        {
+            // That nobody listens any more is no fault.
+            let _told = self.lines.send(Line { seq, ours, text: text.into() });
+        }
+        seq
+    }
+
+    /// A new keeper. Call it with the table locked.
+    pub(super) fn sink(&self) -> Sink {
+        let (kept, receiver) = watch::channel(0);
+        let late = CancellationToken::new();
+        let keeper = Keeper { kept: receiver, late: late.clone() };
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner).push(keeper);
+        Sink { lines: self.lines.subscribe(), seq: self.seq.load(Ordering::Relaxed), kept, late }
+    }
+
+    /// Waits until every keeper has line `seq`, [`OWNERS_SETTLE`] at most: who is later than that is given up.
+    pub(super) async fn settled(&self, seq: u64) {
+        let waiting: Vec<_> = {
+            let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
+            keepers.retain(|keeper| keeper.kept.has_changed().is_ok());
+            keepers.iter().map(|keeper| keeper.kept.clone()).collect()
+        };
+        let all = async {
+            for mut kept in waiting {
+                // A keeper that has gone is told everything when it is back.
+                let _gone = kept.wait_for(|kept| *kept >= seq).await.map(drop);
+            }
+        };
+        if tokio::time::timeout(OWNERS_SETTLE, all).await.is_err() {
+            let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
+            keepers.retain(|keeper| {
+                let kept = *keeper.kept.borrow() >= seq;
+                if !kept {
+                    keeper.late.cancel();
+                }
+                kept
+            });
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Between the replicas of one waypoint: each tells the others what it learnt, and a new one everything.
+//!
+//! A link is a tunnel over HBONE to another replica's own port, under [`HOST`], which no Service can have. Only our own
+//! identity is served there, and only our own is dialled: whoever holds it is this waypoint. There is nothing to agree on:
+//! owners never change, and of two that contradict each other nobody is the owner. What a replica missed it is told when the
+//! link is made again.
+
+mod link;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::Owners;
+use crate::config::limits::MAX_REPLICAS;
+use crate::hbone;
+use crate::id::WorkloadId;
+use crate::mesh::Published;
+use crate::wire::authority::Authority;
+use link::{End, Name, exchange};
+
+/// `.internal` is reserved for private use and no domain of a cluster.
+const HOST: &str = "replicas.agent-waypoint.internal";
+/// How often it is looked who the replicas are.
+const LOOK: Duration = Duration::from_secs(1);
+/// After a link that ended sooner than that.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Whether a tunnel's authority is that of links between replicas.
+pub(in crate::proxy) fn is_of_replicas(authority: &Authority) -> bool {
+    matches!(authority, Authority::Host { host, .. } if **host == *HOST)
+}
+
+/// This replica among the others.
+#[derive(Debug)]
+pub(in crate::proxy) struct Replicas {
+    owners: Arc<Owners>,
+    me: WorkloadId,
+    /// Tells a link to ourselves.
+    name: Name,
+    caught_up: watch::Sender<bool>,
+}
+
+/// Where the other replicas are.
+#[derive(Debug)]
+struct Whereabouts {
+    /// `HOST:PORT`, as configured.
+    named: Vec<String>,
+    /// Of those that istiod tells of.
+    port: u16,
+    published: Arc<Published>,
+}
+
+/// A link that is kept; it ends when dropped.
+struct Kept {
+    _stop: DropGuard,
+    /// Whether it came to something, or is known not to.
+    tried: Arc<AtomicBool>,
+}
+
+impl Replicas {
+    /// `me` is our own identity, which all replicas share.
+    pub(in crate::proxy) fn new(owners: Arc<Owners>, me: WorkloadId) -> Self {
+        Self { owners, me, name: Name::random(), caught_up: watch::Sender::new(false) }
+    }
+
+    /// Whether whoever dials is this waypoint.
+    pub(in crate::proxy) fn is_us(&self, id: &WorkloadId) -> bool {
+        *id == self.me
+    }
+
+    /// Serves a link that another replica opened.
+    pub(in crate::proxy) async fn serve(&self, stream: hbone::Stream) {
+        let end = exchange(stream, &self.owners, &self.name, || {}).await;
+        tracing::debug!(?end, "a link from another replica ended");
+    }
+
+    /// Whether every replica that is there told us what it knows.
+    pub(in crate::proxy) fn caught_up(&self) -> watch::Receiver<bool> {
+        self.caught_up.subscribe()
+    }
+
+    /// Keeps a link to every other replica: those at `named` (`HOST:PORT`), and those that istiod tells of, at `port`.
+    pub(in crate::proxy) async fn keep(
+        self: Arc<Self>,
+        tunnels: hbone::Pool,
+        (named, port): (Vec<String>, u16),
+        published: Arc<Published>,
+        stop: CancellationToken,
+    ) {
+        let whereabouts = Whereabouts { named, port, published };
+        // Its tasks end as the links are dropped, with this one at the latest.
+        let (mut links, tasks): (HashMap<SocketAddr, Kept>, _) = (HashMap::new(), TaskTracker::new());
+        let mut ticks = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let Some(wanted) = whereabouts.now().await else { continue };
+            links.retain(|place, _| wanted.contains(place));
+            for place in wanted {
+                links.entry(place).or_insert_with(|| self.link(&tunnels, place, &tasks));
+            }
+            if links.values().all(|link| link.tried.load(Ordering::Relaxed)) {
+                self.caught_up.send_replace(true);
+            }
+        }
+    }
+
+    fn link(self: &Arc<Self>, tunnels: &hbone::Pool, place: SocketAddr, tasks: &TaskTracker) -> Kept {
+        let stop = CancellationToken::new();
+        let tried = Arc::new(AtomicBool::new(false));
+        let (this, tunnels) = (Arc::clone(self), tunnels.clone());
+        let link = {
+            let tried = Arc::clone(&tried);
+            async move { this.dial(&tunnels, place, &tried).await }
+        };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(link));
+        Kept { _stop: stop.drop_guard(), tried }
+    }
+
+    async fn dial(&self, tunnels: &hbone::Pool, place: SocketAddr, tried: &AtomicBool) {
+        let expect: Arc<[WorkloadId]> = [self.me.clone()].into();
+        let authority = format!("{HOST}:{}", place.port());
+        loop {
+            let begun = Instant::now();
+            let end = match tunnels.connect(place, &expect, &authority).await {
+                Ok(stream) => exchange(stream, &self.owners, &self.name, || tried.store(true, Ordering::Relaxed)).await,
+                Err(fault) => {
+                    tracing::debug!(%place, %fault, "no link to another replica");
+                    End::Broken
+                }
+            };
+            tried.store(true, Ordering::Relaxed);
+            if end == End::Ourselves {
+                return std::future::pending().await;
+            }
+            tracing::debug!(%place, ?end, "a link to another replica ended");
+            // One that stood for a while is made anew at once: what is learnt meanwhile the other does not know.
+            if begun.elapsed() < AGAIN {
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+impl Whereabouts {
+    /// Of all replicas, ourselves too; none while that is not known.
+    async fn now(&self) -> Option<BTreeSet<SocketAddr>> {
+        let mut found = BTreeSet::new();
+        for named in &self.named {
+            match tokio::net::lookup_host(named).await {
+                Ok(places) => found.extend(places),
+                Err(error) => tracing::debug!(%named, %error, "replicas are not found"),
+            }
+        }
+        let told = self.published.current().replicas().map(<[IpAddr]>::to_vec);
+        if told.is_none() && self.named.is_empty() {
+            return None;
+        }
+        found.extend(told.into_iter().flatten().map(|ip| SocketAddr::new(ip, self.port)));
+        while found.len() > MAX_REPLICAS {
+            found.pop_last();
+        }
+        Some(found)
+    }
+}

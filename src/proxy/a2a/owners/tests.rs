@@ -1,0 +1,166 @@
+use super::*;
+use crate::mesh::TargetKind;
+
+fn owner(name: &str, subject: Option<&str>) -> Arc<Owner> {
+    let id = WorkloadId::parse(&format!("spiffe://td/ns/agents/sa/{name}")).unwrap();
+    Arc::new(Owner { id, subject: subject.map(Arc::from) })
+}
+
+fn target(name: &str) -> TargetKey {
+    TargetKey { kind: TargetKind::Service, namespace: "a".into(), name: name.into(), port: 80, at: None }
+}
+
+#[test]
+fn the_first_owner_stays() {
+    let owners = Owners::new(10, 10);
+    let (a, b, a_of_eve) = (owner("a", None), owner("b", None), owner("a", Some("eve")));
+    let place = target("x");
+    assert_ne!(owners.bind((&place, None), Kind::Task, "t", &a), Bound::Others);
+    assert_ne!(owners.bind((&place, None), Kind::Task, "t", &a), Bound::Others);
+    assert_eq!(owners.bind((&place, None), Kind::Task, "t", &b), Bound::Others);
+    assert_eq!(owners.bind((&place, None), Kind::Task, "t", &a_of_eve), Bound::Others);
+    assert_ne!(owners.bind((&place, None), Kind::Context, "t", &b), Bound::Others);
+    assert_ne!(owners.bind((&place, Some(&"acme".into())), Kind::Task, "t", &b), Bound::Others);
+    assert_ne!(owners.bind((&target("y"), None), Kind::Task, "t", &b), Bound::Others);
+    assert_eq!(owners.len(), 4);
+}
+
+#[test]
+fn whoever_fills_the_table_forgets_its_own() {
+    let owners = Owners::new(8, 4);
+    let (a, b) = (owner("a", None), owner("b", None));
+    let place = target("x");
+    let bind = |id: &str, owner| owners.bind((&place, None), Kind::Task, id, owner) != Bound::Others;
+    assert!(bind("first", &b));
+    for at in 0..100 {
+        assert!(bind(&at.to_string(), &a));
+    }
+    assert_eq!(owners.len(), 5);
+    assert!(!bind("first", &a));
+    assert!(bind("0", &b), "the oldest of a's was forgotten");
+    assert!(!bind("99", &b));
+}
+
+#[test]
+fn a_full_table_forgets_of_whoever_has_most_what_was_used_longest_ago() {
+    let owners = Owners::new(4, 4);
+    let (a, b) = (owner("a", None), owner("b", None));
+    let place = target("x");
+    let bind = |id: &str, owner| owners.bind((&place, None), Kind::Task, id, owner) != Bound::Others;
+    for id in ["1", "2", "3"] {
+        bind(id, &a);
+    }
+    bind("4", &b);
+    bind("1", &a);
+    bind("5", &b);
+    assert_eq!(owners.len(), 4);
+    assert!(!bind("1", &b) && !bind("4", &a));
+    let mut call =
+        A2aCall::new(crate::call::A2aOperation::GetTask, crate::call::A2aBinding::Grpc, crate::call::A2aVersion::V1_0);
+    call.task = Some(Named::new("2"));
+    owners.fill(&place, &mut call);
+    assert_eq!(call.task.unwrap().owner, None);
+}
+
+/// A table with these tasks of `a`, and of `b` those that begin with b.
+fn told(ids: &[&str]) -> Arc<Owners> {
+    let owners = Arc::new(Owners::new(64, 64));
+    for id in ids {
+        let whose = owner(if id.starts_with('b') { "b" } else { "a" }, None);
+        owners.bind((&target("x"), None), Kind::Task, id, &whose);
+    }
+    owners
+}
+
+fn whose(owners: &Owners, id: &str) -> Option<String> {
+    let operation = crate::call::A2aOperation::GetTask;
+    let mut call = A2aCall::new(operation, crate::call::A2aBinding::Grpc, crate::call::A2aVersion::V1_0);
+    call.task = Some(Named::new(id));
+    owners.fill(&target("x"), &mut call);
+    call.task.unwrap().owner.map(|owner| owner.id.istio().unwrap().service_account.to_string())
+}
+
+#[test]
+fn a_record_says_all_and_a_line_of_something_else_nothing() {
+    let place = TargetKey { at: Some("10.0.0.1".into()), ..target("x") };
+    let key = Key { target: place, tenant: Some("acme \"\n".into()), kind: Kind::Context, id: "i\u{e9}".into() };
+    let whose = owner("a", Some("3:isssub"));
+    let entry = Entry { principal: whose.id.clone(), owner: Some(whose), state: Some(TaskState::Working) };
+    let line = Record::of(&key, &entry).line().unwrap();
+    assert_eq!(line.matches('\n').count(), 1, "{line}");
+    let read = Record::parse(line.trim_end()).unwrap();
+    assert_eq!(read.parts(), Some((key.clone(), entry.clone())));
+    let disputed = Entry { owner: None, state: None, ..entry };
+    assert_eq!(Record::of(&key, &disputed).parts(), Some((key, disputed)));
+    for other in ["", "{}", "@3", line.trim_end().trim_end_matches('}'), &line.replace("Service", "Pod")] {
+        assert_eq!(Record::parse(other), None, "{other}");
+    }
+    let nobody = line.replace("spiffe://", "http://");
+    assert_eq!(Record::parse(nobody.trim_end()).unwrap().parts(), None);
+}
+
+#[test]
+fn of_what_two_replicas_contradict_each_other_nobody_is_the_owner() {
+    let (one, other) = (told(&["t", "u"]), Arc::new(Owners::new(64, 64)));
+    other.bind((&target("x"), None), Kind::Task, "t", &owner("b", None));
+    let (of_one, of_other) = (one.told().0, other.told().0);
+    for record in &of_other {
+        one.adopt(record);
+    }
+    for record in &of_one {
+        other.adopt(record);
+    }
+    for owners in [&one, &other] {
+        assert_eq!(whose(owners, "t"), None);
+        assert_eq!(whose(owners, "u").as_deref(), Some("a"));
+        assert_eq!(owners.bind((&target("x"), None), Kind::Task, "t", &owner("a", None)), Bound::Others);
+        // And it stays so, whoever says it again, in whichever order.
+        for record in of_one.iter().chain(&of_other) {
+            owners.adopt(record);
+        }
+        assert_eq!(whose(owners, "t"), None);
+    }
+}
+
+#[test]
+fn states_are_of_what_is_known_alone() {
+    let owners = told(&["t"]);
+    let place = target("x");
+    owners.note((&place, None), "t", TaskState::Working);
+    owners.note((&place, None), "unknown", TaskState::Working);
+    assert_eq!(owners.len(), 1);
+    let (records, _sink) = owners.told();
+    assert_eq!(records.first().unwrap().parts().unwrap().1.state, Some(TaskState::Working));
+}
+
+#[test]
+fn a_file_is_found_again_whatever_stood_behind_its_last_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("owners.jsonl");
+    let owners = told(&["earlier"]);
+    keep(&owners, dir.path()).unwrap();
+    assert!(matches!(keep(&told(&[]), dir.path()), Err(StoreFault::InUse(_))));
+    let Bound::New(line) = owners.bind((&target("x"), None), Kind::Task, "b1", &owner("b", None)) else { panic!() };
+    let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    waiting.block_on(owners.settled(line));
+    // What is waited for is there before anybody is answered: nothing is closed in order here.
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert!(kept.contains("\"earlier\"") && kept.contains("\"b1\""), "{kept}");
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::write(elsewhere.path().join("owners.jsonl"), format!("{kept}\n\u{0}garbage\n{{\"kind\":\"Serv")).unwrap();
+    let again = told(&[]);
+    keep(&again, elsewhere.path()).unwrap();
+    assert_eq!(whose(&again, "earlier").as_deref(), Some("a"));
+    assert_eq!(whose(&again, "b1").as_deref(), Some("b"));
+    assert_eq!(again.len(), 2);
+}
+
+#[test]
+fn a_directory_that_cannot_be_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let fault = keep(&told(&[]), &file).unwrap_err().to_string();
+    assert!(fault.starts_with("--state-dir "), "{fault}");
+}

@@ -1,0 +1,109 @@
+//! Agent cards: signed by whom a policy believes or approved by digest, unchanged; and what rules on other calls see of them.
+
+use serde_json::json;
+
+use super::{documents, envelope, message, rpc};
+use crate::a2a::{V1, ask};
+use crate::lab::{Lab, Upstream, json as answered};
+
+/// A card that the Python SDK (a2a-sdk 1.3.0) signed, as its server answers it, and its key.
+const JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "x": "7jobCXBdBwMSfg1VlFb9mQqvZzg9KFJiZ3ajDP414I8", "y": "ej8KxHm5zdcWKoHCxuAZaF1bt04y8oaH979wYS0HN-U", "kid": "k1", "alg": "ES256"}]}"#;
+const CARD: &str = r#"{"name": "reckoner €", "description": "adds", "supportedInterfaces": [{"url": "http://127.0.9.7:80", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}], "version": "1", "capabilities": {"streaming": true, "pushNotifications": false}, "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"], "skills": [{"id": "add", "name": "add", "description": "adds", "tags": ["x"]}], "signatures": [{"protected": "eyJhbGciOiJFUzI1NiIsImprdSI6Imh0dHBzOi8vZXZpbC5leGFtcGxlL2tleXMiLCJraWQiOiJrMSIsInR5cCI6IkpPU0UifQ", "signature": "HQsSyrxcINFZaCQAmJWOqy72e87AoIum60hiEvYWWYgSWojkNHoTrbtNVNMFvpjD8QhVVShRXneIPAyBv2ZmDQ", "header": {"note": "unprotected"}}]}"#;
+
+/// An agent whose public card and extended card are `card`.
+async fn agent(card: String) -> Upstream {
+    Upstream::start(move |head, body| {
+        if body.contains("GetExtendedAgentCard") {
+            return answered(&format!(r#"{{"jsonrpc":"2.0","id":"q1","result":{card}}}"#));
+        }
+        if head.starts_with("GET") {
+            return answered(&card);
+        }
+        answered(r#"{"jsonrpc":"2.0","id":"q1","result":{"task":{"id":"t","contextId":"c"}}}"#)
+    })
+    .await
+}
+
+fn trusting(rules: &str) -> String {
+    format!("  a2a:\n    cardTrust:\n      jwks: '{JWKS}'\n{rules}")
+}
+
+const PUBLIC: &str = "GET /.well-known/agent-card.json";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_card_passes_as_it_was_and_no_other() {
+    for (card, status, reason) in [
+        (CARD.to_owned(), 200, ""),
+        (CARD.replace("adds", "takes"), 502, "card_not_signed"),
+        (CARD.replacen('{', r#"{"url": "http://127.0.9.7:80/", "#, 1), 502, "card_not_signed"),
+        (CARD.split(", \"signatures\"").next().unwrap().to_owned() + "}", 502, "card_not_signed"),
+    ] {
+        let upstream = agent(card.clone()).await;
+        let lab = Lab::start(&documents(upstream.addr, &trusting("  allow: [{}]\n"))).await;
+        let reply = ask(&lab, "agents/caller", PUBLIC, "", "").await;
+        assert_eq!(reply.status, status, "{reply:?}");
+        let extended = ask(&lab, "agents/caller", "POST /", V1, &envelope("GetExtendedAgentCard", &json!({}))).await;
+        if status == 200 {
+            assert_eq!(reply.body, card);
+            assert!(extended.body.contains(&card), "{extended:?}");
+        } else {
+            assert!(!reply.body.contains("reckoner") && !extended.body.contains("reckoner"), "{reply:?} {extended:?}");
+            assert_eq!(extended.json()["error"]["code"], -32603, "{extended:?}");
+        }
+        let text = serde_json::to_string(&super::logged(lab).await).unwrap();
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approved_card_passes_until_it_changes() {
+    let (first, second) = (agent(CARD.to_owned()).await, agent(CARD.replace("adds", "takes")).await);
+    // The digest that `what_rules_see` below tells is that of the card without signatures.
+    let rules = |digest: &str| format!("  a2a: {{cardTrust: {{digests: [{digest}]}}}}\n  allow: [{{}}]\n");
+    let digest = digest_of(CARD);
+    for (upstream, status) in [(&first, 200), (&second, 502)] {
+        let lab = Lab::start(&documents(upstream.addr, &rules(&digest))).await;
+        let reply = ask(&lab, "agents/caller", PUBLIC, "", "").await;
+        assert_eq!(reply.status, status, "{reply:?}");
+    }
+}
+
+fn digest_of(card: &str) -> String {
+    let tree = agent_waypoint::wire::json::parse(card.as_bytes()).unwrap();
+    let text = agent_waypoint::wire::a2a::card_text(tree.as_object().unwrap());
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rules_see_of_a_card_is_of_the_last_one_under_these_rules() {
+    let upstream = agent(CARD.to_owned()).await;
+    let digest = digest_of(CARD);
+    let rules = format!(
+        r#"    skills: [message.metadata.skill]
+  require:
+  - name: known-agent
+    to: [{{operations: ["Send*"]}}]
+    that: a2a.card.verified && a2a.card.keyId == "k1" && a2a.card.digest == "{digest}"
+  - name: known-skill
+    to: [{{operations: ["Send*"]}}]
+    that: has(a2a.skill) && a2a.skill in a2a.card.skills
+  allow: [{{}}]
+"#
+    );
+    let lab = Lab::start(&documents(upstream.addr, &trusting(&rules))).await;
+    let of = |skill: &str| {
+        let mut params = message("m");
+        params["message"]["metadata"] = json!({"skill": skill});
+        params
+    };
+    let before = upstream.bytes();
+    let unseen = rpc(&lab, "agents/caller", "SendMessage", &of("add")).await;
+    assert_eq!(unseen["error"]["data"]["rule"], "known-agent", "no card was seen: {unseen}");
+    assert_eq!(upstream.bytes(), before, "{}", upstream.seen());
+    assert_eq!(ask(&lab, "agents/other", PUBLIC, "", "").await.status, 200);
+    assert!(rpc(&lab, "agents/caller", "SendMessage", &of("add")).await["result"].is_object());
+    let refused = rpc(&lab, "agents/caller", "SendMessage", &of("subtract")).await;
+    assert_eq!(refused["error"]["data"]["rule"], "known-skill", "{refused}");
+}

@@ -1,0 +1,128 @@
+//! Whose a task is outlives the process that learnt it, and is known to every replica before the caller knows the task.
+
+use std::path::Path;
+
+use agent_waypoint::app::IdentitySource;
+use agent_waypoint::control::identity::DevCa;
+use agent_waypoint::id::TrustDomain;
+use serde_json::{Value, json};
+
+use super::{V1, agent, ask, documents, message, rpc};
+use crate::lab::Lab;
+
+const ENFORCE: &str = r#"
+  a2a:
+    ownership: Enforce
+    coOwners: [{owners: ["agents/caller"], serviceAccounts: ["agents/supervisor"]}]
+  deny:
+  - to: [{operations: [CancelTask]}]
+    when: has(a2a.task.state) && a2a.task.state == "TASK_STATE_WORKING"
+  allow: [{}]
+"#;
+
+fn not_found(answer: &Value) -> bool {
+    answer["error"]["code"] == -32001 && answer["error"].get("data").is_none()
+}
+
+async fn get(lab: &Lab, who: &str, id: &str) -> Value {
+    rpc(lab, who, "GetTask", &json!({"id": id})).await
+}
+
+/// A waypoint with the same CA as the one in `ca`, so with the same identity, and these replicas.
+async fn replica(ca: &Path, documents: &str, state: Option<&Path>, of: &[&Lab]) -> Lab {
+    let replicas = of.iter().map(|lab| lab.waypoint.hbone_addr().to_string()).collect();
+    let mut lab = Lab::start_with(documents, |settings| {
+        settings.identity = IdentitySource::Dev { dir: ca.join("ca") };
+        settings.state_dir = state.map(Path::to_owned);
+        settings.replicas = replicas;
+    })
+    .await;
+    lab.ca = DevCa::open(&ca.join("ca"), &TrustDomain::parse("cluster.local").unwrap()).unwrap();
+    lab
+}
+
+async fn ready(lab: &Lab) {
+    for _ in 0..200 {
+        let page = page(&lab.waypoint.ready_addr().to_string()).await;
+        if page.starts_with("HTTP/1.1 200") {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("not ready");
+}
+
+async fn page(address: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /healthz/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_knows_whose_the_tasks_are() {
+    let upstream = agent().await;
+    let (ca, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let documents = documents(upstream.addr, ENFORCE);
+    let lab = replica(ca.path(), &documents, Some(state.path()), &[]).await;
+    rpc(&lab, "agents/caller", "SendMessage", &message("t1")).await;
+    // As by kill -9: nothing is closed in order. What the caller was answered had been kept before.
+    let left = tempfile::tempdir().unwrap();
+    std::fs::copy(state.path().join("owners.jsonl"), left.path().join("owners.jsonl")).unwrap();
+    drop(lab);
+    let lab = replica(ca.path(), &documents, Some(left.path()), &[]).await;
+    let before = upstream.bytes();
+    assert!(not_found(&get(&lab, "agents/other", "t1").await));
+    let denied = rpc(&lab, "agents/caller", "CancelTask", &json!({"id": "t1"})).await;
+    assert_eq!(denied["error"]["data"]["reason"], "denied_by_rule", "its state is known too: {denied}");
+    assert_eq!(upstream.bytes(), before, "{}", upstream.seen());
+    assert!(get(&lab, "agents/caller", "t1").await["result"].is_object());
+    assert!(get(&lab, "agents/supervisor", "t1").await["result"].is_object());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_replica_learns_every_other_knows_at_once_and_a_new_one_is_told() {
+    let upstream = agent().await;
+    let ca = tempfile::tempdir().unwrap();
+    let documents = documents(upstream.addr, ENFORCE);
+    let one = replica(ca.path(), &documents, None, &[]).await;
+    rpc(&one, "agents/caller", "SendMessage", &message("old")).await;
+    let two = replica(ca.path(), &documents, None, &[&one]).await;
+    ready(&two).await;
+    let before = upstream.bytes();
+    assert!(not_found(&get(&two, "agents/other", "old").await));
+    assert_eq!(upstream.bytes(), before, "{}", upstream.seen());
+    assert!(get(&two, "agents/caller", "old").await["result"].is_object(), "told when it came");
+    for at in 0..20 {
+        let id = format!("t{at}");
+        let (learns, knows) = if at % 2 == 0 { (&one, &two) } else { (&two, &one) };
+        rpc(learns, "agents/caller", "SendMessage", &message(&id)).await;
+        assert!(get(knows, "agents/caller", &id).await["result"].is_object(), "{id}");
+        assert!(get(knows, "agents/supervisor", &id).await["result"].is_object(), "{id}");
+        assert!(not_found(&get(knows, "agents/other", &id).await), "{id}");
+    }
+    // Events of a stream, and the other bindings.
+    let reply = ask(&one, "agents/caller", "POST /message:send", V1, &message("rest").to_string()).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let reply = ask(&two, "agents/caller", "GET /tasks/rest", "A2A-Version: 1.0\r\n", "").await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    // The first one goes, a third comes: it is told by the second what only the first had learnt.
+    drop(one);
+    let three = replica(ca.path(), &documents, None, &[&two]).await;
+    ready(&three).await;
+    assert!(get(&three, "agents/caller", "t0").await["result"].is_object());
+    assert!(not_found(&get(&three, "agents/other", "t0").await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_is_a_replica() {
+    let upstream = agent().await;
+    let lab = Lab::start(&documents(upstream.addr, ENFORCE)).await;
+    rpc(&lab, "agents/caller", "SendMessage", &message("t1")).await;
+    for authority in ["replicas.agent-waypoint.internal:15008", "replicas.agent-waypoint.internal:80"] {
+        let refused = lab.tunnel("agents/caller", authority).await.unwrap_err();
+        assert!(format!("{refused:?}").contains("404"), "{refused:?}");
+    }
+}
