@@ -17,13 +17,14 @@ import grpc
 import httpx
 from a2a.client import ClientConfig, ClientFactory
 from a2a.client.client import ClientCallContext
+from a2a.compat.v0_3 import a2a_v0_3_pb2 as pb03
 from a2a.types import a2a_pb2 as pb
 from driver.mesh import NAMESPACE, Mesh, service
 from driver.report import Report
 from driver.tap import Tap
 
 HERE = Path(__file__).resolve().parent
-CALLER, OTHER = "agents/caller", "agents/other"
+CALLER, OTHER, SUPERVISOR = "agents/caller", "agents/other", "agents/supervisor"
 HOOK = "https://hooks.example.com/done"
 BINDINGS = [(binding, version) for binding in ("JSONRPC", "HTTP+JSON", "GRPC") for version in ("1.0", "0.3")]
 # What the 0.3 clients of the SDK have no call for.
@@ -42,13 +43,14 @@ spec:
   protocol: A2A
   a2a:
     ownership: Enforce
+    coOwners: [{{owners: ["{CALLER}"], serviceAccounts: ["{SUPERVISOR}"]}}]
     push: {{hosts: [hooks.example.com]}}
   deny:
   - name: no-cards-for-others
     from: [{{serviceAccounts: ["{OTHER}"]}}]
     to: [{{operations: [GetExtendedAgentCard]}}]
   allow:
-  - from: [{{serviceAccounts: ["{CALLER}", "{OTHER}"]}}]
+  - from: [{{serviceAccounts: ["{CALLER}", "{OTHER}", "{SUPERVISOR}"]}}]
 """
 
 
@@ -222,6 +224,37 @@ def raw_rows() -> list[tuple[str, str, str, dict[str, str], bytes]]:
         ("another operation's path for JSON-RPC", "POST", "/a/b/c/tasks/t:cancel", json_, get),
         ("percent-encoded slash", "GET", "/tasks/a%2Fb", {"A2A-Version": "1.0"}, b""),
         ("gzip", "POST", "/", {**json_, "Content-Encoding": "gzip"}, get),
+        ("no content type, HTTP", "POST", "/message:send", {"A2A-Version": "1.0"}, json.dumps({"message": hello}).encode()),
+        ("UTF-16, HTTP", "POST", "/message:send", json_, json.dumps({"message": hello}).encode("utf-16")),
+        ("byte order mark, HTTP", "POST", "/message:send", json_, json.dumps({"message": hello}).encode("utf-8-sig")),
+        ("duplicate nested key, HTTP", "POST", "/message:send", json_, json.dumps({"message": hello}).replace('"messageId"', '"messageId": "n", "messageId"').encode()),
+        ("duplicate params", "POST", "/", json_, text.replace('"params"', '"params": {"id": "u"}, "params"').encode()),
+        ("another's task by an escaped method", "POST", "/", json_, text.replace("GetTask", "Get\\u0054ask").encode()),
+        ("another's task by an escaped key", "POST", "/", json_, text.replace('"method"', '"met\\u0068od"').encode()),
+        ("another's context in snake case", "POST", "/", json_, rpc("SendMessage", {"message": {"message_id": "m", "role": 1, "parts": [{"text": "x"}], "context_id": "c"}})),
+        ("a hook in snake case", "POST", "/", json_, rpc("SendMessage", {"message": hello, "configuration": {"task_push_notification_config": {"url": "http://127.0.0.1/"}}})),
+        ("a hook in snake case, HTTP", "POST", "/message:send", json_, json.dumps({"message": hello, "configuration": {"task_push_notification_config": {"url": "http://127.0.0.1/"}}}).encode()),
+        ("another's task at a percent-encoded path", "GET", "/%74asks/t", {"A2A-Version": "1.0"}, b""),
+        ("another's task with a percent-encoded id", "GET", "/tasks/%74", {"A2A-Version": "1.0"}, b""),
+        ("another's task cancelled behind %3A", "POST", "/tasks/t%3Acancel", json_, b""),
+        ("encoded twice", "GET", "/tasks/%2574", {"A2A-Version": "1.0"}, b""),
+        ("a NUL in a path", "GET", "/tasks/t%00", {"A2A-Version": "1.0"}, b""),
+        ("two slashes", "GET", "//tasks/t", {"A2A-Version": "1.0"}, b""),
+        ("dots", "GET", "/x/../tasks/t", {"A2A-Version": "1.0"}, b""),
+        ("another case", "GET", "/Tasks/t", {"A2A-Version": "1.0"}, b""),
+        ("a slash behind", "GET", "/tasks/t/", {"A2A-Version": "1.0"}, b""),
+        ("two ids of a hook", "POST", "/tasks/t/pushNotificationConfigs", json_, json.dumps({"taskId": "u", "url": HOOK}).encode()),
+        ("another's task subscribed by GET", "GET", "/tasks/t:subscribe", {"A2A-Version": "1.0"}, b""),
+        ("another's task subscribed by POST", "POST", "/tasks/t:subscribe", json_, b""),
+        ("NaN", "POST", "/", json_, text.replace('{"id": "t"}', '{"id": "t", "historyLength": NaN}').encode()),
+        ("another method's case", "POST", "/", json_, text.replace("GetTask", "getTask").encode()),
+        ("a space behind a method", "POST", "/", json_, text.replace("GetTask", "GetTask ").encode()),
+        ("JSON-RPC at another path", "POST", "/a2a/x", json_, get),
+        ("gzip, HTTP", "POST", "/message:send", {**json_, "Content-Encoding": "gzip"}, json.dumps({"message": hello}).encode()),
+        ("the version in the query", "POST", "/?A2A-Version=1.0", {"Content-Type": "application/json"}, get),
+        ("an unknown version", "POST", "/", {**json_, "A2A-Version": "9.9"}, get),
+        ("the agent's role, HTTP", "POST", "/message:send", json_, json.dumps({"message": {**hello, "role": "ROLE_AGENT"}}).encode()),
+        ("the agent's role by number", "POST", "/", json_, rpc("SendMessage", {"message": {**hello, "role": 2}})),
         ("version 1.7", "POST", "/", {**json_, "A2A-Version": "1.7"}, get),
         ("health check", "GET", "/healthz", {}, b""),
     ]
@@ -231,7 +264,8 @@ async def raw(report: Report, tap: Tap, end: tuple[str, int]) -> None:
     async with httpx.AsyncClient(base_url=f"http://{end[0]}:{end[1]}", trust_env=False) as http:
         for name, verb, target, fields, body in raw_rows():
             before = tap.settled()
-            request = http.build_request(verb, target, headers=fields, content=body)
+            # As written: an URL would be put in order first.
+            request = http.build_request(verb, "/", headers=fields, content=body, extensions={"target": target.encode()})
             answer = await http.send(request)
             fault = None
             if answer.status_code == 200 and "error" not in answer.text:
@@ -254,6 +288,79 @@ async def compressed(report: Report, tap: Tap, end: tuple[str, int]) -> None:
     if (arrived := tap.settled() - before) > 64:
         fault = f"{arrived} bytes reached the agent; {fault}"
     report.check("ways round: a compressed gRPC message", fault)
+
+
+def proto_rows() -> list[tuple[str, str, bytes, grpc.StatusCode]]:
+    """Messages that protobuf takes and merges: NAME METHOD BYTES STATUS."""
+    refused, missing = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
+    hello = message("x", context_id="decoy").SerializeToString()
+    victim = pb.SendMessageRequest(message=pb.Message(context_id="victim")).SerializeToString()
+    part = pb.Part(text="x").SerializeToString() + pb.Part(url="http://127.0.0.1/").SerializeToString()
+    inner = pb.Message(message_id="m", role=pb.ROLE_USER).SerializeToString() + bytes([5 << 3 | 2, len(part)]) + part
+    agent = message("x")
+    agent.message.role = pb.ROLE_AGENT
+    hook = message("x")
+    hook.configuration.task_push_notification_config.url = "http://169.254.169.254/"
+    get = pb.GetTaskRequest(id="t").SerializeToString()
+    old = pb03.SendMessageRequest(request=pb03.Message(message_id="m", role=pb03.ROLE_USER, content=[pb03.Part(text="x")]))
+    return [
+        ("an id twice", "GetTask", get + pb.GetTaskRequest(id="u").SerializeToString(), refused),
+        ("a message twice", "SendMessage", hello + victim, refused),
+        ("two members of a part", "SendMessage", bytes([1 << 3 | 2, len(inner)]) + inner, refused),
+        ("0.3's numbers under 1.0", "SendMessage", old.SerializeToString(), refused),
+        ("no protobuf", "GetTask", b"\xff\xff\xff", refused),
+        ("the agent's role", "SendMessage", agent.SerializeToString(), refused),
+        ("a hook inside of a message", "SendMessage", hook.SerializeToString(), grpc.StatusCode.PERMISSION_DENIED),
+        ("another's task, with a field that nobody knows", "GetTask", get + bytes([15 << 3 | 0, 1]), missing),
+    ]
+
+
+async def raw_proto(report: Report, tap: Tap, end: tuple[str, int]) -> None:
+    async with grpc.aio.insecure_channel(f"{end[0]}:{end[1]}", [("grpc.enable_http_proxy", 0)]) as channel:
+        for metadata in ((), (("a2a-version", "9.9"),)):
+            for name, method, body, status in proto_rows():
+                if metadata:
+                    name, status = f"{name}, version 9.9", grpc.StatusCode.FAILED_PRECONDITION
+                before = tap.settled()
+                call = channel.unary_unary(f"/lf.a2a.v1.A2AService/{method}", bytes, bytes)
+                try:
+                    fault = f"answered: {await call(body, metadata=metadata)!r}"
+                except grpc.aio.AioRpcError as error:
+                    fault = None if error.code() == status else str(error)
+                if (arrived := tap.settled() - before) > 64:
+                    fault = f"{arrived} bytes reached the agent; {fault}"
+                report.check(f"ways round, gRPC: {name}", fault)
+
+
+async def replicas(report: Report, taps: dict[str, Tap], binary: Path, directory: Path, documents: dict[str, str]) -> None:
+    """Two waypoints of one identity: what one learnt the other knows, and kill -9 makes neither forget."""
+    home = directory / "home"
+    with Mesh(binary, directory / "one", documents, home, ["--state-dir", str(directory / "kept-one")]) as one:
+        more = ["--state-dir", str(directory / "kept-two"), "--replicas", one.hbone]
+        with Mesh(binary, directory / "two", documents, home, more) as two:
+            for binding, version in BINDINGS:
+                kind = "grpc" if binding == "GRPC" else "http"
+                name = "agent-grpc" if kind == "grpc" else "agent"
+                ends = [{who: mesh.connect(who, name) for who in (CALLER, OTHER, SUPERVISOR)} for mesh in (one, two)]
+                at = [Session(report, taps[kind], f"{binding} at replica {n}", version, end) for n, end in enumerate(ends)]
+                clients = [{who: client(binding, version, end[who], False) for who in end} for end in ends]
+                sent = await at[0].allowed("send", lambda: events(clients[0][CALLER].send_message(message("hello"))), lambda r: bool(task_of(r).id))
+                get = pb.GetTaskRequest(id=task_of(sent).id)
+
+                async def known(what: str, replica: int) -> None:
+                    of = clients[replica]
+                    await at[replica].allowed(f"get, {what}", lambda: of[CALLER].get_task(get), lambda r: r.id == get.id)
+                    await at[replica].allowed(f"a co-owner's get, {what}", lambda: of[SUPERVISOR].get_task(get), lambda r: r.id == get.id)
+                    await at[replica].refused(f"another's get, {what}", lambda: of[OTHER].get_task(get), "not found")
+
+                await known("learnt by the other replica", 1)
+                two.restart()
+                await known("after its kill -9", 1)
+                one.restart()
+                await known("after its kill -9", 0)
+                for done in clients:
+                    for one_client in done.values():
+                        await one_client.close()
 
 
 async def main(binary: Path, keep: bool) -> int:
@@ -279,8 +386,11 @@ async def main(binary: Path, keep: bool) -> int:
             with report.section("ways round"):
                 await raw(report, taps["http"], mesh.connect(CALLER, "agent"))
                 await compressed(report, taps["grpc"], mesh.connect(CALLER, "agent-grpc"))
+                await raw_proto(report, taps["grpc"], mesh.connect(CALLER, "agent-grpc"))
             text = mesh.log()
             report.check("no hook stands in the log", text[-2000:] if "hooks.example.com" in text else None)
+        with report.section("replicas"):
+            await replicas(report, taps, binary / "agent-waypoint", directory, documents)
     finally:
         agent.terminate()
         agent.wait(timeout=10)

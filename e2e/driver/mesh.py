@@ -76,7 +76,15 @@ spec:
 class Mesh:
     """The waypoint over `documents`, and its clients' ends. A context manager: everything ends with it."""
 
-    def __init__(self, binary: Path, directory: Path, documents: dict[str, str]) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        directory: Path,
+        documents: dict[str, str],
+        home: Path | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        """`home` holds the CA: waypoints that share it are replicas. `arguments` are more of `run`'s."""
         self.binary = binary
         self.directory = directory
         self.hbone = f"127.0.0.1:{free_port()}"
@@ -88,18 +96,14 @@ class Mesh:
         self.documents.mkdir(parents=True)
         for name, text in documents.items():
             (self.documents / f"{name}.yaml").write_text(text)
-        state = directory / "state"
-        state.mkdir()
+        self.arguments = list(arguments)
+        state = home or directory / "state"
+        state.mkdir(exist_ok=True)
         self.environment = {**os.environ, "XDG_STATE_HOME": str(state)}
 
     def __enter__(self) -> Mesh:
         try:
-            self.waypoint = self._start(
-                ["run", "-f", str(self.documents), "--dev", "--hbone-addr", self.hbone, "--stats-addr", self.stats]
-                + ["--ready-addr", self.ready, "--admin-addr", self.admin],
-                "waypoint",
-            )
-            self._wait(self.waypoint, "waypoint", self._is_ready)
+            self._run()
         except BaseException:
             self.__exit__()
             raise
@@ -114,6 +118,21 @@ class Mesh:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def restart(self) -> None:
+        """Ends the waypoint as a crash would, and starts it again where it was."""
+        self.waypoint.kill()
+        self.waypoint.wait()
+        self.processes.remove(self.waypoint)
+        self._run()
+
+    def _run(self) -> None:
+        self.waypoint = self._start(
+            ["run", "-f", str(self.documents), "--dev", "--hbone-addr", self.hbone, "--stats-addr", self.stats]
+            + ["--ready-addr", self.ready, "--admin-addr", self.admin, *self.arguments],
+            "waypoint",
+        )
+        self._wait(self.waypoint, "waypoint", self._is_ready)
 
     def connect(self, identity: str, service_name: str) -> tuple[str, int]:
         """Starts the client side for `identity` (NAMESPACE/SERVICEACCOUNT); returns the address to call."""
