@@ -12,6 +12,7 @@ mod heavy;
 mod http;
 mod mcp;
 mod note;
+mod quotas;
 mod route;
 mod sessions;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::upstream::Upstreams;
 pub use a2a::StoreFault;
 use budget::Budget;
 use heavy::Heavy;
+use quotas::Quotas;
 use sessions::Sessions;
 use tasks::Tasks;
 use wordings::Wordings;
@@ -63,6 +65,7 @@ struct Shared {
     wordings: Wordings,
     manners: mcp::Manners,
     budget: Arc<Budget>,
+    quotas: Quotas,
     heavy: Heavy,
     drain: CancellationToken,
 }
@@ -80,6 +83,7 @@ impl Proxy {
         let owners = Arc::new(a2a::Owners::new(limits::MAX_OWNED, limits::MAX_OWNED_PER_PRINCIPAL));
         let sessions = Sessions::new(limits::MAX_SESSIONS, limits::SESSION_IDLE);
         let budget = Budget::new(limits::DECODE_BUDGET, limits::DECODE_BUDGET_PER_PRINCIPAL);
+        let quotas = Quotas::new(Arc::clone(&published), limits::MAX_QUOTAS, limits::MAX_QUOTAS_PER_PRINCIPAL);
         Self {
             shared: Arc::new(Shared {
                 published,
@@ -93,6 +97,7 @@ impl Proxy {
                 wordings: Wordings::default(),
                 manners: mcp::Manners::default(),
                 budget,
+                quotas,
                 heavy: Heavy::default(),
                 drain,
             }),
@@ -132,6 +137,11 @@ impl Proxy {
     /// A2A tasks and contexts whose owner is known now.
     pub fn owned(&self) -> usize {
         self.shared.owners.len()
+    }
+
+    /// Budgets of calls that are not full now.
+    pub fn quotas(&self) -> usize {
+        self.shared.quotas.len()
     }
 
     /// Bytes held for decoding now.

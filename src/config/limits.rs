@@ -138,6 +138,10 @@ pub const MAX_OWNER_LINE: usize = 64 << 10;
 pub const MAX_REPLICAS: usize = 64;
 /// Time in which a new replica waits to be told owners before it is ready.
 pub const OWNERS_GRACE: Duration = Duration::from_secs(5);
+/// Budgets of calls (`limits` of an AgentPolicy) that are not full; beyond, a call that would begin another is refused.
+pub const MAX_QUOTAS: usize = 65_536;
+/// Share of [`MAX_QUOTAS`] that calls of one principal may begin; beyond, its own that would begin another are refused.
+pub const MAX_QUOTAS_PER_PRINCIPAL: usize = 4_096;
 /// Access log lines waiting to be written; more are dropped and counted.
 pub const ACCESS_LOG_QUEUE: usize = 8_192;
 /// One string of a decision record, bytes; longer ones are cut.
@@ -252,6 +256,8 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_owner_line", MAX_OWNER_LINE as u64, "bytes"),
     ("max_replicas", MAX_REPLICAS as u64, "replicas"),
     ("owners_grace", OWNERS_GRACE.as_secs(), "seconds"),
+    ("max_quotas", MAX_QUOTAS as u64, "budgets"),
+    ("max_quotas_per_principal", MAX_QUOTAS_PER_PRINCIPAL as u64, "budgets"),
     ("access_log_queue", ACCESS_LOG_QUEUE as u64, "lines"),
     ("record_string", RECORD_STRING as u64, "bytes"),
     ("metric_label_sets", METRIC_LABEL_SETS as u64, "sets"),

@@ -2,7 +2,11 @@
 //!
 //! Only the shape stands here; what the fields mean is compiled in `policy`.
 
+mod limit;
+
 use serde::{Deserialize, Deserializer, Serialize};
+
+pub use limit::Limit;
 
 /// `spec` of an `AgentPolicy`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -33,6 +37,9 @@ pub struct AgentPolicySpec {
     /// What becomes of answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub results: Option<Results>,
+    /// How many calls may be made in a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
 }
 
 /// `spec.a2a`: whose tasks are whose, and what an agent is made to do beyond the call.

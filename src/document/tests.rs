@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde::de::value::{Error as Refusal, MapDeserializer};
 
 use super::agent_policy::{
-    A2aSpec, AgentPolicySpec, CoOwner, From, HttpMatch, Push, Redaction, Requirement, Results, Rule, TargetRef, To,
+    A2aSpec, AgentPolicySpec, CoOwner, From, HttpMatch, Limit, Push, Redaction, Requirement, Results, Rule, TargetRef,
+    To,
 };
 use super::{Closes, Documents, Source, load};
 
@@ -234,6 +235,10 @@ fn the_custom_resource_definition_has_the_fields_of_the_types() {
     assert_eq!(at(&["spec", "a2a", "coOwners", ""]), fields::<CoOwner>());
     assert_eq!(at(&["spec", "a2a", "push"]), fields::<Push>());
     assert_eq!(at(&["spec", "results"]), fields::<Results>());
+    let limits = ["spec", "limits", ""];
+    assert_eq!(at(&limits), fields::<Limit>());
+    assert_eq!(at(&[&limits[..], &["from", ""]].concat()), fields::<From>());
+    assert_eq!(at(&[&limits[..], &["to", ""]].concat()), fields::<To>());
     let redact = ["spec", "results", "redact", ""];
     assert_eq!(at(&redact), fields::<Redaction>());
     assert_eq!(at(&[&redact[..], &["from", ""]].concat()), fields::<From>());

@@ -86,6 +86,8 @@ impl Live {
         let (loaded, refused) = (set.loaded.saturating_sub(here), set.refused + here);
         self.places.snapshot.counts = Counts { loaded, refused, skipped: set.skipped };
         loop {
+            self.places.snapshot.replicas = self.world.replicas();
+            self.places.snapshot.ready = self.world.ready();
             let targets_changed = self.places.take_changed();
             let (closed, held, told) = (self.places.take_closed(), self.places.take_held(), problems.take());
             let (snapshot, world) = (&self.places.snapshot, &self.world);

@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub(super) counts: Counts,
     pub(super) has_documents: bool,
     pub(super) replicas: Option<Arc<[IpAddr]>>,
+    /// Ready replicas of this waypoint, as far as the mesh tells.
+    pub(super) ready: usize,
 }
 
 /// How many documents a snapshot was made of.
@@ -43,6 +45,16 @@ impl Snapshot {
     /// Whether documents were ever read, as against [`Snapshot::no_documents`].
     pub fn has_documents(&self) -> bool {
         self.has_documents
+    }
+
+    /// How many ready replicas this waypoint has: those that share what is one limit for all. One where nobody tells.
+    pub fn ready_replicas(&self) -> usize {
+        self.ready.max(1)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_ready(self, ready: usize) -> Self {
+        Self { ready, ..self }
     }
 
     /// The target that a CONNECT authority names; `None` is "unknown or not ours", which callers answer alike.

@@ -5,6 +5,7 @@ use super::a2a::A2aSettings;
 use super::answers::Redactor;
 use super::cel::Condition;
 use super::decision::RuleName;
+use super::limit::Limit;
 use super::names::{A2aName, Name};
 use super::object::Object;
 use super::problems::Problems;
@@ -32,7 +33,7 @@ pub(super) fn compile(
         problems.error("spec.results", "is not done for A2A: what agents answer is passed as it came");
     }
     let rules = [spec.allow.len(), spec.deny.len(), spec.require.len()].iter().sum::<usize>();
-    if rules == 0 && spec.protocol.is_none() && spec.results.is_none() {
+    if rules == 0 && spec.protocol.is_none() && spec.results.is_none() && spec.limits.is_empty() {
         problems.warning("spec", "has no rules and declares no protocol, so it decides nothing");
     }
     let mut compiler = Compiler {
@@ -55,13 +56,15 @@ pub(super) fn compile(
     }
     let redactions = spec.results.iter().flat_map(|results| &results.redact).enumerate();
     let redactors = redactions.map(|(at, written)| compiler.redactor(at, written)).collect();
-    Compiled { rules, redactors }
+    let limits = spec.limits.iter().enumerate().map(|(at, written)| compiler.limit(at, written)).collect();
+    Compiled { rules, redactors, limits }
 }
 
 /// A policy, compiled.
 pub(super) struct Compiled {
     pub(super) rules: Vec<Rule>,
     pub(super) redactors: Vec<Redactor>,
+    pub(super) limits: Vec<Limit>,
 }
 
 /// What `allow`, `deny` and `require` entries have in common.
@@ -90,6 +93,10 @@ impl<'a> Written<'a> {
             to: redaction.to.as_deref(),
             condition: redaction.when.as_deref().map(|source| ("when", source)),
         }
+    }
+
+    fn of_limit(limit: &'a agent_policy::Limit) -> Self {
+        Self { name: limit.name.as_deref(), from: limit.from.as_deref(), to: limit.to.as_deref(), condition: None }
     }
 
     fn of_requirement(rule: &'a agent_policy::Requirement) -> Self {
@@ -130,6 +137,12 @@ impl Compiler<'_> {
         // What cannot be told is replaced, as a deny that cannot be told denies.
         let rule = self.rule_at(&path, Effect::Deny, format!("redact[{at}]"), &Written::of_redaction(written));
         Redactor::compile(rule, written, &path, self.problems)
+    }
+
+    fn limit(&mut self, at: usize, written: &agent_policy::Limit) -> Limit {
+        let path = format!("spec.limits[{at}]");
+        let rule = self.rule_at(&path, Effect::Deny, format!("limits[{at}]"), &Written::of_limit(written));
+        Limit::compile(rule, written, (&path, self.spec.protocol), self.problems)
     }
 
     fn rule_at(&mut self, path: &str, effect: Effect, place: String, written: &Written<'_>) -> Rule {

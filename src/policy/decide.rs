@@ -7,6 +7,7 @@ use super::a2a::A2aSettings;
 use super::answers::Redactor;
 use super::cel::Meter;
 use super::decision::Reason;
+use super::limit::Limit;
 use super::rule::{Effect, Force, Rule, Says, settle};
 use super::scope::{Lens, Scope};
 use super::truth::Truth;
@@ -163,6 +164,8 @@ pub(super) struct Court {
     pub(super) answers: Vec<Rule>,
     /// What is blacked out of answers.
     pub(super) redactors: Vec<Redactor>,
+    /// How many calls may be made.
+    pub(super) limits: Vec<Limit>,
     /// Every rule of AuthorizationPolicies, audited ones too.
     pub(super) istio: Vec<Rule>,
     /// Whether an ALLOW AuthorizationPolicy is attached, with rules or without.
@@ -250,7 +253,8 @@ impl Court {
     pub(super) fn is_open(&self) -> bool {
         let ruled =
             |rules: &[Rule]| rules.iter().any(|rule| Bench::Enforced.has(rule.force) && rule.effect != Effect::Audit);
-        self.declared.is_none() && !ruled(&self.agent) && !ruled(&self.istio) && !self.istio_allow
+        let limited = self.limits.iter().any(|limit| Bench::Enforced.has(limit.rule.force));
+        self.declared.is_none() && !ruled(&self.agent) && !ruled(&self.istio) && !self.istio_allow && !limited
     }
 
     /// Whether there is anything that only a shadow decision looks at.

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
@@ -75,6 +76,8 @@ pub struct Denial {
     pub shadow: Option<Shadow>,
     /// For [`Reason::NoAgentPolicy`]: the smallest policy that would allow the call, as YAML. For operators, not callers.
     pub hint: Option<String>,
+    /// For a limit: in which time the call will be permitted.
+    pub retry: Option<Duration>,
 }
 
 /// Why a call was refused.
@@ -100,6 +103,10 @@ pub enum Reason {
     NotOwner,
     /// A URL to call back that no policy's `a2a.push.hosts` names, or that can be read in two ways.
     PushUrl,
+    /// As many calls were made as a limit allows.
+    LimitReached,
+    /// More budgets would have to be kept than there is room for: this one would begin anew.
+    LimitsFull,
 }
 
 impl Reason {
@@ -116,6 +123,8 @@ impl Reason {
             Self::UnknownMethod => "unknown_method",
             Self::NotOwner => "not_owner",
             Self::PushUrl => "push_url",
+            Self::LimitReached => "limit_reached",
+            Self::LimitsFull => "limits_full",
         }
     }
 }
@@ -132,7 +141,9 @@ impl fmt::Display for Reason {
             | Self::NoDocuments
             | Self::UnknownMethod
             | Self::NotOwner
-            | Self::PushUrl => f.write_str(self.as_str()),
+            | Self::PushUrl
+            | Self::LimitReached
+            | Self::LimitsFull => f.write_str(self.as_str()),
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct Explanation {
 pub struct Finding {
     /// The rule.
     pub rule: RuleName,
-    /// `deny`, `require`, `allow` or `audit`.
+    /// `deny`, `require`, `allow` or `audit`; `limit` for a budget of calls, which takes no part in the verdict.
     pub effect: &'static str,
     /// Whether its policy is DryRun, so that it took no part.
     pub dry_run: bool,

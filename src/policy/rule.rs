@@ -160,7 +160,7 @@ impl Rule {
 }
 
 impl AgentTest {
-    fn about(&self, effect: Effect, scope: &Scope<'_>) -> Truth {
+    pub(super) fn about(&self, effect: Effect, scope: &Scope<'_>) -> Truth {
         self.of_caller(effect, scope).and(|| self.of_call(effect, scope))
     }
 

@@ -119,7 +119,7 @@ impl Rules {
             (Reason::NoAgentPolicy, Some(declared)) => Some(hint::smallest_policy(declared, facts)),
             _ => None,
         };
-        Decision::Deny(Denial { form: open.form(&verdict, &reason, facts), reason, rule, shadow, hint })
+        Decision::Deny(Denial { form: open.form(&verdict, &reason, facts), reason, rule, shadow, hint, retry: None })
     }
 
     /// Whether any rule in force looks at answers, or blacks something out of them.
@@ -147,7 +147,7 @@ impl Rules {
         let verdict = open.court.judge_answer(&scopes, &mut Meter::new(CEL_BUDGET))?;
         let reason = verdict.refused.clone()?;
         let (form, rule) = (open.form(&verdict, &reason, facts), verdict.rule.map(|rule| rule.name.clone()));
-        Some(Denial { form, reason, rule, shadow: None, hint: None })
+        Some(Denial { form, reason, rule, shadow: None, hint: None, retry: None })
     }
 
     /// What is to be blacked out of what a server answered.
@@ -207,7 +207,10 @@ impl Rules {
             State::Closed(reason) => Explanation::closed(reason.clone(), self.revision),
             State::Open(open) => {
                 let facts = open.seen(facts);
-                explain::explain(&open.court, &Question::of(&facts, open.court.skill(&facts)), self.revision)
+                let question = Question::of(&facts, open.court.skill(&facts));
+                let mut explained = explain::explain(&open.court, &question, self.revision);
+                explained.findings.extend(open.court.limits.iter().map(|limit| limit.finding(&facts)));
+                explained
             }
             State::All(parts) => {
                 let each = parts.iter().map(|(to, rules)| rules.explain(&Facts { destination: to, ..*facts }));
@@ -224,7 +227,9 @@ impl Rules {
             State::Open(open) => open,
         };
         let of_redactors = open.court.redactors.iter().map(|redactor| &redactor.rule);
-        let rules = open.court.agent.iter().chain(&open.court.istio).chain(&open.court.answers).chain(of_redactors);
+        let of_limits = open.court.limits.iter().map(|limit| &limit.rule);
+        let others = of_redactors.chain(of_limits);
+        let rules = open.court.agent.iter().chain(&open.court.istio).chain(&open.court.answers).chain(others);
         rules.into_iter().any(super::rule::Rule::reads_jwt)
     }
 
@@ -334,7 +339,7 @@ fn decide_all(parts: &[(Destination, Arc<Rules>)], facts: &Facts<'_>) -> Decisio
 
 impl Open {
     /// On a port that nothing in force declares, an MCP or A2A call is the HTTP request that carries it.
-    fn seen<'a>(&self, facts: &Facts<'a>) -> Facts<'a> {
+    pub(super) fn seen<'a>(&self, facts: &Facts<'a>) -> Facts<'a> {
         let plain = self.court.declared.is_none() && matches!(facts.call, Call::Mcp(_) | Call::A2a(_));
         Facts { call: if plain { &Call::Http } else { facts.call }, ..*facts }
     }
@@ -375,6 +380,6 @@ impl Open {
 
 impl Denial {
     fn closed(reason: Reason) -> Self {
-        Self { reason, rule: None, form: DenialForm::Disclosed, shadow: None, hint: None }
+        Self { reason, rule: None, form: DenialForm::Disclosed, shadow: None, hint: None, retry: None }
     }
 }

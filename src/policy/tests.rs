@@ -2,6 +2,7 @@ mod a2a;
 mod check;
 mod istio;
 mod istio_model;
+mod limits;
 mod model;
 mod property;
 

@@ -101,7 +101,7 @@ impl Passage {
     async fn decide(mut self, asked: Asked, call: A2aCall, message: Message) -> Answer {
         let call = Call::A2a(Box::new(call));
         self.record.operation(Operation::of(&call, asked.head()));
-        match asked.decoded(call, message).authorize() {
+        match asked.decoded(call, message).authorize(&self.shared.quotas) {
             Ok(permitted) => {
                 self.record.allowed(note::permit(permitted.permit()));
                 Box::pin(self.send(permitted)).await

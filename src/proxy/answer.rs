@@ -3,8 +3,9 @@
 pub(super) mod a2a;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
 use super::mcp::Manner;
@@ -282,16 +283,31 @@ pub(super) fn redirect(record: RecordGuard, status: StatusCode, location: &str) 
     }
 }
 
-/// Policy refused a plain HTTP request.
-pub(super) fn denied(record: RecordGuard) -> Answer {
-    let line = format!("access denied by policy (request {})", record.request_id());
-    text(record, StatusCode::FORBIDDEN, &line)
+/// Policy refused a plain HTTP request: 429 where it may be made later (RFC 6585 section 4), else 403.
+pub(super) fn denied(record: RecordGuard, denial: &Denial) -> Answer {
+    let Some(retry) = denial.retry else {
+        let line = format!("access denied by policy (request {})", record.request_id());
+        return text(record, StatusCode::FORBIDDEN, &line);
+    };
+    let line = format!("too many calls, by policy (request {}); retry in {} s", record.request_id(), seconds(retry));
+    match text(record, StatusCode::TOO_MANY_REQUESTS, &line) {
+        Answer::Response(mut response) => {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds(retry)));
+            Answer::Response(response)
+        }
+        other @ (Answer::Switch { .. } | Answer::Reset) => other,
+    }
+}
+
+/// Whole seconds, after which it is surely over.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// Policy refused an MCP request: HTTP 200 and a JSON-RPC error with the exact id, by which the caller's session lives
 /// on. 403 only where there is no session yet and nothing that this caller could send would ever be permitted.
 pub(super) fn mcp_denied(record: RecordGuard, id: &Id, refused: &Refused, likeness: &Likeness) -> Answer {
-    let Call::Mcp(call) = &refused.call else { return denied(record) };
+    let Call::Mcp(call) = &refused.call else { return denied(record, &refused.denial) };
     let facts = refused.asked.facts(&refused.call);
     let hidden = refused.denial.form == DenialForm::Hidden;
     let hopeless = call.session.is_none() && !refused.asked.target().rules.may_ever_admit(&facts);
@@ -336,6 +352,7 @@ fn refusal(record: &RecordGuard, id: &Id, call: &McpCall, refused: &Denial, word
         rule: refused.rule.as_ref().map(|rule| &*rule.rule),
         policy: refused.rule.as_ref().map(|rule| &*rule.policy),
         request_id: &request_id,
+        retry: refused.retry.map(seconds),
     };
     match refused.form {
         DenialForm::Hidden => denial::hidden(id, call, wording),

@@ -125,7 +125,7 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
     let Request { head, version, upgrade, body } = request;
     let body = Listener::of(calls, &target, (&head, version), claims.as_ref(), &record).hear(body);
     let asked = Asked::http(Arc::clone(&calls.peer), Arc::clone(&target), head, claims);
-    let permitted = match asked.decoded(Call::Http, Plain { body, upgrade, version }).authorize() {
+    let permitted = match asked.decoded(Call::Http, Plain { body, upgrade, version }).authorize(&calls.shared.quotas) {
         Ok(permitted) => permitted,
         Err(refused) => return denied(record, &refused),
     };
@@ -135,14 +135,14 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
 
 /// Sends what was permitted where it is to go, and its answer back.
 async fn forward(calls: &Calls, permitted: Permitted<Plain>, mut record: RecordGuard) -> Answer {
-    let lead = match route::lead(permitted.asked(), &calls.shared.published) {
+    let lead = match route::lead(permitted.asked(), &calls.shared.published, &calls.shared.quotas) {
         Ok(lead) => lead,
         Err(Stop::Redirect(status, location)) => return answer::redirect(record, status, &location),
         Err(Stop::Fault(fault)) => return answer::proxy_fault(record, fault),
         Err(Stop::BadToken(fault)) => return answer::bad_token(record, &fault),
         Err(Stop::Denied(denial, to)) => {
             record.denied(note::denial(&denial, &to));
-            return answer::denied(record);
+            return answer::denied(record, &denial);
         }
     };
     let routed = match permitted.route_to(&calls.shared.upstreams, &lead.to) {
@@ -200,7 +200,7 @@ async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> 
 
 fn denied(mut record: RecordGuard, refused: &Refused) -> Answer {
     record.denied(note::denial(&refused.denial, refused.asked.target()));
-    answer::denied(record)
+    answer::denied(record, &refused.denial)
 }
 
 /// The request was still on its way when its call was no longer permitted: the server sees that it is not whole.

@@ -10,6 +10,7 @@ use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
 use http::{Request, StatusCode};
 
 use super::answer::ProxyFault;
+use super::quotas::Quotas;
 use super::stages::{Asked, Beyond};
 use crate::call::HttpHead;
 use crate::mesh::{Backend, PortProtocol, Published, Target, Then};
@@ -49,7 +50,7 @@ pub(super) enum Stop {
 }
 
 /// Chooses the way of what `asked`; straight on where its target has no routes.
-pub(super) fn lead(asked: &Asked, published: &Published) -> Result<Lead, Stop> {
+pub(super) fn lead(asked: &Asked, published: &Published, quotas: &Quotas) -> Result<Lead, Stop> {
     let target = asked.target();
     let (Some(routes), Some(head)) = (&target.routes, asked.head()) else {
         return Ok(Lead { to: Arc::clone(target), way: None });
@@ -75,7 +76,7 @@ pub(super) fn lead(asked: &Asked, published: &Published) -> Result<Lead, Stop> {
     let mut keeps_token = false;
     if to.key != target.key {
         out.path = spelt(&to, out.path)?;
-        keeps_token = admit(asked, &to, &out)? && !to.forwards_token();
+        keeps_token = admit(asked, &to, &out, quotas)? && !to.forwards_token();
     }
     let at = then.backends.iter().position(|one| std::ptr::eq(one, backend)).unwrap_or_default();
     Ok(Lead { to, way: Some(Box::new(Chosen { then, backend: at, head: out, keeps_token })) })
@@ -97,11 +98,11 @@ fn spelt(to: &Target, path: String) -> Result<String, Stop> {
 
 /// Decides by the rules of another Service on what it would get; whether it was with a token that it verified. A port
 /// that is declared cannot be led to: what it speaks was not decoded.
-fn admit(asked: &Asked, to: &Arc<Target>, head: &HttpHead) -> Result<bool, Stop> {
+fn admit(asked: &Asked, to: &Arc<Target>, head: &HttpHead, quotas: &Quotas) -> Result<bool, Stop> {
     if !matches!(to.protocol, PortProtocol::Http | PortProtocol::Undeclared) {
         return Err(Stop::Fault(ProxyFault::NoBackend));
     }
-    match asked.admitted(to, head) {
+    match asked.admitted(to, head, Some(quotas)) {
         Ok((Decision::Allow(_), verified)) => Ok(verified),
         Ok((Decision::Deny(denial), _)) => Err(Stop::Denied(Box::new(denial), Arc::clone(to))),
         Err(fault) => Err(Stop::BadToken(fault)),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::watch;
 
+use super::quotas::Quotas;
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
 use crate::mesh::{Endpoint, Published, Target};
@@ -83,18 +84,30 @@ impl Asked {
     }
 
     /// Decides by the rules of another Service, that a route leads to, on the request as that one gets it. The token is
-    /// that which the caller sent: a route may have taken it away. With the decision, whether there was one.
+    /// that which the caller sent: a route may have taken it away. With the decision, whether there was one. A call that is
+    /// new counts against the limits that are kept in `quotas`.
     ///
     /// # Errors
     /// The other Service does not take the token.
-    pub(super) fn admitted(&self, to: &Target, head: &HttpHead) -> Result<(Decision, bool), TokenFault> {
+    pub(super) fn admitted(
+        &self,
+        to: &Target,
+        head: &HttpHead,
+        quotas: Option<&Quotas>,
+    ) -> Result<(Decision, bool), TokenFault> {
         let claims = match (&to.tokens, &self.head) {
             (Some(tokens), Some(sent)) => tokens.verify(sent, self.at)?,
             (None, _) | (_, None) => None,
         };
         let (peer, destination) = (&*self.peer, &to.destination);
         let facts = Facts { peer, destination, request: Some(head), claims: claims.as_ref(), call: &Call::Http };
-        Ok((to.rules.decide(&facts), claims.is_some()))
+        let mut decision = to.rules.decide(&facts);
+        if let (Decision::Allow(_), Some(quotas)) = (&decision, quotas)
+            && let Err(denial) = quotas.take(peer.id(), &to.rules.charges(&facts))
+        {
+            decision = Decision::Deny(*denial);
+        }
+        Ok((decision, claims.is_some()))
     }
 
     /// Stage 5: the call that was decoded, with what will be sent if it is permitted.
@@ -123,9 +136,17 @@ pub(super) struct Refused {
 }
 
 impl<M> Decoded<M> {
-    /// Stage 6. The message is gone with a refusal: there is no way to send it after all.
-    pub(super) fn authorize(self) -> Result<Permitted<M>, Box<Refused>> {
-        let decision = self.asked.target.rules.decide(&self.asked.facts(&self.call));
+    /// Stage 6: rules, then limits, so that what rules refuse counts against none. The message is gone with a refusal:
+    /// there is no way to send it after all.
+    pub(super) fn authorize(self, quotas: &Quotas) -> Result<Permitted<M>, Box<Refused>> {
+        let facts = self.asked.facts(&self.call);
+        let rules = &self.asked.target.rules;
+        let mut decision = rules.decide(&facts);
+        if let Decision::Allow(permit) = &decision
+            && let Err(denial) = quotas.take(self.asked.peer.id(), &rules.charges(&facts))
+        {
+            decision = Decision::Deny(Denial { shadow: permit.shadow().cloned(), ..*denial });
+        }
         match decision {
             Decision::Allow(permit) => Ok(Permitted { decoded: self, permit }),
             Decision::Deny(denial) => Err(Box::new(Refused { denial, asked: self.asked, call: self.call })),
@@ -265,7 +286,7 @@ impl Standing {
         if !beyond.to.paths.keeps(&beyond.head.path) {
             return Err(None);
         }
-        match self.asked.admitted(&beyond.to, &beyond.head) {
+        match self.asked.admitted(&beyond.to, &beyond.head, None) {
             Ok((Decision::Allow(_), _)) => Ok(()),
             Ok((Decision::Deny(denial), _)) => Err(Some(Box::new(denial))),
             Err(_token) => Err(None),

@@ -53,7 +53,8 @@ fn permit(
     record: &mut RecordGuard,
 ) -> Result<Routed<()>, Refusal> {
     record.site(&note::site(&target));
-    let permitted = Asked::tcp(Arc::clone(peer), target).decoded(Call::Tcp, ()).authorize().map_err(|refused| {
+    let decoded = Asked::tcp(Arc::clone(peer), target).decoded(Call::Tcp, ());
+    let permitted = decoded.authorize(&shared.quotas).map_err(|refused| {
         let Refused { denial, asked, .. } = *refused;
         record.denied(note::denial(&denial, asked.target()));
         Refusal::Forbidden

@@ -136,6 +136,11 @@ impl Metrics {
         self.own.a2a_owned(owned);
     }
 
+    /// Budgets of calls that are not full.
+    pub fn quotas(&self, quotas: usize) {
+        self.own.quotas(quotas);
+    }
+
     /// MCP sessions that are bound to a caller.
     pub fn sessions(&self, sessions: usize) {
         self.own.sessions(sessions);

@@ -8,6 +8,7 @@ mod live;
 
 mod a2a;
 mod istio_rules;
+mod limits;
 mod mcp_both_ways;
 mod mcp_calls;
 mod mcp_hostile;

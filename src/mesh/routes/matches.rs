@@ -1,7 +1,6 @@
 //! What a request must be, from a route's words.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderName, Method};
 use regex::RegexBuilder;
@@ -56,21 +55,4 @@ fn text(written: &NamedMatch, field: &str) -> Result<Text, (String, String)> {
 fn regex(text: &str, field: &str) -> Result<regex::Regex, (String, String)> {
     let built = RegexBuilder::new(&format!("^(?:{text})$")).size_limit(REGEX_SIZE).build();
     built.map_err(|_told| (field.to_owned(), format!("{text:?} is no regular expression, or too large a one")))
-}
-
-/// `1h2m3s4ms`: GEP-2257.
-pub(super) fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut sum = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|char: char| !char.is_ascii_digit()).filter(|at| (1..=5).contains(at))?;
-        let (number, after) = rest.split_at_checked(digits)?;
-        let number: u64 = number.parse().ok()?;
-        let (unit, left) = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)]
-            .into_iter()
-            .find_map(|(name, unit)| Some((unit, after.strip_prefix(name)?)))?;
-        sum += Duration::from_millis(number * unit);
-        rest = left;
-    }
-    (!text.is_empty()).then_some(sum)
 }

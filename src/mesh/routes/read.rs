@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::matches::{duration, when};
+use super::matches::when;
 use crate::document::http_route::{
     BackendRef, Filter, HeaderModifier, HttpMatch, HttpRouteSpec, HttpRule, PathMatchType, PathModifier,
     RequestRedirect,
 };
-use crate::document::{Document, Documents};
+use crate::document::{Document, Documents, duration};
 use crate::mesh::attached::Owned;
 use crate::mesh::found::Found;
 use crate::mesh::route::{Backend, HeaderEdit, PathEdit, Redirect, Then};

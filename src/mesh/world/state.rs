@@ -158,6 +158,12 @@ impl World {
         self.synced.then(|| ours.iter().filter(near).flat_map(|row| row.parts.ips.iter().copied()).collect())
     }
 
+    /// Ready workloads of our own Service: we, and our like.
+    pub(in crate::mesh) fn ready(&self) -> usize {
+        let uids = self.members.get(&self.own).into_iter().flatten();
+        uids.filter_map(|uid| self.workloads.get(uid)).filter(|row| row.parts.healthy).count()
+    }
+
     /// Whether that waypoint is us.
     pub(super) fn is_us(&self, gateway: &Gateway) -> bool {
         match gateway {

@@ -60,6 +60,22 @@ fn agent_policy_errors_have_their_place() {
         ("allow: [{name: \"\"}]", "spec.allow[0].name", "1 to 253"),
         ("protocol: MCP\nallow: [{to: [{operations: [GetTask]}]}]", "spec.allow[0].to[0]", "protocol is MCP"),
         ("protocol: MCP\nallow: [{to: [{notSkills: [x]}]}]", "spec.allow[0].to[0]", "protocol is MCP"),
+        ("limits: [{calls: 0, per: 1m}]", "spec.limits[0].calls", "write a `deny`"),
+        ("limits: [{calls: 1000001, per: 1m}]", "spec.limits[0].calls", "1 to 1000000"),
+        ("limits: [{calls: 1, per: 1}]", "spec.limits[0].per", "write `30s`, `1m` or `1h30m`"),
+        ("limits: [{calls: 1, per: 999ms}]", "spec.limits[0].per", "from 1s to 24h"),
+        ("limits: [{calls: 1, per: 24h1s}]", "spec.limits[0].per", "from 1s to 24h"),
+        ("limits: [{calls: 1, per: 1m, key: session}]", "spec.limits[0].key", "`session` is none of principal,"),
+        ("limits: [{calls: 1, per: 1m, key: \"\"}]", "spec.limits[0].key", "`` is none of"),
+        ("limits: [{calls: 1, per: 1m, key: tool+tool}]", "spec.limits[0].key", "twice"),
+        ("protocol: A2A\nlimits: [{calls: 1, per: 1m, key: tool}]", "spec.limits[0].key", "A2A has no tools"),
+        ("limits: [{calls: 1, per: 1m, to: [{}]}]", "spec.limits[0].to[0]", "names nothing"),
+        (
+            "limits: [{calls: 1, per: 1m, to: [{methods: [\"tools/list\", ping]}]}]",
+            "spec.limits[0].to[0].methods",
+            "`ping` is never counted",
+        ),
+        ("allow: [{name: a}]\nlimits: [{name: a, calls: 1, per: 1m}]", "spec.limits[0].name", "names two rules"),
     ];
     for (yaml, field, reason) in rows {
         let (severity, got_field, got_reason) = one(&meta("p"), &agent_spec(yaml), yaml);
@@ -78,6 +94,7 @@ fn agent_policy_warnings() {
         ("deny: [{when: \"mcp.tool.name == 'x'\"}]", "spec.deny[0]", "to: [{tools"),
         ("require: [{that: \"mcp.prompt.arguments.a == 1\"}]", "spec.require[0]", "to: [{prompts"),
         ("mode: Enforce", "spec", "no rules"),
+        ("mode: DryRun\nlimits: [{calls: 1, per: 1m}]", "spec.limits[0]", "not counted while the policy is DryRun"),
     ];
     for (yaml, field, reason) in rows {
         let (severity, got_field, got_reason) = one(&meta("p"), &agent_spec(yaml), yaml);
@@ -87,6 +104,7 @@ fn agent_policy_warnings() {
     for silent in [
         "allow: [{}]",
         "protocol: MCP",
+        "limits: [{calls: 1, per: 1h30m, key: tool+principal}]",
         "deny: [{when: \"has(mcp.tool.name) && mcp.tool.name == 'x'\"}]",
         "deny: [{to: [{tools: [\"*\"]}], when: \"mcp.tool.name == 'x'\"}]",
         "allow: [{when: \"mcp.tool.name == 'x'\"}]",
@@ -126,6 +144,9 @@ fn shapes_that_do_not_load() {
         "allow: [{form: []}]",
         "allow: [{to: [{http: {paths: []}}]}]",
         "require: [{}]",
+        "limits: [{calls: 1}]",
+        "limits: [{calls: -1, per: 1m}]",
+        "limits: [{calls: 1, per: 1m, when: 'true'}]",
         "mode: Enforced",
         "protocol: mcp",
     ] {

@@ -41,6 +41,7 @@ pub(in crate::proxy) fn denied(record: RecordGuard, asker: &Asker, refused: &Ref
         rule: denial.rule.as_ref().map(|rule| &*rule.rule),
         policy: denial.rule.as_ref().map(|rule| &*rule.policy),
         request_id: Some(&request_id),
+        retry: denial.retry.map(super::seconds),
     };
     let names_task = matches!(&refused.call, crate::call::Call::A2a(call) if call.named().next().is_some());
     let told = match denial.form {
@@ -52,7 +53,8 @@ pub(in crate::proxy) fn denied(record: RecordGuard, asker: &Asker, refused: &Ref
         }
         DenialForm::Auto | DenialForm::Disclosed | DenialForm::ToolError => {
             let text = format!("Refused by policy: {} (request {request_id})", denial.reason.as_str());
-            denial::tell(asker.binding, asker.id.as_ref(), Saying::Denied, &text, &details)
+            let saying = if denial.retry.is_some() { Saying::TooMany } else { Saying::Denied };
+            denial::tell(asker.binding, asker.id.as_ref(), saying, &text, &details)
         }
     };
     sent(record, told)

@@ -118,7 +118,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     record.operation(Operation::of(&Call::Mcp(call.clone()), Some(&head)));
     let awaited = Awaited { id: None, call: call.clone() };
     let asked = Asked::http(peer, Arc::clone(&target), head, claims);
-    let permitted = match asked.decoded(Call::Mcp(call), headers).authorize() {
+    let permitted = match asked.decoded(Call::Mcp(call), headers).authorize(&shared.quotas) {
         Ok(permitted) => permitted,
         Err(refused) => {
             record.denied(note::denial(&refused.denial, &target));

@@ -97,7 +97,8 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, bytes: Bytes, hold: Ho
     let message = Message { bytes, headers };
     drop(decoded);
     let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
-    match Asked::http(peer, Arc::clone(&target), head, claims).decoded(call, message).authorize() {
+    let decoded = Asked::http(peer, Arc::clone(&target), head, claims).decoded(call, message);
+    match decoded.authorize(&shared.quotas) {
         Ok(permitted) => {
             record.allowed(note::permit(permitted.permit()));
             let passage = Passage { shared, session, record, awaited, endpoint, hold };

@@ -67,6 +67,7 @@ pub(super) struct Own {
     certificate: Gauge,
     sessions: Gauge,
     a2a_owned: Gauge,
+    quotas: Gauge,
     budget: Gauge,
     unguarded: Family<[(&'static str, &'static str); 1], Gauge>,
     held: Family<[(&'static str, &'static str); 1], Gauge>,
@@ -108,6 +109,7 @@ impl Own {
             certificate: Gauge::default(),
             sessions: Gauge::default(),
             a2a_owned: Gauge::default(),
+            quotas: Gauge::default(),
             budget: Gauge::default(),
             unguarded: Family::default(),
             held: Family::default(),
@@ -138,6 +140,7 @@ impl Own {
         own.register("certificate_expiry_timestamp_seconds", ends, self.certificate.clone());
         own.register("sessions", "MCP sessions bound to a caller", self.sessions.clone());
         own.register("a2a_owned", "A2A tasks and contexts whose owner is known", self.a2a_owned.clone());
+        own.register("quotas", "Budgets of calls that are not full", self.quotas.clone());
         own.register("decode_budget_used_bytes", "Bytes held for decoding", self.budget.clone());
         let unguarded = "Endpoints that can be reached past their waypoint, by reason";
         own.register("unguarded_endpoints", unguarded, self.unguarded.clone());
@@ -214,6 +217,10 @@ impl Own {
 
     pub(super) fn a2a_owned(&self, owned: usize) {
         self.a2a_owned.set(signed(owned as u64));
+    }
+
+    pub(super) fn quotas(&self, quotas: usize) {
+        self.quotas.set(signed(quotas as u64));
     }
 
     pub(super) fn sessions(&self, sessions: usize) {

@@ -3,7 +3,7 @@
 //! JSON-RPC: an error with the caller's id, on HTTP 200 wherever the id was readable. HTTP with JSON: the status and
 //! `google.rpc.Status`. gRPC: an answer that is trailers only.
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, StatusCode};
 
 use super::REFUSED;
@@ -23,6 +23,8 @@ const A2A_JSON: HeaderValue = HeaderValue::from_static("application/a2a+json");
 pub enum Saying {
     /// Refused by policy.
     Denied,
+    /// Refused by policy for now.
+    TooMany,
     /// Refused, as if the task did not exist.
     TaskNotFound,
     /// The text is none.
@@ -54,7 +56,7 @@ pub enum Saying {
 impl Saying {
     fn rpc(self) -> i64 {
         match self {
-            Self::Denied | Self::Unauthenticated => REFUSED,
+            Self::Denied | Self::TooMany | Self::Unauthenticated => REFUSED,
             Self::TaskNotFound => TASK_NOT_FOUND,
             Self::Parse => PARSE_ERROR,
             Self::Invalid | Self::Media | Self::Compressed | Self::TooLarge | Self::TooSlow => INVALID_REQUEST,
@@ -72,7 +74,7 @@ impl Saying {
             Self::Parse | Self::Invalid | Self::Params | Self::Media => GrpcCode::InvalidArgument,
             Self::Unknown | Self::Compressed => GrpcCode::Unimplemented,
             Self::Version => GrpcCode::FailedPrecondition,
-            Self::TooLarge => GrpcCode::ResourceExhausted,
+            Self::TooMany | Self::TooLarge => GrpcCode::ResourceExhausted,
             Self::TooSlow => GrpcCode::DeadlineExceeded,
             Self::Unauthenticated => GrpcCode::Unauthenticated,
             Self::Unavailable => GrpcCode::Unavailable,
@@ -83,6 +85,7 @@ impl Saying {
     fn http(self) -> StatusCode {
         match self {
             Self::Denied => StatusCode::FORBIDDEN,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::TaskNotFound | Self::Unknown => StatusCode::NOT_FOUND,
             Self::Parse | Self::Invalid | Self::Params | Self::Version => StatusCode::BAD_REQUEST,
             Self::Media | Self::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -98,6 +101,7 @@ impl Saying {
     fn reason(self) -> &'static str {
         match self {
             Self::Denied => "PERMISSION_DENIED",
+            Self::TooMany => "RATE_LIMIT_EXCEEDED",
             Self::TaskNotFound => "TASK_NOT_FOUND",
             Self::Parse => "PARSE_ERROR",
             Self::Invalid | Self::Params => "INVALID_REQUEST",
@@ -124,6 +128,8 @@ pub struct Details<'a> {
     pub policy: Option<&'a str>,
     /// Under which the decision record is found.
     pub request_id: Option<&'a str>,
+    /// For a limit: in how many seconds the call will be permitted.
+    pub retry: Option<u64>,
 }
 
 /// An answer of ours.
@@ -193,7 +199,12 @@ fn said(details: &Details<'_>) -> Object {
         ("policy", details.policy),
         ("requestId", details.request_id),
     ];
-    pairs.into_iter().filter_map(|(key, value)| Some((key, Value::from(value?)))).collect()
+    let mut said: Object = pairs.into_iter().filter_map(|(key, value)| Some((key, Value::from(value?)))).collect();
+    if let Some(retry) = details.retry {
+        // `metadata` of google.rpc.ErrorInfo holds text alone.
+        said.set("retryAfterSeconds", retry.to_string().as_str().into());
+    }
+    said
 }
 
 fn written(object: Object) -> Vec<u8> {
@@ -246,7 +257,11 @@ fn http_json(saying: Saying, text: &str, details: &Details<'_>) -> Told {
     .into_iter()
     .collect();
     let body = written([("error", Value::from(error))].into_iter().collect());
-    Told { status, headers: with_type(A2A_JSON), body, grpc: None }
+    let mut headers = with_type(A2A_JSON);
+    if let Some(retry) = details.retry {
+        headers.insert(RETRY_AFTER, HeaderValue::from(retry));
+    }
+    Told { status, headers, body, grpc: None }
 }
 
 /// Every field in the head, no body, the end of the stream with it (gRPC, "Trailers-Only").

@@ -22,12 +22,15 @@ pub struct Disclosure<'a> {
     pub policy: Option<&'a str>,
     /// Under which the decision record is found.
     pub request_id: &'a str,
+    /// For a limit: in how many seconds the call will be permitted.
+    pub retry: Option<u64>,
 }
 
 impl Disclosure<'_> {
     /// One sentence for a reader or a model.
     pub fn sentence(&self) -> String {
-        format!("Refused by policy: {} (request {})", self.reason, self.request_id)
+        let later = self.retry.map(|seconds| format!("; retry in {seconds} s")).unwrap_or_default();
+        format!("Refused by policy: {} (request {}){later}", self.reason, self.request_id)
     }
 }
 
@@ -76,6 +79,9 @@ pub fn disclosed(id: &Id, told: &Disclosure<'_>) -> Vec<u8> {
         }
     }
     data.set("requestId", told.request_id.into());
+    if let Some(seconds) = told.retry.and_then(|seconds| i64::try_from(seconds).ok()) {
+        data.set("retryAfterSeconds", seconds.into());
+    }
     error(Some(id), REFUSED, &told.sentence(), Some(data.into()))
 }
 

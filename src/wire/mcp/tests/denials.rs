@@ -50,8 +50,13 @@ fn ids_are_echoed_exactly() {
 
 #[test]
 fn disclosed_says_why() {
-    let told =
-        Disclosure { reason: "denied_by_rule", rule: Some("no-delete"), policy: Some("tools/repo"), request_id: "r1" };
+    let told = Disclosure {
+        reason: "denied_by_rule",
+        rule: Some("no-delete"),
+        policy: Some("tools/repo"),
+        request_id: "r1",
+        retry: None,
+    };
     assert_eq!(
         string(disclosed(&id("\"x\""), &told)),
         r#"{"jsonrpc":"2.0","id":"x","error":{"code":40301,"message":"Refused by policy: denied_by_rule (request r1)","data":{"reason":"denied_by_rule","rule":"no-delete","policy":"tools/repo","requestId":"r1"}}}"#
