@@ -11,6 +11,7 @@ mod istio_rules;
 mod limits;
 mod mcp_both_ways;
 mod mcp_calls;
+mod mcp_denials;
 mod mcp_hostile;
 mod mcp_results;
 mod mcp_sse;
