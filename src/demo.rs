@@ -1,9 +1,10 @@
-//! `demo`: a whole small mesh on loopback, driven by real MCP sessions, each decision printed and held against what it
+//! `demo`: a whole small mesh on loopback, driven by real MCP sessions and calls to an agent, each decision printed and held against what it
 //! should be.
 //!
 //! The waypoint is the one that `run` starts and the clients' side the one of `connect`; only the ends are played: a
-//! CA, an issuer of tokens, a server behind a guard. What is printed was seen, never assumed.
+//! CA, an issuer of tokens, a server behind a guard, an agent. What is printed was seen, never assumed.
 
+mod agent;
 mod documents;
 mod issuer;
 mod lab;

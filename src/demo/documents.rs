@@ -41,6 +41,44 @@ spec:
     )
 }
 
+/// The agent: where it is, who may ask it, and whose its tasks are.
+pub(super) fn agent(addr: SocketAddr) -> String {
+    format!(
+        r#"apiVersion: v1
+kind: Service
+metadata: {{name: reckoner, namespace: tools}}
+spec:
+  selector: {{app: reckoner}}
+  ports:
+  - {{name: a2a, port: 80, targetPort: {port}}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {{name: reckoner-1, namespace: tools}}
+spec:
+  address: {ip}
+  labels: {{app: reckoner}}
+---
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata: {{name: reckoner, namespace: tools}}
+spec:
+  targetRefs:
+  - {{kind: Service, name: reckoner}}
+  protocol: A2A
+  a2a:
+    ownership: Enforce
+    push: {{hosts: ["*.agents.svc.cluster.local"]}}
+  allow:
+  - name: agents-ask
+    from: [{{serviceAccounts: ["agents/researcher", "agents/assistant"]}}]
+    to: [{{operations: [SendMessage, GetTask]}}]
+"#,
+        port = addr.port(),
+        ip = addr.ip(),
+    )
+}
+
 /// What is intended: whose tokens are believed, and who may call what.
 pub(super) fn policy(jwks: &str) -> String {
     format!(

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tool_server::Seen;
 
+use super::agent::Agent;
 use super::documents::{self, Place};
 use super::issuer::Issuer;
 use super::pod::Pod;
@@ -27,6 +28,8 @@ use crate::tls::{Expect, Identity};
 const TRUST_DOMAIN: &str = "cluster.local";
 /// What clients ask for.
 pub(super) const AUTHORITY: &str = "notes.tools.svc.cluster.local:80";
+/// The agent, for clients.
+pub(super) const AGENT: &str = "reckoner.tools.svc.cluster.local:80";
 /// The server counts as quiet when nothing reached it for this long.
 const QUIET: Duration = Duration::from_millis(60);
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -38,6 +41,7 @@ pub(super) struct Lab {
     ca: DevCa,
     issuer: Issuer,
     pod: Pod,
+    agent: Agent,
     waypoint: Running,
     waypoint_id: WorkloadId,
     records: Records,
@@ -56,22 +60,29 @@ impl Lab {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let server = ca.identity(&WorkloadId::of_istio(&trust_domain, "tools", "notes")?, DEV_TTL)?;
         let pod = Pod::start(server, waypoint_id.clone(), &tasks, &stop).await?;
+        let agent = Agent::start(&tasks, &stop)?;
         dir.write("documents/mesh.yaml", &documents::mesh(pod.place()))?;
+        dir.write("documents/agent.yaml", &documents::agent(agent.addr()))?;
         dir.write("documents/policy.yaml", &documents::policy(issuer.jwks()))?;
         for subject in ["alice", "bob"] {
             dir.write(&format!("tokens/{subject}.jwt"), &issuer.token(subject)?)?;
         }
         let records = Records::default();
         let waypoint = Box::pin(app::start(settings(&dir, trust_domain, records.clone()))).await?;
-        Ok(Self { ca, issuer, pod, waypoint, waypoint_id, records, tasks, stop, dir })
+        Ok(Self { ca, issuer, pod, agent, waypoint, waypoint_id, records, tasks, stop, dir })
     }
 
     /// A client's end of the mesh: a local listener whose connections reach the service as `namespace/account`.
     pub(super) async fn door(&self, namespace: &str, account: &str) -> anyhow::Result<SocketAddr> {
+        self.door_to(AUTHORITY, namespace, account).await
+    }
+
+    /// The same to another service.
+    pub(super) async fn door_to(&self, authority: &str, namespace: &str, account: &str) -> anyhow::Result<SocketAddr> {
         let listener = net::listen(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))?;
         let addr = listener.local_addr()?;
         let identity = self.identity(namespace, account)?;
-        let caller = Caller::new(identity, self.waypoint(), self.expect_waypoint(), AUTHORITY);
+        let caller = Caller::new(identity, self.waypoint(), self.expect_waypoint(), authority);
         self.tasks.spawn(caller.serve(listener, self.stop.clone()));
         Ok(addr)
     }
@@ -128,6 +139,15 @@ impl Lab {
         self.pod.seen()
     }
 
+    pub(super) fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// Bytes that reached the server or the agent.
+    pub(super) fn bytes(&self) -> u64 {
+        self.seen().bytes() + self.agent.bytes()
+    }
+
     pub(super) fn dir(&self) -> &Path {
         &self.dir.path
     }
@@ -135,11 +155,11 @@ impl Lab {
     /// Waits until nothing reaches the server any more, so that what comes next is of the next line.
     pub(super) async fn settle(&self) {
         let until = Instant::now() + PATIENCE;
-        let (mut bytes, mut since) = (self.seen().bytes(), Instant::now());
+        let (mut bytes, mut since) = (self.bytes(), Instant::now());
         while since.elapsed() < QUIET && Instant::now() < until {
             sleep(POLL).await;
-            if self.seen().bytes() != bytes {
-                (bytes, since) = (self.seen().bytes(), Instant::now());
+            if self.bytes() != bytes {
+                (bytes, since) = (self.bytes(), Instant::now());
             }
         }
     }

@@ -7,7 +7,7 @@ use super::issuer::Issuer;
 use super::lab::Lab;
 use super::outsiders::{self, Attempt};
 use super::sessions::Session;
-use super::show::{Actor, Expected, Show, Stranger};
+use super::show::{Actor, Asked, Expected, Show, Stranger};
 use super::table::Decision;
 
 pub(super) async fn play(show: &mut Show<'_>) -> anyhow::Result<()> {
@@ -15,6 +15,7 @@ pub(super) async fn play(show: &mut Show<'_>) -> anyhow::Result<()> {
     by_argument(show).await?;
     by_token(show).await?;
     by_identity(show).await?;
+    to_an_agent(show).await?;
     round_the_waypoint(show).await
 }
 
@@ -93,6 +94,25 @@ async fn by_identity(show: &mut Show<'_>) -> anyhow::Result<()> {
         show.attempt(who, what, attempt, &unknown).await?;
     }
     Ok(())
+}
+
+async fn to_an_agent(show: &mut Show<'_>) -> anyhow::Result<()> {
+    let hello = json!({"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "What is 6 times 7?"}]});
+    let asks = Expected::Allowed { by: "agents-ask" };
+    let send = Asked::Rpc("SendMessage", json!({"message": hello}));
+    show.ask("researcher", "SendMessage, of A2A", &send, asks).await?;
+    let get = Asked::Get("GetTask", "/tasks/task-1");
+    show.ask("researcher", "GetTask of its task, over HTTP+JSON", &get, asks).await?;
+    // As if the task did not exist.
+    let foreign = Expected::Denied { reason: "not_owner", by: None };
+    show.ask("assistant", "GetTask of another's task", &get, foreign).await?;
+    let hook = json!({"taskPushNotificationConfig": {"url": "http://169.254.169.254/latest"}});
+    let hooked = Asked::Rpc("SendMessage", json!({"message": hello, "configuration": hook}));
+    let screened = Expected::Denied { reason: "push_url", by: None };
+    show.ask("researcher", "SendMessage, to be called back at 169.254.169.254", &hooked, screened).await?;
+    let cancel = Asked::Rpc03("CancelTask", "tasks/cancel", json!({"id": "task-1"}));
+    let unlisted = Expected::Denied { reason: "not_allowed", by: None };
+    show.ask("researcher", "CancelTask, by its name of A2A 0.3", &cancel, unlisted).await
 }
 
 async fn round_the_waypoint(show: &mut Show<'_>) -> anyhow::Result<()> {

@@ -1,11 +1,12 @@
 //! One line after the other: what is done, what came of it, and whether that is as it should be.
 
 use std::io::Write;
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
 use super::Outcome;
-use super::lab::Lab;
+use super::lab::{AGENT, Lab};
 use super::outsiders::Attempt;
 use super::records::Record;
 use super::sessions::{Answer, Session};
@@ -31,6 +32,43 @@ pub(super) enum Expected {
     Allowed { by: &'static str },
     /// Refused for this reason (and by this rule, where it is one), unseen by the server, the session alive.
     Denied { reason: &'static str, by: Option<&'static str> },
+}
+
+/// A call to the agent: the operation that is recorded, and how it is asked.
+#[derive(Debug, Clone)]
+pub(super) enum Asked {
+    /// JSON-RPC of A2A 1.0, and its parameters.
+    Rpc(&'static str, Value),
+    /// By the method of A2A 0.3.
+    Rpc03(&'static str, &'static str, Value),
+    /// A GET of this path.
+    Get(&'static str, &'static str),
+}
+
+impl Asked {
+    fn operation(&self) -> &'static str {
+        match self {
+            Self::Rpc(operation, _) | Self::Rpc03(operation, ..) | Self::Get(operation, _) => operation,
+        }
+    }
+
+    /// Asks at `door`; status and body.
+    async fn send(&self, door: SocketAddr) -> Result<(u16, Value), reqwest::Error> {
+        // Not the environment's proxy: it could not reach our loopback.
+        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;
+        let post = |method: &str, params: &Value| {
+            let body = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+            http.post(format!("http://{door}/")).header("content-type", "application/json").body(body.to_string())
+        };
+        let request = match self {
+            Self::Rpc(method, params) => post(method, params).header("a2a-version", "1.0"),
+            Self::Rpc03(_, method, params) => post(method, params),
+            Self::Get(_, path) => http.get(format!("http://{door}{path}")).header("a2a-version", "1.0"),
+        };
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        Ok((status, serde_json::from_slice(&response.bytes().await?).unwrap_or_default()))
+    }
 }
 
 /// The lines so far.
@@ -62,6 +100,8 @@ enum Reaches {
     Nothing,
     /// Exactly one call, of this tool.
     Tool(String),
+    /// Exactly one request, to the agent.
+    Agent,
     /// Something, and no call.
     NoCall,
 }
@@ -70,6 +110,7 @@ enum Reaches {
 struct Before {
     bytes: u64,
     requests: usize,
+    asked: usize,
     records: usize,
 }
 
@@ -160,6 +201,35 @@ impl<'a> Show<'a> {
         self.finish(before, Draft { answer, wrong, reaches: Reaches::Nothing, ..draft }).await
     }
 
+    /// A call to the agent.
+    pub(super) async fn ask(
+        &mut self,
+        account: &str,
+        what: &str,
+        asked: &Asked,
+        expected: Expected,
+    ) -> anyhow::Result<()> {
+        let before = self.before().await;
+        let door = self.lab.door_to(AGENT, "agents", account).await?;
+        let peer = self.lab.id("agents", account)?;
+        let answer = match asked.send(door).await {
+            Ok((_, body)) => match body.get("error") {
+                Some(error) => Answer::Error {
+                    code: error.get("code").and_then(Value::as_i64).and_then(|c| i32::try_from(c).ok()).unwrap_or(0),
+                    message: error.get("message").and_then(Value::as_str).unwrap_or_default().to_owned(),
+                },
+                None => Answer::Result(body.get("result").unwrap_or(&body).to_string()),
+            },
+            Err(error) => Answer::Lost(error.to_string()),
+        };
+        let ours = |record: &Record| record.peer == peer.uri() && record.method == asked.operation();
+        let record = self.lab.records().find(before.records, ours).await;
+        let (wrong, reaches) = judge(expected, &answer, record.as_ref(), "");
+        let reaches = if reaches == Reaches::Nothing { reaches } else { Reaches::Agent };
+        let draft = draft(format!("agents/{account}"), what.to_owned(), record.as_ref());
+        self.finish(before, Draft { answer: answer.to_string(), wrong, reaches, ..draft }).await
+    }
+
     /// An attempt to get in some other way, which must come to one of `expected`.
     pub(super) async fn attempt(
         &mut self,
@@ -195,13 +265,19 @@ impl<'a> Show<'a> {
     async fn before(&self) -> Before {
         self.lab.settle().await;
         let seen = self.lab.seen();
-        Before { bytes: seen.bytes(), requests: seen.requests().len(), records: self.lab.records().mark() }
+        Before {
+            bytes: self.lab.bytes(),
+            requests: seen.requests().len(),
+            asked: self.lab.agent().requests().len(),
+            records: self.lab.records().mark(),
+        }
     }
 
     async fn finish(&mut self, before: Before, mut draft: Draft) -> anyhow::Result<()> {
         self.lab.settle().await;
         let seen = self.lab.seen();
-        let mut saw = Saw { bytes: seen.bytes() - before.bytes, ..Saw::default() };
+        let asked = self.lab.agent().requests().split_off(before.asked);
+        let mut saw = Saw { bytes: self.lab.bytes() - before.bytes, others: asked.clone(), ..Saw::default() };
         for request in seen.requests().split_off(before.requests) {
             match (request.tool, request.method) {
                 (Some(tool), Some(method)) if method == "tools/call" => saw.tools.push(tool),
@@ -213,8 +289,11 @@ impl<'a> Show<'a> {
             Reaches::Tool(tool) if saw.tools != [tool.as_str()] => {
                 draft.wrong.push("the server should have seen exactly this call".to_owned());
             }
+            Reaches::Agent if asked.len() != 1 => {
+                draft.wrong.push("the agent should have seen exactly this call".to_owned());
+            }
             Reaches::NoCall if !saw.tools.is_empty() => draft.wrong.push("the server saw a call".to_owned()),
-            Reaches::Nothing | Reaches::Tool(_) | Reaches::NoCall => {}
+            Reaches::Nothing | Reaches::Tool(_) | Reaches::Agent | Reaches::NoCall => {}
         }
         self.lines += 1;
         let Draft { who, what, decision, reason, rule, policy, answer, wrong, .. } = draft;

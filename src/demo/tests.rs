@@ -9,7 +9,7 @@ async fn every_line_comes_out_as_it_should() {
     let running = run(Form::Json, Afterwards::End, &mut out, CancellationToken::new());
     let outcome = tokio::time::timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
     let text = String::from_utf8(out).unwrap();
-    assert!(outcome.is_good() && outcome.lines >= 15, "{text}");
+    assert!(outcome.is_good() && outcome.lines >= 20, "{text}");
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), outcome.lines);
     for line in lines.iter().filter(|line| line["decision"] != "allow") {

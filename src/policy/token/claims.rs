@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -42,6 +43,13 @@ impl Claims {
     /// All claims.
     pub fn object(&self) -> &Object {
         &self.object
+    }
+
+    /// When the token is accepted no more; none where it has no end.
+    pub fn ends(&self) -> Option<SystemTime> {
+        let exp = self.object.get("exp")?.as_number()?.as_f64()?;
+        let since = Duration::try_from_secs_f64(exp.max(0.0)).ok()?;
+        UNIX_EPOCH.checked_add(since)?.checked_add(super::LEEWAY)
     }
 
     /// `iss`

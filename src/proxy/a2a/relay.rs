@@ -13,7 +13,7 @@ use super::super::answer::ProxyFault;
 use super::super::flow::grpc_status;
 use super::super::heavy::run_now;
 use super::super::mcp::note_revoked;
-use super::answers::{Answers, Untold};
+use super::answers::{Answers, Untold, token_ends};
 use crate::call::A2aOperation;
 use crate::config::limits::MAX_BODY;
 use crate::intake::{BodyFault, ResponseBody};
@@ -73,7 +73,7 @@ impl Events {
     }
 
     async fn next(&mut self) -> Option<Result<Bytes, BodyFault>> {
-        let shared = Arc::clone(&self.answers.shared);
+        let (shared, ends) = (Arc::clone(&self.answers.shared), self.answers.ends());
         loop {
             // Also before what was read earlier: the caller may have taken its time.
             if let Some(denial) = self.answers.standing.revoked(&shared.published).now_or_never() {
@@ -94,6 +94,10 @@ impl Events {
                 biased;
                 denial = self.answers.standing.revoked(&shared.published) => {
                     self.answers.end(denial.as_ref());
+                    return Some(Err(BodyFault::Ended));
+                }
+                () = token_ends(ends) => {
+                    self.answers.end(None);
                     return Some(Err(BodyFault::Ended));
                 }
                 frame = self.body.frame() => frame,
@@ -176,7 +180,7 @@ impl Messages {
     }
 
     async fn next(&mut self) -> Option<Result<Frame<Bytes>, BodyFault>> {
-        let shared = Arc::clone(&self.answers.shared);
+        let (shared, ends) = (Arc::clone(&self.answers.shared), self.answers.ends());
         loop {
             if let Some(denial) = self.answers.standing.revoked(&shared.published).now_or_never() {
                 return Some(Ok(self.revoked(denial.as_ref())));
@@ -202,6 +206,7 @@ impl Messages {
                 denial = self.answers.standing.revoked(&shared.published) => {
                     return Some(Ok(self.revoked(denial.as_ref())));
                 }
+                () = token_ends(ends) => return Some(Ok(self.revoked(None))),
                 frame = self.body.frame() => frame,
             };
             match frame {

@@ -50,3 +50,33 @@ async fn events_pass_one_by_one_and_end_with_the_right_to_them() {
     drop(tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the caller's stream ends"));
     assert!(!String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "it must not look whole");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_token_that_it_was_begun_with() {
+    let mut agent = Live::start().await;
+    let tokens = crate::mcp_hostile::sessions::Tokens::new();
+    let documents = format!(
+        "{}---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: idp, namespace: tools}}\nspec:\n  targetRefs: [{{group: '', kind: Service, name: agent}}]\n  jwtRules: [{{issuer: 'https://idp', jwks: '{}'}}]\n",
+        documents(agent.addr, "  allow: [{when: jwt.sub == \"alice\"}]\n"),
+        tokens.jwks
+    );
+    let lab = Lab::start(&documents).await;
+    let mut stream = lab.tunnel("agents/caller", AGENT).await.unwrap();
+    let body = envelope("SendStreamingMessage", &message("m"));
+    // It has ended already, but for what clocks may differ by: a few seconds are left.
+    let token = tokens.sign("https://idp", "alice", "", -56);
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: agent\r\n{V1}Authorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut held = agent.next().await;
+    held.begin_events().await;
+    let mut seen = String::new();
+    held.message(r#"{"jsonrpc":"2.0","id":"q1","result":{"task":{"id":"t","contextId":"c"}}}"#).await;
+    until(&mut stream, &mut seen, r#""id":"t""#).await;
+    assert!(held.closed(PATIENCE).await, "the agent's stream goes on");
+    let mut rest = Vec::new();
+    drop(tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the caller's stream ends"));
+    assert!(!String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "it must not look whole");
+}
