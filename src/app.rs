@@ -8,6 +8,7 @@ mod identity;
 mod mesh;
 mod observe;
 mod replicas;
+mod sealing;
 mod settings;
 
 use std::net::SocketAddr;
@@ -97,12 +98,14 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartFault> {
     let readiness = Readiness::new();
     let access_log = std::mem::replace(&mut settings.access_log, AccessLogTo::Nowhere);
     let telemetry = telemetry(access_log, settings.otlp_endpoint.as_deref())?;
+    let sealer = sealing::from_file(&settings, (&tasks, &stop))?;
     let identity = identity::open(&settings.identity, &settings.trust_domain, &tasks, &stop).await?;
     readiness.met(Condition::Identity);
     tasks.spawn(identity::attest(identity.clone(), readiness.clone(), stop.clone()));
     let published = Arc::new(Published::new());
     let assembly = mesh::open(settings.mesh.as_ref(), &settings.trust_domain, &published, (&tasks, &stop))?;
     let keys = documents::open(&settings, (&identity, &assembly), &readiness, (&tasks, &stop))?;
+    let sealer = sealer.map_or_else(|| sealing::from_feed(keys.as_ref(), (&tasks, &stop)), Ok)?;
     if settings.mesh.is_none() {
         readiness.met(Condition::Mesh);
     }
@@ -111,12 +114,10 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartFault> {
     let (proxy, upstreams) = {
         let _within = data.enter();
         let upstreams = Upstreams::new(hbone::Pool::new(identity.clone()), dns(&published));
-        let me = identity.svid().id().clone();
-        (Proxy::new(Arc::clone(&published), upstreams.clone(), telemetry.clone(), drain.clone(), me), upstreams)
+        let shared = (identity.svid().id().clone(), sealer);
+        (Proxy::new(Arc::clone(&published), upstreams.clone(), telemetry.clone(), shared, drain.clone()), upstreams)
     };
-    if let Some(directory) = &settings.state_dir {
-        proxy.keep_owners(directory)?;
-    }
+    settings.state_dir.as_deref().map(|directory| proxy.keep_owners(directory)).transpose()?;
     replicas::share(&settings, (&proxy, &identity, &assembly), &readiness, (&data, &tasks, &stop));
     let server = hbone::Server::new(identity.clone())
         .observed_by(Arc::new(observe::Counting::new(telemetry.clone())))

@@ -1,5 +1,5 @@
 //! Sources of documents and identity. They only publish: what they find goes to `mesh::Published` (by way of
-//! [`assembly`], the one place that makes snapshots) and `tls::Identity`, and nothing on the data path waits for them.
+//! [`assembly`], the one place that makes snapshots), `tls::Identity` and `seal::Sealer`, and nothing on the data path waits for them.
 
 pub mod assembly;
 mod backoff;
@@ -8,3 +8,4 @@ pub mod feed;
 pub mod files;
 pub mod identity;
 pub mod istiod;
+pub mod sealing;

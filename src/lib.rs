@@ -6,6 +6,7 @@ pub mod id;
 pub mod call;
 pub mod fault;
 pub mod config;
+pub mod seal;
 pub mod wire;
 pub mod document;
 pub mod policy;

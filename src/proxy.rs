@@ -34,6 +34,7 @@ use crate::config::limits;
 use crate::hbone;
 use crate::id::WorkloadId;
 use crate::mesh::Published;
+use crate::seal::Sealer;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 
@@ -58,6 +59,7 @@ struct Shared {
     upstreams: Upstreams,
     telemetry: Telemetry,
     sessions: Sessions,
+    addresses: mcp::Addresses,
     tasks: Tasks,
     owners: Arc<a2a::Owners>,
     replicas: Arc<a2a::Replicas>,
@@ -71,17 +73,18 @@ struct Shared {
 }
 
 impl Proxy {
-    /// A data path over what is published. `drain` asks it to finish what is in flight; `me` is our own identity, which
-    /// all replicas of this waypoint share.
+    /// A data path over what is published. All replicas of this waypoint share `me`, our own identity, and `sealer`, which
+    /// seals what callers bring back. `drain` asks it to finish what is in flight.
     pub fn new(
         published: Arc<Published>,
         upstreams: Upstreams,
         telemetry: Telemetry,
+        (me, sealer): (WorkloadId, Sealer),
         drain: CancellationToken,
-        me: WorkloadId,
     ) -> Self {
         let owners = Arc::new(a2a::Owners::new(limits::MAX_OWNED, limits::MAX_OWNED_PER_PRINCIPAL));
-        let sessions = Sessions::new(limits::MAX_SESSIONS, limits::SESSION_IDLE);
+        let share = limits::MAX_SESSIONS_PER_PRINCIPAL;
+        let sessions = Sessions::new(sealer, limits::MAX_SESSIONS, share, limits::SESSION_IDLE);
         let budget = Budget::new(limits::DECODE_BUDGET, limits::DECODE_BUDGET_PER_PRINCIPAL);
         let quotas = Quotas::new(Arc::clone(&published), limits::MAX_QUOTAS, limits::MAX_QUOTAS_PER_PRINCIPAL);
         Self {
@@ -90,6 +93,7 @@ impl Proxy {
                 upstreams,
                 telemetry,
                 sessions,
+                addresses: mcp::Addresses::default(),
                 tasks: Tasks::new(limits::MAX_TASKS),
                 replicas: Arc::new(a2a::Replicas::new(Arc::clone(&owners), me)),
                 owners,
@@ -129,7 +133,7 @@ impl Proxy {
         tunnel::serve(&self.shared, tunnel).await;
     }
 
-    /// MCP sessions bound now.
+    /// MCP sessions of which something is remembered now.
     pub fn sessions(&self) -> usize {
         self.shared.sessions.len()
     }

@@ -10,6 +10,7 @@ const ORDER: &[&str] = &[
     "call",
     "fault",
     "config",
+    "seal",
     "wire",
     "document",
     "policy",

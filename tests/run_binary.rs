@@ -109,6 +109,8 @@ async fn what_the_command_line_names_wrongly_ends_the_start_with_one_line_and_co
         (files(&missing, &format!("{good}.key"), &root), "missing"),
         (files(&format!("{good}.pem"), &format!("{good}.key"), &missing), "missing"),
         (files(&format!("{good}.pem"), &format!("{good}.key"), &yaml), "all.yaml"),
+        (dev(&["-f", &yaml, "--hbone-addr", free, "--sealing-key-file", &missing]), "sealing keys"),
+        (dev(&["-f", &yaml, "--hbone-addr", free, "--sealing-key-file", &yaml]), "all.yaml:1: not 32 bytes"),
     ];
     for (args, word) in rows {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -131,7 +133,18 @@ struct Waypoint {
 
 impl Waypoint {
     fn start(documents: &str, args: &[&str]) -> Self {
-        let state = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), documents, args)
+    }
+
+    /// Ends it as a crash would, and starts it anew with the state that it had.
+    fn crash_and_start(mut self, documents: &str, args: &[&str]) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let state = std::mem::replace(&mut self.state, tempfile::tempdir().unwrap());
+        Self::start_in(state, documents, args)
+    }
+
+    fn start_in(state: tempfile::TempDir, documents: &str, args: &[&str]) -> Self {
         let file = state.path().join("all.yaml");
         std::fs::write(&file, documents).unwrap();
         let mut command = program(state.path());
@@ -260,6 +273,79 @@ async fn sigterm_lets_what_is_in_flight_finish_and_nothing_new_begin() {
     // The tunnel in which nothing was ever said does not hold the end up to the deadline of 50 s.
     assert_eq!(waypoint.ended(Duration::from_secs(8)).await.code(), Some(0));
     drop(silent);
+}
+
+/// An MCP server with a session `s-1` that knows no other.
+async fn mcp_server() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut io, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = [0; 8192];
+                let Ok(read) = io.read(&mut head).await else { return };
+                let request = String::from_utf8_lossy(&head[..read]);
+                let message: serde_json::Value =
+                    serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap_or_default()).unwrap_or_default();
+                let first = message["method"] == "initialize";
+                let status = if first || request.to_ascii_lowercase().contains("mcp-session-id: s-1\r\n") {
+                    "200 OK"
+                } else {
+                    "404 Not Found"
+                };
+                let result = serde_json::json!({"protocolVersion":"2025-06-18","capabilities":{},"content":[]});
+                let body = serde_json::json!({"jsonrpc":"2.0","id":message["id"],"result":result}).to_string();
+                let session = if first { "Mcp-Session-Id: s-1\r\n" } else { "" };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{session}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _gone = io.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    addr
+}
+
+impl Waypoint {
+    /// POSTs `body` with `headers` in a tunnel of its own: the whole answer.
+    async fn post(&self, headers: &str, body: &str) -> String {
+        let pool = self.pool();
+        let mut tunnel = self.tunnel(&pool, WEB).await.unwrap();
+        let request = format!(
+            "POST /mcp HTTP/1.1\r\nHost: w\r\nContent-Type: application/json\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        tunnel.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, tunnel.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_outlive_a_crash_where_the_key_is_in_a_file() {
+    let policy = "---\napiVersion: agent-waypoint.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: web, namespace: tools}\nspec: {targetRefs: [{kind: Service, name: web}], protocol: MCP, allow: [{name: all}]}\n";
+    let documents = format!("{}{policy}", service(mcp_server().await).replace(", appProtocol: http", ""));
+    let keys = tempfile::tempdir().unwrap();
+    let file = keys.path().join("keys");
+    std::fs::write(&file, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n").unwrap();
+    let with_file = ["--dev", "--sealing-key-file", file.to_str().unwrap()];
+    for (args, lives) in [(&with_file[..], true), (&["--dev"][..], false)] {
+        let mut waypoint = Waypoint::start(&documents, args);
+        let hello = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{}}}"#;
+        let begun = waypoint.post("", hello).await;
+        let id =
+            begun.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).unwrap_or_else(|| panic!("{begun}"));
+        let session = format!("Mcp-Session-Id: {id}\r\n");
+        let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}"#;
+        assert!(waypoint.post(&session, call).await.starts_with("HTTP/1.1 200"));
+        waypoint = waypoint.crash_and_start(&documents, args);
+        let answer = waypoint.post(&session, call).await;
+        assert_eq!(answer.starts_with("HTTP/1.1 200"), lives, "{args:?}: {answer}");
+        assert!(lives || answer.starts_with("HTTP/1.1 404"), "{answer}");
+        assert_eq!(waypoint.log.lock().unwrap().contains("--sealing-key-file"), !lives);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,9 +9,11 @@ use crate::control::files::FilesFault;
 use crate::control::identity::{DevFault, FileFault, FilePaths, WorkloadApiFault};
 use crate::control::istiod::xds::Myself;
 use crate::control::istiod::{CaFault, CertificateLife, Istiod};
+use crate::control::sealing::KeyFileFault;
 use crate::id::{IdFault, TrustDomain, WorkloadId};
 use crate::net::ListenFault;
 use crate::proxy::StoreFault;
+use crate::seal::SealFault;
 use crate::telemetry::trace::TraceFault;
 
 /// What a waypoint is started with.
@@ -45,6 +47,8 @@ pub struct Settings {
     pub drain: Duration,
     /// Where the access log goes.
     pub access_log: AccessLogTo,
+    /// Keys that seal MCP session ids; those of the feed where absent, and without one a key of this process alone.
+    pub sealing_key_file: Option<PathBuf>,
     /// OTLP/gRPC collector (`OTEL_EXPORTER_OTLP_ENDPOINT`).
     pub otlp_endpoint: Option<String>,
 }
@@ -143,6 +147,12 @@ pub enum StartFault {
     /// The directory of what is kept over a restart.
     #[error(transparent)]
     Store(#[from] StoreFault),
+    /// The file of sealing keys.
+    #[error(transparent)]
+    SealingKeys(#[from] KeyFileFault),
+    /// A sealing key.
+    #[error(transparent)]
+    Seal(#[from] SealFault),
     /// The OTLP endpoint.
     #[error(transparent)]
     Trace(#[from] TraceFault),

@@ -197,6 +197,10 @@ pub struct RunArgs {
         help = "Seconds after SIGTERM in which connections are still taken, for callers that do not know yet; not ready meanwhile [default: 0, with --config 5]"
     )]
     pub linger_seconds: Option<u64>,
+    /// Keys that seal MCP session ids, each a line of 32 bytes in base64 (openssl rand -base64 32): the first one seals, all
+    /// open. Shared by replicas, and kept over restarts; read again when it changes. In place of the feed's keys
+    #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_SEALING_KEY_FILE")]
+    pub sealing_key_file: Option<PathBuf>,
     /// Log lines of our own as JSON
     #[arg(long, env = "AGENT_WAYPOINT_LOG_JSON", value_parser = BoolishValueParser::new())]
     pub log_json: bool,

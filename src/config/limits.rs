@@ -115,9 +115,23 @@ pub const DNS_TIMEOUT: Duration = Duration::from_secs(5);
 pub const DNS_NAMES: usize = 4_096;
 /// TLS settings for external servers that are kept ready.
 pub const EXTERNAL_TLS_CLIENTS: usize = 1_024;
-/// MCP sessions bound to a caller and an endpoint; the oldest idle one is forgotten beyond.
+/// Time for which the id of an MCP session opens, from its `initialize` on. No longer than a sealing key is kept once it
+/// no longer seals.
+pub const SESSION_LIFE: Duration = Duration::from_secs(24 * 3_600);
+/// A server's own `Mcp-Session-Id`, bytes; a longer one begins no session.
+pub const MAX_SESSION_ID: usize = 1_024;
+/// Sealed text that a caller or a server brings back, bytes.
+pub const MAX_SEALED: usize = 16 << 10;
+/// Time for which a new sealing key only opens, while the other replicas get it too.
+pub const SEALING_KEY_LEAD: Duration = Duration::from_secs(60);
+/// Interval at which the file of sealing keys is read again.
+pub const SEALING_KEY_POLL: Duration = Duration::from_secs(5);
+/// MCP sessions of which something is remembered; beyond, what was used longest ago of the principal with most is
+/// forgotten. A forgotten session goes on.
 pub const MAX_SESSIONS: usize = 65_536;
-/// Time an unused MCP session stays bound.
+/// Share of [`MAX_SESSIONS`] that one principal may hold; beyond, its own used longest ago go.
+pub const MAX_SESSIONS_PER_PRINCIPAL: usize = 16_384;
+/// Time for which an unused MCP session is remembered.
 pub const SESSION_IDLE: Duration = Duration::from_secs(3_600);
 /// MCP tasks bound to a caller and the tool that made them; the oldest is forgotten beyond.
 pub const MAX_TASKS: usize = 65_536;
@@ -245,7 +259,13 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("dns_timeout", DNS_TIMEOUT.as_secs(), "seconds"),
     ("dns_names", DNS_NAMES as u64, "names"),
     ("external_tls_clients", EXTERNAL_TLS_CLIENTS as u64, "clients"),
+    ("session_life", SESSION_LIFE.as_secs(), "seconds"),
+    ("max_session_id", MAX_SESSION_ID as u64, "bytes"),
+    ("max_sealed", MAX_SEALED as u64, "bytes"),
+    ("sealing_key_lead", SEALING_KEY_LEAD.as_secs(), "seconds"),
+    ("sealing_key_poll", SEALING_KEY_POLL.as_secs(), "seconds"),
     ("max_sessions", MAX_SESSIONS as u64, "sessions"),
+    ("max_sessions_per_principal", MAX_SESSIONS_PER_PRINCIPAL as u64, "sessions"),
     ("session_idle", SESSION_IDLE.as_secs(), "seconds"),
     ("max_tasks", MAX_TASKS as u64, "tasks"),
     ("max_owned", MAX_OWNED as u64, "tasks"),

@@ -192,6 +192,7 @@ fn settings(dir: &Scratch, trust_domain: TrustDomain, records: Records) -> app::
         drain: Duration::from_millis(500),
         access_log: app::AccessLogTo::Writer(Box::new(records)),
         otlp_endpoint: None,
+        sealing_key_file: None,
         feed: None,
     }
 }

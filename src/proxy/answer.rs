@@ -9,6 +9,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCA
 use http::{Response, StatusCode};
 
 use super::mcp::Manner;
+use super::sessions::Bound;
 use super::stages::Refused;
 use crate::call::{Call, McpCall};
 use crate::document::agent_policy::DenialForm;
@@ -68,6 +69,9 @@ pub(super) enum ProxyFault {
     /// The server offers no stream.
     #[error("no stream is offered here")]
     NoStream,
+    /// An id of the caller's could not be sealed for the server.
+    #[error("the request's id cannot be sealed")]
+    Unsealed,
     /// Path or host cannot be written on the way out.
     #[error("the request cannot be forwarded as it was decided on")]
     Unsendable,
@@ -104,7 +108,7 @@ impl ProxyFault {
             Self::UnexpectedResponse => StatusCode::ACCEPTED,
             // The session goes on with its next request.
             Self::IdInFlight | Self::TaskUnknown => StatusCode::OK,
-            Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
+            Self::OverBudget | Self::Unsealed => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadAnswer | Self::UnaskedAnswer | Self::CardLeadsOut | Self::Card(_) => StatusCode::BAD_GATEWAY,
             Self::NoStream => StatusCode::METHOD_NOT_ALLOWED,
             Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
@@ -132,7 +136,7 @@ impl Faulty for ProxyFault {
             | Self::NoStream
             | Self::RouteTimeout => Blame::Upstream,
             Self::TargetGone | Self::Revoked | Self::NoRoute | Self::NoBackend => Blame::Policy,
-            Self::OverBudget => Blame::Waypoint,
+            Self::OverBudget | Self::Unsealed => Blame::Waypoint,
         }
     }
 
@@ -155,6 +159,7 @@ impl Faulty for ProxyFault {
             | Self::VersionChanged
             | Self::UnexpectedResponse
             | Self::OverBudget
+            | Self::Unsealed
             | Self::IdInFlight
             | Self::TaskUnknown => Stage::Decode,
         }
@@ -175,6 +180,7 @@ impl Faulty for ProxyFault {
             Self::TlsInTunnel => "tls_in_tunnel",
             Self::NotHttp => "not_http",
             Self::NoStream => "no_stream",
+            Self::Unsealed => "unsealed",
             Self::Unsendable => "unsendable",
             Self::Upgrade => "upgrade",
             Self::IdInFlight => "id_in_flight",
@@ -323,8 +329,8 @@ pub(super) struct Likeness {
     pub(super) wording: Option<UnknownName>,
     /// In which form.
     pub(super) manner: Option<Arc<Manner>>,
-    /// The caller's session id, which some of them repeat.
-    pub(super) session: Option<Arc<str>>,
+    /// The caller's session, whose id some of them repeat.
+    pub(super) session: Option<Bound>,
 }
 
 /// In the server's own form, and without the record's id, which would say that it was not the server.
@@ -332,7 +338,7 @@ fn as_server(mut record: RecordGuard, body: Vec<u8>, likeness: &Likeness) -> Ans
     record.status(StatusCode::OK);
     record.meter().sent(body.len());
     let (fields, body) = match &likeness.manner {
-        Some(manner) => manner.dress(body, likeness.session.as_deref()),
+        Some(manner) => manner.dress(body, likeness.session.as_ref()),
         None => (HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]), text_body(body)),
     };
     let mut response = Response::new(body);

@@ -3,6 +3,7 @@
 //! On a port that is declared MCP every POST that could be taken for JSON is MCP, whatever its path: servers disagree
 //! on what their path is (`/MCP`, `/mcp/`, `/%6dcp`). What is none of it is plain HTTP and needs an `http` allow.
 
+mod addresses;
 mod exchange;
 mod get;
 mod manner;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 
+pub(super) use addresses::Addresses;
 pub(super) use exchange::{ReadFault, read_body};
 pub(super) use manner::{Manner, Manners};
 pub(super) use reply::{collect, note_revoked, stays_here};

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use super::quotas::Quotas;
+use super::sessions::{Holder, subject};
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
 use crate::mesh::{Endpoint, Published, Target};
@@ -55,6 +56,12 @@ impl Asked {
     /// The verified token.
     pub(super) fn claims(&self) -> Option<&Claims> {
         self.claims.as_ref()
+    }
+
+    /// For whom what is sealed on behalf of this call is.
+    pub(super) fn holder(&self) -> Holder {
+        let subject = self.claims().map(subject);
+        Holder { owner: self.peer.id().clone(), subject, target: self.target.key.clone() }
     }
 
     /// What policy decides on, for `call`.
@@ -239,55 +246,68 @@ impl Standing {
 
     /// Waits until the call is no longer permitted: its rules changed and now refuse, or its target is gone or does not
     /// take its token any longer (`None`).
+    pub(super) async fn revoked(&mut self, published: &Published) -> Option<Denial> {
+        loop {
+            if let Err(denial) = self.turned(published).await {
+                return denial;
+            }
+        }
+    }
+
+    /// Waits until the rules have changed.
     ///
     /// Asked again after it was dropped, it costs one comparison as long as nothing was published; a snapshot in which
     /// this target's revision did not change costs one look-up.
-    pub(super) async fn revoked(&mut self, published: &Published) -> Option<Denial> {
+    ///
+    /// # Errors
+    /// They no longer permit the call; as in [`Standing::revoked`].
+    pub(super) async fn turned(&mut self, published: &Published) -> Result<(), Option<Denial>> {
         loop {
-            if let Err(refused) = self.still(published) {
-                return refused.map(|denial| *denial);
+            if self.still(published).map_err(|refused| refused.map(|denial| *denial))? {
+                return Ok(());
             }
             let Some(editions) = &mut self.editions else { continue };
             // `changed` also takes the edition for seen, so that what follows it must look, not ask whether to.
             if editions.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
-            if let Err(refused) = self.look(published) {
-                return refused.map(|denial| *denial);
+            if self.look(published).map_err(|refused| refused.map(|denial| *denial))? {
+                return Ok(());
             }
         }
     }
 
-    /// Whether the call is permitted under what is published now; the denial as in [`Standing::revoked`].
-    fn still(&mut self, published: &Published) -> Result<(), Option<Box<Denial>>> {
+    /// Whether the rules are others than at the last look; the denial as in [`Standing::revoked`].
+    fn still(&mut self, published: &Published) -> Result<bool, Option<Box<Denial>>> {
         match &mut self.editions {
             // Whoever publishes changes the snapshot before the edition: an edition that was seen was looked at.
-            Some(editions) if !editions.has_changed().unwrap_or(false) => return Ok(()),
+            Some(editions) if !editions.has_changed().unwrap_or(false) => return Ok(false),
             Some(editions) => editions.mark_unchanged(),
             None => self.editions = Some(published.changed()),
         }
         self.look(published)
     }
 
-    fn look(&mut self, published: &Published) -> Result<(), Option<Box<Denial>>> {
+    fn look(&mut self, published: &Published) -> Result<bool, Option<Box<Denial>>> {
         let target = published.current().get(&self.asked.target.key).ok_or(None)?;
-        if target.revision() != self.asked.target.revision() {
+        let changed = target.revision() != self.asked.target.revision();
+        if changed {
             self.asked.readdress(target).ok_or(None)?;
             if let Decision::Deny(denial) = self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
                 return Err(Some(Box::new(denial)));
             }
         }
-        let Some(beyond) = &mut self.beyond else { return Ok(()) };
+        let Some(beyond) = &mut self.beyond else { return Ok(changed) };
         let to = published.current().get(&beyond.to.key).ok_or(None)?;
         if to.revision() == beyond.to.revision() {
-            return Ok(());
+            return Ok(changed);
         }
         beyond.to = to;
         if !beyond.to.paths.keeps(&beyond.head.path) {
             return Err(None);
         }
         match self.asked.admitted(&beyond.to, &beyond.head, None) {
-            Ok((Decision::Allow(_), _)) => Ok(()),
+            Ok((Decision::Allow(_), _)) => Ok(true),
             Ok((Decision::Deny(denial), _)) => Err(Some(Box::new(denial))),
             Err(_token) => Err(None),
         }

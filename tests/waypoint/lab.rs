@@ -77,6 +77,7 @@ impl Lab {
             drain: Duration::from_secs(2),
             access_log: AccessLogTo::Writer(Box::new(log.clone())),
             otlp_endpoint: None,
+            sealing_key_file: None,
             feed: None,
         };
         edit(&mut settings);
@@ -161,9 +162,26 @@ impl Reply {
         Self { status, head: head.to_owned(), body: body.to_owned() }
     }
 
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let named = |line: &str| line.split_once(':').is_some_and(|(said, _)| said.eq_ignore_ascii_case(name));
+        self.head.lines().find(|line| named(line)).and_then(|line| line.split_once(':')).map(|(_, value)| value.trim())
+    }
+
+    /// The headers by which a client goes on in the session that this answer began, in `version`.
+    pub(crate) fn session(&self, version: &str) -> String {
+        let id = self.header("mcp-session-id").unwrap_or_else(|| panic!("no session: {self:?}"));
+        format!("Mcp-Session-Id: {id}\r\nMCP-Protocol-Version: {version}\r\n")
+    }
+
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
+}
+
+/// The id of the last event in `text` that has one.
+pub(crate) fn event_id(text: &str) -> &str {
+    text.lines().rev().find_map(|line| line.strip_prefix("id: ")).unwrap_or_else(|| panic!("no event id: {text}"))
 }
 
 /// How a test's upstream answers one request, given its head and body.

@@ -63,6 +63,11 @@ impl Held {
         }
     }
 
+    /// The id under which the request came, as JSON.
+    pub(crate) fn id(&self) -> String {
+        serde_json::from_str::<serde_json::Value>(&self.body).unwrap()["id"].to_string()
+    }
+
     /// Writes `bytes` as they are.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();

@@ -13,6 +13,7 @@ mod mcp_both_ways;
 mod mcp_calls;
 mod mcp_denials;
 mod mcp_hostile;
+mod mcp_replicas;
 mod mcp_results;
 mod mcp_sse;
 mod mcp_tasks;

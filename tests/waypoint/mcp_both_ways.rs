@@ -13,7 +13,7 @@ const NOTES: &str = "127.0.9.1:80";
 const HELLO: &str =
     r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
 const HELLO_ANSWER: &str = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
-const SESSION: &str = "Mcp-Session-Id: s-1\r\nMCP-Protocol-Version: 2025-11-25\r\n";
+const VERSION: &str = "2025-11-25";
 const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"get_note"}}"#;
 const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
@@ -30,17 +30,28 @@ fn documents(addr: std::net::SocketAddr) -> String {
     format!("{}{asks}", notes(addr).trim_end())
 }
 
-/// A session of the reader, and a call whose answer streams.
-async fn streaming(lab: &Lab, live: &mut Live) -> (hbone::Stream, Held) {
+/// A session of the reader: the headers of what is sent in it.
+async fn begun(lab: &Lab, live: &mut Live) -> String {
     let begin = async {
         live.next().await.write(with("Mcp-Session-Id: s-1\r\nConnection: close\r\n", HELLO_ANSWER).as_bytes()).await
     };
-    tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin);
+    tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin).0.session(VERSION)
+}
+
+/// A session of the reader, and a call whose answer streams.
+async fn streaming(lab: &Lab, live: &mut Live) -> (hbone::Stream, Held, String) {
+    let session = begun(lab, live).await;
     let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
-    caller.write_all(post(SESSION, CALL).as_bytes()).await.unwrap();
+    caller.write_all(post(&session, CALL).as_bytes()).await.unwrap();
     let mut held = live.next().await;
     held.begin_events().await;
-    (caller, held)
+    (caller, held, session)
+}
+
+/// The id of the message in the last event of `text`.
+fn message_id(text: &str) -> Value {
+    let data = text.lines().rev().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    serde_json::from_str::<Value>(data).unwrap()["id"].clone()
 }
 
 fn request(id: &str, method: &str, params: &Value) -> String {
@@ -51,7 +62,7 @@ fn request(id: &str, method: &str, params: &Value) -> String {
 async fn what_a_rule_names_is_asked_and_the_rest_is_answered_for_the_client() {
     let mut live = Live::start().await;
     let lab = Lab::start(&documents(live.addr)).await;
-    let (mut caller, mut held) = streaming(&lab, &mut live).await;
+    let (mut caller, mut held, _) = streaming(&lab, &mut live).await;
     let page = |url: &str| value!({"mode":"url","url":url,"elicitationId":"e","message":"m"});
     let rows = [
         ("elicitation/create", value!({"message":"m","requestedSchema":{}}), true),
@@ -71,8 +82,8 @@ async fn what_a_rule_names_is_asked_and_the_rest_is_answered_for_the_client() {
         let id = format!("q-{n}");
         held.message(&request(&id, method, params)).await;
         if *passes {
-            let text = lab::read_until(&mut caller, &format!("\"{id}\"")).await;
-            assert!(text.contains(method), "{text}");
+            let text = lab::read_until(&mut caller, "\n\n").await;
+            assert!(text.contains(method) && !text.contains(&id), "{text}");
         } else {
             let mut told = live.next().await;
             let told_body: Value = serde_json::from_str(&told.body).unwrap();
@@ -84,9 +95,9 @@ async fn what_a_rule_names_is_asked_and_the_rest_is_answered_for_the_client() {
             told.write(ACCEPTED).await;
         }
     }
-    held.message(r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#).await;
+    held.message(&r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#.replace('7', &held.id())).await;
     let text = lab::read_until(&mut caller, "\"content\"").await;
-    assert!(!text.contains("evil") && !text.contains("vendor"), "{text}");
+    assert!(text.contains("\"id\":7") && !text.contains("evil") && !text.contains("vendor"), "{text}");
     let log = lab.log.clone();
     lab.waypoint.shutdown().await;
     let lines = log.lines();
@@ -100,27 +111,29 @@ async fn what_a_rule_names_is_asked_and_the_rest_is_answered_for_the_client() {
 async fn a_question_is_answered_once_by_whom_it_was_asked() {
     let mut live = Live::start().await;
     let lab = Lab::start(&documents(live.addr)).await;
-    let (mut caller, mut held) = streaming(&lab, &mut live).await;
+    let (mut caller, mut held, session) = streaming(&lab, &mut live).await;
     let form = value!({"message":"m","requestedSchema":{}});
     held.message(&request("q", "elicitation/create", &form)).await;
-    lab::read_until(&mut caller, "\"q\"").await;
-    let answer = r#"{"jsonrpc":"2.0","id":"q","result":{"action":"accept","content":{"n":1}}}"#;
+    let told = message_id(&lab::read_until(&mut caller, "}\n\n").await).to_string();
+    let own = r#"{"jsonrpc":"2.0","id":"q","result":{"action":"accept","content":{"n":1}}}"#;
+    let answer = own.replace("\"q\"", &told);
     // Nobody else's, not without the session, not under another id.
-    assert_eq!(lab.post("agents/writer", NOTES, SESSION, answer).await.status, 404);
-    assert_eq!(lab.post("agents/reader", NOTES, "", answer).await.status, 202);
-    assert_eq!(lab.post("agents/reader", NOTES, SESSION, &answer.replace("\"q\"", "\"r\"")).await.status, 202);
-    assert_eq!(lab.post("agents/reader", NOTES, SESSION, &answer.replace("\"q\"", "5")).await.status, 202);
+    assert_eq!(lab.post("agents/writer", NOTES, &session, &answer).await.status, 404);
+    assert_eq!(lab.post("agents/reader", NOTES, "", &answer).await.status, 202);
+    for other in ["\"q\"", "\"r\"", "5"] {
+        assert_eq!(lab.post("agents/reader", NOTES, &session, &answer.replace(&told, other)).await.status, 202);
+    }
     assert!(live.is_quiet().await);
     let take = async {
         let mut taken = live.next().await;
-        assert_eq!(taken.body, answer);
+        assert_eq!(taken.body, own);
         assert!(taken.head.to_ascii_lowercase().contains("mcp-session-id: s-1"), "{}", taken.head);
         taken.write(ACCEPTED).await;
     };
-    let (reply, ()) = tokio::join!(lab.post("agents/reader", NOTES, SESSION, answer), take);
+    let (reply, ()) = tokio::join!(lab.post("agents/reader", NOTES, &session, &answer), take);
     assert_eq!(reply.status, 202, "{reply:?}");
     // And only once.
-    assert_eq!(lab.post("agents/reader", NOTES, SESSION, answer).await.status, 202);
+    assert_eq!(lab.post("agents/reader", NOTES, &session, &answer).await.status, 202);
     assert!(live.is_quiet().await);
 }
 
@@ -128,7 +141,7 @@ async fn a_question_is_answered_once_by_whom_it_was_asked() {
 async fn an_id_that_waits_is_not_asked_again() {
     let mut live = Live::start().await;
     let lab = Lab::start(&documents(live.addr)).await;
-    let (mut caller, mut held) = streaming(&lab, &mut live).await;
+    let (mut caller, mut held, _) = streaming(&lab, &mut live).await;
     let form = value!({"message":"m","requestedSchema":{}});
     held.message(&request("1", "elicitation/create", &form)).await;
     lab::read_until(&mut caller, "elicitation").await;
@@ -190,23 +203,26 @@ async fn what_a_result_asks_is_decided_on_alike() {
 async fn answers_that_come_again_are_filtered_again() {
     let mut live = Live::start().await;
     let lab = Lab::start(&documents(live.addr)).await;
-    let begin = async {
-        live.next().await.write(with("Mcp-Session-Id: s-1\r\nConnection: close\r\n", HELLO_ANSWER).as_bytes()).await
-    };
-    tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin);
+    let session = begun(&lab, &mut live).await;
     let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
-    let listed = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"get_note"},{"name":"delete_note"}]}}"#;
-    let streamed = events(&format!("id: 4\ndata: {listed}\n\n")).replacen("\r\n", "\r\nConnection: close\r\n", 1);
-    let answer = async { live.next().await.write(streamed.as_bytes()).await };
-    tokio::join!(lab.post("agents/reader", NOTES, SESSION, list), answer);
-    for (resumed, comes) in [("Last-Event-ID: 4\r\n", true), ("", false)] {
+    let answer = async {
+        let mut held = live.next().await;
+        let result = r#""result":{"tools":[{"name":"get_note"},{"name":"delete_note"}]}"#;
+        let listed = format!(r#"{{"jsonrpc":"2.0","id":{},{result}}}"#, held.id());
+        let streamed = events(&format!("id: 4\ndata: {listed}\n\n"));
+        held.write(streamed.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes()).await;
+        listed
+    };
+    let (reply, listed) = tokio::join!(lab.post("agents/reader", NOTES, &session, list), answer);
+    let after = lab::event_id(&reply.body);
+    for (resumed, comes) in [(format!("Last-Event-ID: {after}\r\n"), true), (String::new(), false)] {
         let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
-        let get = format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n{SESSION}{resumed}\r\n");
+        let get = format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n{session}{resumed}\r\n");
         caller.write_all(get.as_bytes()).await.unwrap();
         let mut held = live.next().await;
-        assert_eq!(held.head.to_ascii_lowercase().contains("last-event-id"), comes, "{}", held.head);
+        assert_eq!(held.head.to_ascii_lowercase().contains("last-event-id: 4"), comes, "{}", held.head);
         held.begin_events().await;
-        held.message(listed).await;
+        held.message(&listed).await;
         held.message(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"end"}}"#)
             .await;
         let text = lab::read_until(&mut caller, "\"end\"").await;
@@ -214,10 +230,13 @@ async fn answers_that_come_again_are_filtered_again() {
         assert!(!text.contains("delete_note"), "{text}");
     }
     // Nor is another's stream resumed, of which this session saw no event.
-    let get =
-        format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n{SESSION}Last-Event-ID: 5\r\n\r\n");
-    let theirs = lab.raw("agents/reader", NOTES, get.as_bytes()).await;
-    assert_eq!(theirs.status, 405, "{theirs:?}");
+    for other in ["4", "5", &after.replacen('4', "5", 1)] {
+        let get = format!(
+            "GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n{session}Last-Event-ID: {other}\r\n\r\n"
+        );
+        let theirs = lab.raw("agents/reader", NOTES, get.as_bytes()).await;
+        assert_eq!(theirs.status, 405, "{other}: {theirs:?}");
+    }
     assert!(live.is_quiet().await);
     // Whose stream would a caller without a session resume?
     let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
@@ -237,7 +256,7 @@ async fn notifications_name_only_what_the_caller_may_have() {
     );
     assert_ne!(text, documents(live.addr));
     let lab = Lab::start(&text).await;
-    let (mut caller, mut held) = streaming(&lab, &mut live).await;
+    let (mut caller, mut held, _) = streaming(&lab, &mut live).await;
     for uri in ["file:///a/1", "file:///b/1", "file:///a/../b/2"] {
         let params = value!({"uri":uri});
         held.message(&value!({"jsonrpc":"2.0","method":"notifications/resources/updated","params":params}).to_string())

@@ -109,14 +109,13 @@ async fn a_session_is_its_callers_alone() {
     let lab = Lab::start(&notes(upstream.addr)).await;
     let hello = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
     let reply = lab.post("agents/reader", NOTES, "", hello).await;
-    assert!(reply.head.to_ascii_lowercase().contains("mcp-session-id: s-1"), "{reply:?}");
-    let session = "Mcp-Session-Id: s-1\r\nMCP-Protocol-Version: 2025-06-18\r\n";
-    assert_eq!(lab.post("agents/reader", NOTES, session, CALL).await.status, 200);
+    let session = reply.session("2025-06-18");
+    assert!(!reply.head.contains("s-1"), "{reply:?}");
+    assert_eq!(lab.post("agents/reader", NOTES, &session, CALL).await.status, 200);
     let before = upstream.bytes();
-    assert_eq!(lab.post("agents/writer", NOTES, session, CALL).await.status, 404);
-    assert_eq!(lab.post("agents/reader", NOTES, "Mcp-Session-Id: s-2\r\n", CALL).await.status, 404);
-    let other = "Mcp-Session-Id: s-1\r\nMCP-Protocol-Version: 2025-11-25\r\n";
-    assert_eq!(lab.post("agents/reader", NOTES, other, CALL).await.status, 400);
+    assert_eq!(lab.post("agents/writer", NOTES, &session, CALL).await.status, 404);
+    assert_eq!(lab.post("agents/reader", NOTES, "Mcp-Session-Id: s-1\r\n", CALL).await.status, 404);
+    assert_eq!(lab.post("agents/reader", NOTES, &reply.session("2025-11-25"), CALL).await.status, 400);
     assert_eq!(upstream.bytes(), before);
 }
 

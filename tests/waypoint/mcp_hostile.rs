@@ -9,7 +9,7 @@ mod requests;
 pub(crate) mod sessions;
 mod streams;
 
-use crate::lab::{Upstream, json, with};
+use crate::lab::{Lab, Upstream, json, with};
 use serde_json::{Value, json as value};
 
 /// `tools/notes:80`.
@@ -18,7 +18,12 @@ const CALL: &str =
     r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"get_note","arguments":{"id":1}}}"#;
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
 const HELLO: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
-const SESSION: &str = "Mcp-Session-Id: s-1\r\nMCP-Protocol-Version: 2025-06-18\r\n";
+const VERSION: &str = "2025-06-18";
+
+/// A session of `who` with [`server`]: the headers of what is sent in it.
+async fn session(lab: &Lab, who: &str) -> String {
+    lab.post(who, NOTES, "", HELLO).await.session(VERSION)
+}
 
 /// A server with a session `s-1` that answers every call with a text and lists four tools.
 async fn server() -> Upstream {

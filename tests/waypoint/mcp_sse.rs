@@ -22,6 +22,17 @@ async fn begin(lab: &Lab, live: &mut Live, who: &str, endpoint: &str) -> (hbone:
     (caller, held)
 }
 
+/// The address that the stream says.
+async fn address(caller: &mut hbone::Stream) -> String {
+    let mut text = lab::read_until(caller, "session=").await;
+    while !text.split("session=").last().unwrap().contains("\n\n") {
+        text += &lab::read_until(caller, "\n").await;
+    }
+    let line = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap().to_owned();
+    assert!(line.starts_with("/agent-waypoint/messages?session=") && !text.contains("s3cret"), "{text}");
+    line
+}
+
 async fn post(lab: &Lab, who: &str, target: &str, body: &str) -> lab::Reply {
     let request = lab::post("", body).replacen("/mcp", target, 1);
     lab.raw(who, NOTES, request.as_bytes()).await
@@ -32,27 +43,33 @@ async fn answers_and_refusals_come_on_the_stream() {
     let mut live = Live::start().await;
     let lab = Lab::start(&notes(live.addr)).await;
     let (mut caller, mut held) = begin(&lab, &mut live, "agents/reader", "/messages?sessionId=s3cret").await;
-    lab::read_until(&mut caller, "data: /messages?sessionId=s3cret").await;
-    let at = "/messages?sessionId=s3cret";
+    let at = &address(&mut caller).await;
     let take = async {
         let mut taken = live.next().await;
         assert!(taken.head.starts_with("POST /messages?sessionId=s3cret "), "{}", taken.head);
         taken.write(ACCEPTED).await;
+        taken.id()
     };
     let allowed = call(1, "get_note");
-    let (reply, ()) = tokio::join!(post(&lab, "agents/reader", at, &allowed), take);
+    let (reply, sent) = tokio::join!(post(&lab, "agents/reader", at, &allowed), take);
     assert_eq!(reply.status, 202, "{reply:?}");
-    held.message(r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"here"}]}}"#).await;
-    lab::read_until(&mut caller, "here").await;
+    let answer = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"here"}]}}"#;
+    held.message(&answer.replace('1', &sent)).await;
+    assert!(lab::read_until(&mut caller, "here").await.contains("\"id\":1"));
     // Clients of this transport read no answer but the stream's.
     assert_eq!(post(&lab, "agents/reader", at, &call(2, "delete_note")).await.status, 202);
     let refused = lab::read_until(&mut caller, "\"id\":2").await;
     assert!(refused.contains("Unknown tool: delete_note"), "{refused}");
     // Lists are filtered there too.
     let list = r#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#;
-    let take = async { live.next().await.write(ACCEPTED).await };
-    tokio::join!(post(&lab, "agents/reader", at, list), take);
-    held.message(r#"{"jsonrpc":"2.0","id":3,"result":{"tools":[{"name":"get_note"},{"name":"delete_note"}]}}"#).await;
+    let take = async {
+        let mut taken = live.next().await;
+        taken.write(ACCEPTED).await;
+        taken.id()
+    };
+    let (_, sent) = tokio::join!(post(&lab, "agents/reader", at, list), take);
+    let listed = r#"{"jsonrpc":"2.0","id":3,"result":{"tools":[{"name":"get_note"},{"name":"delete_note"}]}}"#;
+    held.message(&listed.replace('3', &sent)).await;
     let listed = lab::read_until(&mut caller, "\"id\":3").await;
     assert!(listed.contains("get_note") && !listed.contains("delete_note"), "{listed}");
     // What was never asked is nobody's answer.
@@ -66,8 +83,11 @@ async fn the_address_is_its_callers_for_as_long_as_the_stream() {
     let mut live = Live::start().await;
     let lab = Lab::start(&notes(live.addr)).await;
     let (mut caller, _held) = begin(&lab, &mut live, "agents/reader", "messages?sessionId=s3cret").await;
-    lab::read_until(&mut caller, "data: /messages?sessionId=s3cret").await;
+    let at = &address(&mut caller).await;
     for target in [
+        &**at,
+        at.get(..at.len() - 1).unwrap(),
+        "/agent-waypoint/messages",
         "/messages?sessionId=s3cret",
         "/messages?x=1&sessionId=s3cret",
         "/messages?session_id=s3cret",
@@ -77,10 +97,11 @@ async fn the_address_is_its_callers_for_as_long_as_the_stream() {
         let theirs = post(&lab, "agents/writer", target, &call(1, "get_note")).await;
         assert_eq!(theirs.status, 404, "{target}: {theirs:?}");
     }
+    assert_eq!(post(&lab, "agents/reader", "/messages?sessionId=s3cret", &call(1, "get_note")).await.status, 404);
     assert!(live.is_quiet().await);
     drop(caller);
     let began = std::time::Instant::now();
-    while post(&lab, "agents/reader", "/messages?sessionId=s3cret", "{}").await.status != 404 {
+    while post(&lab, "agents/reader", at, "{}").await.status != 404 {
         assert!(began.elapsed() < lab::PATIENCE, "the session outlives its stream");
     }
 }
@@ -91,9 +112,11 @@ async fn no_header_leads_past_an_address() {
     let mut live = Live::start().await;
     let lab = Lab::start(&notes(live.addr)).await;
     let (mut caller, _held) = begin(&lab, &mut live, "agents/reader", "/messages?sessionId=s3cret").await;
-    lab::read_until(&mut caller, "s3cret").await;
+    address(&mut caller).await;
     let (mut other, _other) = begin(&lab, &mut live, "agents/reader", "/messages/s3cret").await;
-    lab::read_until(&mut other, "s3cret").await;
+    address(&mut other).await;
+    let (mut odd, _odd) = begin(&lab, &mut live, "agents/reader", "/odd?sid=s3cret").await;
+    address(&mut odd).await;
     let hello =
         r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
     let begun = async {
@@ -107,7 +130,7 @@ async fn no_header_leads_past_an_address() {
     let plain = call(1, "get_note");
     for (headers, body) in [
         ("", &plain),
-        ("Mcp-Session-Id: w-1\r\n", &plain),
+        (&begun.session("2025-11-25"), &plain),
         ("MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: get_note\r\n", &modern),
     ] {
         for target in [
@@ -116,6 +139,10 @@ async fn no_header_leads_past_an_address() {
             "/messages/s3cret/",
             "/Messages/s3cret",
             "/messages/s3cret?x=1",
+            "/odd?sid=s3cret",
+            "/odd?sid=s3cret&x=1",
+            "/odd?x=1&sid=s3cret",
+            "/Odd/?sid=s3cret",
         ] {
             let request = lab::post(headers, body).replacen("/mcp", target, 1);
             let theirs = lab.raw("agents/writer", NOTES, request.as_bytes()).await;

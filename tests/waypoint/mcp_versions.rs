@@ -78,44 +78,55 @@ struct Client<'a> {
     lab: &'a Lab,
     who: &'a str,
     version: &'a str,
+    session: String,
 }
 
-impl Client<'_> {
-    async fn begin(&self) {
+impl<'a> Client<'a> {
+    async fn begin(lab: &'a Lab, who: &'a str, version: &'a str) -> Self {
+        let mut client = Self { lab, who, version, session: String::new() };
+        client.initialize().await;
+        client
+    }
+
+    async fn initialize(&mut self) {
         if self.version != MODERN {
             let params =
                 value!({"protocolVersion":self.version,"capabilities":{},"clientInfo":{"name":"c","version":"1"}});
             let hello = value!({"jsonrpc":"2.0","id":0,"method":"initialize","params":params}).to_string();
             let reply = self.lab.post(self.who, SERVER, "", &hello).await;
             assert_eq!(reply.json()["result"]["protocolVersion"], self.version, "{reply:?}");
+            // The header came with 2025-06-18; a session says the version of the others.
+            let said = format!("MCP-Protocol-Version: {}\r\n", self.version);
+            let session = reply.session(self.version);
+            self.session = if self.version < "2025-06-18" { session.replace(&said, "") } else { session };
         }
     }
 
     async fn ask(&self, method: &str, params: Value) -> Reply {
-        let (headers, params) = dressed(self.version, method, params);
+        let (headers, params) = self.dressed(method, params);
         let body = value!({"jsonrpc":"2.0","id":"i","method":method,"params":params}).to_string();
         self.lab.post(self.who, SERVER, &headers, &body).await
     }
 }
 
-/// Headers and parameters as a client of `version` sends them.
-fn dressed(version: &str, method: &str, mut params: Value) -> (String, Value) {
-    if version != MODERN {
-        // The header came with 2025-06-18; a session says the version of the others.
-        let said = if version < "2025-06-18" { String::new() } else { format!("MCP-Protocol-Version: {version}\r\n") };
-        return (format!("Mcp-Session-Id: s-{version}\r\n{said}"), params);
+impl Client<'_> {
+    /// Headers and parameters as a client of this version sends them.
+    fn dressed(&self, method: &str, mut params: Value) -> (String, Value) {
+        let version = self.version;
+        if version != MODERN {
+            return (self.session.clone(), params);
+        }
+        let mut headers = format!("MCP-Protocol-Version: {version}\r\nMcp-Method: {method}\r\n");
+        let named = match method {
+            "tools/call" | "prompts/get" => params["name"].as_str(),
+            "resources/read" => params["uri"].as_str(),
+            "tasks/get" | "tasks/cancel" | "tasks/update" => params["taskId"].as_str(),
+            _ => None,
+        };
+        headers.extend(named.map(|name| format!("Mcp-Name: {name}\r\n")));
+        params["_meta"] = value!({"io.modelcontextprotocol/protocolVersion": version, "io.modelcontextprotocol/clientCapabilities": {}});
+        (headers, params)
     }
-    let mut headers = format!("MCP-Protocol-Version: {version}\r\nMcp-Method: {method}\r\n");
-    let named = match method {
-        "tools/call" | "prompts/get" => params["name"].as_str(),
-        "resources/read" => params["uri"].as_str(),
-        "tasks/get" | "tasks/cancel" | "tasks/update" => params["taskId"].as_str(),
-        _ => None,
-    };
-    headers.extend(named.map(|name| format!("Mcp-Name: {name}\r\n")));
-    params["_meta"] =
-        value!({"io.modelcontextprotocol/protocolVersion": version, "io.modelcontextprotocol/clientCapabilities": {}});
-    (headers, params)
 }
 
 fn assert_removed(reply: &Reply, case: &str) {
@@ -163,8 +174,7 @@ async fn every_right_is_the_same_in_every_version() {
         ("vendor/other", value!({}), false),
     ];
     for version in VERSIONS {
-        let client = Client { lab: &lab, who: "agents/reader", version };
-        client.begin().await;
+        let client = Client::begin(&lab, "agents/reader", version).await;
         for (method, params, allowed) in &rows {
             let before = upstream.bytes();
             let reply = client.ask(method, params.clone()).await;
@@ -190,8 +200,7 @@ async fn every_list_is_filtered_in_every_version() {
     let upstream = server().await;
     let lab = Lab::start(&documents(&upstream)).await;
     for version in VERSIONS {
-        let client = Client { lab: &lab, who: "agents/reader", version };
-        client.begin().await;
+        let client = Client::begin(&lab, "agents/reader", version).await;
         for (method, seen, unseen) in [
             ("tools/list", "create_note", "delete_note"),
             ("prompts/list", "greet", "secret_plan"),
@@ -224,8 +233,7 @@ async fn one_right_is_no_other_in_any_version() {
             lab_of_its_own = Lab::start(&documents(&upstream)).await;
             &lab_of_its_own
         };
-        let client = Client { lab, who: "agents/lister", version };
-        client.begin().await;
+        let client = Client::begin(lab, "agents/lister", version).await;
         let before = upstream.bytes();
         for (method, params) in [
             ("tools/call", value!({"name":"create_note","arguments":{"owner":"acme"}})),
@@ -258,11 +266,10 @@ async fn a_session_keeps_the_version_that_its_server_chose() {
     let lab = Lab::start(&documents(&upstream)).await;
     let hello =
         r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
-    lab.post("agents/reader", SERVER, "", hello).await;
+    let begun = lab.post("agents/reader", SERVER, "", hello).await;
     let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_note"}}"#;
     for version in VERSIONS {
-        let headers = format!("Mcp-Session-Id: s-1\r\nMCP-Protocol-Version: {version}\r\n");
-        let reply = lab.post("agents/reader", SERVER, &headers, call).await;
+        let reply = lab.post("agents/reader", SERVER, &begun.session(version), call).await;
         match version {
             "2025-06-18" => assert_eq!(reply.status, 200, "{reply:?}"),
             _ => {
@@ -273,7 +280,8 @@ async fn a_session_keeps_the_version_that_its_server_chose() {
     }
     assert_eq!(upstream.seen().matches("tools/call").count(), 1, "{}", upstream.seen());
     // Whoever says none means the session's.
-    assert_eq!(lab.post("agents/reader", SERVER, "Mcp-Session-Id: s-1\r\n", call).await.status, 200);
+    let session = begun.session("").replace("MCP-Protocol-Version: \r\n", "");
+    assert_eq!(lab.post("agents/reader", SERVER, &session, call).await.status, 200);
 }
 
 /// What says 2026-07-28 is answered as that version says, so that a client of two eras does not fall back to an older

@@ -2,14 +2,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
 use http_body_util::BodyExt as _;
 
 use super::super::Shared;
 use super::super::answer::{self, ProxyFault};
 use super::super::budget::Hold;
 use super::super::http::Calls;
-use super::super::sessions::{self, Session, SessionKey};
-use super::sse;
+use super::super::sessions::{Bound, Holder, Sessional, subject};
+use super::sse::{self, Address};
 use crate::call::{HttpHead, McpCall, McpObject, Task};
 use crate::config::limits;
 use crate::fault::Faulty;
@@ -18,6 +19,7 @@ use crate::intake::{Answer, Body, BodyFault};
 use crate::mesh::Target;
 use crate::policy::Claims;
 use crate::telemetry::RecordGuard;
+use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{Decoded, Kind, McpHead};
 
 /// One MCP request and what is known of it before its body: who, to what, with which token, in which session.
@@ -32,11 +34,14 @@ pub(super) struct Exchange {
     pub(super) record: RecordGuard,
 }
 
-/// A session that is this caller's.
-#[derive(Debug, Clone)]
-pub(super) struct Bound {
-    pub(super) key: SessionKey,
-    pub(super) session: Arc<Session>,
+/// What a message turned out to be about, with what only its exchange knows.
+pub(super) struct Meant {
+    /// A response is about the request that it answers, a task about the tool that was called.
+    pub(super) call: McpCall,
+    /// The endpoint that must have it, where one must.
+    pub(super) endpoint: Option<Arc<str>>,
+    /// The id under which the server gets it, where that is another than the client's.
+    pub(super) sent: Option<Id>,
 }
 
 impl Exchange {
@@ -78,36 +83,47 @@ impl Exchange {
         self.session.as_ref().map(|bound| self.shared.telemetry.keyed().session(&bound.key.id))
     }
 
-    /// The session that a POST is addressed to by its path and query, as clients of 2024-11-05 do. An address that names
-    /// a session which is not this caller's is that of none.
-    fn find_stream(&self) -> Result<Option<Bound>, ProxyFault> {
+    /// For whom what is sealed in this exchange is.
+    pub(super) fn holder(&self) -> Holder {
+        let subject = self.claims.as_ref().map(subject);
+        Holder { owner: self.peer.id().clone(), subject, target: self.target.key.clone() }
+    }
+
+    /// The session that a POST is addressed to, as clients of 2024-11-05 do: its address is sealed, and from here on the
+    /// server's own. A server's own address, or one that names a session in any words, is nobody's.
+    fn find_stream(&mut self) -> Result<Option<Bound>, ProxyFault> {
         if self.head.method != http::Method::POST {
             return Ok(None);
         }
-        let query = self.head.query.as_deref();
-        let key = sse::key(&self.target.key, &self.head.path, query);
-        let subject = self.claims.as_ref().map(sessions::subject);
-        match self.shared.sessions.find(&key, self.peer.id(), subject.as_deref()) {
-            Some(session) => Ok(Some(Bound { key, session })),
-            None if self.shared.sessions.knows(&key) || sse::names_session(query) => Err(ProxyFault::SessionUnknown),
-            // A session may be named by the path alone, whatever is asked beside it.
-            None if self.shared.sessions.knows(&sse::key(&self.target.key, &self.head.path, None)) => {
-                Err(ProxyFault::SessionUnknown)
-            }
-            None => Ok(None),
+        if let Some(sealed) = sse::sealed_address(&self.head) {
+            let holder = self.holder();
+            let address = Address::open(self.shared.sessions.sealer(), &holder, sealed);
+            let bound = address
+                .as_ref()
+                .and_then(|address| self.shared.sessions.find_stream(&address.key(&holder.target), &holder));
+            let (Some(Address { path, query, .. }), Some(bound)) = (address, bound) else {
+                return Err(ProxyFault::SessionUnknown);
+            };
+            (self.head.path, self.head.query) = (path, query);
+            return Ok(Some(bound));
         }
+        let query = self.head.query.as_deref();
+        let guarded = self.shared.addresses.guards(&self.target.key, &self.head.path, query);
+        if guarded || sse::names_session(query) { Err(ProxyFault::SessionUnknown) } else { Ok(None) }
     }
 
-    /// What a message is about, with what only its exchange knows, and the endpoint that must have it, where one must: a
-    /// response is about the request that it answers, a task about the tool that was called.
+    /// What a message is about; in a session, where the ids of requests are ours, it goes out under the other side's.
     ///
     /// # Errors
     /// [`ProxyFault`] for a response to nothing that was asked in this session, and for a task that is not this caller's.
-    pub(super) fn meant(&self, decoded: &Decoded) -> Result<(McpCall, Option<Arc<str>>), ProxyFault> {
+    pub(super) fn meant(&self, decoded: &mut Decoded) -> Result<Meant, ProxyFault> {
         let mut call = decoded.call().clone();
         if decoded.kind() == Kind::Response {
-            let asked = self.session.as_ref().zip(decoded.id()).and_then(|(bound, id)| bound.session.reply(id));
-            return asked.map(|call| (call, None)).ok_or(ProxyFault::UnexpectedResponse);
+            let digest = call.session.clone();
+            let asked = self.session.as_ref().zip(decoded.id()).and_then(|(bound, id)| bound.session.reply(id, digest));
+            let Sessional { id, call } = asked.ok_or(ProxyFault::UnexpectedResponse)?;
+            decoded.forward_under(&id);
+            return Ok(Meant { call, endpoint: None, sent: None });
         }
         let mut endpoint = None;
         if let McpObject::Task(task) = &mut call.object {
@@ -118,17 +134,39 @@ impl Exchange {
                 endpoint = endpoint.or(self.find_task(task)?);
             }
         }
-        Ok((call, endpoint))
+        let sent = self.rename(decoded, &call)?;
+        Ok(Meant { call, endpoint, sent })
+    }
+
+    /// Has a message of a session name its request as the server knows it.
+    fn rename(&self, decoded: &mut Decoded, call: &McpCall) -> Result<Option<Id>, ProxyFault> {
+        let Some(bound) = &self.session else { return Ok(None) };
+        if let Some(waiting) = decoded.cancels().and_then(|id| bound.session.waiting(&id)) {
+            decoded.cancel_under(&waiting);
+        }
+        let Some(id) = decoded.id().filter(|_| decoded.kind() == Kind::Request) else { return Ok(None) };
+        let sent = bound.session.sent_id(id, call).map_err(|fault| {
+            tracing::warn!(%fault, "a request's id was not sealed");
+            ProxyFault::Unsealed
+        })?;
+        decoded.forward_under(&sent);
+        Ok(Some(sent))
     }
 
     /// Notes the tool of a task; its endpoint, if that is still one of the target's.
     fn find_task(&self, task: &mut Task) -> Result<Option<Arc<str>>, ProxyFault> {
         let Some(id) = task.id.known() else { return Ok(None) };
-        let subject = self.claims.as_ref().map(sessions::subject);
+        let subject = self.claims.as_ref().map(subject);
         let made = self.shared.tasks.find(&self.target.key, id, self.peer.id(), subject.as_deref());
         let made = made.ok_or(ProxyFault::TaskUnknown)?;
         task.tool = Some(made.tool);
         Ok(self.target.endpoints.iter().any(|endpoint| endpoint.id == made.endpoint).then_some(made.endpoint))
+    }
+
+    /// Whether the target has this endpoint, also where it gets no calls for now.
+    fn is_there(&self, endpoint: &str) -> bool {
+        let called = self.target.endpoints.iter().any(|one| *one.id == *endpoint);
+        called || self.target.hold(Some(endpoint)).is_some()
     }
 
     fn find_session(&mut self) -> Result<Option<Bound>, ProxyFault> {
@@ -143,14 +181,18 @@ impl Exchange {
         if streamed.is_some() {
             return Err(ProxyFault::SessionUnknown);
         }
-        let key = SessionKey { target: self.target.key.clone(), id: id.into() };
-        self.record.session(self.shared.telemetry.keyed().session(id));
-        let subject = self.claims.as_ref().map(sessions::subject);
-        let session = self.shared.sessions.find(&key, self.peer.id(), subject.as_deref());
-        let session = session.ok_or(ProxyFault::SessionUnknown)?;
-        match (self.mcp.version(), session.version) {
+        let bound = self.shared.sessions.open(&self.holder(), id, SystemTime::now());
+        let Some(bound) = bound.filter(|bound| self.is_there(&bound.key.endpoint)) else {
+            self.record.session(self.shared.telemetry.keyed().session(id));
+            return Err(ProxyFault::SessionUnknown);
+        };
+        self.record.session(self.shared.telemetry.keyed().session(&bound.key.id));
+        // From here on it is the server's own.
+        let own = HeaderValue::from_str(&bound.key.id).map_err(|_invisible| ProxyFault::SessionUnknown)?;
+        self.head.headers.insert(super::SESSION_ID, own);
+        match (self.mcp.version(), bound.session.version) {
             (Some(said), Some(agreed)) if said != agreed => Err(ProxyFault::VersionChanged),
-            _ => Ok(Some(Bound { key, session })),
+            _ => Ok(Some(bound)),
         }
     }
 }

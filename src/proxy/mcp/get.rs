@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::super::answer::{self, ProxyFault};
 use super::super::http::{Calls, outgoing, upstream_version};
 use super::super::note;
+use super::super::sessions::Bound;
 use super::super::stages::{Asked, Standing};
-use super::exchange::{Bound, Exchange};
+use super::exchange::Exchange;
 use super::pump::{Pump, Waits};
-use super::reply::{Awaited, Reply, passable};
+use super::reply::{Awaited, Reply};
 use crate::call::{Call, McpCall};
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request, no_body};
@@ -41,8 +42,9 @@ pub(super) async fn stream(calls: &Calls, target: Arc<Target>, request: Request)
     }
     let mut reply = reply;
     reply.record.status(parts.status);
+    let headers = reply.passable(parts.headers, "text/event-stream");
     let mut response = Response::new(Pump::new(reply, Waits::Session { resumed }, body).into_body());
-    *response.headers_mut() = passable(parts.headers, "text/event-stream");
+    *response.headers_mut() = headers;
     Answer::Response(response)
 }
 
@@ -58,7 +60,7 @@ pub(super) async fn end(calls: &Calls, target: Arc<Target>, request: Request) ->
     };
     let status = response.status();
     if let Some(bound) = reply.session.take().filter(|_| status.is_success() || status == StatusCode::NOT_FOUND) {
-        reply.shared.sessions.forget(&bound.key);
+        reply.shared.sessions.end(&bound);
     }
     reply.record.status(status);
     let mut answered = Response::new(no_body());
@@ -87,14 +89,16 @@ fn unheaded(calls: &Calls, target: &Target, request: &Request, fault: HeaderFaul
     Unsent::Answered(answer::json(record, fault.status(), body))
 }
 
-/// Whether what is to go on, if anything, is a stream of the caller's own session.
-fn resumes(headers: &HeaderMap, bound: &Bound) -> bool {
+/// Whether what is to go on, if anything, is a stream of the caller's own session; its server then reads its own event id.
+fn resumes(headers: &mut HeaderMap, bound: &Bound) -> bool {
     let mut after = headers.get_all(super::LAST_EVENT_ID).iter();
-    match (after.next(), after.next()) {
-        (None, _) => true,
-        (Some(id), None) => std::str::from_utf8(id.as_bytes()).is_ok_and(|id| bound.session.resumes(id)),
-        (Some(_), Some(_)) => false,
-    }
+    let own = match (after.next(), after.next()) {
+        (None, _) => return true,
+        (Some(id), None) => std::str::from_utf8(id.as_bytes()).ok().and_then(|id| bound.session.resumes(id)),
+        (Some(_), Some(_)) => None,
+    };
+    let own = own.and_then(|own| HeaderValue::from_bytes(own.as_bytes()).ok());
+    own.is_some_and(|own| headers.insert(super::LAST_EVENT_ID, own).is_some())
 }
 
 async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Reply, Response<InBody>), Unsent> {
@@ -107,7 +111,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     match &exchange.session {
         // Whose stream would go on? An event id is of a session, and this caller has none.
         None => drop(headers.remove(super::LAST_EVENT_ID)),
-        Some(bound) if !resumes(&headers, bound) => {
+        Some(bound) if !resumes(&mut headers, bound) => {
             let mut record = exchange.record;
             record.failed(&ProxyFault::NoStream);
             return Err(Unsent::Failed(record, Box::new(ProxyFault::NoStream)));
@@ -116,7 +120,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     }
     let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
     record.operation(Operation::of(&Call::Mcp(call.clone()), Some(&head)));
-    let awaited = Awaited { id: None, call: call.clone() };
+    let awaited = Awaited { id: None, sent: None, call: call.clone() };
     let asked = Asked::http(peer, Arc::clone(&target), head, claims);
     let permitted = match asked.decoded(Call::Mcp(call), headers).authorize(&shared.quotas) {
         Ok(permitted) => permitted,
@@ -126,7 +130,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         }
     };
     record.allowed(note::permit(permitted.permit()));
-    let stick = session.as_ref().map(|bound| Arc::clone(&bound.session.endpoint));
+    let stick = session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
     let routed = match permitted.route(&shared.upstreams, stick.as_deref()) {
         Ok(routed) => routed,
         Err(NoEndpoint::Gone) if session.is_some() => {

@@ -12,6 +12,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderMap, HeaderName, Hea
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
+use super::super::sessions::Bound;
 use crate::intake::{ResponseBody, text_body};
 use crate::mesh::TargetKey;
 use crate::wire::sse::{self, Event};
@@ -84,10 +85,11 @@ impl Manner {
     }
 
     /// Fields and body of an answer that says `message`, to a caller of `session`.
-    pub(in super::super) fn dress(&self, message: Vec<u8>, session: Option<&str>) -> (HeaderMap, ResponseBody) {
+    pub(in super::super) fn dress(&self, message: Vec<u8>, session: Option<&Bound>) -> (HeaderMap, ResponseBody) {
         let mut fields = HeaderMap::new();
+        let token = session.and_then(|bound| bound.token.as_deref());
         for (name, value) in &self.fields {
-            let value = match (name, session) {
+            let value = match (name, token) {
                 (name, _) if *name == DATE => HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now())).ok(),
                 (name, Some(id)) if *name == SESSION_ID => HeaderValue::from_str(id).ok(),
                 (name, None) if *name == SESSION_ID => None,
@@ -102,7 +104,7 @@ impl Manner {
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         let body = match &self.events {
             None => text_body(message),
-            Some(events) => events.body(&message),
+            Some(events) => events.body(&message, session),
         };
         (fields, body)
     }
@@ -111,9 +113,13 @@ impl Manner {
 const EMPTY: HeaderValue = HeaderValue::from_static("");
 
 impl Events {
-    fn body(&self, message: &[u8]) -> ResponseBody {
+    fn body(&self, message: &[u8], session: Option<&Bound>) -> ResponseBody {
         let answer = Event::message(self.id.as_deref(), &String::from_utf8_lossy(message));
-        let events: Vec<_> = self.before.iter().chain([&answer]).map(written).collect();
+        let marked = |event: &Event| {
+            let id = event.id.as_deref().zip(session).map(|(id, bound)| bound.session.event(id).into());
+            Event { id: id.or_else(|| event.id.clone()), ..event.clone() }
+        };
+        let events: Vec<_> = self.before.iter().chain([&answer]).map(|event| written(&marked(event))).collect();
         StreamBody::new(futures_util::stream::iter(events)).boxed_unsync()
     }
 }

@@ -190,24 +190,25 @@ impl Reply {
         }
     }
 
-    /// Whether the server's request `id` of `method` may go to the client, which then may answer it once. Only a session
-    /// says whose answer it is.
-    pub(super) fn may_pass_on(&self, method: &str, id: &Id, message: &ServerMessage) -> bool {
-        let Some(bound) = self.session.as_ref().filter(|_| method != "ping") else { return false };
+    /// The id under which the server's request `id` of `method` may go to the client, which then may answer it once; none
+    /// where it may not. Only a session says whose answer it is.
+    pub(super) fn may_pass_on(&self, method: &str, id: &Id, message: &ServerMessage) -> Option<Id> {
+        let bound = self.session.as_ref().filter(|_| method != "ping")?;
         let asked = match server_request(method, message.params(), &self.awaited.call) {
             Ok(asked) => asked,
             Err(fault) => {
                 self.count(&fault);
-                return false;
+                return None;
             }
         };
         let mut hold = self.shared.budget.hold(self.standing.asked().peer().id());
         // What is kept is the tree; its text is about as large.
         if hold.grow(message.canonical().len()).is_err() {
             self.shared.telemetry.metrics().fault(&ProxyFault::OverBudget);
-            return false;
+            return None;
         }
-        self.may_ask(&asked).is_ok() && bound.session.question(id, asked, hold)
+        self.may_ask(&asked).ok()?;
+        bound.session.question(id, asked, hold)
     }
 
     /// Decides on one request of the server, and records that.

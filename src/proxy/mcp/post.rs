@@ -10,13 +10,13 @@ use super::super::answer::{self, Likeness, ProxyFault};
 use super::super::budget::Hold;
 use super::super::http::{Calls, outgoing};
 use super::super::note;
-use super::super::sessions::NotAsked;
+use super::super::sessions::Bound;
 use super::super::stages::{Asked, Permitted, Refused};
-use super::exchange::{Bound, Exchange, read_body};
+use super::exchange::{Exchange, Meant, read_body};
 use super::reply::{self, Awaited};
 use super::sse;
 use crate::call::Call;
-use crate::fault::{Faulty, Retry};
+use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
 use crate::mesh::Target;
 use crate::telemetry::Operation;
@@ -56,11 +56,17 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
         session_version: exchange.session.as_ref().and_then(|bound| bound.session.version),
     };
     // With what goes out: it is as large, and it is made of the same tree.
-    let work = || decode(&body, &context).map(|decoded| (Bytes::from(decoded.canonical()), decoded));
+    let work = || {
+        decode(&body, &context).map(|mut decoded| {
+            let meant = exchange.meant(&mut decoded);
+            (Bytes::from(decoded.canonical()), decoded, meant)
+        })
+    };
     let decoded = exchange.shared.heavy.run(body.len(), work).await;
     drop(body);
     match decoded {
-        Ok((bytes, decoded)) => Box::pin(decide(exchange, decoded, bytes, hold)).await,
+        Ok((bytes, decoded, Ok(meant))) => Box::pin(decide(exchange, decoded, meant, bytes, hold)).await,
+        Ok((_, decoded, Err(fault))) => answer::mcp_proxy_fault(exchange.record, decoded.id(), fault),
         Err(fault) => {
             exchange.record.failed(&fault);
             answer::json(exchange.record, fault.status(), fault.body())
@@ -83,12 +89,10 @@ async fn unheaded(calls: &Calls, target: &Target, request: Request, fault: Heade
     answer::json(record, fault.status(), body)
 }
 
-async fn decide(mut exchange: Exchange, decoded: Decoded, bytes: Bytes, hold: Hold) -> Answer {
-    let (call, endpoint) = match exchange.meant(&decoded) {
-        Ok(meant) => meant,
-        Err(fault) => return answer::mcp_proxy_fault(exchange.record, decoded.id(), fault),
-    };
-    let awaited = Awaited { id: decoded.id().filter(|_| decoded.kind() == Kind::Request).cloned(), call: call.clone() };
+async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: Bytes, hold: Hold) -> Answer {
+    let Meant { call, endpoint, sent } = meant;
+    let id = decoded.id().filter(|_| decoded.kind() == Kind::Request).cloned();
+    let awaited = Awaited { sent: sent.or_else(|| id.clone()), id, call: call.clone() };
     let call = Call::Mcp(call);
     exchange.record.operation(Operation::of(&call, Some(&exchange.head)));
     digest_arguments(&mut exchange, &decoded);
@@ -141,7 +145,7 @@ pub(super) fn likeness(shared: &super::super::Shared, session: Option<&Bound>, r
     Likeness {
         wording: seen.or_else(|| session.and_then(|bound| bound.session.wording.clone())),
         manner: shared.manners.find(target),
-        session: session.map(|bound| Arc::clone(&bound.key.id)),
+        session: session.cloned(),
     }
 }
 
@@ -166,7 +170,7 @@ struct Passage {
 
 impl Passage {
     async fn send(mut self, permitted: Permitted<Message>) -> Answer {
-        let of_session = self.session.as_ref().map(|bound| Arc::clone(&bound.session.endpoint));
+        let of_session = self.session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
         let stick = of_session.or_else(|| self.endpoint.take());
         let routed = match permitted.route(&self.shared.upstreams, stick.as_deref()) {
             Ok(routed) => routed,
@@ -194,11 +198,8 @@ impl Passage {
             }
             Err(fault) => {
                 tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "upstream failed");
-                if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
-                    match fault.retry() {
-                        Retry::Safe => drop(bound.session.answered(id)),
-                        Retry::Unsafe => bound.session.lost(id),
-                    }
+                if let (Some(bound), Some(sent)) = (&self.session, &self.awaited.sent) {
+                    bound.session.given_up(sent);
                 }
                 answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault)
             }
@@ -207,21 +208,15 @@ impl Passage {
 
     /// Takes the request's id in its session.
     fn ask(&self) -> Result<(), ProxyFault> {
-        let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) else { return Ok(()) };
-        bound.session.ask(id, &self.awaited.call).map_err(|not_asked| match not_asked {
-            NotAsked::InFlight => ProxyFault::IdInFlight,
-            NotAsked::TooMany => ProxyFault::OverBudget,
-        })
+        let Awaited { id: Some(id), sent: Some(sent), call } = &self.awaited else { return Ok(()) };
+        let Some(bound) = &self.session else { return Ok(()) };
+        bound.session.ask(id, sent, call).map_err(|_in_flight| ProxyFault::IdInFlight)
     }
 
-    /// A session whose endpoint is gone is forgotten, so that its client starts anew; one whose endpoint gets no calls now
-    /// waits.
-    fn no_endpoint(mut self, fault: NoEndpoint) -> Answer {
-        match self.session.take().filter(|_| fault == NoEndpoint::Gone) {
-            Some(bound) => {
-                self.shared.sessions.forget(&bound.key);
-                answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::SessionUnknown)
-            }
+    /// A session whose endpoint is gone is unknown, so that its client starts anew; one whose endpoint gets no calls now waits.
+    fn no_endpoint(self, fault: NoEndpoint) -> Answer {
+        match self.session.filter(|_| fault == NoEndpoint::Gone) {
+            Some(_gone) => answer::mcp_proxy_fault(self.record, None, ProxyFault::SessionUnknown),
             None => answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault),
         }
     }

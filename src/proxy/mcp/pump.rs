@@ -13,12 +13,11 @@ use http_body_util::{BodyExt as _, StreamBody};
 use super::super::answer::{ProxyFault, mcp_refusal};
 use super::super::http::{outgoing, upstream_version};
 use super::super::note;
-use super::super::sessions::Session;
+use super::super::sessions::Sessional;
 use super::manner::Events;
 use super::mirror::Unpassable;
-use super::reply::{Reply, note_revoked};
+use super::reply::{Awaited, Reply, note_revoked};
 use super::sse as sse_session;
-use crate::call::McpCall;
 use crate::config::limits;
 use crate::intake::{BodyFault, ResponseBody};
 use crate::policy::Denial;
@@ -60,6 +59,12 @@ pub(super) struct Pump {
     base: usize,
     /// The events so far.
     seen: Events,
+    /// What was read ahead: until the answer came, where the head has to say what is in it.
+    ready: VecDeque<Bytes>,
+    /// Whether the answer came.
+    answered: bool,
+    /// How it ended, while what was read ahead is still to go out.
+    over: Option<Option<BodyFault>>,
     /// Our own answers, where clients read them here alone: this stream began a session that ends with it.
     injected: Option<sse_session::Injected>,
 }
@@ -86,8 +91,32 @@ impl Pump {
             queued: 0,
             base,
             seen: Events::default(),
+            ready: VecDeque::new(),
+            answered: false,
+            over: None,
             injected: None,
         }
+    }
+
+    /// What the stream is the answer to.
+    pub(super) fn reply(&self) -> &Reply {
+        &self.reply
+    }
+
+    /// Reads on until the answer has come, or as much else as one event may hold.
+    pub(super) async fn read_answer(&mut self) {
+        let mut ready = VecDeque::new();
+        while !self.answered && ready.iter().map(Bytes::len).sum::<usize>() <= limits::MAX_EVENT {
+            match self.next().await {
+                Some(Ok(bytes)) => ready.push_back(bytes),
+                Some(Err(fault)) => self.over = Some(Some(fault)),
+                None => self.over = Some(None),
+            }
+            if self.over.is_some() {
+                break;
+            }
+        }
+        self.ready = ready;
     }
 
     /// The body of the answer: each event goes out as soon as it is whole. Dropping it ends the upstream's stream.
@@ -110,8 +139,16 @@ impl Pump {
         let shared = Arc::clone(&self.reply.shared);
         loop {
             // Also before what was read earlier: the caller may have taken its time.
-            if let Some(denial) = self.reply.standing.revoked(&shared.published).now_or_never() {
-                return Some(Err(self.revoked(denial.as_ref())));
+            match self.reply.standing.turned(&shared.published).now_or_never() {
+                Some(Err(denial)) => return Some(Err(self.revoked(denial.as_ref()))),
+                Some(Ok(())) => self.tell_of_lists(),
+                None => {}
+            }
+            if let Some(bytes) = self.ready.pop_front() {
+                return Some(Ok(bytes));
+            }
+            if let Some(over) = self.over.take() {
+                return over.map(Err);
             }
             if let Some(frame) = self.frames.pop_front() {
                 self.queued = self.queued.saturating_sub(size(&frame));
@@ -123,8 +160,12 @@ impl Pump {
             }
             let frame = tokio::select! {
                 biased;
-                denial = self.reply.standing.revoked(&shared.published) => {
-                    return Some(Err(self.revoked(denial.as_ref())));
+                turned = self.reply.standing.turned(&shared.published) => {
+                    if let Err(denial) = turned {
+                        return Some(Err(self.revoked(denial.as_ref())));
+                    }
+                    self.tell_of_lists();
+                    continue;
                 }
                 Some(bytes) = injected(&mut self.injected) => return Some(self.held(bytes.len()).map(|()| bytes)),
                 frame = self.body.frame() => frame,
@@ -147,9 +188,18 @@ impl Pump {
 
     /// Accounts for what is held: the request, the block that has begun, whole ones, and `out` bytes on their way.
     fn held(&mut self, out: usize) -> Result<(), BodyFault> {
-        let held = self.base + self.parser.held() + self.queued + out;
+        let ready = self.ready.iter().map(Bytes::len).sum::<usize>();
+        let held = self.base + self.parser.held() + self.queued + ready + out;
         let kept = self.reply.hold.set(held);
         kept.map_err(|_over_budget| self.failed(ProxyFault::OverBudget))
+    }
+
+    /// Other rules, other lists: a client that listens to its server for changes of lists hears of this one too.
+    fn tell_of_lists(&mut self) {
+        if let (Waits::Session { .. }, Some(bound)) = (&self.waits, &self.reply.session) {
+            let told = bound.session.announced.lists().map(|list| sse_session::event_of(&denial::list_changed(list)));
+            self.ready.extend(told);
+        }
     }
 
     fn revoked(&mut self, denial: Option<&Denial>) -> BodyFault {
@@ -203,11 +253,12 @@ impl Pump {
             return Ok(Passed::Out(out.into()));
         };
         if let Some(data) = event.as_message() {
-            let message = ServerMessage::parse(data.as_bytes()).map_err(|_fault| ProxyFault::BadAnswer)?;
-            if let (ServerKind::Request(method), Some(id)) = (message.kind(), message.id())
-                && !self.reply.may_pass_on(method, id, &message)
-            {
-                return Ok(Passed::Asked(method.clone(), id.clone()));
+            let mut message = ServerMessage::parse(data.as_bytes()).map_err(|_fault| ProxyFault::BadAnswer)?;
+            if let (ServerKind::Request(method), Some(id)) = (message.kind(), message.id()) {
+                match self.reply.may_pass_on(method, id, &message) {
+                    Some(told) => message.rename(&told),
+                    None => return Ok(Passed::Asked(method.clone(), id.clone())),
+                }
             }
             self.seen.answer(&event);
             let Some(message) = self.message(message) else { return Ok(Passed::Dropped) };
@@ -224,7 +275,7 @@ impl Pump {
             self.seen.before(&event);
         }
         if let (Some(bound), Some(id)) = (&self.reply.session, &event.id) {
-            bound.session.issued(id);
+            event.id = Some(bound.session.event(id).into());
         }
         event.write(&mut out);
         Ok(Passed::Out(out.into()))
@@ -236,14 +287,16 @@ impl Pump {
             ServerKind::Request(_) => return Some(message.canonical()),
             ServerKind::Notification(method) => {
                 let method = method.clone();
+                if let Some(bound) = &self.reply.session {
+                    message.rename_cancelled(|id| bound.session.questioned(id));
+                }
                 return self.reply.see_notice(&method, &mut message).then(|| message.canonical());
             }
             ServerKind::Result | ServerKind::Error => {}
         }
-        let request = self.answered(&message)?;
-        // A server may send on a GET again what it answered long ago, under an id that is in use for another call.
+        let Sessional { id, call: request } = self.answered(&mut message)?;
+        // What another stream was to bring is read with all doubt that there can be.
         let late = matches!(self.waits, Waits::Session { .. });
-        let id = message.id().cloned()?;
         match self.reply.see_through(&request, &mut message, late) {
             Ok(()) => Some(message.canonical()),
             Err(Unpassable::Refused(denial)) => {
@@ -255,23 +308,27 @@ impl Pump {
         }
     }
 
-    /// The request that a response answers; a response to nothing that was asked is dropped.
-    fn answered(&self, message: &ServerMessage) -> Option<McpCall> {
-        let Reply { awaited, session, .. } = &self.reply;
+    /// The request that a response answers, under whose own id it is from here on; a response to nothing that was asked is
+    /// dropped.
+    fn answered(&mut self, message: &mut ServerMessage) -> Option<Sessional> {
         if let Waits::Answer { headers } = &self.waits
-            && awaited.id.as_ref().is_some_and(|id| message.answers(id))
+            && self.reply.awaited.takes(message)
         {
+            self.answered = true;
+            self.reply.answered();
             self.reply.learn(headers, message, Some(self.seen.clone()));
-            if let (Some(bound), Some(id)) = (session, &awaited.id) {
-                bound.session.answered(id);
-            }
-            return Some(awaited.call.clone());
+            let Awaited { id, call, .. } = &self.reply.awaited;
+            return Some(Sessional { id: id.clone()?, call: call.clone() });
         }
         let resumed = matches!(self.waits, Waits::Session { resumed: true });
-        let known = |session: &Session, id: &Id| if resumed { session.replayed(id) } else { session.answered(id) };
-        let asked = session.as_ref().and_then(|bound| known(&bound.session, message.id()?));
+        let Reply { awaited, session, .. } = &self.reply;
+        let digest = awaited.call.session.clone();
+        let asked = session.as_ref().and_then(|bound| bound.session.answered(message.id()?, resumed, digest));
         match asked {
-            Some(call) => Some(call),
+            Some(asked) => {
+                message.rename(&asked.id);
+                Some(asked)
+            }
             None => {
                 self.reply.shared.telemetry.metrics().fault(&ProxyFault::UnaskedAnswer);
                 None
@@ -318,7 +375,7 @@ impl Pump {
 /// The next of our own answers, where there will be any.
 async fn injected(answers: &mut Option<sse_session::Injected>) -> Option<Bytes> {
     match answers {
-        Some(answers) => answers.recv().await,
+        Some(answers) => answers.next().await,
         None => std::future::pending().await,
     }
 }

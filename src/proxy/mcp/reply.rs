@@ -3,6 +3,7 @@
 //! What is no message of the protocol does not pass; what it is is told by the request, never by its shape.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
@@ -12,15 +13,15 @@ use http_body_util::BodyExt as _;
 
 use super::super::answer::{self, ProxyFault};
 use super::super::budget::{HeldBody, Hold};
-use super::super::sessions::{Session, SessionKey, subject};
+use super::super::sessions::{Bound, Sealed};
 use super::super::stages::Standing;
 use super::super::{Shared, note};
-use super::exchange::Bound;
+use super::SESSION_ID;
 use super::manner::{Events, Manner};
 use super::mirror::Unpassable;
 use super::post::likeness;
 use super::pump::{Pump, Waits};
-use crate::call::{McpCall, Value};
+use crate::call::McpCall;
 use crate::config::limits;
 use crate::intake::{Answer, no_body, text_body};
 use crate::mesh::Endpoint;
@@ -28,7 +29,7 @@ use crate::policy::Denial;
 use crate::telemetry::RecordGuard;
 use crate::upstream::InBody;
 use crate::wire::jsonrpc::Id;
-use crate::wire::mcp::{McpHead, ResponseForm, ServerKind, ServerMessage, UnknownName, Version, denial};
+use crate::wire::mcp::{McpHead, ResponseForm, ServerKind, ServerMessage, UnknownName, denial};
 
 /// An error body of a server that is read, bytes; what is longer is dropped.
 const MAX_ERROR_BODY: usize = 64 << 10;
@@ -38,8 +39,22 @@ const MAX_ERROR_BODY: usize = 64 << 10;
 pub(super) struct Awaited {
     /// The request's id; absent for notifications, GET and DELETE.
     pub(super) id: Option<Id>,
+    /// The id under which the server has it; in a session another one.
+    pub(super) sent: Option<Id>,
     /// The request.
     pub(super) call: McpCall,
+}
+
+impl Awaited {
+    /// Whether `message` is the answer; then it is under the client's own id from here on.
+    pub(super) fn takes(&self, message: &mut ServerMessage) -> bool {
+        let (Some(id), Some(sent)) = (&self.id, &self.sent) else { return false };
+        let answers = message.answers(sent);
+        if answers && id != sent {
+            message.rename(id);
+        }
+        answers
+    }
 }
 
 /// An exchange that was sent, waiting for its answer.
@@ -63,7 +78,7 @@ pub(super) async fn pass(reply: Reply, answered: Response<InBody>) -> Answer {
     }
     match (ResponseForm::read(&parts.headers), reply.awaited.id.is_some()) {
         (Ok(ResponseForm::Json), true) => reply.whole(parts, body).await,
-        (Ok(ResponseForm::EventStream), true) => reply.stream(parts, body),
+        (Ok(ResponseForm::EventStream), true) => Box::pin(reply.stream(parts, body)).await,
         (Ok(_), _) => reply.empty(&parts),
         (Err(_), _) => reply.bad(),
     }
@@ -80,10 +95,10 @@ impl Reply {
         let Some(read) = read else { return self.bad() };
         let message = shared.heavy.run(read.len(), || ServerMessage::parse(&read).ok()).await;
         let Some(mut message) = message else { return self.bad() };
-        let answers = self.awaited.id.as_ref().is_some_and(|id| message.answers(id));
-        if !answers {
+        if !self.awaited.takes(&mut message) {
             return self.bad();
         }
+        self.answered();
         if let Some(denial) = self.standing.revoked(&shared.published).now_or_never() {
             return self.revoked(denial);
         }
@@ -94,22 +109,29 @@ impl Reply {
             Err(Unpassable::Refused(denial)) => return self.refused(*denial),
             Err(Unpassable::Bad) => return self.bad(),
         };
-        self.answered();
         self.record.status(parts.status);
         self.record.meter().sent(body.len());
+        let headers = self.passable(parts.headers, "application/json");
         let mut response = Response::new(HeldBody::whole(body, self.hold));
         *response.status_mut() = parts.status;
-        *response.headers_mut() = passable(parts.headers, "application/json");
+        *response.headers_mut() = headers;
         Answer::Response(response)
     }
 
     /// A stream of events, one of which is the answer.
-    fn stream(mut self, parts: response::Parts, body: InBody) -> Answer {
+    async fn stream(mut self, parts: response::Parts, body: InBody) -> Answer {
         self.record.status(parts.status);
         let fields = owned(parts.headers);
-        let headers = passable(fields.clone(), "text/event-stream");
+        let first = &*self.awaited.call.method == "initialize";
+        let mut headers = self.passable(fields.clone(), "text/event-stream");
         let waits = Waits::Answer { headers: Box::new(fields) };
-        let mut response = Response::new(Pump::new(self, waits, body).into_body());
+        let mut pump = Pump::new(self, waits, body);
+        if first {
+            // What the session's id is to say stands in the answer, and the id in front of it.
+            pump.read_answer().await;
+            headers = pump.reply().passable(headers, "text/event-stream");
+        }
+        let mut response = Response::new(pump.into_body());
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers;
         Answer::Response(response)
@@ -120,15 +142,16 @@ impl Reply {
         self.record.status(parts.status);
         let mut response = Response::new(no_body());
         *response.status_mut() = parts.status;
-        *response.headers_mut() = passable(parts.headers.clone(), "");
+        *response.headers_mut() = self.passable(parts.headers.clone(), "");
         Answer::Response(response)
     }
 
     /// A refusal of the server's own: its status, and its error where that is one.
     pub(super) async fn failure(mut self, parts: &response::Parts, body: InBody) -> Answer {
         if let (StatusCode::NOT_FOUND, Some(bound)) = (parts.status, self.session.take()) {
-            self.shared.sessions.forget(&bound.key);
-            return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::SessionUnknown);
+            self.shared.sessions.end(&bound);
+            // Without the request's id, as where it is not read at all: the client begins anew by the status.
+            return answer::mcp_proxy_fault(self.record, None, ProxyFault::SessionUnknown);
         }
         self.answered();
         if !stays_here(parts, &self.standing) {
@@ -138,6 +161,7 @@ impl Reply {
             collect(body, MAX_ERROR_BODY, &mut self.hold).await.and_then(|bytes| ServerMessage::parse(&bytes).ok());
         let told = told.filter(|message| *message.kind() == ServerKind::Error);
         let told = told.and_then(|mut message| {
+            self.awaited.takes(&mut message);
             self.see_through(&self.awaited.call, &mut message, false).ok().map(|()| message.canonical())
         });
         let body = told
@@ -146,15 +170,30 @@ impl Reply {
         self.record.meter().sent(body.len());
         let mut response = Response::new(text_body(body));
         *response.status_mut() = parts.status;
-        *response.headers_mut() = passable(parts.headers.clone(), "application/json");
+        *response.headers_mut() = self.passable(parts.headers.clone(), "application/json");
         Answer::Response(response)
     }
 
     /// No other answer to the request will come: its id is free.
-    fn answered(&self) {
-        if let (Some(bound), Some(id)) = (&self.session, &self.awaited.id) {
-            bound.session.answered(id);
+    pub(super) fn answered(&self) {
+        if let (Some(bound), Some(sent)) = (&self.session, &self.awaited.sent) {
+            bound.session.answered(sent, false, None);
         }
+    }
+
+    /// A server's fields, without what spoke of its bytes, and with the session's id as its client knows it: the server's
+    /// own is no client's. `content_type` is ours, or none where it is empty.
+    pub(super) fn passable(&self, headers: HeaderMap, content_type: &'static str) -> HeaderMap {
+        let mut headers = passable(headers, content_type);
+        let begins = &*self.awaited.call.method == "initialize";
+        if headers.remove(SESSION_ID).is_none() && !begins {
+            return headers;
+        }
+        let token = self.session.as_ref().and_then(|bound| HeaderValue::from_str(bound.token.as_deref()?).ok());
+        if let Some(token) = token {
+            headers.insert(SESSION_ID, token);
+        }
+        headers
     }
 
     fn bad(self) -> Answer {
@@ -184,7 +223,7 @@ impl Reply {
     }
 
     /// Keeps what an answer says for later: a session, or how the server words an unknown name.
-    pub(super) fn learn(&self, headers: &HeaderMap, message: &ServerMessage, events: Option<Events>) {
+    pub(super) fn learn(&mut self, headers: &HeaderMap, message: &ServerMessage, events: Option<Events>) {
         let first = &*self.awaited.call.method == "initialize";
         let target = &self.standing.asked().target().key;
         self.shared.manners.keep(target, Manner::new(headers, events, first));
@@ -195,16 +234,19 @@ impl Reply {
         }
     }
 
-    fn bind(&self, headers: &HeaderMap, message: &ServerMessage) {
+    /// The session that an answer begins, if it begins one. What cannot be sealed begins none: its client gets no id.
+    fn bind(&mut self, headers: &HeaderMap, message: &ServerMessage) {
         let (Ok(head), Some(result)) = (McpHead::read(headers), message.result()) else { return };
         let Some(id) = head.session() else { return };
-        let asked = self.standing.asked();
-        let subject = asked.claims().map(subject);
-        let mut session = Session::new(asked.peer().id().clone(), subject, Arc::clone(&self.endpoint.id));
-        session.version = result.get("protocolVersion").and_then(Value::as_str).and_then(Version::parse);
-        session.wording = result.get("serverInfo").and_then(UnknownName::of_server);
-        let key = SessionKey { target: asked.target().key.clone(), id: id.into() };
-        self.shared.sessions.bind(key, Arc::new(session));
+        self.session = None;
+        let Some(sealed) = Sealed::of(&self.endpoint.id, id, result) else {
+            tracing::warn!(endpoint = %self.endpoint.id, length = id.len(), "a server's session id is too long");
+            return;
+        };
+        match self.shared.sessions.begin(self.standing.asked().holder(), &sealed, SystemTime::now()) {
+            Ok(bound) => self.session = Some(bound),
+            Err(fault) => tracing::warn!(endpoint = %self.endpoint.id, %fault, "no session"),
+        }
     }
 }
 

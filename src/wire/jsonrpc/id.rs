@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::call::Value;
-use crate::config::limits::MAX_NAME;
+use crate::config::limits::{MAX_NAME, MAX_SEALED};
 use crate::wire::json;
 
 /// Largest integer that every JSON reader keeps exactly: 2^53-1.
@@ -25,14 +25,24 @@ impl Id {
     /// Reads an id; `None` for every other kind of value, for `1.0`, `1e3`, `-0`, for integers beyond 2^53-1 and for longer
     /// strings.
     pub fn read(value: &Value) -> Option<Self> {
+        Self::read_within(MAX_NAME, value)
+    }
+
+    /// Reads the id of an answer, which may be one of ours: a sealed text of up to `MAX_SEALED` bytes.
+    pub fn read_of_answer(value: &Value) -> Option<Self> {
+        Self::read_within(MAX_SEALED, value)
+    }
+
+    /// The string `text` as an id, of whatever length: one of ours.
+    pub fn of_text(text: &str) -> Self {
+        let mut out = Vec::with_capacity(text.len() + 2);
+        json::write_string(text, &mut out);
+        Self { text: String::from_utf8_lossy(&out).into(), plain: text.into() }
+    }
+
+    fn read_within(limit: usize, value: &Value) -> Option<Self> {
         match value {
-            Value::String(text) if text.len() > MAX_NAME => None,
-            Value::String(text) => {
-                let mut out = Vec::with_capacity(text.len() + 2);
-                json::write_string(text, &mut out);
-                let quoted = String::from_utf8(out).ok()?;
-                Some(Self { text: quoted.into(), plain: (&**text).into() })
-            }
+            Value::String(text) => (text.len() <= limit).then(|| Self::of_text(text)),
             Value::Number(number) => {
                 let exact = number.as_i64().is_some_and(|n| n.unsigned_abs() <= MAX_EXACT);
                 let text: Arc<str> = number.as_str().into();

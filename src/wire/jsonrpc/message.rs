@@ -56,14 +56,14 @@ impl<'a> Message<'a> {
         match fields {
             Fields { method: Some(method), result: None, error: None, .. } => fields.called(method),
             Fields { method: None, params: None, result: Some(result), error: None, .. } => {
-                let id = Id::read(fields.id.ok_or(EnvelopeFault::BadId)?).ok_or(EnvelopeFault::BadId)?;
+                let id = Id::read_of_answer(fields.id.ok_or(EnvelopeFault::BadId)?).ok_or(EnvelopeFault::BadId)?;
                 let result = result.as_object().ok_or(EnvelopeFault::BadOutcome)?;
                 Ok(Self { id: Some(id), body: Body::Result(result) })
             }
             Fields { method: None, params: None, result: None, error: Some(error), .. } => {
                 let id = match fields.id {
                     None | Some(Value::Null) => None,
-                    Some(value) => Some(Id::read(value).ok_or(EnvelopeFault::BadId)?),
+                    Some(value) => Some(Id::read_of_answer(value).ok_or(EnvelopeFault::BadId)?),
                 };
                 Ok(Self { id, body: Body::Error(read_error(error)?) })
             }

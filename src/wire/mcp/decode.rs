@@ -71,6 +71,27 @@ impl Decoded {
         self.tree.get("params").and_then(Value::as_object)
     }
 
+    /// Forwards the message under another id than the client's.
+    pub fn forward_under(&mut self, id: &Id) {
+        if let Some(message) = self.tree.as_object_mut() {
+            message.set("id", id.to_value());
+        }
+    }
+
+    /// Has a cancellation name the request that it is about by another id than the client's.
+    pub fn cancel_under(&mut self, id: &Id) {
+        let params = self.tree.as_object_mut().and_then(|message| message.get_mut("params"));
+        if let Some(params) = params.and_then(Value::as_object_mut) {
+            params.set("requestId", id.to_value());
+        }
+    }
+
+    /// The id of the request that a cancellation is about.
+    pub fn cancels(&self) -> Option<Id> {
+        let cancels = &*self.call.method == "notifications/cancelled";
+        self.params().filter(|_| cancels)?.get("requestId").and_then(Id::read)
+    }
+
     /// What `Mcp-Name` says for this message, where its method has one.
     pub fn mirrored_name(&self) -> Option<&str> {
         self.params()?.get(mirrored(&self.call.method)?)?.as_str()

@@ -11,6 +11,15 @@ use crate::wire::jsonrpc::{INVALID_PARAMS, Id, METHOD_NOT_FOUND};
 /// Resource not found, until 2025-11-25.
 const RESOURCE_NOT_FOUND: i64 = -32002;
 
+/// Tells a client that a list of its server (`tools`, `prompts`, `resources`) is another now.
+pub fn list_changed(list: &str) -> Vec<u8> {
+    let method = format!("notifications/{list}/list_changed");
+    let message: Object = [("jsonrpc", Value::from("2.0")), ("method", method.as_str().into())].into_iter().collect();
+    let mut out = Vec::new();
+    json::write_object(&message, &mut out);
+    out
+}
+
 /// What a disclosed refusal tells its caller.
 #[derive(Debug, Clone, Copy)]
 pub struct Disclosure<'a> {

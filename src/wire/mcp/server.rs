@@ -90,6 +90,26 @@ impl ServerMessage {
         matches!(self.kind, ServerKind::Result | ServerKind::Error) && self.id.as_ref() == Some(id)
     }
 
+    /// Gives the message another id: the one that the client knows it by.
+    pub fn rename(&mut self, id: &Id) {
+        if let Some(message) = self.tree.as_object_mut() {
+            message.set("id", id.to_value());
+            self.id = Some(id.clone());
+        }
+    }
+
+    /// Has a cancellation name the request that it is about by the id that `renamed` gives for it, if any.
+    pub fn rename_cancelled(&mut self, renamed: impl FnOnce(&Id) -> Option<Id>) {
+        if !matches!(&self.kind, ServerKind::Notification(method) if &**method == "notifications/cancelled") {
+            return;
+        }
+        let params = self.tree.as_object_mut().and_then(|message| message.get_mut("params"));
+        let Some(params) = params.and_then(Value::as_object_mut) else { return };
+        if let Some(id) = params.get("requestId").and_then(Id::read).and_then(|id| renamed(&id)) {
+            params.set("requestId", id.to_value());
+        }
+    }
+
     /// The whole message.
     pub fn tree(&self) -> &Value {
         &self.tree

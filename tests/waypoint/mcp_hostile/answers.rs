@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CALL, HELLO, LIST, NOTES, SESSION};
+use super::{CALL, HELLO, LIST, NOTES, VERSION};
 use crate::lab::{self, Lab, Reply, Upstream, events, json, notes, with};
 use crate::live::Live;
 
@@ -183,18 +183,24 @@ async fn a_late_answer_on_the_session_stream_is_known_for_what_it_is() {
     };
     let (hello, ()) = tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin);
     assert_eq!(hello.status, 200, "{hello:?}");
+    let session = hello.session(VERSION);
     // The list is asked for, and its stream ends without the answer.
-    let cut = async { live.next().await.write(events(": later\n\n").as_bytes()).await };
-    let (_, ()) = tokio::join!(lab.post("agents/reader", NOTES, SESSION, LIST), cut);
-    let get = format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n{SESSION}\r\n");
+    let cut = async {
+        let mut held = live.next().await;
+        held.write(events(": later\n\n").as_bytes()).await;
+        held.id()
+    };
+    let (_, sent) = tokio::join!(lab.post("agents/reader", NOTES, &session, LIST), cut);
+    let get = format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n{session}\r\n");
     let late = async {
         let mut held = live.next().await;
-        let unasked = BOTH.replace("\"id\":1", "\"id\":77");
-        held.write(events(&format!("data: {unasked}\n\ndata: {BOTH}\n\ndata: {BOTH}\n\n")).as_bytes()).await;
+        let under = |id: &str| BOTH.replace("\"id\":1", &format!("\"id\":{id}"));
+        let (unasked, asked) = (under("77"), under(&sent));
+        held.write(events(&format!("data: {unasked}\n\ndata: {asked}\n\ndata: {asked}\n\n")).as_bytes()).await;
     };
     let (reply, ()) = tokio::join!(lab.raw("agents/reader", NOTES, get.as_bytes()), late);
     assert!(reply.body.contains("get_note") && !reply.body.contains("delete_note"), "{reply:?}");
-    assert!(!reply.body.contains("77"), "{reply:?}");
+    assert!(!reply.body.contains("77") && reply.body.matches("\"id\":1").count() == 1, "{reply:?}");
 }
 
 /// A server that keeps events sends them again when asked; the id of the list may be another request's by then.
@@ -205,22 +211,31 @@ async fn a_list_that_is_sent_again_under_an_id_in_use_stays_filtered() {
     let begin = async {
         let body = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{}}}"#;
         live.next().await.write(with("Mcp-Session-Id: s-1\r\nConnection: close\r\n", body).as_bytes()).await;
-        let listed = events(&format!("id: 0\ndata: {BOTH}\n\n")).replacen("\r\n", "\r\nConnection: close\r\n", 1);
-        live.next().await.write(listed.as_bytes()).await;
-        live.next().await
+        let mut listing = live.next().await;
+        let sent = BOTH.replace("\"id\":1", &format!("\"id\":{}", listing.id()));
+        let listed = events(&format!("id: 0\ndata: {sent}\n\n")).replacen("\r\n", "\r\nConnection: close\r\n", 1);
+        listing.write(listed.as_bytes()).await;
+        (live.next().await, sent)
     };
     let slow = CALL.replace("\"id\":7", "\"id\":1");
     let caller = async {
-        lab.post("agents/reader", NOTES, "", HELLO).await;
-        lab.post("agents/reader", NOTES, SESSION, LIST).await;
+        let session = lab.post("agents/reader", NOTES, "", HELLO).await.session(VERSION);
+        let listed = lab.post("agents/reader", NOTES, &session, LIST).await;
         let mut calling = lab.tunnel("agents/reader", NOTES).await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut calling, lab::post(SESSION, &slow).as_bytes()).await.unwrap();
-        calling
+        tokio::io::AsyncWriteExt::write_all(&mut calling, lab::post(&session, &slow).as_bytes()).await.unwrap();
+        (calling, session, listed)
     };
-    let (_calling, _unanswered) = tokio::join!(caller, begin);
-    let get =
-        format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\nLast-Event-ID: 0\r\n{SESSION}\r\n");
-    let again = async { live.next().await.write(events(&format!("data: {BOTH}\n\n")).as_bytes()).await };
+    let ((_calling, session, listed), (unanswered, sent)) = tokio::join!(caller, begin);
+    let after = lab::event_id(&listed.body);
+    let get = format!(
+        "GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\nLast-Event-ID: {after}\r\n{session}\r\n"
+    );
+    let again = async {
+        let mut held = live.next().await;
+        assert!(held.head.to_ascii_lowercase().contains("last-event-id: 0\r\n"), "{}", held.head);
+        let confused = BOTH.replace("\"id\":1", &format!("\"id\":{}", unanswered.id()));
+        held.write(events(&format!("data: {sent}\n\ndata: {confused}\n\n")).as_bytes()).await;
+    };
     let (reply, ()) = tokio::join!(lab.raw("agents/reader", NOTES, get.as_bytes()), again);
-    assert!(!reply.body.contains("delete_note"), "{reply:?}");
+    assert!(reply.body.contains("get_note") && !reply.body.contains("delete_note"), "{reply:?}");
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json as value};
 use tokio::io::AsyncWriteExt;
 
-use super::{CALL, HELLO, LIST, NOTES, SESSION, server};
+use super::{CALL, HELLO, LIST, NOTES, VERSION, server, session};
 use crate::lab::{self, Lab, json, notes, with};
 use crate::live::Live;
 
@@ -18,26 +18,29 @@ const HELLO_ANSWER: &str = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion
 async fn a_session_that_is_not_the_callers_is_unknown_in_every_method() {
     let upstream = server().await;
     let lab = Lab::start(&notes(upstream.addr)).await;
-    lab.post("agents/reader", NOTES, "", HELLO).await;
+    let session = session(&lab, "agents/reader").await;
+    assert!(!session.contains("s-1"), "{session}");
     let before = upstream.bytes();
-    let unknown = lab.post("agents/writer", NOTES, &SESSION.replace("s-1", "s-2"), CALL).await;
-    let theirs = lab.post("agents/writer", NOTES, SESSION, CALL).await;
+    let unknown = lab.post("agents/writer", NOTES, "Mcp-Session-Id: s-1\r\n", CALL).await;
+    let theirs = lab.post("agents/writer", NOTES, &session, CALL).await;
     let shape = |reply: &lab::Reply| (reply.status, reply.body.clone());
     assert_eq!(shape(&unknown), shape(&theirs));
     assert_eq!(theirs.status, 404);
     for method in ["GET", "DELETE"] {
-        let request = format!("{method} /mcp HTTP/1.1\r\nHost: t\r\nAccept: text/event-stream\r\n{SESSION}\r\n");
+        let request = format!("{method} /mcp HTTP/1.1\r\nHost: t\r\nAccept: text/event-stream\r\n{session}\r\n");
         assert_eq!(lab.raw("agents/writer", NOTES, request.as_bytes()).await.status, 404, "{method}");
     }
     let event = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
-    assert_eq!(lab.post("agents/writer", NOTES, SESSION, event).await.status, 404);
+    assert_eq!(lab.post("agents/writer", NOTES, &session, event).await.status, 404);
     assert_eq!(upstream.bytes(), before, "{}", upstream.seen());
     // Its owner still has it, until it ends it.
-    assert_eq!(lab.post("agents/reader", NOTES, SESSION, CALL).await.status, 200);
-    let end = format!("DELETE /mcp HTTP/1.1\r\nHost: t\r\n{SESSION}\r\n");
+    assert_eq!(lab.post("agents/reader", NOTES, &session, CALL).await.status, 200);
+    assert!(upstream.seen().contains("mcp-session-id: s-1") && !upstream.seen().contains(&session));
+    let end = format!("DELETE /mcp HTTP/1.1\r\nHost: t\r\n{session}\r\n");
     assert_eq!(lab.raw("agents/reader", NOTES, end.as_bytes()).await.status, 202);
     let before = upstream.bytes();
-    assert_eq!(lab.post("agents/reader", NOTES, SESSION, CALL).await.status, 404);
+    let ended = lab.post("agents/reader", NOTES, &session, CALL).await;
+    assert_eq!(shape(&unknown), shape(&ended));
     assert_eq!(upstream.bytes(), before);
 }
 
@@ -46,10 +49,11 @@ async fn a_session_that_is_not_the_callers_is_unknown_in_every_method() {
 async fn an_id_in_use_stays_its_owners() {
     let upstream = server().await;
     let lab = Lab::start(&notes(upstream.addr)).await;
-    lab.post("agents/reader", NOTES, "", HELLO).await;
-    lab.post("agents/writer", NOTES, "", HELLO).await;
-    assert_eq!(lab.post("agents/reader", NOTES, SESSION, CALL).await.status, 200);
-    assert_eq!(lab.post("agents/writer", NOTES, SESSION, CALL).await.status, 404);
+    let session = session(&lab, "agents/reader").await;
+    let theirs = lab.post("agents/writer", NOTES, "", HELLO).await;
+    assert!(theirs.status == 200 && theirs.header("mcp-session-id").is_none(), "{theirs:?}");
+    assert_eq!(lab.post("agents/reader", NOTES, &session, CALL).await.status, 200);
+    assert_eq!(lab.post("agents/writer", NOTES, &session, CALL).await.status, 404);
 }
 
 /// Servers route an answer by its id to the stream that asked last: the answer to a list would come where a call is
@@ -59,27 +63,30 @@ async fn an_id_in_flight_is_not_asked_twice() {
     let mut live = Live::start().await;
     let lab = Lab::start(&notes(live.addr)).await;
     let begin = async { live.next().await.write(with(DONE, HELLO_ANSWER).as_bytes()).await };
-    tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin);
+    let (hello, ()) = tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin);
+    let session = hello.session(VERSION);
     let mut listing = lab.tunnel("agents/reader", NOTES).await.unwrap();
-    listing.write_all(lab::post(SESSION, LIST).as_bytes()).await.unwrap();
+    listing.write_all(lab::post(&session, LIST).as_bytes()).await.unwrap();
     let mut list = live.next().await;
     for id in ["1", "\"1\""] {
         let call = CALL.replace("\"id\":7", &format!("\"id\":{id}"));
-        let reply = lab.post("agents/reader", NOTES, SESSION, &call).await;
+        let reply = lab.post("agents/reader", NOTES, &session, &call).await;
         assert_eq!((reply.status, &reply.json()["error"]["code"]), (200, &value!(-32600)), "{reply:?}");
         assert_eq!(reply.json()["id"], serde_json::from_str::<Value>(id).unwrap());
     }
     assert!(live.is_quiet().await);
     let listed = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"get_note"}]}}"#;
-    list.write(with("Connection: close\r\n", listed).as_bytes()).await;
+    let listed = listed.replace('1', &list.id());
+    list.write(with("Connection: close\r\n", &listed).as_bytes()).await;
     assert!(lab::Reply::read(&mut listing).await.body.contains("get_note"));
     // It was answered: whoever counts from one again may.
     let call = CALL.replace("\"id\":7", "\"id\":1");
     let answer = async {
         let mut held = live.next().await;
-        held.write(json(r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#).as_bytes()).await;
+        let answer = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#.replace('1', &held.id());
+        held.write(json(&answer).as_bytes()).await;
     };
-    let (reply, ()) = tokio::join!(lab.post("agents/reader", NOTES, SESSION, &call), answer);
+    let (reply, ()) = tokio::join!(lab.post("agents/reader", NOTES, &session, &call), answer);
     assert!(reply.body.contains("content"), "{reply:?}");
 }
 
@@ -87,13 +94,13 @@ async fn an_id_in_flight_is_not_asked_twice() {
 async fn a_session_whose_endpoint_is_gone_is_gone() {
     let (one, other) = (server().await, server().await);
     let lab = Lab::start(&notes(one.addr)).await;
-    lab.post("agents/reader", NOTES, "", HELLO).await;
+    let session = session(&lab, "agents/reader").await;
     std::fs::write(lab.documents(), notes(other.addr)).unwrap();
     let began = std::time::Instant::now();
-    while lab.post("agents/reader", NOTES, SESSION, CALL).await.status == 200 {
+    while lab.post("agents/reader", NOTES, &session, CALL).await.status == 200 {
         assert!(began.elapsed() < Duration::from_secs(2));
     }
-    assert_eq!(lab.post("agents/reader", NOTES, SESSION, CALL).await.status, 404);
+    assert_eq!(lab.post("agents/reader", NOTES, &session, CALL).await.status, 404);
     assert_eq!(other.bytes(), 0, "{}", other.seen());
     assert_eq!(lab.post("agents/reader", NOTES, "", HELLO).await.status, 200);
 }
@@ -208,8 +215,8 @@ async fn a_session_is_its_subjects_alone() {
         format!("Authorization: Bearer {}\r\n", tokens.sign(issuer, subject, "tools", HOUR))
     };
     let alice = bearer("https://idp", "x/alice");
-    lab.post("agents/reader", NOTES, &alice, HELLO).await;
-    let session = |who: &str| format!("{who}{SESSION}");
+    let begun = lab.post("agents/reader", NOTES, &alice, HELLO).await.session(VERSION);
+    let session = |who: &str| format!("{who}{begun}");
     assert_eq!(lab.post("agents/reader", NOTES, &session(&alice), CALL).await.status, 200);
     let again = bearer("https://idp", "x/alice");
     assert_eq!(lab.post("agents/reader", NOTES, &session(&again), CALL).await.status, 200);
@@ -247,12 +254,12 @@ async fn discovery_is_for_whoever_is_known_and_nothing_else_is() {
 async fn a_get_is_answered_405_where_there_is_no_stream() {
     let upstream = server().await;
     let lab = Lab::start(&notes(upstream.addr)).await;
-    lab.post("agents/reader", NOTES, "", HELLO).await;
+    let session = session(&lab, "agents/reader").await;
     let rows = [
         ("agents/reader", ""),
         ("agents/stranger", ""),
         ("agents/reader", "MCP-Protocol-Version: 1999-01-01\r\n"),
-        ("agents/reader", "Mcp-Session-Id: s-1\r\nMCP-Protocol-Version: 2025-11-25\r\n"),
+        ("agents/reader", &*session.replace(VERSION, "2025-11-25")),
     ];
     for (who, headers) in rows {
         let get = format!("GET /mcp HTTP/1.1\r\nHost: t\r\nAccept: text/event-stream\r\n{headers}\r\n");

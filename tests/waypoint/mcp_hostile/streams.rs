@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{CALL, HELLO, LIST, NOTES, SESSION};
+use super::{CALL, HELLO, LIST, NOTES, VERSION};
 use crate::lab::{self, Lab, json, notes, post, with};
 use crate::live::{Held, Live};
 use agent_waypoint::hbone;
@@ -136,18 +136,17 @@ async fn a_call_that_is_revoked_before_its_answer_is_refused_like_any_other() {
         let body = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{}}}"#;
         live.next().await.write(with("Mcp-Session-Id: s-1\r\nConnection: close\r\n", body).as_bytes()).await;
     };
-    tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin);
+    let (hello, ()) = tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin);
+    let session = hello.session(VERSION);
     let revoke = async {
         let mut held = live.next().await;
         let only_lists = notes(live.addr).replace("[\"get_*\", \"delete_*\"]", "[\"other\"]");
         std::fs::write(lab.documents(), only_lists).unwrap();
         tokio::time::sleep(SECOND).await;
-        held.write(
-            json(r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"s3cret"}]}}"#).as_bytes(),
-        )
-        .await;
+        let answer = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"s3cret"}]}}"#;
+        held.write(json(&answer.replace('7', &held.id())).as_bytes()).await;
     };
-    let (reply, ()) = tokio::join!(lab.post("agents/reader", NOTES, SESSION, CALL), revoke);
+    let (reply, ()) = tokio::join!(lab.post("agents/reader", NOTES, &session, CALL), revoke);
     assert_eq!((reply.status, &reply.json()["id"]), (200, &serde_json::json!(7)), "{reply:?}");
     assert!(reply.json()["error"]["code"].is_i64() && !reply.body.contains("s3cret"), "{reply:?}");
 }
@@ -217,4 +216,38 @@ async fn http_2_inside_the_tunnel_is_the_same_mcp() {
     let (status, body) = ask(CALL.replace("\"id\":7", "\"id\":7,\"id\":8")).await;
     assert!(status == 400 && body.contains("-32600"), "{status} {body}");
     assert!(!upstream.seen().contains("delete_note"), "{}", upstream.seen());
+}
+
+/// Another policy, other lists: whoever listens to a server that tells of changes hears of this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_is_a_change_of_lists() {
+    for (capabilities, tells) in [(r#"{"tools":{"listChanged":true}}"#, true), (r#"{"tools":{}}"#, false)] {
+        let mut live = Live::start().await;
+        let lab = Lab::start(&notes(live.addr)).await;
+        let hello = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":CAPABILITIES}}"#
+            .replace("CAPABILITIES", capabilities);
+        let begin = async {
+            live.next().await.write(with("Mcp-Session-Id: s-1\r\nConnection: close\r\n", &hello).as_bytes()).await;
+        };
+        let (begun, ()) = tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), begin);
+        let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
+        let get =
+            format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n{}\r\n", begun.session(VERSION));
+        caller.write_all(get.as_bytes()).await.unwrap();
+        let mut held = live.next().await;
+        held.begin_events().await;
+        held.message(EVENT).await;
+        lab::read_until(&mut caller, "notifications/message").await;
+        std::fs::write(lab.documents(), notes(live.addr).replace("\"get_*\", ", "\"get_*\", \"list_*\", ")).unwrap();
+        if tells {
+            let began = Instant::now();
+            let text = lab::read_until(&mut caller, "list_changed\"}\n\n").await;
+            assert!(text.contains("notifications/tools/list_changed") && began.elapsed() < SECOND, "{text}");
+            assert!(!text.contains("prompts"), "{text}");
+        } else {
+            tokio::time::sleep(SECOND).await;
+            held.message(&EVENT.replace("info", "still")).await;
+            assert!(!lab::read_until(&mut caller, "still").await.contains("list_changed"));
+        }
+    }
 }
