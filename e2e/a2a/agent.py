@@ -1,7 +1,8 @@
 """An agent on the official SDK: JSON-RPC and HTTP+JSON on one port, gRPC on another, 1.0 and 0.3 on both.
 
 A message whose text begins with `wait` leaves a task that works until it is cancelled; any other is done at once.
-Prints {"http": PORT, "grpc": PORT}, then one JSON line for each message that its executor ran.
+Below /signed it has a card of 1.0 that is signed, below /spoilt the same with another text in it.
+Prints {"http": PORT, "grpc": PORT, "jwks": KEYS}, then one JSON line for each message that its executor ran.
 """
 
 import asyncio
@@ -26,6 +27,10 @@ from a2a.server.tasks import (
     TaskUpdater,
 )
 from a2a.types import a2a_pb2, a2a_pb2_grpc
+from a2a.utils.signing import create_agent_card_signer
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from jwt.algorithms import ECAlgorithm
 from starlette.applications import Starlette
 
 class Executor(AgentExecutor):
@@ -65,7 +70,23 @@ def card(name: str) -> a2a_pb2.AgentCard:
             card.supported_interfaces.add(url=url, protocol_binding=binding, protocol_version=version)
     return card
 
+def signed() -> tuple[a2a_pb2.AgentCard, a2a_pb2.AgentCard, str]:
+    """A signed card, the same spoilt, and the key as a JWK set."""
+    made = card("agent \u20ac, signed")
+    del made.supported_interfaces[:]
+    made.supported_interfaces.add(url="http://127.0.66.3:8080", protocol_binding="JSONRPC", protocol_version="1.0")
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    header = {"kid": "k1", "alg": "ES256", "typ": "JOSE", "jku": "https://elsewhere.example/keys"}
+    made = create_agent_card_signer(pem, header)(made)
+    spoilt = a2a_pb2.AgentCard()
+    spoilt.CopyFrom(made)
+    spoilt.description = "says whatever"
+    jwk = {**json.loads(ECAlgorithm.to_jwk(key.public_key())), "kid": "k1", "alg": "ES256"}
+    return made, spoilt, json.dumps({"keys": [jwk]})
+
 async def main() -> None:
+    good, spoilt, jwks = signed()
     configs = InMemoryPushNotificationConfigStore()
     handler = DefaultRequestHandler(
         agent_executor=Executor(),
@@ -77,6 +98,8 @@ async def main() -> None:
     )
     routes = [
         *create_agent_card_routes(card("agent")),
+        *create_agent_card_routes(good, card_url="/signed/.well-known/agent-card.json"),
+        *create_agent_card_routes(spoilt, card_url="/spoilt/.well-known/agent-card.json"),
         *create_rest_routes(handler, enable_v0_3_compat=True),
         *create_jsonrpc_routes(handler, "/", enable_v0_3_compat=True),
     ]
@@ -90,7 +113,7 @@ async def main() -> None:
     while not http.started:
         await asyncio.sleep(0.02)
     port = http.servers[0].sockets[0].getsockname()[1]
-    print(json.dumps({"http": port, "grpc": grpc_port}), flush=True)
+    print(json.dumps({"http": port, "grpc": grpc_port, "jwks": jwks}), flush=True)
     await serving
 
 if __name__ == "__main__":

@@ -19,6 +19,10 @@ from a2a.client import ClientConfig, ClientFactory
 from a2a.client.client import ClientCallContext
 from a2a.compat.v0_3 import a2a_v0_3_pb2 as pb03
 from a2a.types import a2a_pb2 as pb
+from a2a.utils.signing import create_signature_verifier
+from google.protobuf.json_format import ParseDict
+from jwt import PyJWK
+
 from driver.mesh import NAMESPACE, Mesh, service
 from driver.report import Report
 from driver.tap import Tap
@@ -277,6 +281,37 @@ async def raw(report: Report, tap: Tap, end: tuple[str, int]) -> None:
         report.check("public card", None if answer.status_code == 200 and answer.json()["name"] == "agent" else answer.text)
 
 
+def trusting(jwks: str) -> str:
+    return f"""\
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata: {{name: signed, namespace: {NAMESPACE}}}
+spec:
+  targetRefs: [{{kind: Service, name: signed}}]
+  protocol: A2A
+  a2a: {{cardTrust: {{jwks: '{jwks}'}}}}
+  allow: [{{}}]
+"""
+
+
+async def cards(report: Report, jwks: str, end: tuple[str, int]) -> None:
+    """A signed card comes as it was, to the SDK's own verifier; others do not come."""
+    [key] = json.loads(jwks)["keys"]
+    verify = create_signature_verifier(lambda _kid, _jku: PyJWK(key), ["ES256"])
+    async with httpx.AsyncClient(base_url=f"http://{end[0]}:{end[1]}", trust_env=False) as http:
+        answer = await http.get("/signed/.well-known/agent-card.json")
+        try:
+            verify(ParseDict(answer.json(), pb.AgentCard(), ignore_unknown_fields=True))
+            fault = None
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}: {answer.status_code} {answer.text}"
+        report.check("cards: a signed one is verified by the SDK behind the waypoint", fault)
+        for name, path in (("spoilt", "/spoilt"), ("unsigned", "")):
+            answer = await http.get(f"{path}/.well-known/agent-card.json")
+            fault = None if answer.status_code == 502 and "says" not in answer.text else answer.text
+            report.check(f"cards: one that is {name} is not passed on", fault)
+
+
 async def compressed(report: Report, tap: Tap, end: tuple[str, int]) -> None:
     before = tap.settled()
     async with grpc.aio.insecure_channel(f"{end[0]}:{end[1]}", [("grpc.enable_http_proxy", 0)], compression=grpc.Compression.Gzip) as channel:
@@ -374,7 +409,9 @@ async def main(binary: Path, keep: bool) -> int:
         documents = {
             "http": service("agent", "127.0.66.1", taps["http"].address, "agent-waypoint.dev/a2a"),
             "grpc": service("agent-grpc", "127.0.66.2", taps["grpc"].address, "agent-waypoint.dev/a2a"),
+            "signed": service("signed", "127.0.66.3", taps["http"].address, "agent-waypoint.dev/a2a"),
             "policy": POLICY,
+            "trusting": trusting(ports["jwks"]),
         }
         with Mesh(binary / "agent-waypoint", directory / "mesh", documents) as mesh:
             for binding, version in BINDINGS:
@@ -383,6 +420,8 @@ async def main(binary: Path, keep: bool) -> int:
                 ends = {who: mesh.connect(who, name) for who in (CALLER, OTHER)}
                 with report.section(f"{binding} {version}"):
                     await Session(report, taps[kind], binding, version, ends).run()
+            with report.section("cards"):
+                await cards(report, ports["jwks"], mesh.connect(CALLER, "signed"))
             with report.section("ways round"):
                 await raw(report, taps["http"], mesh.connect(CALLER, "agent"))
                 await compressed(report, taps["grpc"], mesh.connect(CALLER, "agent-grpc"))

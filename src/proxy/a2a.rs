@@ -3,7 +3,6 @@
 //! On a port that is declared A2A everything that is no operation of A2A is refused, plain HTTP too.
 
 mod answers;
-mod cards;
 mod owners;
 mod relay;
 
@@ -13,7 +12,6 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, Version};
 
-pub(super) use cards::Cards;
 pub use owners::StoreFault;
 pub(super) use owners::{Owners, Replicas, is_of_replicas, keep as keep_owners};
 
@@ -72,8 +70,7 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
         Err(fault) => return answer::undecoded(record, asker.binding, &fault),
     };
     asker.id = id;
-    shared.owners.fill(&target.key, &mut call);
-    call.card = shared.cards.of(&target);
+    shared.owners.fill(&target, &mut call);
     let learner = Learner {
         owner: Arc::new(caller(calls.peer(), claims.as_ref())),
         target: target.key.clone(),

@@ -138,7 +138,7 @@ impl Heard {
         let decode = |route| a2a::decode(route, &self.head, &self.bytes).ok();
         match route.and_then(|route| heavy::run_now(self.bytes.len(), || decode(route))) {
             Some(a2a::Decoded { mut call, .. }) => {
-                self.shared.owners.fill(&self.target.key, &mut call);
+                self.shared.owners.fill(&self.target, &mut call);
                 self.tell(&Call::A2a(Box::new(call)));
             }
             None => self.undecoded(),

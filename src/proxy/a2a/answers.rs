@@ -99,7 +99,7 @@ impl Learner {
     }
 }
 
-/// An owner that was learnt, which the other replicas, and the file, have to know of before the caller knows the id.
+/// What was learnt, which the other replicas, and the file, have to know of before the caller reads the answer.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub(super) struct Untold(u64);
@@ -210,10 +210,12 @@ impl Answers {
                 Ok(None) => {}
                 Err(_fault) => return self.bad(),
             }
-            if self.learner.asks_card()
-                && let Err(fault) = shared.heavy.run(read.len(), || self.check_card(&read)).await
-            {
-                return answer::proxy_fault(self.record, &self.asker, fault);
+            if self.learner.asks_card() {
+                match shared.heavy.run(read.len(), || self.check_card(&read)).await {
+                    Ok(Some(untold)) => untold.told(&shared).await,
+                    Ok(None) => {}
+                    Err(fault) => return answer::proxy_fault(self.record, &self.asker, fault),
+                }
             }
         }
         parts.headers.remove(CONTENT_LENGTH);
@@ -222,16 +224,16 @@ impl Answers {
     }
 
     /// A card may name places that this waypoint does not front: whoever calls them there is not decided on here.
-    fn check_card(&self, text: &[u8]) -> Result<(), ProxyFault> {
+    fn check_card(&self, text: &[u8]) -> Result<Option<Untold>, ProxyFault> {
         let tree = json::parse(text).map_err(|_fault| ProxyFault::BadAnswer)?;
-        cards(self.asker.binding, &tree).try_for_each(|card| {
+        cards(self.asker.binding, &tree).try_fold(None, |untold, card| {
             self.report(card)?;
-            self.look(card)
+            Ok(self.look(card)?.or(untold))
         })
     }
 
     /// Whether a policy believes the card; the public one is remembered where it is passed on.
-    fn look(&self, card: &Object) -> Result<(), ProxyFault> {
+    fn look(&self, card: &Object) -> Result<Option<Untold>, ProxyFault> {
         let target = self.standing.asked().target();
         let Some((known, fault)) = target.rules.look_at_card(card) else { return Err(ProxyFault::TargetGone) };
         if let Some(fault) = fault {
@@ -240,10 +242,8 @@ impl Answers {
         }
         // Of an agent at a path of its own another call may be to another agent.
         let public = self.standing.asked().head().is_some_and(|head| head.path.starts_with("/.well-known/"));
-        if public && self.learner.operation == A2aOperation::GetAgentCard {
-            self.shared.cards.saw(target, known);
-        }
-        Ok(())
+        let seen = public && self.learner.operation == A2aOperation::GetAgentCard;
+        Ok(if seen { self.shared.owners.saw(target, known).map(Untold) } else { None })
     }
 
     /// A card in protobuf is seen in part: where a policy says whose cards it believes, that is not enough.

@@ -1,4 +1,5 @@
-//! Whose tasks and contexts are whose: a bounded table, learnt from answers to those who began them.
+//! Whose tasks and contexts are whose: a bounded table, learnt from answers to those who began them. And the public card of
+//! each agent as it was last seen, for rules on calls to it.
 //!
 //! The first owner stays: an agent that names another's task in an answer binds nothing. What was forgotten is nobody's,
 //! which `ownership: Enforce` refuses. What is bound is told to the other replicas of this waypoint ([`replicas`]) and
@@ -17,9 +18,10 @@ pub(in crate::proxy) use replicas::{Replicas, is_of_replicas};
 pub use store::StoreFault;
 pub(in crate::proxy) use store::keep;
 
-use crate::call::{A2aCall, Named, Owner, TaskState};
+use crate::call::{A2aCall, Card, Named, Owner, TaskState};
+use crate::config::limits::MAX_CARDS;
 use crate::id::WorkloadId;
-use crate::mesh::TargetKey;
+use crate::mesh::{Target, TargetKey};
 use journal::{Journal, Sink};
 use record::Record;
 
@@ -50,6 +52,9 @@ struct Entry {
     state: Option<TaskState>,
 }
 
+/// A card, and the revision of the rules that looked at it: under others it may not be verified.
+type SeenCard = (u64, Arc<Card>);
+
 /// The table.
 #[derive(Debug)]
 pub(in crate::proxy) struct Owners {
@@ -64,6 +69,7 @@ struct Table {
     entries: HashMap<Key, (Entry, u64)>,
     /// Of each principal, by when they were last used.
     used: HashMap<WorkloadId, BTreeMap<u64, Key>>,
+    cards: HashMap<TargetKey, SeenCard>,
     now: u64,
 }
 
@@ -89,8 +95,17 @@ impl Owners {
         self.table.lock().unwrap_or_else(PoisonError::into_inner).entries.len()
     }
 
-    /// Says of everything that `call` names whose it is, and of its task how it stands.
-    pub(in crate::proxy) fn fill(&self, target: &TargetKey, call: &mut A2aCall) {
+    /// Says of everything that `call` to `target` names whose it is, of its task how it stands, and of the agent what its
+    /// card was when these rules last looked at it.
+    pub(in crate::proxy) fn fill(&self, target: &Target, call: &mut A2aCall) {
+        self.name(&target.key, call);
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let revision = target.rules.revision().as_u64();
+        let seen = table.cards.get(&target.key).filter(|(of, _)| *of == revision);
+        call.card = seen.map(|(_, card)| Arc::clone(card));
+    }
+
+    fn name(&self, target: &TargetKey, call: &mut A2aCall) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let tenant = call.tenant.clone();
         let mut find = |kind: Kind, named: &mut Named| {
@@ -139,6 +154,14 @@ impl Owners {
         }
     }
 
+    /// Keeps the public card of `target`; beyond [`MAX_CARDS`] of others none. The line that tells it, where it is news.
+    pub(in crate::proxy) fn saw(&self, target: &Target, card: Card) -> Option<u64> {
+        let seen = (target.rules.revision().as_u64(), Arc::new(card));
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = table.put_card(&target.key, &seen);
+        news.then(|| self.journal.tell(true, || Record::of_card(&target.key, &seen)))
+    }
+
     /// Waits until what is told by line `seq` is with every replica that is there, and in the file; some time at most.
     pub(in crate::proxy) async fn settled(&self, seq: u64) {
         self.journal.settled(seq).await;
@@ -146,7 +169,23 @@ impl Owners {
 
     /// Takes what another replica, or the file, says.
     fn adopt(&self, record: &Record) {
-        let Some((key, told)) = record.parts() else { return };
+        match record {
+            Record::Owned(owned) => {
+                if let Some((key, told)) = owned.parts() {
+                    self.adopt_owner(key, told);
+                }
+            }
+            Record::Card(card) => {
+                let (target, seen) = card.parts();
+                let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+                if table.put_card(&target, &seen) {
+                    self.journal.tell(false, || Record::of_card(&target, &seen));
+                }
+            }
+        }
+    }
+
+    fn adopt_owner(&self, key: Key, told: Entry) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((known, _)) = table.entries.get_mut(&key) else {
             self.enter(&mut table, key, told, false);
@@ -164,13 +203,15 @@ impl Owners {
         }
     }
 
-    /// Everything as lines, used longest ago first, and what is told from then on.
-    fn told(&self) -> (Vec<Record>, Sink) {
+    /// Every owner, used longest ago first, every card, and what is told from then on.
+    fn told(&self) -> (Told, Sink) {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let sink = self.journal.sink();
         let mut entries: Vec<_> = table.entries.iter().map(|(key, (entry, used))| (*used, key, entry)).collect();
         entries.sort_unstable_by_key(|(used, ..)| *used);
-        (entries.into_iter().map(|(_, key, entry)| Record::of(key, entry)).collect(), sink)
+        let owners = entries.into_iter().map(|(_, key, entry)| (key.clone(), entry.clone())).collect();
+        let cards = table.cards.iter().map(|(target, seen)| (target.clone(), seen.clone())).collect();
+        (Told { owners, cards }, sink)
     }
 
     fn enter(&self, table: &mut Table, key: Key, entry: Entry, ours: bool) -> u64 {
@@ -187,7 +228,32 @@ impl Owners {
     }
 }
 
+/// What is known at one moment.
+struct Told {
+    owners: Vec<(Key, Entry)>,
+    cards: Vec<(TargetKey, SeenCard)>,
+}
+
+impl Told {
+    /// As lines. They are made one by one: all at once would be as much again as the table.
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let cards = self.cards.iter().map(|(target, seen)| Record::of_card(target, seen));
+        let owners = self.owners.iter().map(|(key, entry)| Record::of(key, entry));
+        cards.chain(owners).filter_map(|record| record.line())
+    }
+}
+
 impl Table {
+    /// Whether it is news.
+    fn put_card(&mut self, target: &TargetKey, seen: &SeenCard) -> bool {
+        let known = self.cards.get(target);
+        if known == Some(seen) || (known.is_none() && self.cards.len() >= MAX_CARDS) {
+            return false;
+        }
+        self.cards.insert(target.clone(), seen.clone());
+        true
+    }
+
     fn tick(&mut self) -> u64 {
         self.now += 1;
         self.now

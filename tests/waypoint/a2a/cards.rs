@@ -8,10 +8,10 @@ use crate::lab::{Lab, Upstream, json as answered};
 
 /// A card that the Python SDK (a2a-sdk 1.3.0) signed, as its server answers it, and its key.
 const JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "x": "7jobCXBdBwMSfg1VlFb9mQqvZzg9KFJiZ3ajDP414I8", "y": "ej8KxHm5zdcWKoHCxuAZaF1bt04y8oaH979wYS0HN-U", "kid": "k1", "alg": "ES256"}]}"#;
-const CARD: &str = r#"{"name": "reckoner €", "description": "adds", "supportedInterfaces": [{"url": "http://127.0.9.7:80", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}], "version": "1", "capabilities": {"streaming": true, "pushNotifications": false}, "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"], "skills": [{"id": "add", "name": "add", "description": "adds", "tags": ["x"]}], "signatures": [{"protected": "eyJhbGciOiJFUzI1NiIsImprdSI6Imh0dHBzOi8vZXZpbC5leGFtcGxlL2tleXMiLCJraWQiOiJrMSIsInR5cCI6IkpPU0UifQ", "signature": "HQsSyrxcINFZaCQAmJWOqy72e87AoIum60hiEvYWWYgSWojkNHoTrbtNVNMFvpjD8QhVVShRXneIPAyBv2ZmDQ", "header": {"note": "unprotected"}}]}"#;
+pub(super) const CARD: &str = r#"{"name": "reckoner €", "description": "adds", "supportedInterfaces": [{"url": "http://127.0.9.7:80", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}], "version": "1", "capabilities": {"streaming": true, "pushNotifications": false}, "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"], "skills": [{"id": "add", "name": "add", "description": "adds", "tags": ["x"]}], "signatures": [{"protected": "eyJhbGciOiJFUzI1NiIsImprdSI6Imh0dHBzOi8vZXZpbC5leGFtcGxlL2tleXMiLCJraWQiOiJrMSIsInR5cCI6IkpPU0UifQ", "signature": "HQsSyrxcINFZaCQAmJWOqy72e87AoIum60hiEvYWWYgSWojkNHoTrbtNVNMFvpjD8QhVVShRXneIPAyBv2ZmDQ", "header": {"note": "unprotected"}}]}"#;
 
 /// An agent whose public card and extended card are `card`.
-async fn agent(card: String) -> Upstream {
+pub(super) async fn agent(card: String) -> Upstream {
     Upstream::start(move |head, body| {
         if body.contains("GetExtendedAgentCard") {
             return answered(&format!(r#"{{"jsonrpc":"2.0","id":"q1","result":{card}}}"#));
@@ -24,11 +24,11 @@ async fn agent(card: String) -> Upstream {
     .await
 }
 
-fn trusting(rules: &str) -> String {
+pub(super) fn trusting(rules: &str) -> String {
     format!("  a2a:\n    cardTrust:\n      jwks: '{JWKS}'\n{rules}")
 }
 
-const PUBLIC: &str = "GET /.well-known/agent-card.json";
+pub(super) const PUBLIC: &str = "GET /.well-known/agent-card.json";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_card_passes_as_it_was_and_no_other() {

@@ -117,6 +117,34 @@ async fn what_one_replica_learns_every_other_knows_at_once_and_a_new_one_is_told
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_one_replica_saw_the_others_know_and_a_restart_too() {
+    use super::cards::{CARD, PUBLIC, agent, trusting};
+    let upstream = agent(CARD.to_owned()).await;
+    let (ca, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let rules = "  require: [{to: [{operations: [\"Send*\"]}], that: a2a.card.verified}]\n  allow: [{}]\n";
+    let documents = documents(upstream.addr, &trusting(rules));
+    let one = replica(ca.path(), &documents, None, &[]).await;
+    let two = replica(ca.path(), &documents, Some(state.path()), &[&one]).await;
+    ready(&two).await;
+    let unseen = rpc(&two, "agents/caller", "SendMessage", &message("m")).await;
+    assert_eq!(unseen["error"]["data"]["reason"], "requirement_not_met", "{unseen}");
+    assert_eq!(ask(&one, "agents/caller", PUBLIC, "", "").await.status, 200);
+    assert!(rpc(&two, "agents/caller", "SendMessage", &message("m")).await["result"].is_object());
+    let (left, other_left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for left in [&left, &other_left] {
+        std::fs::copy(state.path().join("owners.jsonl"), left.path().join("owners.jsonl")).unwrap();
+    }
+    drop((one, two));
+    let lab = replica(ca.path(), &documents, Some(left.path()), &[]).await;
+    assert!(rpc(&lab, "agents/caller", "SendMessage", &message("m")).await["result"].is_object());
+    // Under other rules nobody has looked at it.
+    let other = documents.replace("a2a.card.verified}", "a2a.card.verified && true}");
+    let lab = replica(ca.path(), &other, Some(other_left.path()), &[]).await;
+    let unseen = rpc(&lab, "agents/caller", "SendMessage", &message("m")).await;
+    assert_eq!(unseen["error"]["data"]["reason"], "requirement_not_met", "{unseen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_else_is_a_replica() {
     let upstream = agent().await;
     let lab = Lab::start(&documents(upstream.addr, ENFORCE)).await;

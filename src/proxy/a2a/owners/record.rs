@@ -2,23 +2,26 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Key, Kind};
-use crate::call::{Owner, TaskState};
+use super::{Entry, Key, Kind, SeenCard};
+use crate::call::{Card, Owner, TaskState};
 use crate::config::limits::MAX_NAME;
 use crate::id::WorkloadId;
 use crate::mesh::{TargetKey, TargetKind};
 
-/// What is known of one id, as one line of JSON: in the file, and between replicas.
-///
-/// Whoever reads one of a later version leaves out what it does not know.
+/// One line of JSON: in the file, and between replicas. Whoever reads one of a later version leaves out what it does not
+/// know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
-    kind: TargetName,
-    namespace: Arc<str>,
-    name: Arc<str>,
-    port: u16,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    at: Option<Arc<str>>,
+#[serde(untagged)]
+pub(super) enum Record {
+    Owned(Owned),
+    Card(CardSeen),
+}
+
+/// What is known of one id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owned {
+    #[serde(flatten)]
+    target: Target,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tenant: Option<Arc<str>>,
     what: What,
@@ -32,6 +35,30 @@ pub(super) struct Record {
     subject: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<String>,
+}
+
+/// What is known of an agent's public card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CardSeen {
+    #[serde(flatten)]
+    target: Target,
+    /// Of the rules that looked at it.
+    revision: u64,
+    verified: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_id: Option<Arc<str>>,
+    digest: Arc<str>,
+    skills: Vec<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Target {
+    kind: TargetName,
+    namespace: Arc<str>,
+    name: Arc<str>,
+    port: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,17 +77,8 @@ enum What {
 
 impl Record {
     pub(super) fn of(key: &Key, entry: &Entry) -> Self {
-        let target = &key.target;
-        Self {
-            kind: match target.kind {
-                TargetKind::Service => TargetName::Service,
-                TargetKind::ServiceEntry => TargetName::ServiceEntry,
-                TargetKind::Workload => TargetName::Workload,
-            },
-            namespace: Arc::clone(&target.namespace),
-            name: Arc::clone(&target.name),
-            port: target.port,
-            at: target.at.clone(),
+        Self::Owned(Owned {
+            target: Target::of(&key.target),
             tenant: key.tenant.clone(),
             what: match key.kind {
                 Kind::Task => What::Task,
@@ -71,34 +89,18 @@ impl Record {
             disputed: entry.owner.is_none(),
             subject: entry.owner.as_ref().and_then(|owner| owner.subject.clone()),
             state: entry.state.map(|state| state.as_str().to_owned()),
-        }
+        })
     }
 
-    /// None where it names nobody who could own anything, or an id that no call could name.
-    pub(super) fn parts(&self) -> Option<(Key, Entry)> {
-        let principal = WorkloadId::parse(&self.principal).ok()?;
-        if self.id.is_empty() || self.id.len() > MAX_NAME {
-            return None;
-        }
-        let target = TargetKey {
-            kind: match self.kind {
-                TargetName::Service => TargetKind::Service,
-                TargetName::ServiceEntry => TargetKind::ServiceEntry,
-                TargetName::Workload => TargetKind::Workload,
-            },
-            namespace: Arc::clone(&self.namespace),
-            name: Arc::clone(&self.name),
-            port: self.port,
-            at: self.at.clone(),
-        };
-        let kind = match self.what {
-            What::Task => Kind::Task,
-            What::Context => Kind::Context,
-        };
-        let owner = (!self.disputed).then(|| Owner { id: principal.clone(), subject: self.subject.clone() });
-        let state = self.state.as_deref().and_then(TaskState::parse);
-        let key = Key { target, tenant: self.tenant.clone(), kind, id: Arc::clone(&self.id) };
-        Some((key, Entry { principal, owner: owner.map(Arc::new), state }))
+    pub(super) fn of_card(target: &TargetKey, (revision, card): &SeenCard) -> Self {
+        Self::Card(CardSeen {
+            target: Target::of(target),
+            revision: *revision,
+            verified: card.verified,
+            key_id: card.key_id.clone(),
+            digest: Arc::clone(&card.digest),
+            skills: card.skills.clone(),
+        })
     }
 
     /// With the end of the line.
@@ -110,5 +112,65 @@ impl Record {
 
     pub(super) fn parse(line: &str) -> Option<Self> {
         serde_json::from_str(line).ok()
+    }
+}
+
+impl Owned {
+    /// None where it names nobody who could own anything, or an id that no call could name.
+    pub(super) fn parts(&self) -> Option<(Key, Entry)> {
+        let principal = WorkloadId::parse(&self.principal).ok()?;
+        if self.id.is_empty() || self.id.len() > MAX_NAME {
+            return None;
+        }
+        let kind = match self.what {
+            What::Task => Kind::Task,
+            What::Context => Kind::Context,
+        };
+        let owner = (!self.disputed).then(|| Owner { id: principal.clone(), subject: self.subject.clone() });
+        let state = self.state.as_deref().and_then(TaskState::parse);
+        let key = Key { target: self.target.key(), tenant: self.tenant.clone(), kind, id: Arc::clone(&self.id) };
+        Some((key, Entry { principal, owner: owner.map(Arc::new), state }))
+    }
+}
+
+impl CardSeen {
+    pub(super) fn parts(&self) -> (TargetKey, SeenCard) {
+        let card = Card {
+            verified: self.verified,
+            key_id: self.key_id.clone(),
+            digest: Arc::clone(&self.digest),
+            skills: self.skills.clone(),
+        };
+        (self.target.key(), (self.revision, Arc::new(card)))
+    }
+}
+
+impl Target {
+    fn of(target: &TargetKey) -> Self {
+        Self {
+            kind: match target.kind {
+                TargetKind::Service => TargetName::Service,
+                TargetKind::ServiceEntry => TargetName::ServiceEntry,
+                TargetKind::Workload => TargetName::Workload,
+            },
+            namespace: Arc::clone(&target.namespace),
+            name: Arc::clone(&target.name),
+            port: target.port,
+            at: target.at.clone(),
+        }
+    }
+
+    fn key(&self) -> TargetKey {
+        TargetKey {
+            kind: match self.kind {
+                TargetName::Service => TargetKind::Service,
+                TargetName::ServiceEntry => TargetKind::ServiceEntry,
+                TargetName::Workload => TargetKind::Workload,
+            },
+            namespace: Arc::clone(&self.namespace),
+            name: Arc::clone(&self.name),
+            port: self.port,
+            at: self.at.clone(),
+        }
     }
 }

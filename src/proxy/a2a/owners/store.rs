@@ -99,17 +99,19 @@ impl Store {
     /// The file, written anew with everything that is known.
     fn rewrite(&self) -> io::Result<Open> {
         let owners = self.owners.upgrade().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
-        let (records, sink) = owners.told();
+        let (told, sink) = owners.told();
         drop(owners);
         let next = self.path.with_extension("next");
         let mut file = BufWriter::new(private().create(true).truncate(true).open(&next)?);
-        for line in records.iter().filter_map(Record::line) {
+        let mut lines = 0;
+        for line in told.lines() {
             file.write_all(line.as_bytes())?;
+            lines += 1;
         }
         file.flush()?;
         fs::rename(&next, &self.path)?;
         sink.kept.send_replace(sink.seq);
-        Ok(Open { file, sink, lines: records.len() })
+        Ok(Open { file, sink, lines })
     }
 
     fn run(self, mut open: Open) {

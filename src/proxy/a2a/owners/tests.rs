@@ -58,7 +58,7 @@ fn a_full_table_forgets_of_whoever_has_most_what_was_used_longest_ago() {
     let mut call =
         A2aCall::new(crate::call::A2aOperation::GetTask, crate::call::A2aBinding::Grpc, crate::call::A2aVersion::V1_0);
     call.task = Some(Named::new("2"));
-    owners.fill(&place, &mut call);
+    owners.name(&place, &mut call);
     assert_eq!(call.task.unwrap().owner, None);
 }
 
@@ -76,7 +76,7 @@ fn whose(owners: &Owners, id: &str) -> Option<String> {
     let operation = crate::call::A2aOperation::GetTask;
     let mut call = A2aCall::new(operation, crate::call::A2aBinding::Grpc, crate::call::A2aVersion::V1_0);
     call.task = Some(Named::new(id));
-    owners.fill(&target("x"), &mut call);
+    owners.name(&target("x"), &mut call);
     call.task.unwrap().owner.map(|owner| owner.id.istio().unwrap().service_account.to_string())
 }
 
@@ -89,21 +89,26 @@ fn a_record_says_all_and_a_line_of_something_else_nothing() {
     let line = Record::of(&key, &entry).line().unwrap();
     assert_eq!(line.matches('\n').count(), 1, "{line}");
     let read = Record::parse(line.trim_end()).unwrap();
-    assert_eq!(read.parts(), Some((key.clone(), entry.clone())));
+    let parts = |record: &Record| match record {
+        Record::Owned(owned) => owned.parts(),
+        Record::Card(card) => panic!("{card:?}"),
+    };
+    assert_eq!(parts(&read), Some((key.clone(), entry.clone())));
     let disputed = Entry { owner: None, state: None, ..entry };
-    assert_eq!(Record::of(&key, &disputed).parts(), Some((key, disputed)));
+    assert_eq!(parts(&Record::of(&key, &disputed)), Some((key, disputed)));
     for other in ["", "{}", "@3", line.trim_end().trim_end_matches('}'), &line.replace("Service", "Pod")] {
         assert_eq!(Record::parse(other), None, "{other}");
     }
     let nobody = line.replace("spiffe://", "http://");
-    assert_eq!(Record::parse(nobody.trim_end()).unwrap().parts(), None);
+    assert_eq!(parts(&Record::parse(nobody.trim_end()).unwrap()), None);
 }
 
 #[test]
 fn of_what_two_replicas_contradict_each_other_nobody_is_the_owner() {
     let (one, other) = (told(&["t", "u"]), Arc::new(Owners::new(64, 64)));
     other.bind((&target("x"), None), Kind::Task, "t", &owner("b", None));
-    let (of_one, of_other) = (one.told().0, other.told().0);
+    let lines = |owners: &Owners| owners.told().0.lines().map(|line| Record::parse(&line).unwrap()).collect::<Vec<_>>();
+    let (of_one, of_other) = (lines(&one), lines(&other));
     for record in &of_other {
         one.adopt(record);
     }
@@ -129,8 +134,8 @@ fn states_are_of_what_is_known_alone() {
     owners.note((&place, None), "t", TaskState::Working);
     owners.note((&place, None), "unknown", TaskState::Working);
     assert_eq!(owners.len(), 1);
-    let (records, _sink) = owners.told();
-    assert_eq!(records.first().unwrap().parts().unwrap().1.state, Some(TaskState::Working));
+    let (told, _sink) = owners.told();
+    assert_eq!(told.owners.first().unwrap().1.state, Some(TaskState::Working));
 }
 
 #[test]
@@ -163,4 +168,25 @@ fn a_directory_that_cannot_be_is_said() {
     std::fs::write(&file, "").unwrap();
     let fault = keep(&told(&[]), &file).unwrap_err().to_string();
     assert!(fault.starts_with("--state-dir "), "{fault}");
+}
+
+#[test]
+fn cards_are_told_when_they_are_news_and_the_last_one_holds() {
+    let (one, other) = (told(&[]), told(&[]));
+    let card = |digest: &str| Card {
+        verified: true,
+        key_id: Some("k".into()),
+        digest: digest.into(),
+        skills: vec!["add".into(), "\u{20ac}".into()],
+    };
+    let put = |owners: &Owners, digest: &str| {
+        let seen = (7, Arc::new(card(digest)));
+        owners.table.lock().unwrap().put_card(&target("x"), &seen)
+    };
+    assert!(put(&one, "sha256:1") && !put(&one, "sha256:1") && put(&one, "sha256:2"));
+    for line in one.told().0.lines() {
+        other.adopt(&Record::parse(line.trim_end()).unwrap());
+    }
+    let table = other.table.lock().unwrap();
+    assert_eq!(table.cards.get(&target("x")), Some(&(7, Arc::new(card("sha256:2")))));
 }

@@ -78,14 +78,14 @@ async fn say<W: AsyncWrite + Unpin>(
     (mut heard, mut taking): (watch::Receiver<u64>, watch::Receiver<u64>),
 ) -> End {
     let mut write = BufWriter::new(write);
-    let (records, mut sink) = owners.told();
+    let (told, mut sink) = owners.told();
     let mut seq = sink.seq;
-    for text in records.iter().filter_map(Record::line).filter(|text| text.len() <= MAX_OWNER_LINE) {
+    for text in told.lines().filter(|text| text.len() <= MAX_OWNER_LINE) {
         if write.write_all(text.as_bytes()).await.is_err() {
             return End::Broken;
         }
     }
-    drop(records);
+    drop(told);
     let mut marked = None;
     loop {
         // What waits goes out as one piece, with one mark.
