@@ -17,6 +17,7 @@ pub mod l4;
 mod live;
 mod policies;
 mod protocol;
+mod providers;
 mod published;
 mod route;
 mod routes;

@@ -7,6 +7,7 @@ mod a2a;
 mod answer;
 mod beside;
 mod budget;
+mod custom;
 mod flow;
 mod heavy;
 mod http;
@@ -40,6 +41,7 @@ use crate::upstream::Upstreams;
 
 pub use a2a::StoreFault;
 use budget::Budget;
+use custom::Checks;
 use heavy::Heavy;
 use quotas::Quotas;
 use sessions::Sessions;
@@ -68,6 +70,7 @@ struct Shared {
     budget: Arc<Budget>,
     quotas: Quotas,
     heavy: Heavy,
+    checks: Checks,
     drain: CancellationToken,
 }
 
@@ -101,6 +104,7 @@ impl Proxy {
                 budget,
                 quotas,
                 heavy: Heavy::default(),
+                checks: Checks::default(),
                 drain,
             }),
         }

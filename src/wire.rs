@@ -5,6 +5,7 @@
 
 pub mod a2a;
 pub mod authority;
+pub mod ext_authz;
 pub mod grpc;
 pub mod http1;
 pub mod json;

@@ -290,6 +290,9 @@ pub struct ExplainArgs {
     /// Header of the HTTP request, NAME=VALUE. May be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", env = "AGENT_WAYPOINT_HEADER")]
     pub headers: Vec<String>,
+    /// What the providers of CUSTOM rules are supposed to say
+    #[arg(long, value_name = "WORD", value_enum, default_value = "allow", env = "AGENT_WAYPOINT_CUSTOM")]
+    pub custom: Supposed,
     /// A file with the caller's token (its claims are taken as verified) or its claims as JSON
     #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_JWT")]
     pub jwt: Option<PathBuf>,
@@ -299,6 +302,15 @@ pub struct ExplainArgs {
     /// JSON instead of text
     #[arg(long, env = "AGENT_WAYPOINT_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
+}
+
+/// What a provider is supposed to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Supposed {
+    /// It allows
+    Allow,
+    /// It denies
+    Deny,
 }
 
 /// `demo`

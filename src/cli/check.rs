@@ -88,7 +88,7 @@ fn count(target: &Target) -> String {
     let findings = target.rules.explain(&facts).findings;
     let (dry, wet): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| finding.dry_run);
     let mut words: Vec<String> = Vec::new();
-    for effect in ["deny", "require", "allow", "limit"] {
+    for effect in ["custom", "deny", "require", "allow", "limit"] {
         let number = wet.iter().filter(|finding| finding.effect == effect).count();
         if number > 0 {
             words.push(format!("{number} {effect}"));

@@ -10,7 +10,7 @@ use std::io::Write;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
-use super::args::{ExplainArgs, ServicePort};
+use super::args::{ExplainArgs, ServicePort, Supposed};
 use super::{Ended, load, suppose};
 use crate::document::Severity;
 use crate::id::{TrustDomain, WorkloadId};
@@ -42,7 +42,7 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
         claims: claims.as_ref(),
         call: &question.call,
     };
-    let explanation = target.rules.explain(&facts);
+    let explanation = target.rules.explain_if(&facts, args.custom == Supposed::Allow);
     let asked = Asked { from: peer.id().uri(), to: target.key.to_string(), call: &question.said };
     write(args, &asked, &explanation, out)?;
     Ok(if explanation.allowed { Ended::Well } else { Ended::Denied })

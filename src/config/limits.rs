@@ -91,6 +91,12 @@ pub const DECODE_BUDGET: usize = 256 << 20;
 pub const DECODE_BUDGET_PER_PRINCIPAL: usize = 64 << 20;
 /// Silence after which an undeclared port is taken for TCP.
 pub const SNIFF_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time that an authorization provider gets to answer, and the most that its `timeout` can give it.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
+/// What an authorization provider answers, bytes beside its head.
+pub const MAX_CHECK_ANSWER: usize = 64 << 10;
+/// Calls about which one authorization provider is asked at once; about more it counts as failed.
+pub const MAX_CHECKS: usize = 1_024;
 /// TCP or HBONE connect to an upstream, with TLS.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time an unused upstream HBONE or HTTP connection is kept.
@@ -247,6 +253,9 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("decode_budget", DECODE_BUDGET as u64, "bytes"),
     ("decode_budget_per_principal", DECODE_BUDGET_PER_PRINCIPAL as u64, "bytes"),
     ("sniff_timeout", SNIFF_TIMEOUT.as_secs(), "seconds"),
+    ("check_timeout", CHECK_TIMEOUT.as_secs(), "seconds"),
+    ("max_check_answer", MAX_CHECK_ANSWER as u64, "bytes"),
+    ("max_checks", MAX_CHECKS as u64, "calls"),
     ("dial_timeout", DIAL_TIMEOUT.as_secs(), "seconds"),
     ("pool_idle", POOL_IDLE.as_secs(), "seconds"),
     ("pool_idle_per_endpoint", POOL_IDLE_PER_ENDPOINT as u64, "connections"),

@@ -52,7 +52,7 @@ pub enum Action {
     Deny,
     /// Marks what matches; decides nothing.
     Audit,
-    /// Not enforced yet.
+    /// Asks an outside provider about what matches.
     Custom,
 }
 

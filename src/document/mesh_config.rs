@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use super::extension_provider::ExtensionProvider;
+
 /// Namespace and name of the ConfigMap.
 pub const CONFIG_MAP: (&str, &str) = ("istio-system", "istio");
 /// Its key.
@@ -20,6 +22,8 @@ pub struct MeshConfig {
     pub trust_domain_aliases: Vec<String>,
     /// How paths are normalised.
     pub path_normalization: PathNormalization,
+    /// Who may be asked about calls, among others.
+    pub extension_providers: Vec<ExtensionProvider>,
 }
 
 /// `pathNormalization`
@@ -37,6 +41,7 @@ impl Default for MeshConfig {
             trust_domain: None,
             trust_domain_aliases: Vec::new(),
             path_normalization: PathNormalization::default(),
+            extension_providers: Vec::new(),
         }
     }
 }

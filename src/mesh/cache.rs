@@ -8,7 +8,7 @@ use crate::document::agent_policy::{AgentPolicySpec, Protocol};
 use crate::document::authorization_policy::AuthorizationPolicySpec;
 use crate::document::request_authentication::RequestAuthenticationSpec;
 use crate::document::{Document, FieldProblem, Problem};
-use crate::policy::{Rules, Verifier};
+use crate::policy::{Providers, Rules, Verifier};
 
 /// A document by its identity: two that are equal are not the same. It is kept, so that no other can take its place.
 #[derive(Debug, Clone)]
@@ -39,6 +39,7 @@ pub(super) type Verifiers = Result<Option<Arc<Verifier>>, String>;
 #[derive(Debug, Default)]
 pub struct Cache {
     trust_domains: Vec<String>,
+    providers: Providers,
     pub(super) rules: Memo<RulesKey, Compiled>,
     pub(super) tokens: Memo<TokensKey, Verifiers>,
     pub(super) agent: Memo<Same<AgentPolicySpec>, Vec<FieldProblem>>,
@@ -46,10 +47,11 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The trust domains that rules are compiled for: others make other rules.
-    pub(super) fn under(&mut self, trust_domains: &[String]) {
-        if self.trust_domains != trust_domains {
+    /// The trust domains and providers that rules are compiled for: others make other rules.
+    pub(super) fn under(&mut self, trust_domains: &[String], providers: &Providers) {
+        if self.trust_domains != trust_domains || self.providers != *providers {
             self.trust_domains = trust_domains.to_vec();
+            self.providers = providers.clone();
             self.rules = Memo::default();
         }
     }

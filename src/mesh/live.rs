@@ -15,6 +15,7 @@ use super::cache::Cache;
 use super::closed::Closed;
 use super::found::Found;
 use super::policies::Policies;
+use super::providers;
 use super::routes::RouteBook;
 use super::ruled::Compiler;
 use super::snapshot::{Counts, Snapshot};
@@ -80,6 +81,7 @@ impl Live {
         let own = std::mem::take(&mut found.problems);
         self.places.snapshot.has_documents = documents.is_some();
         let mut warnings = self.relink(&law);
+        self.places.ask(providers::of_world(&self.places.snapshot, &self.world, &policies));
         self.cache.sweep();
         let mut problems = Some(self.problems(&own, &warnings));
         let here = found.refused();
@@ -94,7 +96,11 @@ impl Live {
             let edition = Edition { snapshot, world, targets_changed, closed, held, problems: told };
             let Some(change) = next(edition) else { return };
             let dirty = self.world.apply(change);
-            if self.amend(dirty, &law) {
+            let told = self.amend(dirty, &law);
+            if policies.terms.providers.iter().next().is_some() {
+                self.places.ask(providers::of_world(&self.places.snapshot, &self.world, &policies));
+            }
+            if told {
                 warnings = self.warnings(&law);
                 problems = Some(self.problems(&own, &warnings));
             }

@@ -10,11 +10,11 @@ use super::found::{Found, because};
 use super::terms::Terms;
 use super::{Settings, TargetKind};
 use crate::document::agent_policy::{self, AgentPolicySpec, Mode, TargetRef};
-use crate::document::authorization_policy::AuthorizationPolicySpec;
+use crate::document::authorization_policy::{Action, AuthorizationPolicySpec};
 use crate::document::backend_tls_policy::BackendTlsPolicySpec;
 use crate::document::request_authentication::RequestAuthenticationSpec;
 use crate::document::{Document, Documents, FieldProblem, Meta, Origin, Severity, nearest};
-use crate::policy::{JwtRule, Verifier, check_agent_policy, check_authorization_policy};
+use crate::policy::{JwtRule, Provider, Verifier, check_agent_policy, check_authorization_policy};
 
 /// One kind of policy and its attachments by position.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl<'a> Policies<'a> {
     /// Checks every policy by itself; what does not fit is refused and attached to nothing.
     pub(super) fn of(documents: &'a Documents, settings: &Settings, cache: &mut Cache, found: &mut Found<'a>) -> Self {
         let terms = Terms::of(documents, settings, found);
-        cache.under(&terms.trust_domains);
+        cache.under(&terms.trust_domains, &terms.providers);
         let mut out = Self {
             agent: Attachable::default(),
             declaring: Attachable::default(),
@@ -133,6 +133,11 @@ impl<'a> Policies<'a> {
             let check = |same: &Same<AuthorizationPolicySpec>| check_authorization_policy(&same.0.meta, &same.0.spec);
             for problem in cache.istio.get_or(Same(Arc::clone(document)), check) {
                 found.fault(&document.origin, problem);
+            }
+            let provider = document.spec.provider.as_ref().filter(|_| document.spec.action == Action::Custom);
+            if let Some(Err(why)) = provider.map(|provider| self.terms.providers.get(&provider.name)) {
+                let reason = format!("{why}: what its rules match is refused");
+                found.warn(&document.origin, "spec.provider.name", reason);
             }
             if !found.is_refused(&document.origin) {
                 attach(&mut self.istio, document, &refs, (settings, &self.terms));
@@ -231,6 +236,21 @@ impl<'a> Policies<'a> {
                 format!("there is no {name}; in force as soon as there is{hint}")
             };
             found.warn(origin, format!("{field}.name"), why_not(owned).unwrap_or_else(nothing));
+        }
+    }
+
+    /// Warns who asks a provider whose service is not there.
+    pub(super) fn warn_of_askers(&self, provider: &Provider, found: &mut Found<'a>) {
+        let asks = |spec: &AuthorizationPolicySpec| {
+            spec.action == Action::Custom && spec.provider.as_ref().is_some_and(|one| *one.name == *provider.name)
+        };
+        for document in self.istio.items.iter().filter(|document| asks(&document.spec)) {
+            let (host, port) = (&provider.host, provider.port);
+            let reason = format!(
+                "provider {} is at {host}:{port}, which no document here has: what its rules match is refused",
+                provider.name
+            );
+            found.warn(&document.origin, "spec.provider.name", reason);
         }
     }
 

@@ -12,6 +12,7 @@ use super::protocol::Spoken;
 use super::route::Routes;
 use super::routes::RouteBook;
 use super::target::{PortProtocol, TargetRevision};
+use super::terms::Terms;
 use super::undeclared::Undeclared;
 use crate::document::agent_policy::Protocol;
 use crate::document::{FieldProblem, Origin, Problem, Severity};
@@ -223,8 +224,8 @@ impl<'p, 'a> Compiler<'p, 'a> {
             agent.map(|document| Same(Arc::clone(document))).collect(),
             istio.map(|document| Same(Arc::clone(document))).collect(),
         );
-        let trust_domains = &policies.terms.trust_domains;
-        self.cache.rules.get_or(key, |key| compile_once(key, trust_domains)).map_err(|(reason, problems)| {
+        let terms = &policies.terms;
+        self.cache.rules.get_or(key, |key| compile_once(key, terms)).map_err(|(reason, problems)| {
             found.problems.extend(problems);
             reason
         })
@@ -271,12 +272,13 @@ impl<'p, 'a> Compiler<'p, 'a> {
     }
 }
 
-fn compile_once((declared, agent, istio): &RulesKey, trust_domains: &[String]) -> Compiled {
+fn compile_once((declared, agent, istio): &RulesKey, terms: &Terms) -> Compiled {
     let set = RuleSet {
         declared: *declared,
         agent: agent.iter().map(|one| (&one.0.meta, &one.0.spec)).collect(),
         istio: istio.iter().map(|one| (&one.0.meta, &one.0.spec)).collect(),
-        trust_domains,
+        trust_domains: &terms.trust_domains,
+        providers: Some(&terms.providers),
     };
     compile(&set).map(Arc::new).map_err(|problems| {
         let agent = agent.iter().map(|one| &one.0.origin);

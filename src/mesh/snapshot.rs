@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::providers::Asked;
 use super::sharded::Sharded;
 use super::world::{Addressed, Holders};
-use super::{Hold, Target, TargetKey, TargetKind};
+use super::{Endpoint, Hold, Target, TargetKey, TargetKind};
 use crate::wire::authority::Authority;
 
 /// Every port that this waypoint fronts, at one moment. Immutable; editions share what did not change between them.
@@ -18,6 +19,8 @@ pub struct Snapshot {
     pub(super) by_workload: Sharded<IpAddr, Arc<Addressed>>,
     /// Virtual and workload addresses of the mesh, fronted or not.
     pub(super) mesh_ips: Sharded<IpAddr, Holders>,
+    /// By the provider's name: where it is asked. None where its service is not there.
+    pub(super) providers: Arc<Asked>,
     pub(super) counts: Counts,
     pub(super) has_documents: bool,
     pub(super) replicas: Option<Arc<[IpAddr]>>,
@@ -78,6 +81,11 @@ impl Snapshot {
         }
         let ip: IpAddr = key.at.as_deref()?.parse().ok()?;
         self.by_workload.get(&ip)?.target(key.port).filter(|target| target.key == *key)
+    }
+
+    /// Where an authorization provider is asked; `None` where no service is what its definition names.
+    pub fn provider(&self, name: &str) -> Option<Arc<[Arc<Endpoint>]>> {
+        self.providers.get(name).cloned()
     }
 
     /// All targets, ordered by key; of workloads, the ports that a Service leads to.

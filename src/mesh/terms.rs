@@ -4,6 +4,7 @@ use super::Settings;
 use super::found::Found;
 use crate::document::Documents;
 use crate::document::mesh_config::{CONFIG_MAP, KEY, MeshConfig};
+use crate::policy::Providers;
 use crate::wire::path::Normalization;
 
 /// GatewayClasses whose waypoints are this program: its own, and istiod's that runs it in agentgateway's place.
@@ -16,6 +17,8 @@ pub(super) struct Terms {
     pub(super) trust_domains: Vec<String>,
     /// How paths of plain HTTP are normalised: strictly where nobody gave the mesh's config.
     pub(super) paths: Normalization,
+    /// Who may be asked about calls.
+    pub(super) providers: Providers,
     root_namespace: String,
 }
 
@@ -50,7 +53,8 @@ impl Terms {
         }
         let mut trust_domains = vec![own.to_owned()];
         trust_domains.extend(config.trust_domain_aliases);
-        Self { trust_domains, paths: paths.unwrap_or_default(), root_namespace: config.root_namespace }
+        let providers = Providers::read(&config.extension_providers);
+        Self { trust_domains, paths: paths.unwrap_or_default(), providers, root_namespace: config.root_namespace }
     }
 
     /// Whether a policy of `namespace` that targets the GatewayClass `name` is about this waypoint.

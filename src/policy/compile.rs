@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use super::custom::{Custom, Providers};
 use super::decide::Court;
 use super::problems::Problems;
 use super::rule::{Effect, Force, Rule};
@@ -34,14 +37,16 @@ pub fn compile(set: &RuleSet<'_>) -> Result<Rules, Vec<FieldProblem>> {
     agent.sort_by_key(|(meta, _)| (&meta.namespace, &meta.name));
     let mut istio = set.istio.clone();
     istio.sort_by_key(|(meta, _)| (&meta.namespace, &meta.name));
-    let docs = Docs { agent: &agent, istio: &istio, trust_domains: set.trust_domains };
+    let none = Providers::default();
+    let providers = set.providers.unwrap_or(&none);
+    let docs = Docs { agent: &agent, istio: &istio, trust_domains: set.trust_domains, providers };
     let court = court(set.declared, &docs)?;
     let beside = agent.iter().filter(|(_, spec)| spec.mode == Mode::DryRun).find_map(|(_, spec)| spec.protocol);
     let beside = match beside.filter(|_| set.declared.is_none()) {
         Some(protocol) => Some(Court { a2a: a2a_beside(&agent), ..self::court(Some(protocol), &docs)? }),
         None => None,
     };
-    let revision = revision(set.declared, &docs);
+    let revision = revision(set.declared, &docs, &court);
     let open = Open { court, beside, form: common_form(&agent) };
     Ok(Rules { revision, state: State::Open(Box::new(open)) })
 }
@@ -61,6 +66,13 @@ struct Docs<'a> {
     agent: &'a [(&'a Meta, &'a AgentPolicySpec)],
     istio: &'a [(&'a Meta, &'a AuthorizationPolicySpec)],
     trust_domains: &'a [String],
+    providers: &'a Providers,
+}
+
+impl Docs<'_> {
+    fn custom(&self, rule: Rule, name: &Arc<str>) -> Custom {
+        Custom { rule, name: Arc::clone(name), provider: self.providers.get(name) }
+    }
 }
 
 /// The rules of a port that speaks `declared`.
@@ -90,6 +102,11 @@ fn court(declared: Option<Protocol>, docs: &Docs<'_>) -> Result<Court, Vec<Field
         let mut problems = Problems::default();
         if let Some(policy) = istio::compile(meta, spec, docs.trust_domains, &mut problems) {
             let (allow, dry) = (policy.effect == Effect::Allow, policy.force == Force::DryRun);
+            if let Some(provider) = &policy.provider {
+                court.custom.extend(policy.rules.into_iter().map(|rule| docs.custom(rule, provider)));
+                keep_errors("AuthorizationPolicy", meta, problems, &mut errors);
+                continue;
+            }
             court.istio_allow |= allow && !dry;
             court.istio_dry_allow |= allow && dry;
             court.istio_dry_run |= dry;
@@ -103,6 +120,8 @@ fn court(declared: Option<Protocol>, docs: &Docs<'_>) -> Result<Court, Vec<Field
     // Stable: within an effect, the order of documents and of the rules in them stays.
     court.agent.sort_by_key(|rule| rule.effect as u8);
     court.answers.sort_by_key(|rule| rule.effect as u8);
+    // The order in which Istio puts one behind the other.
+    court.custom.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(court)
 }
 
@@ -131,6 +150,9 @@ struct Text<'a> {
     agent: Vec<Document<'a, AgentPolicySpec>>,
     istio: Vec<Document<'a, AuthorizationPolicySpec>>,
     trust_domains: &'a [String],
+    /// Those that are asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    providers: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -142,9 +164,10 @@ struct Document<'a, S> {
     spec: &'a S,
 }
 
-fn revision(declared: Option<Protocol>, docs: &Docs<'_>) -> Revision {
+fn revision(declared: Option<Protocol>, docs: &Docs<'_>, court: &Court) -> Revision {
     let (agent, istio) = (documents(docs.agent), documents(docs.istio));
-    let text = Text { declared, agent, istio, trust_domains: docs.trust_domains };
+    let providers = court.custom.iter().map(|custom| format!("{:?}", custom.provider)).collect();
+    let text = Text { declared, agent, istio, trust_domains: docs.trust_domains, providers };
     // These types have string keys only, so they always serialise; if not, nothing is mistaken for what it is not.
     let text = serde_json::to_vec(&text).unwrap_or_else(|error| error.to_string().into_bytes());
     Revision::of(&text)

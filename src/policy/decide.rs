@@ -6,9 +6,10 @@
 use super::a2a::A2aSettings;
 use super::answers::Redactor;
 use super::cel::Meter;
+use super::custom::{self, Ask, Custom, Heard, Verdicts};
 use super::decision::Reason;
 use super::limit::Limit;
-use super::rule::{Effect, Force, Rule, Says, settle};
+use super::rule::{Effect, Force, Rule, Says, Test, settle};
 use super::scope::{Lens, Scope};
 use super::truth::Truth;
 use crate::call::{A2aOperation, Call, HttpHead, Knowable, McpCall, McpObject, Task};
@@ -38,12 +39,29 @@ pub(super) struct Question<'a> {
     pub(super) istio: Scope<'a>,
     /// Whether it is about how to get a token, which whoever is known may ask.
     discovery: bool,
+    /// What providers said.
+    heard: Heard<'a>,
 }
 
 impl<'a> Question<'a> {
     /// One light only.
     pub(super) fn single(scope: Scope<'a>) -> Self {
-        Self { refuse: [Some(scope), None], permit: [Some(scope), None], istio: scope, discovery: false }
+        let (refuse, permit) = ([Some(scope), None], [Some(scope), None]);
+        Self { refuse, permit, istio: scope, discovery: false, heard: Heard::Nothing }
+    }
+
+    /// What providers are supposed to say, in words.
+    pub(super) fn supposition(&self) -> &'static str {
+        match self.heard {
+            Heard::Supposed(true) => ", and is supposed to allow",
+            Heard::Supposed(false) => ", and is supposed to deny",
+            Heard::Nothing | Heard::Verdicts(_) => "",
+        }
+    }
+
+    /// With what is known of providers.
+    pub(super) fn hearing(self, heard: Heard<'a>) -> Self {
+        Self { heard, ..self }
     }
 
     /// The question that a call puts; `skill` is what an A2A caller says it wants.
@@ -67,18 +85,18 @@ impl<'a> Question<'a> {
             // by name or refuses everything; so does the list of a caller's own tasks.
             (McpObject::Base | McpObject::Subscription(_) | McpObject::Task(Task { id: Knowable::Unknown, .. }), _) => {
                 let any = Scope { lens: Lens::AnyCall, ..list };
-                Self { refuse: [Some(list), Some(any)], permit: [Some(any), None], istio: list, discovery: false }
+                Self { refuse: [Some(list), Some(any)], permit: [Some(any), None], ..Self::single(list) }
             }
             // A task is the call of its tool that goes on: what refuses the one refuses the other.
             (McpObject::Task(_), Some(method)) => {
                 let made_by = Some(Scope { method, ..list });
-                Self { refuse: [Some(list), made_by], permit: [Some(list), made_by], istio: list, discovery: false }
+                Self { refuse: [Some(list), made_by], permit: [Some(list), made_by], ..Self::single(list) }
             }
             // A list goes through where it is allowed itself, or where a call could be that it offers; a completion where
             // its prompt or resource could be had.
             (_, Some(method)) => {
                 let offered = Scope { method, ..list };
-                Self { refuse: [Some(list), None], permit: [Some(list), Some(offered)], istio: list, discovery: false }
+                Self { permit: [Some(list), Some(offered)], ..Self::single(list) }
             }
             (_, None) => Self::single(Scope::of(facts, Lens::Call)),
         }
@@ -142,15 +160,17 @@ pub(super) fn parts(call: &Call) -> Option<Vec<Call>> {
 pub(super) struct Verdict<'r> {
     pub(super) refused: Option<Reason>,
     pub(super) rule: Option<&'r Rule>,
+    /// What came of asking a provider, for operators.
+    pub(super) told: Option<String>,
 }
 
 impl<'r> Verdict<'r> {
     fn allow(rule: Option<&'r Rule>) -> Self {
-        Self { refused: None, rule }
+        Self { refused: None, rule, told: None }
     }
 
     pub(super) fn refuse(reason: Reason, rule: Option<&'r Rule>) -> Self {
-        Self { refused: Some(reason), rule }
+        Self { refused: Some(reason), rule, told: None }
     }
 }
 
@@ -166,7 +186,9 @@ pub(super) struct Court {
     pub(super) redactors: Vec<Redactor>,
     /// How many calls may be made.
     pub(super) limits: Vec<Limit>,
-    /// Every rule of AuthorizationPolicies, audited ones too.
+    /// Rules by which providers are asked, of either kind of policy; by the names of providers.
+    pub(super) custom: Vec<Custom>,
+    /// Every other rule of AuthorizationPolicies, audited ones too.
     pub(super) istio: Vec<Rule>,
     /// Whether an ALLOW AuthorizationPolicy is attached, with rules or without.
     pub(super) istio_allow: bool,
@@ -188,11 +210,14 @@ impl Court {
         self.a2a.skill(call)
     }
 
-    /// Decides: deny, require, allow, default.
+    /// Decides: what providers said, then deny, require, allow, default.
     pub(super) fn judge(&self, question: &Question<'_>, bench: Bench, meter: &mut Meter) -> Verdict<'_> {
         let policies = self.enforced + if bench == Bench::WithDryRun { self.dry_run } else { 0 };
         if self.declared.is_some() && policies == 0 {
             return Verdict::refuse(Reason::NoAgentPolicy, None);
+        }
+        if let Some(overruled) = self.overruled(question, meter) {
+            return overruled;
         }
         let agent = || self.agent.iter().filter(|rule| bench.has(rule.force));
         let refusing = agent().filter(|rule| rule.effect != Effect::Allow);
@@ -225,6 +250,36 @@ impl Court {
         self.permit(question, bench, meter)
     }
 
+    /// The refusal of a provider that a rule in force asks about the call. Those of dry runs are asked by nobody.
+    fn overruled(&self, question: &Question<'_>, meter: &mut Meter) -> Option<Verdict<'_>> {
+        let destination = question.istio.facts.destination;
+        self.concerned(question, meter).into_iter().find_map(|custom| {
+            let (reason, told) = custom::refusal(custom, destination, question.heard)?;
+            Some(Verdict { told, ..Verdict::refuse(reason, Some(&custom.rule)) })
+        })
+    }
+
+    /// The CUSTOM rules in force that are about the call.
+    fn concerned(&self, question: &Question<'_>, meter: &mut Meter) -> Vec<&Custom> {
+        let mut about = |custom: &&Custom| {
+            let asks = |scope: &Scope<'_>, meter: &mut Meter| {
+                refusal(Effect::Deny, custom.rule.says(scope, meter), scope).is_some()
+            };
+            match &custom.rule.test {
+                Test::Istio(_) => asks(&question.istio, meter),
+                Test::Agent(_) => question.refuse.iter().flatten().any(|scope| asks(scope, meter)),
+            }
+        };
+        let enforced = self.custom.iter().filter(|custom| custom.rule.force == Force::Enforced);
+        enforced.filter(|custom| about(custom)).collect()
+    }
+
+    /// Whom to ask next about the call; none where all have spoken that are to be asked.
+    pub(super) fn ask(&self, question: &Question<'_>, verdicts: &Verdicts, meter: &mut Meter) -> Option<Ask> {
+        let destination = question.istio.facts.destination;
+        self.concerned(question, meter).into_iter().find_map(|custom| custom::ask(custom, destination, verdicts))
+    }
+
     fn permit(&self, question: &Question<'_>, bench: Bench, meter: &mut Meter) -> Verdict<'_> {
         let allows = || self.agent.iter().filter(|rule| rule.effect == Effect::Allow && bench.has(rule.force));
         let mut permits = |rule: &Rule, scope: &Scope<'_>| permits(rule.says(scope, meter), scope);
@@ -254,7 +309,12 @@ impl Court {
         let ruled =
             |rules: &[Rule]| rules.iter().any(|rule| Bench::Enforced.has(rule.force) && rule.effect != Effect::Audit);
         let limited = self.limits.iter().any(|limit| Bench::Enforced.has(limit.rule.force));
-        self.declared.is_none() && !ruled(&self.agent) && !ruled(&self.istio) && !self.istio_allow && !limited
+        self.declared.is_none()
+            && self.custom.is_empty()
+            && !ruled(&self.agent)
+            && !ruled(&self.istio)
+            && !self.istio_allow
+            && !limited
     }
 
     /// Whether there is anything that only a shadow decision looks at.

@@ -74,7 +74,8 @@ pub struct Denial {
     pub form: DenialForm,
     /// What would have been decided were the DryRun policies in force; none where there are none.
     pub shadow: Option<Shadow>,
-    /// For [`Reason::NoAgentPolicy`]: the smallest policy that would allow the call, as YAML. For operators, not callers.
+    /// For operators, not callers. For [`Reason::NoAgentPolicy`]: the smallest policy that would allow the call, as YAML; for
+    /// the refusals of a provider: what came of asking it.
     pub hint: Option<String>,
     /// For a limit: in which time the call will be permitted.
     pub retry: Option<Duration>,
@@ -101,6 +102,12 @@ pub enum Reason {
     UnknownMethod,
     /// `ownership: Enforce`: a task or context that is not the caller's, or whose owner nobody knows.
     NotOwner,
+    /// An outside provider that a CUSTOM rule asks denied.
+    DeniedByProvider,
+    /// An outside provider that a CUSTOM rule asks could not be asked, or gave no answer that could be read.
+    ProviderFailed,
+    /// A CUSTOM rule asks a provider that nobody declares.
+    NoProvider,
     /// A URL to call back that no policy's `a2a.push.hosts` names, or that can be read in two ways.
     PushUrl,
     /// As many calls were made as a limit allows.
@@ -110,6 +117,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether it is what came of asking a provider, which then words the refusal.
+    pub fn is_of_provider(&self) -> bool {
+        matches!(self, Self::DeniedByProvider | Self::ProviderFailed)
+    }
+
     /// A fixed word for logs and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -122,6 +134,9 @@ impl Reason {
             Self::NoDocuments => "no_documents",
             Self::UnknownMethod => "unknown_method",
             Self::NotOwner => "not_owner",
+            Self::DeniedByProvider => "denied_by_provider",
+            Self::ProviderFailed => "provider_failed",
+            Self::NoProvider => "no_provider",
             Self::PushUrl => "push_url",
             Self::LimitReached => "limit_reached",
             Self::LimitsFull => "limits_full",
@@ -141,9 +156,12 @@ impl fmt::Display for Reason {
             | Self::NoDocuments
             | Self::UnknownMethod
             | Self::NotOwner
-            | Self::PushUrl
+            | Self::DeniedByProvider
+            | Self::ProviderFailed
+            | Self::NoProvider
             | Self::LimitReached
-            | Self::LimitsFull => f.write_str(self.as_str()),
+            | Self::LimitsFull
+            | Self::PushUrl => f.write_str(self.as_str()),
         }
     }
 }

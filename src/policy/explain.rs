@@ -2,14 +2,19 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Revision;
 use super::cel::Meter;
+use super::custom::{Custom, Heard};
 use super::decide::{Bench, Court, Question};
 use super::decision::{Reason, RuleName};
 use super::rule::{Effect, Force, Rule, Test};
+use super::rules::{Rules, State};
 use super::scope::Scope;
 use super::truth::Truth;
+use super::{Facts, Revision};
 use crate::config::limits::CEL_BUDGET;
+
+/// The effect of a rule by which a provider is asked.
+const CUSTOM: &str = "custom";
 
 /// A decision taken apart: the verdict, then every rule in the order in which it was looked at.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,7 +36,7 @@ pub struct Explanation {
 pub struct Finding {
     /// The rule.
     pub rule: RuleName,
-    /// `deny`, `require`, `allow` or `audit`; `limit` for a budget of calls, which takes no part in the verdict.
+    /// `custom`, `deny`, `require`, `allow` or `audit`; `limit` for a budget of calls, which takes no part in the verdict.
     pub effect: &'static str,
     /// Whether its policy is DryRun, so that it took no part.
     pub dry_run: bool,
@@ -75,6 +80,32 @@ impl Explanation {
     }
 }
 
+impl Rules {
+    /// The decision taken apart, rule by rule; providers are supposed to allow.
+    pub fn explain(&self, facts: &Facts<'_>) -> Explanation {
+        self.explain_if(facts, true)
+    }
+
+    /// The same, where providers are supposed to allow, or to deny.
+    pub fn explain_if(&self, facts: &Facts<'_>, allowed: bool) -> Explanation {
+        match &self.state {
+            State::Closed(reason) => Explanation::closed(reason.clone(), self.revision),
+            State::Open(open) => {
+                let facts = open.seen(facts);
+                let question = Question::of(&facts, open.court.skill(&facts)).hearing(Heard::Supposed(allowed));
+                let mut explained = explain(&open.court, &question, self.revision);
+                explained.findings.extend(open.court.limits.iter().map(|limit| limit.finding(&facts)));
+                explained
+            }
+            State::All(parts) => {
+                let each =
+                    parts.iter().map(|(to, rules)| rules.explain_if(&Facts { destination: to, ..*facts }, allowed));
+                Explanation::all(each, self.revision)
+            }
+        }
+    }
+}
+
 /// Decides, and says of every rule what it said.
 pub(super) fn explain(court: &Court, question: &Question<'_>, revision: Revision) -> Explanation {
     let verdict = court.judge(question, Bench::Enforced, &mut Meter::new(CEL_BUDGET));
@@ -83,14 +114,27 @@ pub(super) fn explain(court: &Court, question: &Question<'_>, revision: Revision
         let istio = court.istio.iter().filter(move |rule| rule.effect == effect);
         agent.chain(istio)
     };
+    let custom = court.custom.iter().map(|custom| asked(custom, question));
     let rules = of(Effect::Deny).chain(of(Effect::Require)).chain(of(Effect::Allow)).chain(of(Effect::Audit));
     Explanation {
         allowed: verdict.refused.is_none(),
         reason: verdict.refused,
         rule: verdict.rule.map(|rule| rule.name.clone()),
         revision,
-        findings: rules.map(|rule| finding(rule, question)).collect(),
+        findings: custom.chain(rules.map(|rule| finding(rule, question))).collect(),
     }
+}
+
+/// Whether a CUSTOM rule would have its provider asked.
+fn asked(custom: &Custom, question: &Question<'_>) -> Finding {
+    let found = finding(&custom.rule, question);
+    let because = match (&custom.provider, found.outcome, found.dry_run) {
+        (_, Outcome::NotMatched, _) => found.because,
+        (Err(why), ..) => Some(format!("provider {}: {why}", custom.name)),
+        (Ok(_), _, true) => Some(format!("provider {} is not asked for a dry run", custom.name)),
+        (Ok(_), _, false) => Some(format!("provider {} would be asked{}", custom.name, question.supposition())),
+    };
+    Finding { effect: CUSTOM, because, ..found }
 }
 
 fn finding(rule: &Rule, question: &Question<'_>) -> Finding {

@@ -153,7 +153,7 @@ pub(crate) fn rules(declared: Option<Protocol>, agent: &[&str], istio: &[&str]) 
         declared,
         agent: agent.iter().map(|(meta, spec)| (meta, spec)).collect(),
         istio: istio.iter().map(|(meta, spec)| (meta, spec)).collect(),
-        trust_domains: &[],
+        ..RuleSet::default()
     };
     compile(&set).unwrap_or_else(|problems| panic!("{problems:?}"))
 }

@@ -4,6 +4,7 @@
 //! Comparison is by bytes, never by regular expressions made of names (CVE-2026-39350). What Istio's API server refuses is
 //! refused here; what cannot be known of a call matches in a rule that denies and does not in one that allows.
 
+mod custom;
 mod field;
 mod header;
 mod identity;
@@ -33,6 +34,8 @@ pub(super) struct IstioPolicy {
     pub(super) effect: Effect,
     pub(super) force: Force,
     pub(super) rules: Vec<Rule>,
+    /// CUSTOM: the provider that is asked about what its rules match.
+    pub(super) provider: Option<Arc<str>>,
 }
 
 /// Compiles one policy, noting all that is wrong or not enforced here. None where it is not for a waypoint at all.
@@ -52,7 +55,7 @@ pub(super) fn compile(
     if spec.action == Action::Deny && spec.rules.is_empty() {
         problems.warning("spec.rules", "DENY without rules never matches: write `rules: [{}]` to deny every request");
     }
-    let force = force(meta, effect, problems);
+    let force = force(meta, (spec.action, effect), problems);
     let policy: Arc<str> = Arc::from(format!("{}/{}", meta.namespace, meta.name));
     let mut reader = read::Reader { namespace: &meta.namespace, trust_domains, problems };
     let mut rules = Vec::with_capacity(spec.rules.len());
@@ -71,7 +74,8 @@ pub(super) fn compile(
             test: Test::Istio(rule),
         });
     }
-    Some(IstioPolicy { effect, force, rules })
+    let provider = spec.provider.as_ref().filter(|_| spec.action == Action::Custom);
+    Some(IstioPolicy { effect, force, rules, provider: provider.map(|one| one.name.as_str().into()) })
 }
 
 /// Whether the annotation says so, in one of the words that Go's `strconv.ParseBool` takes for true.
@@ -88,19 +92,23 @@ fn effect(spec: &AuthorizationPolicySpec, problems: &mut Problems) -> Option<Eff
         Action::Allow => Some(Effect::Allow),
         Action::Deny => Some(Effect::Deny),
         Action::Audit => Some(Effect::Audit),
+        // It matches as a rule that denies: where something cannot be known, the provider is asked.
         Action::Custom => {
-            problems.error("spec.action", "CUSTOM is not enforced yet; ALLOW, DENY and AUDIT are");
-            None
+            custom::check(spec, problems);
+            Some(Effect::Deny)
         }
     }
 }
 
-fn force(meta: &Meta, effect: Effect, problems: &mut Problems) -> Force {
+fn force(meta: &Meta, (action, effect): (Action, Effect), problems: &mut Problems) -> Force {
     let Some(value) = meta.annotations.get(DRY_RUN) else { return Force::Enforced };
     let field = format!("metadata.annotations[{DRY_RUN}]");
     if is_dry_run(meta) {
         if effect == Effect::Audit {
             problems.warning(&field, "changes nothing: AUDIT decides nothing anyway");
+        }
+        if action == Action::Custom {
+            problems.warning(&field, "keeps the provider from being asked: what it would say is not known");
         }
         return Force::DryRun;
     }

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use super::answers::{Answered, Redactor};
 use super::cel::Meter;
+use super::custom::{Heard, Providers, Verdicts};
 use super::decide::{Bench, Court, Question, Verdict, parts};
 use super::decision::{Decision, Denial, Permit, Reason, Shadow};
-use super::explain::{self, Explanation};
 use super::hint;
 use super::scope::{Lens, Scope};
 use super::{A2aSettings, CardFault, Destination, Facts, Revision};
@@ -26,6 +26,8 @@ pub struct RuleSet<'a> {
     /// The mesh's trust domain, then its aliases (meshConfig `trustDomainAliases`): principals of AuthorizationPolicies
     /// that name one of them stand for all. Where empty, every principal stands for itself.
     pub trust_domains: &'a [String],
+    /// Whom CUSTOM rules can ask, of meshConfig; nobody where absent.
+    pub providers: Option<&'a Providers>,
 }
 
 /// The compiled rules of one port. Immutable: decisions depend on nothing but these and the facts.
@@ -85,10 +87,15 @@ impl Rules {
     /// Decides on one call: deny, require, allow, then the default. A call that is made of several is refused with any of
     /// them.
     pub fn decide(&self, facts: &Facts<'_>) -> Decision {
-        let Some(parts) = parts(facts.call) else { return self.decide_one(facts) };
+        self.decide_on(facts, &Verdicts::default())
+    }
+
+    /// The same, with what providers said of it: a call that a CUSTOM rule is about goes on only where its provider let it.
+    pub fn decide_on(&self, facts: &Facts<'_>, verdicts: &Verdicts) -> Decision {
+        let Some(parts) = parts(facts.call) else { return self.decide_one(facts, verdicts) };
         let mut permits = Vec::with_capacity(parts.len());
         for part in &parts {
-            match self.decide_one(&Facts { call: part, ..*facts }) {
+            match self.decide_one(&Facts { call: part, ..*facts }, verdicts) {
                 Decision::Allow(permit) => permits.push(permit),
                 denied @ Decision::Deny(_) => return denied,
             }
@@ -97,19 +104,19 @@ impl Rules {
         let telling = permits.iter().position(refused).unwrap_or_default();
         match permits.into_iter().nth(telling) {
             Some(permit) => Decision::Allow(permit),
-            None => self.decide_one(facts),
+            None => self.decide_one(facts, verdicts),
         }
     }
 
-    fn decide_one(&self, facts: &Facts<'_>) -> Decision {
+    fn decide_one(&self, facts: &Facts<'_>, verdicts: &Verdicts) -> Decision {
         let open = match &self.state {
             State::Closed(reason) => return Decision::Deny(Denial::closed(reason.clone())),
-            State::All(parts) => return decide_all(parts, facts),
+            State::All(parts) => return decide_all(parts, facts, verdicts),
             State::Open(open) => open,
         };
-        let shadow = open.shadow(facts, matches!(facts.call, Call::Mcp(_) | Call::A2a(_)));
+        let shadow = open.shadow(facts, matches!(facts.call, Call::Mcp(_) | Call::A2a(_)), verdicts);
         let facts = &open.seen(facts);
-        let question = Question::of(facts, open.court.skill(facts));
+        let question = Question::of(facts, open.court.skill(facts)).hearing(Heard::Verdicts(verdicts));
         let verdict = open.court.judge(&question, Bench::Enforced, &mut Meter::new(CEL_BUDGET));
         let rule = verdict.rule.map(|rule| rule.name.clone());
         let Some(reason) = verdict.refused.clone() else {
@@ -117,7 +124,7 @@ impl Rules {
         };
         let hint = match (&reason, open.court.declared) {
             (Reason::NoAgentPolicy, Some(declared)) => Some(hint::smallest_policy(declared, facts)),
-            _ => None,
+            _ => verdict.told.clone(),
         };
         Decision::Deny(Denial { form: open.form(&verdict, &reason, facts), reason, rule, shadow, hint, retry: None })
     }
@@ -184,7 +191,7 @@ impl Rules {
     pub fn shadow(&self, facts: &Facts<'_>) -> Option<Shadow> {
         match &self.state {
             State::Closed(_) => None,
-            State::Open(open) => open.shadow(facts, true),
+            State::Open(open) => open.shadow(facts, true, &Verdicts::default()),
             State::All(parts) => {
                 parts.iter().find_map(|(to, rules)| rules.shadow(&Facts { destination: to, ..*facts }))
             }
@@ -201,24 +208,6 @@ impl Rules {
         }
     }
 
-    /// The decision taken apart, rule by rule.
-    pub fn explain(&self, facts: &Facts<'_>) -> Explanation {
-        match &self.state {
-            State::Closed(reason) => Explanation::closed(reason.clone(), self.revision),
-            State::Open(open) => {
-                let facts = open.seen(facts);
-                let question = Question::of(&facts, open.court.skill(&facts));
-                let mut explained = explain::explain(&open.court, &question, self.revision);
-                explained.findings.extend(open.court.limits.iter().map(|limit| limit.finding(&facts)));
-                explained
-            }
-            State::All(parts) => {
-                let each = parts.iter().map(|(to, rules)| rules.explain(&Facts { destination: to, ..*facts }));
-                Explanation::all(each, self.revision)
-            }
-        }
-    }
-
     /// Whether any rule looks at the claims of a token.
     pub fn reads_jwt(&self) -> bool {
         let open = match &self.state {
@@ -228,7 +217,8 @@ impl Rules {
         };
         let of_redactors = open.court.redactors.iter().map(|redactor| &redactor.rule);
         let of_limits = open.court.limits.iter().map(|limit| &limit.rule);
-        let others = of_redactors.chain(of_limits);
+        let custom = open.court.custom.iter().map(|custom| &custom.rule);
+        let others = of_redactors.chain(of_limits).chain(custom);
         let rules = open.court.agent.iter().chain(&open.court.istio).chain(&open.court.answers).chain(others);
         rules.into_iter().any(super::rule::Rule::reads_jwt)
     }
@@ -324,10 +314,10 @@ fn answer_scopes<'a>(facts: &Facts<'a>, answered: &Answered<'a>) -> Vec<Scope<'a
 }
 
 /// The first refusal, else the first permit.
-fn decide_all(parts: &[(Destination, Arc<Rules>)], facts: &Facts<'_>) -> Decision {
+fn decide_all(parts: &[(Destination, Arc<Rules>)], facts: &Facts<'_>, verdicts: &Verdicts) -> Decision {
     let mut permitted = None;
     for (destination, rules) in parts {
-        match rules.decide(&Facts { destination, ..*facts }) {
+        match rules.decide_on(&Facts { destination, ..*facts }, verdicts) {
             Decision::Allow(permit) => permitted = permitted.or(Some(permit)),
             Decision::Deny(denial) => return Decision::Deny(denial),
         }
@@ -349,7 +339,8 @@ impl Open {
         self.court.judge(&question, Bench::Enforced, &mut Meter::new(CEL_BUDGET)).refused.is_none()
     }
 
-    fn shadow(&self, facts: &Facts<'_>, decoded: bool) -> Option<Shadow> {
+    /// What providers said counts for what they were asked: nobody is asked for a dry run.
+    fn shadow(&self, facts: &Facts<'_>, decoded: bool, verdicts: &Verdicts) -> Option<Shadow> {
         if !self.court.has_dry_run() {
             return None;
         }
@@ -357,8 +348,9 @@ impl Open {
             Some(beside) if decoded => (beside, *facts),
             _ => (&self.court, self.seen(facts)),
         };
-        let verdict =
-            court.judge(&Question::of(&facts, court.skill(&facts)), Bench::WithDryRun, &mut Meter::new(CEL_BUDGET));
+        let heard = if self.court.custom.is_empty() { Heard::Nothing } else { Heard::Verdicts(verdicts) };
+        let question = Question::of(&facts, court.skill(&facts)).hearing(heard);
+        let verdict = court.judge(&question, Bench::WithDryRun, &mut Meter::new(CEL_BUDGET));
         Some(Shadow { refused: verdict.refused, rule: verdict.rule.map(|rule| rule.name.clone()) })
     }
 

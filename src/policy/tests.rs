@@ -1,5 +1,6 @@
 mod a2a;
 mod check;
+mod custom;
 mod istio;
 mod istio_model;
 mod limits;

@@ -19,6 +19,7 @@ use super::Shared;
 use super::answer::ProxyFault;
 use super::answer::a2a::{self as answer, Asker};
 use super::budget::Hold;
+use super::custom::{self, Content, Sample, SampleFault};
 use super::http::{Calls, outgoing, upstream_version};
 use super::mcp::{ReadFault, read_body};
 use super::note;
@@ -27,7 +28,7 @@ use crate::call::{A2aBinding, A2aCall, Call};
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
 use crate::mesh::Target;
-use crate::policy::caller;
+use crate::policy::{BodyTerms, Edits, caller};
 use crate::telemetry::{Operation, RecordGuard};
 use crate::upstream::UpstreamHttp;
 use crate::wire::a2a::{Decoded, Route, decode, forward_headers, route};
@@ -37,6 +38,16 @@ use answers::{Answers, Learner};
 pub(super) struct Message {
     bytes: Bytes,
     headers: HeaderMap,
+}
+
+impl Content for Message {
+    async fn sample(&mut self, terms: BodyTerms, _hold: Hold) -> Result<Sample, SampleFault> {
+        custom::whole(&self.bytes, terms)
+    }
+
+    fn edit(&mut self, edits: &Edits) {
+        edits.apply(&mut self.headers);
+    }
 }
 
 /// Serves one request on an A2A port.
@@ -98,7 +109,11 @@ impl Passage {
     async fn decide(mut self, asked: Asked, call: A2aCall, message: Message) -> Answer {
         let call = Call::A2a(Box::new(call));
         self.record.operation(Operation::of(&call, asked.head()));
-        match asked.decoded(call, message).authorize(&self.shared.quotas) {
+        let mut decoded = asked.decoded(call, message);
+        if let Err(stopped) = custom::consult(&self.shared, &mut decoded).await {
+            return answer::stopped(self.record, &self.asker, &stopped);
+        }
+        match decoded.authorize(&self.shared.quotas) {
             Ok(permitted) => {
                 self.record.allowed(note::permit(permitted.permit()));
                 Box::pin(self.send(permitted)).await

@@ -1,12 +1,17 @@
 //! Stage 10: what a caller is told. The only place that chooses a status; nothing internal goes out from here.
 
 pub(super) mod a2a;
+mod provider;
+mod route;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
+
+pub(super) use provider::{mcp_stopped, refused, stopped};
+pub(super) use route::redirect;
 
 use super::mcp::Manner;
 use super::sessions::Bound;
@@ -271,18 +276,6 @@ pub(super) fn bad_token(mut record: RecordGuard, fault: &dyn Faulty) -> Answer {
         Answer::Response(mut response) => {
             let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-            Answer::Response(response)
-        }
-        other @ (Answer::Switch { .. } | Answer::Reset) => other,
-    }
-}
-
-/// A route answers by a redirect.
-pub(super) fn redirect(record: RecordGuard, status: StatusCode, location: &str) -> Answer {
-    let Ok(location) = HeaderValue::from_str(location) else { return proxy_fault(record, ProxyFault::Unsendable) };
-    match text(record, status, "moved") {
-        Answer::Response(mut response) => {
-            response.headers_mut().insert(LOCATION, location);
             Answer::Response(response)
         }
         other @ (Answer::Switch { .. } | Answer::Reset) => other,

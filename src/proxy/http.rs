@@ -9,6 +9,8 @@ use http::{Request as Outgoing, Response, StatusCode, Version};
 
 use super::answer::{self, ProxyFault};
 use super::beside::Listener;
+use super::budget::Hold;
+use super::custom::{self, Content, Sample, SampleFault, beginning};
 use super::flow::{flow, grpc_status, upload};
 use super::route::{self, Stop};
 use super::stages::{Asked, Permitted, Refused, Standing};
@@ -18,7 +20,7 @@ use crate::fault::Faulty;
 use crate::id::Peer;
 use crate::intake::{Answer, Body, BoxedIo, Handler, HeadFault, Request, ResponseBody, Upgrade, text_body};
 use crate::mesh::{PortProtocol, Target, TargetKey};
-use crate::policy::Denial;
+use crate::policy::{BodyTerms, Denial};
 use crate::telemetry::{Operation, Protocol, RecordGuard, Site};
 use crate::upstream::{OutBody, Upgraded, UpstreamHttp};
 use crate::wire::jsonrpc::INVALID_REQUEST;
@@ -109,6 +111,16 @@ struct Plain {
     version: Version,
 }
 
+impl Content for Plain {
+    async fn sample(&mut self, terms: BodyTerms, hold: Hold) -> Result<Sample, SampleFault> {
+        beginning(&mut self.body, terms, hold).await
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
+}
+
 /// Serves one plain HTTP request.
 pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) -> Answer {
     let mut record = calls.record(&target);
@@ -125,7 +137,11 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
     let Request { head, version, upgrade, body } = request;
     let body = Listener::of(calls, &target, (&head, version), claims.as_ref(), &record).hear(body);
     let asked = Asked::http(Arc::clone(&calls.peer), Arc::clone(&target), head, claims);
-    let permitted = match asked.decoded(Call::Http, Plain { body, upgrade, version }).authorize(&calls.shared.quotas) {
+    let mut decoded = asked.decoded(Call::Http, Plain { body, upgrade, version });
+    if let Err(stopped) = custom::consult(&calls.shared, &mut decoded).await {
+        return answer::stopped(record, &stopped);
+    }
+    let permitted = match decoded.authorize(&calls.shared.quotas) {
         Ok(permitted) => permitted,
         Err(refused) => return denied(record, &refused),
     };
@@ -134,16 +150,17 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
 }
 
 /// Sends what was permitted where it is to go, and its answer back.
-async fn forward(calls: &Calls, permitted: Permitted<Plain>, mut record: RecordGuard) -> Answer {
-    let lead = match route::lead(permitted.asked(), &calls.shared.published, &calls.shared.quotas) {
+async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: RecordGuard) -> Answer {
+    let mut lead = match route::lead(&calls.shared, &mut permitted).await {
         Ok(lead) => lead,
         Err(Stop::Redirect(status, location)) => return answer::redirect(record, status, &location),
         Err(Stop::Fault(fault)) => return answer::proxy_fault(record, fault),
         Err(Stop::BadToken(fault)) => return answer::bad_token(record, &fault),
-        Err(Stop::Denied(denial, to)) => {
+        Err(Stop::Denied(denial, to, told)) => {
             record.denied(note::denial(&denial, &to));
-            return answer::denied(record, &denial);
+            return answer::refused(record, &denial, told.as_deref());
         }
+        Err(Stop::Unshown(stopped)) => return answer::stopped(record, &stopped),
     };
     let routed = match permitted.route_to(&calls.shared.upstreams, &lead.to) {
         Ok(routed) => routed,
@@ -179,6 +196,7 @@ async fn forward(calls: &Calls, permitted: Permitted<Plain>, mut record: RecordG
     match sent {
         Some(Ok((endpoint, mut response))) => {
             record.upstream(&endpoint.id, note::identity(&endpoint));
+            standing.asked().downstream().iter().for_each(|edits| edits.apply(response.headers_mut()));
             lead.answered(response.headers_mut());
             stream(calls, standing, record, response)
         }
@@ -200,7 +218,8 @@ async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> 
 
 fn denied(mut record: RecordGuard, refused: &Refused) -> Answer {
     record.denied(note::denial(&refused.denial, refused.asked.target()));
-    answer::denied(record, &refused.denial)
+    let told = refused.asked.told().filter(|_| refused.denial.reason.is_of_provider());
+    answer::refused(record, &refused.denial, told)
 }
 
 /// The request was still on its way when its call was no longer permitted: the server sees that it is not whole.

@@ -9,12 +9,14 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
 use http::{Request, StatusCode};
 
+use super::Shared;
 use super::answer::ProxyFault;
+use super::custom::{self, Consulted, Content, Stopped, Told};
 use super::quotas::Quotas;
-use super::stages::{Asked, Beyond};
+use super::stages::{Asked, Beyond, Permitted};
 use crate::call::HttpHead;
-use crate::mesh::{Backend, PortProtocol, Published, Target, Then};
-use crate::policy::{Decision, Denial, TokenFault};
+use crate::mesh::{Backend, PortProtocol, Target, Then};
+use crate::policy::{Decision, Denial, Edits, TokenFault};
 use crate::upstream::{OutBody, Upstreams};
 
 /// Where a request goes.
@@ -34,6 +36,9 @@ struct Chosen {
     head: HttpHead,
     /// Whether the token stays here, as the other Service verified it and does not have it sent on.
     keeps_token: bool,
+    /// What the other Service's providers said, and what they change.
+    consulted: Consulted,
+    edits: Vec<Edits>,
 }
 
 /// Why it goes nowhere.
@@ -45,17 +50,20 @@ pub(super) enum Stop {
     Fault(ProxyFault),
     /// The Service that the way leads to does not take the token.
     BadToken(TokenFault),
-    /// The Service that the way leads to refuses.
-    Denied(Box<Denial>, Arc<Target>),
+    /// The Service that the way leads to refuses, in the words of its provider where it was one.
+    Denied(Box<Denial>, Arc<Target>, Option<Box<Told>>),
+    /// The request cannot be shown to the provider of the Service that the way leads to.
+    Unshown(Stopped),
 }
 
-/// Chooses the way of what `asked`; straight on where its target has no routes.
-pub(super) fn lead(asked: &Asked, published: &Published, quotas: &Quotas) -> Result<Lead, Stop> {
+/// Chooses the way of what was permitted; straight on where its target has no routes.
+pub(super) async fn lead<M: Content>(shared: &Shared, permitted: &mut Permitted<M>) -> Result<Lead, Stop> {
+    let (asked, message) = permitted.parts();
     let target = asked.target();
-    let (Some(routes), Some(head)) = (&target.routes, asked.head()) else {
+    let (Some(routes), Some(head), Some(by)) = (&target.routes, asked.head(), asked.routed_by()) else {
         return Ok(Lead { to: Arc::clone(target), way: None });
     };
-    let way = routes.choose(head).ok_or(Stop::Fault(ProxyFault::NoRoute))?;
+    let way = routes.choose(&by).ok_or(Stop::Fault(ProxyFault::NoRoute))?;
     tracing::debug!(target = %target.key, route = %way.name, "led");
     let then = Arc::clone(&way.then);
     if let Some(redirect) = &then.redirect {
@@ -63,7 +71,7 @@ pub(super) fn lead(asked: &Asked, published: &Published, quotas: &Quotas) -> Res
     }
     let backend = then.backend(Upstreams::dice()).ok_or(Stop::Fault(ProxyFault::NoBackend))?;
     let key = backend.to.as_ref().ok_or(Stop::Fault(ProxyFault::NoBackend))?;
-    let to = published.current().get(key).ok_or(Stop::Fault(ProxyFault::NoBackend))?;
+    let to = shared.published.current().get(key).ok_or(Stop::Fault(ProxyFault::NoBackend))?;
     let mut out = HttpHead { headers: HeaderMap::new(), ..head.clone() };
     if let Some(host) = &then.host {
         out.host = host.to_string();
@@ -73,13 +81,15 @@ pub(super) fn lead(asked: &Asked, published: &Published, quotas: &Quotas) -> Res
     }
     out.headers.clone_from(&head.headers);
     edit(&then, backend, &mut out.headers);
-    let mut keeps_token = false;
+    let (mut keeps_token, mut consulted, mut edits) = (false, Consulted::default(), Vec::new());
     if to.key != target.key {
         out.path = spelt(&to, out.path)?;
-        keeps_token = admit(asked, &to, &out, quotas)? && !to.forwards_token();
+        let asking = custom::consult_beyond(shared, (asked, message), &to, &mut out);
+        (consulted, edits) = Box::pin(asking).await.map_err(Stop::Unshown)?;
+        keeps_token = admit(asked, (&to, &out), &mut consulted, &shared.quotas)? && !to.forwards_token();
     }
     let at = then.backends.iter().position(|one| std::ptr::eq(one, backend)).unwrap_or_default();
-    Ok(Lead { to, way: Some(Box::new(Chosen { then, backend: at, head: out, keeps_token })) })
+    Ok(Lead { to, way: Some(Box::new(Chosen { then, backend: at, head: out, keeps_token, consulted, edits })) })
 }
 
 fn edit(then: &Then, backend: &Backend, headers: &mut HeaderMap) {
@@ -98,22 +108,32 @@ fn spelt(to: &Target, path: String) -> Result<String, Stop> {
 
 /// Decides by the rules of another Service on what it would get; whether it was with a token that it verified. A port
 /// that is declared cannot be led to: what it speaks was not decoded.
-fn admit(asked: &Asked, to: &Arc<Target>, head: &HttpHead, quotas: &Quotas) -> Result<bool, Stop> {
+fn admit(
+    asked: &Asked,
+    (to, head): (&Arc<Target>, &HttpHead),
+    consulted: &mut Consulted,
+    quotas: &Quotas,
+) -> Result<bool, Stop> {
     if !matches!(to.protocol, PortProtocol::Http | PortProtocol::Undeclared) {
         return Err(Stop::Fault(ProxyFault::NoBackend));
     }
-    match asked.admitted(to, head, Some(quotas)) {
+    match asked.admitted((to, head), &consulted.verdicts, Some(quotas)) {
         Ok((Decision::Allow(_), verified)) => Ok(verified),
-        Ok((Decision::Deny(denial), _)) => Err(Stop::Denied(Box::new(denial), Arc::clone(to))),
+        Ok((Decision::Deny(denial), _)) => {
+            let told = consulted.told.take().filter(|_| denial.reason.is_of_provider());
+            Err(Stop::Denied(Box::new(denial), Arc::clone(to), told))
+        }
         Err(fault) => Err(Stop::BadToken(fault)),
     }
 }
 
 impl Lead {
     /// The other Service, where a way leads to one.
-    pub(super) fn beyond(&self, asked: &Asked) -> Option<Beyond> {
-        let way = self.way.as_ref().filter(|_| self.to.key != asked.target().key)?;
-        Some(Beyond { to: Arc::clone(&self.to), head: way.head.clone() })
+    pub(super) fn beyond(&mut self, asked: &Asked) -> Option<Beyond> {
+        let way = self.way.as_mut().filter(|_| self.to.key != asked.target().key)?;
+        let downstream = way.consulted.downstream.clone();
+        let consulted = std::mem::replace(&mut way.consulted, Consulted { downstream, ..Consulted::default() });
+        Some(Beyond { to: Arc::clone(&self.to), head: way.head.clone(), consulted })
     }
 
     /// How long until the head of the response.
@@ -123,7 +143,7 @@ impl Lead {
 
     /// Makes of the request what the way says.
     pub(super) fn dress(&self, request: &mut Request<OutBody>) -> Result<(), ProxyFault> {
-        let Some(Chosen { then, backend, head, keeps_token }) = self.way.as_deref() else { return Ok(()) };
+        let Some(Chosen { then, backend, head, keeps_token, edits, .. }) = self.way.as_deref() else { return Ok(()) };
         let path = match &head.query {
             Some(query) => format!("{}?{query}", head.path),
             None => head.path.clone(),
@@ -136,13 +156,15 @@ impl Lead {
         if let Some(backend) = then.backends.get(*backend) {
             edit(then, backend, request.headers_mut());
         }
+        edits.iter().for_each(|edits| edits.apply(request.headers_mut()));
         request.headers_mut().insert(HOST, host);
         Ok(())
     }
 
     /// Makes of the response what the way says: the backend's changes, then the rule's.
     pub(super) fn answered(&self, headers: &mut HeaderMap) {
-        let Some(Chosen { then, backend, .. }) = self.way.as_deref() else { return };
+        let Some(Chosen { then, backend, consulted, .. }) = self.way.as_deref() else { return };
+        consulted.downstream.iter().for_each(|edits| edits.apply(headers));
         if let Some(backend) = then.backends.get(*backend) {
             backend.response.apply(headers);
         }

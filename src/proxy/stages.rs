@@ -3,17 +3,20 @@
 //! Fields are private, so that [`Routed`] – the only thing that can be sent – cannot exist without a [`Permit`], and a
 //! permit only comes from `policy`. No I/O here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-
 use std::time::SystemTime;
+
+use http::HeaderMap;
 use tokio::sync::watch;
 
+use super::custom::{Consulted, Told};
 use super::quotas::Quotas;
 use super::sessions::{Holder, subject};
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
 use crate::mesh::{Endpoint, Published, Target};
-use crate::policy::{Claims, Decision, Denial, Facts, Permit, TokenFault};
+use crate::policy::{Ask, Claims, Decision, Denial, Edits, Facts, Permit, TokenFault, Verdicts};
 use crate::upstream::{NoEndpoint, Upstreams};
 
 /// Who asks, for what target, with which head and verified token: everything a decision needs but the call.
@@ -25,17 +28,19 @@ pub(super) struct Asked {
     claims: Option<Claims>,
     /// When the token was verified.
     at: SystemTime,
+    /// What providers said, where any was asked.
+    consulted: Option<Box<Consulted>>,
 }
 
 impl Asked {
     /// An HTTP request whose token, if any, was verified.
     pub(super) fn http(peer: Arc<Peer>, target: Arc<Target>, head: HttpHead, claims: Option<Claims>) -> Self {
-        Self { peer, target, head: Some(head), claims, at: SystemTime::now() }
+        Self { peer, target, head: Some(head), claims, at: SystemTime::now(), consulted: None }
     }
 
     /// A byte stream.
     pub(super) fn tcp(peer: Arc<Peer>, target: Arc<Target>) -> Self {
-        Self { peer, target, head: None, claims: None, at: SystemTime::now() }
+        Self { peer, target, head: None, claims: None, at: SystemTime::now(), consulted: None }
     }
 
     /// The caller.
@@ -75,6 +80,49 @@ impl Asked {
         }
     }
 
+    /// Decides on `call` by the target's rules, and by what providers said.
+    pub(super) fn decide(&self, call: &Call) -> Decision {
+        let (rules, facts) = (&self.target.rules, self.facts(call));
+        match &self.consulted {
+            Some(consulted) => rules.decide_on(&facts, &consulted.verdicts),
+            None => rules.decide(&facts),
+        }
+    }
+
+    /// What providers said so far, and the request's headers.
+    pub(super) fn consulted_mut(&mut self) -> (&mut Consulted, Option<&mut HeaderMap>) {
+        let headers = self.head.as_mut().map(|head| &mut head.headers);
+        (self.consulted.get_or_insert_default(), headers)
+    }
+
+    /// Takes the token anew, after a provider changed headers.
+    pub(super) fn verify_again(&mut self) -> Result<(), TokenFault> {
+        if let (Some(tokens), Some(head)) = (&self.target.tokens, &self.head) {
+            self.claims = tokens.verify(head, self.at)?;
+        }
+        Ok(())
+    }
+
+    /// How the provider that refused wants it worded.
+    pub(super) fn told(&self) -> Option<&Told> {
+        self.consulted.as_ref()?.told.as_deref()
+    }
+
+    /// What providers change of the answer.
+    pub(super) fn downstream(&self) -> &[Edits] {
+        self.consulted.as_ref().map_or(&[], |consulted| &consulted.downstream)
+    }
+
+    /// The head by which routes are chosen: as it was sent, unless a provider says that they are chosen by what it made of it.
+    pub(super) fn routed_by(&self) -> Option<Cow<'_, HttpHead>> {
+        let head = self.head.as_ref()?;
+        let as_sent = self.consulted.as_ref().and_then(|consulted| consulted.as_sent.as_ref());
+        Some(match as_sent {
+            Some(headers) => Cow::Owned(HttpHead { headers: headers.clone(), ..head.clone() }),
+            None => Cow::Borrowed(head),
+        })
+    }
+
     /// The same under another edition of the target. A token counts for what the target's keys and audiences make of it
     /// now; whether it has expired since is no matter, as it was valid when the call began. `None` where it is refused, and
     /// where rules now have paths in another spelling than that in which this one was sent.
@@ -98,8 +146,8 @@ impl Asked {
     /// The other Service does not take the token.
     pub(super) fn admitted(
         &self,
-        to: &Target,
-        head: &HttpHead,
+        (to, head): (&Target, &HttpHead),
+        verdicts: &Verdicts,
         quotas: Option<&Quotas>,
     ) -> Result<(Decision, bool), TokenFault> {
         let claims = match (&to.tokens, &self.head) {
@@ -108,7 +156,7 @@ impl Asked {
         };
         let (peer, destination) = (&*self.peer, &to.destination);
         let facts = Facts { peer, destination, request: Some(head), claims: claims.as_ref(), call: &Call::Http };
-        let mut decision = to.rules.decide(&facts);
+        let mut decision = to.rules.decide_on(&facts, verdicts);
         if let (Decision::Allow(_), Some(quotas)) = (&decision, quotas)
             && let Err(denial) = quotas.take(peer.id(), &to.rules.charges(&facts))
         {
@@ -143,12 +191,34 @@ pub(super) struct Refused {
 }
 
 impl<M> Decoded<M> {
+    /// Who asks.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// The right to ask a provider about it, while there is one to be asked.
+    pub(super) fn ask(&self) -> Option<Ask> {
+        let none = Verdicts::default();
+        let verdicts = self.asked.consulted.as_ref().map_or(&none, |consulted| &consulted.verdicts);
+        self.asked.target.rules.ask(&self.asked.facts(&self.call), verdicts)
+    }
+
+    /// Its parts, to show them to a provider.
+    pub(super) fn parts(&mut self) -> (&Asked, &Call, &mut M) {
+        (&self.asked, &self.call, &mut self.message)
+    }
+
+    /// Its parts, to make the changes that a provider asked for.
+    pub(super) fn parts_mut(&mut self) -> (&mut Asked, &mut M) {
+        (&mut self.asked, &mut self.message)
+    }
+
     /// Stage 6: rules, then limits, so that what rules refuse counts against none. The message is gone with a refusal:
     /// there is no way to send it after all.
     pub(super) fn authorize(self, quotas: &Quotas) -> Result<Permitted<M>, Box<Refused>> {
         let facts = self.asked.facts(&self.call);
         let rules = &self.asked.target.rules;
-        let mut decision = rules.decide(&facts);
+        let mut decision = self.asked.decide(&self.call);
         if let Decision::Allow(permit) = &decision
             && let Err(denial) = quotas.take(self.asked.peer.id(), &rules.charges(&facts))
         {
@@ -174,9 +244,9 @@ impl<M> Permitted<M> {
         &self.permit
     }
 
-    /// Who asked, and what.
-    pub(super) fn asked(&self) -> &Asked {
-        &self.decoded.asked
+    /// Who asked, and what goes out, to show it to the provider of another Service.
+    pub(super) fn parts(&mut self) -> (&Asked, &mut M) {
+        (&self.decoded.asked, &mut self.decoded.message)
     }
 
     /// Stage 7 where a route leads: an endpoint of `to`.
@@ -214,6 +284,8 @@ impl<M> Routed<M> {
 pub(super) struct Beyond {
     pub(super) to: Arc<Target>,
     pub(super) head: HttpHead,
+    /// What its providers said.
+    pub(super) consulted: Consulted,
 }
 
 /// A permit in use: what was asked and decided, to be decided again when its target's rules change.
@@ -293,7 +365,7 @@ impl Standing {
         let changed = target.revision() != self.asked.target.revision();
         if changed {
             self.asked.readdress(target).ok_or(None)?;
-            if let Decision::Deny(denial) = self.asked.target.rules.decide(&self.asked.facts(&self.call)) {
+            if let Decision::Deny(denial) = self.asked.decide(&self.call) {
                 return Err(Some(Box::new(denial)));
             }
         }
@@ -306,7 +378,7 @@ impl Standing {
         if !beyond.to.paths.keeps(&beyond.head.path) {
             return Err(None);
         }
-        match self.asked.admitted(&beyond.to, &beyond.head, None) {
+        match self.asked.admitted((&beyond.to, &beyond.head), &beyond.consulted.verdicts, None) {
             Ok((Decision::Allow(_), _)) => Ok(true),
             Ok((Decision::Deny(denial), _)) => Err(Some(Box::new(denial))),
             Err(_token) => Err(None),

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::ProxyFault;
 use super::stages::{Asked, Refused, Routed, Standing};
-use super::{Shared, note};
+use super::{Shared, custom, note};
 use crate::call::Call;
 use crate::fault::Faulty;
 use crate::hbone::{Refusal, Tunnel};
@@ -20,7 +20,7 @@ use crate::telemetry::{Protocol, RecordGuard};
 /// A TCP port: the CONNECT is answered once the call is permitted and its endpoint reached.
 pub(super) async fn serve_tunnel(shared: &Arc<Shared>, tunnel: Tunnel, target: Arc<Target>) {
     let mut record = shared.telemetry.begin(&tunnel.peer, Protocol::Tcp);
-    let routed = match permit(shared, &tunnel.peer, target, &mut record) {
+    let routed = match permit(shared, &tunnel.peer, target, &mut record).await {
         Ok(routed) => routed,
         Err(refusal) => return tunnel.refuse(refusal),
     };
@@ -40,20 +40,22 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let mut record = shared.telemetry.begin(peer, Protocol::Tcp);
-    let Ok(routed) = permit(shared, peer, target, &mut record) else { return };
+    let Ok(routed) = permit(shared, peer, target, &mut record).await else { return };
     if let Some((upstream, standing)) = dial(shared, routed, &mut record).await {
         relay(shared, stream, upstream, standing, record).await;
     }
 }
 
-fn permit(
+async fn permit(
     shared: &Shared,
     peer: &Arc<Peer>,
     target: Arc<Target>,
     record: &mut RecordGuard,
 ) -> Result<Routed<()>, Refusal> {
     record.site(&note::site(&target));
-    let decoded = Asked::tcp(Arc::clone(peer), target).decoded(Call::Tcp, ());
+    let mut decoded = Asked::tcp(Arc::clone(peer), target).decoded(Call::Tcp, ());
+    // Bytes have no body that could not be shown, and no token.
+    custom::consult(shared, &mut decoded).await.map_err(|_stopped| Refusal::Forbidden)?;
     let permitted = decoded.authorize(&shared.quotas).map_err(|refused| {
         let Refused { denial, asked, .. } = *refused;
         record.denied(note::denial(&denial, asked.target()));

@@ -125,6 +125,11 @@ impl Metrics {
         self.own.strings_redacted(strings);
     }
 
+    /// A call about which an authorization provider was asked, and what came of it; both are names of documents' or ours.
+    pub fn checked(&self, provider: &Arc<str>, result: &'static str) {
+        self.own.checked(provider, result);
+    }
+
     /// When our own certificate ends.
     pub fn certificate_expires(&self, at: SystemTime) {
         let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::document::Problem;
 use crate::mesh::attached::{Owned, PortName};
+use crate::mesh::providers::Asked;
 use crate::mesh::snapshot::Snapshot;
 use crate::mesh::target::{Target, TargetKind};
 use crate::mesh::world::{Addressed, Endpoints, ServiceRow};
@@ -73,6 +74,13 @@ pub(super) struct Places {
 }
 
 impl Places {
+    /// Puts providers where they are asked now.
+    pub(super) fn ask(&mut self, asked: Asked) {
+        if *self.snapshot.providers != asked {
+            self.snapshot.providers = Arc::new(asked);
+        }
+    }
+
     pub(super) fn of(&self, key: &str) -> Option<&Placed> {
         self.placed.get(key)
     }

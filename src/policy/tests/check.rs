@@ -159,7 +159,16 @@ fn shapes_that_do_not_load() {
 #[test]
 fn authorization_policy_errors_are_never_ignored() {
     let rows = [
-        ("action: CUSTOM\nprovider: {name: x}", "spec.action"),
+        ("action: CUSTOM\nprovider: {name: x}", "spec.rules"),
+        ("action: CUSTOM\nrules: [{}]", "spec.provider.name"),
+        (
+            "action: CUSTOM\nprovider: {name: x}\nrules: [{from: [{source: {notPrincipals: [a]}}]}]",
+            "spec.rules[0].from[0].source.notPrincipals",
+        ),
+        (
+            "action: CUSTOM\nprovider: {name: x}\nrules: [{when: [{key: 'request.auth.claims[a]', values: [a]}]}]",
+            "spec.rules[0].when[0].key",
+        ),
         ("provider: {name: x}", "spec.provider"),
         ("rules: [{when: [{key: source.ip}]}]", "spec.rules[0].when[0]"),
         ("rules: [{when: [{key: source.up, values: [a]}]}]", "spec.rules[0].when[0].key"),

@@ -430,7 +430,7 @@ proptest! {
                 declared,
                 agent: agents.iter().zip(&agent).collect(),
                 istio: istios.iter().zip(&istio).collect(),
-                trust_domains: &[],
+                ..RuleSet::default()
             };
             let rules = compile(&set).map_err(|problems| TestCaseError::fail(format!("{problems:?}")))?;
             for case in cases.iter().filter(|case| case.declared == declared.is_some()) {

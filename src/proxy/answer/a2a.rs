@@ -8,6 +8,7 @@ use crate::document::agent_policy::DenialForm;
 use crate::fault::Faulty;
 use crate::intake::{Answer, no_body, text_body};
 use crate::policy::Reason;
+use crate::proxy::custom::{SampleFault, Stopped};
 use crate::proxy::stages::Refused;
 use crate::telemetry::RecordGuard;
 use crate::wire::a2a::DecodeFault;
@@ -95,6 +96,15 @@ pub(in crate::proxy) fn bad_token(mut record: RecordGuard, binding: A2aBinding, 
     record.failed(fault);
     let asker = Asker { binding, id: None };
     tell(record, &asker, Saying::Unauthenticated, "the bearer token is not valid")
+}
+
+/// A call that ended while providers were asked.
+pub(in crate::proxy) fn stopped(record: RecordGuard, asker: &Asker, stopped: &Stopped) -> Answer {
+    match stopped {
+        Stopped::Content(SampleFault::Body(body)) => fault(record, asker, body),
+        Stopped::Content(SampleFault::OverBudget) => proxy_fault(record, asker, ProxyFault::OverBudget),
+        Stopped::Token(token) => bad_token(record, asker.binding, token),
+    }
 }
 
 fn tell(record: RecordGuard, asker: &Asker, saying: Saying, text: &str) -> Answer {

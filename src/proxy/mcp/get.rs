@@ -5,11 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use super::super::Shared;
 use super::super::answer::{self, ProxyFault};
+use super::super::custom::{self, Stopped};
 use super::super::http::{Calls, outgoing, upstream_version};
 use super::super::note;
 use super::super::sessions::Bound;
-use super::super::stages::{Asked, Standing};
+use super::super::stages::{Asked, Decoded, Permitted, Standing};
 use super::exchange::Exchange;
 use super::pump::{Pump, Waits};
 use super::reply::{Awaited, Reply};
@@ -17,7 +19,7 @@ use crate::call::{Call, McpCall};
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request, no_body};
 use crate::mesh::Target;
-use crate::telemetry::Operation;
+use crate::telemetry::{Operation, RecordGuard};
 use crate::upstream::{InBody, NoEndpoint};
 use crate::wire::mcp::{HeaderFault, McpHead, ResponseForm, forward_stream_headers, requested_version};
 
@@ -73,9 +75,9 @@ enum Unsent {
     /// The caller has its answer.
     Answered(Answer),
     /// Policy.
-    Refused(crate::telemetry::RecordGuard),
+    Refused(RecordGuard),
     /// The way to the upstream; recorded.
-    Failed(crate::telemetry::RecordGuard, Box<dyn Faulty + Send + Sync>),
+    Failed(RecordGuard, Box<dyn Faulty + Send + Sync>),
 }
 
 /// Headers that let nothing be decided.
@@ -101,6 +103,25 @@ fn resumes(headers: &mut HeaderMap, bound: &Bound) -> bool {
     own.is_some_and(|own| headers.insert(super::LAST_EVENT_ID, own).is_some())
 }
 
+/// Asks providers, then decides; none where policy refused.
+async fn permit(
+    shared: &Shared,
+    mut decoded: Decoded<HeaderMap>,
+    record: &mut RecordGuard,
+) -> Result<Permitted<HeaderMap>, Option<Stopped>> {
+    custom::consult(shared, &mut decoded).await.map_err(Some)?;
+    match decoded.authorize(&shared.quotas) {
+        Ok(permitted) => {
+            record.allowed(note::permit(permitted.permit()));
+            Ok(permitted)
+        }
+        Err(refused) => {
+            record.denied(note::denial(&refused.denial, refused.asked.target()));
+            Err(None)
+        }
+    }
+}
+
 async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Reply, Response<InBody>), Unsent> {
     let mcp = McpHead::read(&request.head.headers).map_err(|fault| unheaded(calls, &target, &request, fault))?;
     let exchange = Exchange::open(calls, target, request.head, mcp).map_err(|answer| Unsent::Answered(*answer))?;
@@ -122,14 +143,12 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     record.operation(Operation::of(&Call::Mcp(call.clone()), Some(&head)));
     let awaited = Awaited { id: None, sent: None, call: call.clone() };
     let asked = Asked::http(peer, Arc::clone(&target), head, claims);
-    let permitted = match asked.decoded(Call::Mcp(call), headers).authorize(&shared.quotas) {
+    let permitted = permit(&shared, asked.decoded(Call::Mcp(call), headers), &mut record).await;
+    let permitted = match permitted {
         Ok(permitted) => permitted,
-        Err(refused) => {
-            record.denied(note::denial(&refused.denial, &target));
-            return Err(Unsent::Refused(record));
-        }
+        Err(Some(stopped)) => return Err(Unsent::Answered(answer::mcp_stopped(record, None, &stopped))),
+        Err(None) => return Err(Unsent::Refused(record)),
     };
-    record.allowed(note::permit(permitted.permit()));
     let stick = session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
     let routed = match permitted.route(&shared.upstreams, stick.as_deref()) {
         Ok(routed) => routed,

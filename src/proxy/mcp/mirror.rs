@@ -223,7 +223,7 @@ impl Reply {
         if let Some(session) = &request.session {
             record.session(Arc::clone(session));
         }
-        match target.rules.decide(&asked.facts(&call)) {
+        match asked.decide(&call) {
             Decision::Allow(permit) => {
                 record.allowed(note::permit(&permit));
                 Ok(())

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::super::answer::{self, Likeness, ProxyFault};
 use super::super::budget::Hold;
+use super::super::custom::{self, Content, Sample, SampleFault};
 use super::super::http::{Calls, outgoing};
 use super::super::note;
 use super::super::sessions::Bound;
@@ -19,6 +20,7 @@ use crate::call::Call;
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
 use crate::mesh::Target;
+use crate::policy::{BodyTerms, Edits};
 use crate::telemetry::Operation;
 use crate::upstream::NoEndpoint;
 use crate::wire::json;
@@ -33,6 +35,16 @@ pub(super) struct Message {
     bytes: Bytes,
     /// The headers that fit them.
     headers: http::HeaderMap,
+}
+
+impl Content for Message {
+    async fn sample(&mut self, terms: BodyTerms, _hold: Hold) -> Result<Sample, SampleFault> {
+        custom::whole(&self.bytes, terms)
+    }
+
+    fn edit(&mut self, edits: &Edits) {
+        edits.apply(&mut self.headers);
+    }
 }
 
 /// Serves one POST.
@@ -101,7 +113,10 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: B
     let message = Message { bytes, headers };
     drop(decoded);
     let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
-    let decoded = Asked::http(peer, Arc::clone(&target), head, claims).decoded(call, message);
+    let mut decoded = Asked::http(peer, Arc::clone(&target), head, claims).decoded(call, message);
+    if let Err(stopped) = custom::consult(&shared, &mut decoded).await {
+        return answer::mcp_stopped(record, awaited.id.as_ref(), &stopped);
+    }
     match decoded.authorize(&shared.quotas) {
         Ok(permitted) => {
             record.allowed(note::permit(permitted.permit()));

@@ -64,6 +64,7 @@ pub(super) struct Own {
     dropped: Counter,
     hidden: Counter,
     redacted: Counter,
+    checks: Family<Check, Counter>,
     certificate: Gauge,
     sessions: Gauge,
     a2a_owned: Gauge,
@@ -79,6 +80,12 @@ struct Decision {
     reason: &'static str,
     protocol: &'static str,
     destination_service: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Check {
+    provider: Arc<str>,
+    result: &'static str,
 }
 
 impl Fold for Decision {
@@ -106,6 +113,7 @@ impl Own {
             dropped: Counter::default(),
             hidden: Counter::default(),
             redacted: Counter::default(),
+            checks: Family::default(),
             certificate: Gauge::default(),
             sessions: Gauge::default(),
             a2a_owned: Gauge::default(),
@@ -128,6 +136,7 @@ impl Own {
         own.register("access_log_dropped", "Access log lines lost to a full queue", self.dropped.clone());
         own.register("list_entries_hidden", "Entries taken out of list results", self.hidden.clone());
         own.register("strings_redacted", "Strings replaced in what servers said", self.redacted.clone());
+        own.register("provider_checks", "Calls about which a provider was asked, by result", self.checks.clone());
     }
 
     fn register_gauges(&self, registry: &mut Registry) {
@@ -209,6 +218,10 @@ impl Own {
 
     pub(super) fn strings_redacted(&self, strings: usize) {
         self.redacted.inc_by(strings as u64);
+    }
+
+    pub(super) fn checked(&self, provider: &Arc<str>, result: &'static str) {
+        self.checks.get_or_create_owned(&Check { provider: Arc::clone(provider), result }).inc();
     }
 
     pub(super) fn certificate_expires(&self, seconds: u64) {

@@ -57,6 +57,7 @@ fn everything() -> Telemetry {
     bytes.meter().sent(5);
     bytes.finish();
     let metrics = telemetry.metrics();
+    metrics.checked(&"p".into(), "allowed");
     metrics.handshake_failed("expired");
     metrics.connect_refused(http::StatusCode::NOT_FOUND);
     drop(metrics.connection(Direction::Inbound));
@@ -94,6 +95,7 @@ fn the_names_are_these_and_no_others() {
         "agent_waypoint_list_entries_hidden_total",
         "agent_waypoint_refused_connects_total",
         "agent_waypoint_sessions",
+        "agent_waypoint_provider_checks_total",
         "agent_waypoint_strings_redacted_total",
         "agent_waypoint_targets_closed",
         "agent_waypoint_tunnels",

@@ -100,7 +100,7 @@ pub fn check(headers: &HeaderMap) -> Result<(), FieldFault> {
 }
 
 /// Visible ASCII, space and tab, with no space or tab at the ends (RFC 9110 section 5.5, without obs-text).
-fn is_plain(value: &HeaderValue) -> bool {
+pub fn is_plain(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
     let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
     !blank(bytes.first()) && !blank(bytes.last()) && bytes.iter().all(|b| matches!(b, b'\t' | b' '..=b'~'))
@@ -134,6 +134,11 @@ pub fn strip(headers: &mut HeaderMap) -> Result<(), FieldFault> {
 /// that name the server, or that only the mesh may say.
 pub fn is_editable(name: &HeaderName) -> bool {
     !is_dropped(name.as_str()) && !matches!(name.as_str(), "host" | "content-length" | "expect")
+}
+
+/// Whether a message may have several fields of that name.
+pub fn may_stand_twice(name: &HeaderName) -> bool {
+    !is_singleton(name.as_str())
 }
 
 /// Removes what ends at this hop from an answer of an upstream. Nothing is refused: the answer is the upstream's word.

@@ -1,0 +1,102 @@
+//! Where authorization providers are: the endpoints of the services that meshConfig names, fronted here or not.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::attached::PortName;
+use super::endpoint::Endpoint;
+use super::found::Found;
+use super::fronted::Places;
+use super::policies::Policies;
+use super::snapshot::Snapshot;
+use super::target::{Target, TargetKind};
+use super::world::{self, ServiceRow, World};
+use super::{service_entries, services};
+use crate::document::Documents;
+use crate::policy::Provider;
+
+/// Endpoints by the provider's name.
+pub(super) type Asked = HashMap<Arc<str>, Arc<[Arc<Endpoint>]>>;
+
+/// Where documents have them.
+pub(super) fn of_documents<'a>(
+    snapshot: &Snapshot,
+    (documents, places): (&'a Documents, &Places<'a>),
+    policies: &Policies<'a>,
+    found: &mut Found<'a>,
+) -> Asked {
+    let mut out = Asked::new();
+    for provider in policies.terms.providers.iter() {
+        let endpoints = match fronted(snapshot, provider) {
+            Some(target) => open(&target),
+            None => elsewhere(provider, documents, places),
+        };
+        match endpoints {
+            Some(endpoints) => drop(out.insert(Arc::clone(&provider.name), endpoints.into())),
+            None => policies.warn_of_askers(provider, found),
+        }
+    }
+    out
+}
+
+/// The target of that name, where it is fronted here.
+fn fronted(snapshot: &Snapshot, provider: &Provider) -> Option<Arc<Target>> {
+    let ports = snapshot.by_host.get(&provider.host)?;
+    let there = |target: &Target| provider.namespace.as_ref().is_none_or(|wanted| *wanted == target.key.namespace);
+    ports.iter().find(|(port, target)| *port == provider.port && there(target)).map(|(_, target)| Arc::clone(target))
+}
+
+/// What is fronted is asked as it is called, with TLS where that is originated; what a document's fault closed is asked by
+/// nobody.
+fn open(target: &Target) -> Option<Vec<Arc<Endpoint>>> {
+    target.closed().is_none().then(|| target.endpoints.clone())
+}
+
+/// The endpoints of a Service or ServiceEntry that is kept from this waypoint by its label.
+fn elsewhere(provider: &Provider, documents: &Documents, places: &Places<'_>) -> Option<Vec<Arc<Endpoint>>> {
+    let mut told = Found::empty();
+    let here = |namespace: &str| provider.namespace.as_deref().is_none_or(|wanted| wanted == namespace);
+    let services = documents.services.iter().filter(|one| here(&one.meta.namespace));
+    let services = services.filter_map(|one| services::front(one, places, &mut told)).collect::<Vec<_>>();
+    let entries = documents.service_entries.iter().filter(|one| here(&one.meta.namespace));
+    let entries = entries.map(|one| service_entries::front(one, places, &mut told)).collect::<Vec<_>>();
+    let named =
+        services.into_iter().chain(entries).find(|one| one.hosts.iter().any(|host| **host == *provider.host))?;
+    named.ports.into_iter().find(|port| port.port.number == provider.port).map(|port| port.endpoints)
+}
+
+/// Where the mesh has them.
+pub(super) fn of_world(snapshot: &Snapshot, world: &World, policies: &Policies<'_>) -> Asked {
+    let one = |provider: &Arc<Provider>| {
+        let endpoints = match fronted(snapshot, provider) {
+            Some(target) => open(&target)?,
+            None => unfronted(world, policies, provider)?,
+        };
+        Some((Arc::clone(&provider.name), endpoints.into()))
+    };
+    policies.terms.providers.iter().filter_map(one).collect()
+}
+
+fn unfronted(world: &World, policies: &Policies<'_>, provider: &Provider) -> Option<Vec<Arc<Endpoint>>> {
+    let row = row(world, provider)?;
+    let parts = row.parts();
+    // Its owner wants TLS, which is originated to what is fronted.
+    let owned = (TargetKind::ServiceEntry, &*parts.namespace, &*parts.name);
+    if !policies.tls.at.of(owned, PortName { number: provider.port, name: None }).is_empty() {
+        return None;
+    }
+    let ports = world::endpoints(world, row, None);
+    ports.iter().find(|(port, _)| *port == provider.port).map(|(_, reached)| reached.endpoints.clone())
+}
+
+/// The service of that name; of several the one that the name alone means.
+fn row<'w>(world: &'w World, provider: &Provider) -> Option<&'w Arc<ServiceRow>> {
+    let host = &provider.host;
+    let of_service = || host.strip_suffix(&*world.here().cluster_domain)?.strip_suffix(".svc.")?.split_once('.');
+    let namespace = provider.namespace.as_deref().or_else(|| of_service().map(|(_, namespace)| namespace));
+    if let Some(namespace) = namespace {
+        return world.service(&format!("{namespace}/{host}"));
+    }
+    let named = world.services().filter(|row| row.parts().hostname == *host);
+    named.min_by_key(|row| (!row.parts().canonical, Arc::clone(&row.parts().key)))
+}

@@ -1,0 +1,252 @@
+//! Between decoding and deciding: providers are asked about the calls that CUSTOM rules are about.
+//!
+//! A check goes out by the right to ask, which rules alone give, and to where the snapshot has the provider. What it comes
+//! to is noted with the call; policy decides on it, and what was not asked lets nothing through. A provider's word can
+//! change headers of a request, never what was decoded, nor to where it goes.
+
+mod answer;
+mod content;
+mod grpc;
+mod http;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::http::{HeaderMap, StatusCode, Version};
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+pub(super) use content::{Content, Sample, SampleFault, beginning, whole};
+
+use super::Shared;
+use super::stages::{Asked, Decoded};
+use crate::call::{Call, HttpHead};
+use crate::config::limits::MAX_CHECKS;
+use crate::mesh::Target;
+use crate::policy::{Ask, Edits, Facts, Provider, Speaks, TokenFault, Verdicts, Word};
+use crate::upstream::SendFault;
+
+/// What came of asking about one call.
+#[derive(Debug, Default)]
+pub(super) struct Consulted {
+    pub(super) verdicts: Verdicts,
+    /// How the provider that refused wants it worded.
+    pub(super) told: Option<Box<Told>>,
+    /// Changes of the answer's headers.
+    pub(super) downstream: Vec<Edits>,
+    /// The request's headers as they were, where routes are chosen by those.
+    pub(super) as_sent: Option<HeaderMap>,
+}
+
+/// A refusal in the words of a provider, for callers of plain HTTP.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// What a provider said.
+#[derive(Debug)]
+enum Said {
+    Allowed { upstream: Edits, downstream: Edits },
+    Denied(Told),
+}
+
+/// Why a provider said nothing that counts.
+#[derive(Debug, thiserror::Error)]
+enum CheckFault {
+    #[error("no answer in time")]
+    Timeout,
+    #[error("too many calls wait for it")]
+    Busy,
+    #[error(transparent)]
+    Send(#[from] SendFault),
+    #[error("its service is not here")]
+    Nowhere,
+    #[error("it is asked over HTTP, which a stream of bytes is not")]
+    Bytes,
+    #[error("it answered HTTP {0}")]
+    Status(StatusCode),
+    #[error("it answered gRPC status {0}")]
+    Grpc(u16),
+    #[error("it says that it failed")]
+    Itself,
+    #[error("its answer is none: {0}")]
+    Garbage(&'static str),
+}
+
+impl CheckFault {
+    /// Whether documents are at fault: `failOpen` is about providers that fail, and Istio refuses then.
+    fn is_of_documents(&self) -> bool {
+        matches!(self, Self::Nowhere | Self::Bytes)
+    }
+}
+
+/// Why a call ends before it is decided on.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// Its body cannot be shown to a provider.
+    Content(SampleFault),
+    /// The token that a provider put into it is not valid.
+    Token(TokenFault),
+}
+
+/// How many calls wait for each provider.
+#[derive(Debug, Default)]
+pub(super) struct Checks(Mutex<HashMap<Arc<str>, Arc<Semaphore>>>);
+
+impl Checks {
+    fn of(&self, provider: &Provider) -> Arc<Semaphore> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // As many as documents declare.
+        let fresh = || Arc::new(Semaphore::new(MAX_CHECKS));
+        Arc::clone(all.entry(Arc::clone(&provider.name)).or_insert_with(fresh))
+    }
+}
+
+/// Asks whoever is to be asked about a decoded call, one after the other, until one refuses.
+pub(super) async fn consult<M: Content>(shared: &Shared, decoded: &mut Decoded<M>) -> Result<(), Stopped> {
+    if decoded.asked().target().rules.asks() {
+        Box::pin(consult_all(shared, decoded)).await?;
+    }
+    Ok(())
+}
+
+async fn consult_all<M: Content>(shared: &Shared, decoded: &mut Decoded<M>) -> Result<(), Stopped> {
+    // What was asked is not asked again, so that there is an end.
+    while let Some(ask) = decoded.ask() {
+        let (asked, call, message) = decoded.parts();
+        let (sample, version) = (sample(shared, asked, &ask, message).await?, message.version());
+        let question = Question { asked, head: asked.head(), call, version, sample };
+        let said = check(shared, &ask, &question).await;
+        if !decoded.heard(ask, said, shared)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Asks about a request on its way to another Service, as that one gets it; what came of it.
+pub(super) async fn consult_beyond<M: Content>(
+    shared: &Shared,
+    (asked, message): (&Asked, &mut M),
+    to: &Target,
+    head: &mut HttpHead,
+) -> Result<(Consulted, Vec<Edits>), Stopped> {
+    let (mut consulted, mut edits) = (Consulted::default(), Vec::new());
+    if !to.rules.asks() {
+        return Ok((consulted, edits));
+    }
+    loop {
+        let (peer, destination) = (&**asked.peer(), &to.destination);
+        let facts = Facts { peer, destination, request: Some(head), claims: None, call: &Call::Http };
+        let Some(ask) = to.rules.ask(&facts, &consulted.verdicts) else { return Ok((consulted, edits)) };
+        let (sample, version) = (sample(shared, asked, &ask, message).await?, message.version());
+        let question = Question { asked, head: Some(head), call: &Call::Http, version, sample };
+        let said = check(shared, &ask, &question).await;
+        let (goes_on, changed) = consulted.note(ask, said, &mut head.headers, shared);
+        edits.extend(changed);
+        if !goes_on {
+            return Ok((consulted, edits));
+        }
+    }
+}
+
+async fn sample<M: Content>(
+    shared: &Shared,
+    asked: &Asked,
+    ask: &Ask,
+    message: &mut M,
+) -> Result<Option<Sample>, Stopped> {
+    let Some(terms) = ask.provider().body else { return Ok(None) };
+    let hold = shared.budget.hold(asked.peer().id());
+    message.sample(terms, hold).await.map(Some).map_err(Stopped::Content)
+}
+
+/// What a provider is asked about.
+struct Question<'a> {
+    asked: &'a Asked,
+    /// The request, which is another on the way to another Service.
+    head: Option<&'a HttpHead>,
+    call: &'a Call,
+    version: Version,
+    sample: Option<Sample>,
+}
+
+/// Sends one check, within its time.
+async fn check(shared: &Shared, ask: &Ask, question: &Question<'_>) -> Result<Said, CheckFault> {
+    let provider = ask.provider();
+    let endpoints = shared.published.current().provider(&provider.name).ok_or(CheckFault::Nowhere)?;
+    let places = shared.checks.of(provider);
+    let _place = places.try_acquire().map_err(|_full| CheckFault::Busy)?;
+    match (&provider.speaks, question.head) {
+        (Speaks::Grpc, _) => {
+            let asking = grpc::ask(shared, ask, question, &endpoints);
+            tokio::time::timeout(provider.timeout, asking).await.unwrap_or(Err(CheckFault::Timeout))
+        }
+        // Within its time it has to say whether; its words may take as long again.
+        (Speaks::Http(terms), Some(head)) => http::ask(shared, (provider, terms), (question, head), &endpoints).await,
+        (Speaks::Http(_), None) => Err(CheckFault::Bytes),
+    }
+}
+
+impl Consulted {
+    /// Notes what came of asking, and makes the changes of the request's headers; whether the call goes on, and the changes.
+    fn note(
+        &mut self,
+        ask: Ask,
+        said: Result<Said, CheckFault>,
+        headers: &mut HeaderMap,
+        shared: &Shared,
+    ) -> (bool, Option<Edits>) {
+        let provider = Arc::clone(ask.provider());
+        let name = &provider.name;
+        let mut changed = None;
+        let said = said.and_then(|said| answer::applied(said, headers));
+        let (word, told) = match said {
+            Ok(answer::Applied::Allowed { upstream, downstream, before }) => {
+                if !upstream.is_empty() {
+                    if !provider.clears_route {
+                        self.as_sent.get_or_insert(before);
+                    }
+                    changed = Some(upstream);
+                }
+                self.downstream.extend((!downstream.is_empty()).then_some(downstream));
+                (Word::Allowed, String::new())
+            }
+            Ok(answer::Applied::Denied(told)) => {
+                let said = format!("provider {name} answered {}", told.status.as_u16());
+                self.told = Some(Box::new(told));
+                (Word::Denied, said)
+            }
+            Err(fault) => {
+                tracing::warn!(provider = %name, fail_open = provider.fail_open, %fault, "authorization provider failed");
+                let open = provider.fail_open && !fault.is_of_documents();
+                if !open {
+                    let (headers, body) = (HeaderMap::new(), Bytes::new());
+                    self.told = Some(Box::new(Told { status: provider.status_on_error, headers, body }));
+                }
+                (if open { Word::FailedOpen } else { Word::Failed }, format!("provider {name} failed: {fault}"))
+            }
+        };
+        shared.telemetry.metrics().checked(name, word.as_str());
+        self.verdicts.note(ask, word, told);
+        (matches!(word, Word::Allowed | Word::FailedOpen), changed)
+    }
+}
+
+impl<M: Content> Decoded<M> {
+    /// Notes what came of asking; whether the call goes on.
+    fn heard(&mut self, ask: Ask, said: Result<Said, CheckFault>, shared: &Shared) -> Result<bool, Stopped> {
+        let (asked, message) = self.parts_mut();
+        let mut none = HeaderMap::new();
+        let (consulted, headers) = asked.consulted_mut();
+        let (goes_on, changed) = consulted.note(ask, said, headers.unwrap_or(&mut none), shared);
+        if let Some(edits) = changed {
+            message.edit(&edits);
+            asked.verify_again().map_err(Stopped::Token)?;
+        }
+        Ok(goes_on)
+    }
+}

@@ -1,0 +1,224 @@
+//! What a provider is shown of a request's body. What was read of a stream goes on from where it began.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+
+use super::super::budget::Hold;
+use crate::config::limits::BODY_TIMEOUT;
+use crate::intake::{Body, BodyFault};
+use crate::policy::{BodyTerms, Edits};
+
+/// The part of a body that a provider gets.
+#[derive(Debug)]
+pub(in super::super) struct Sample {
+    pub(super) bytes: Bytes,
+    /// Whether there is more of it.
+    pub(super) partial: bool,
+    /// Whether gRPC has it as bytes.
+    pub(super) as_bytes: bool,
+    /// What it holds of the memory for decoding; a stream's bytes hold theirs themselves.
+    _hold: Option<Hold>,
+}
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub(in super::super) enum SampleFault {
+    /// It cannot be read, or it is longer than the provider takes.
+    #[error(transparent)]
+    Body(#[from] BodyFault),
+    /// Ours.
+    #[error("over the decoding budget")]
+    OverBudget,
+}
+
+/// What goes out if it is permitted.
+pub(in super::super) trait Content: Send {
+    /// What of its body a provider gets.
+    fn sample(&mut self, terms: BodyTerms, hold: Hold) -> impl Future<Output = Result<Sample, SampleFault>> + Send;
+
+    /// Changes of headers that it carries itself.
+    fn edit(&mut self, _edits: &Edits) {}
+
+    /// The HTTP version that it came in.
+    fn version(&self) -> Version {
+        Version::HTTP_11
+    }
+}
+
+/// Bytes that are whole already.
+pub(in super::super) fn whole(bytes: &Bytes, terms: BodyTerms) -> Result<Sample, SampleFault> {
+    let partial = bytes.len() > terms.max;
+    if partial && !terms.partial {
+        return Err(BodyFault::TooLarge.into());
+    }
+    let bytes = bytes.slice(..bytes.len().min(terms.max));
+    Ok(Sample { bytes, partial, as_bytes: terms.as_bytes, _hold: None })
+}
+
+/// Streams of bytes, whose contents nobody sees.
+impl Content for () {
+    async fn sample(&mut self, terms: BodyTerms, _hold: Hold) -> Result<Sample, SampleFault> {
+        whole(&Bytes::new(), terms)
+    }
+}
+
+/// Requests without a body, whose headers go out by themselves.
+impl Content for HeaderMap {
+    async fn sample(&mut self, terms: BodyTerms, _hold: Hold) -> Result<Sample, SampleFault> {
+        whole(&Bytes::new(), terms)
+    }
+
+    fn edit(&mut self, edits: &Edits) {
+        edits.apply(self);
+    }
+}
+
+/// Reads the beginning of a stream, and puts it back.
+pub(in super::super) async fn beginning(body: &mut Body, terms: BodyTerms, hold: Hold) -> Result<Sample, SampleFault> {
+    let mut rest = std::mem::replace(body, Body::empty());
+    let mut read = Read { held: VecDeque::new(), length: 0, over: false, hold };
+    let reading = read.on(&mut rest, terms);
+    tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(|_late| Err(BodyFault::Timeout.into()))?;
+    let mut bytes = BytesMut::with_capacity(read.length.min(terms.max));
+    for piece in &read.held {
+        let room = terms.max - bytes.len();
+        bytes.extend_from_slice(piece.get(..piece.len().min(room)).unwrap_or_default());
+    }
+    let partial = !read.over || read.length > terms.max;
+    *body = if read.held.is_empty() && read.over { Body::empty() } else { Body::stream(Replayed { read, rest }) };
+    Ok(Sample { bytes: bytes.freeze(), partial, as_bytes: terms.as_bytes, _hold: None })
+}
+
+struct Read {
+    held: VecDeque<Bytes>,
+    length: usize,
+    /// Whether that was all.
+    over: bool,
+    hold: Hold,
+}
+
+impl Read {
+    /// Reads until the body ends, or there is enough of it.
+    async fn on(&mut self, body: &mut Body, terms: BodyTerms) -> Result<(), SampleFault> {
+        loop {
+            if body.is_end_stream() {
+                self.over = true;
+                return Ok(());
+            }
+            if self.length >= terms.max && terms.partial {
+                return Ok(());
+            }
+            let Some(frame) = body.frame().await else {
+                self.over = true;
+                return Ok(());
+            };
+            let Ok(data) = frame?.into_data() else { continue };
+            self.length += data.len();
+            if self.length > terms.max && !terms.partial {
+                return Err(BodyFault::TooLarge.into());
+            }
+            self.hold.grow(data.len()).map_err(|_full| SampleFault::OverBudget)?;
+            self.held.push_back(data);
+        }
+    }
+}
+
+/// A body whose beginning was read already; as long as it was.
+struct Replayed {
+    read: Read,
+    rest: Body,
+}
+
+impl HttpBody for Replayed {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if let Some(data) = self.read.held.pop_front() {
+            self.read.length -= data.len();
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if self.read.over {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut self.rest).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.held.is_empty() && (self.read.over || self.rest.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = self.read.length as u64;
+        if self.read.over {
+            return SizeHint::with_exact(held);
+        }
+        let rest = self.rest.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(held));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(held));
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::budget::Budget;
+    use super::*;
+    use crate::id::WorkloadId;
+
+    fn hold() -> Hold {
+        Budget::new(100, 100).hold(&WorkloadId::parse("spiffe://td/a").unwrap())
+    }
+
+    fn pieces(pieces: &'static [&'static str]) -> Body {
+        let frames = pieces.iter().map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
+        Body::stream(http_body_util::StreamBody::new(futures_util::stream::iter(frames)))
+    }
+
+    fn terms(max: usize, partial: bool) -> BodyTerms {
+        BodyTerms { max, partial, as_bytes: false }
+    }
+
+    #[tokio::test]
+    async fn what_was_shown_goes_on_as_it_came() {
+        for (max, partial, shown, cut) in
+            [(10, false, "abcdef", false), (6, false, "abcdef", false), (4, true, "abcd", true), (1, true, "a", true)]
+        {
+            let mut body = pieces(&["ab", "cd", "ef"]);
+            let sample = beginning(&mut body, terms(max, partial), hold()).await.unwrap();
+            assert_eq!((sample.bytes.as_ref(), sample.partial), (shown.as_bytes(), cut), "{max}");
+            let all = body.collect().await.unwrap().to_bytes();
+            assert_eq!(all.as_ref(), b"abcdef", "{max}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_longer_than_it_may_be_is_told() {
+        let mut body = pieces(&["ab", "cd"]);
+        let fault = beginning(&mut body, terms(3, false), hold()).await.unwrap_err();
+        assert!(matches!(fault, SampleFault::Body(BodyFault::TooLarge)), "{fault}");
+        let mut body = pieces(&["0123456789012345678901234567890123456789012345678901234567890123456789"; 2]);
+        let fault = beginning(&mut body, terms(1_000, true), hold()).await.unwrap_err();
+        assert!(matches!(fault, SampleFault::OverBudget), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn a_body_of_known_length_stays_one() {
+        let mut body = Body::full("abc");
+        beginning(&mut body, terms(10, false), hold()).await.unwrap();
+        assert_eq!(body.size_hint().exact(), Some(3));
+        let mut body = Body::empty();
+        let sample = beginning(&mut body, terms(10, false), hold()).await.unwrap();
+        assert!(sample.bytes.is_empty() && !sample.partial && body.is_end_stream());
+    }
+}
