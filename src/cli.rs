@@ -11,6 +11,7 @@ pub mod controller;
 pub mod explain;
 #[cfg(feature = "controller")]
 pub mod guard;
+pub mod pins;
 pub mod run;
 mod load;
 mod out;

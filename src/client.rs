@@ -4,6 +4,7 @@
 //! It plays the ztunnel in front of a client: it proves who calls and decides nothing.
 
 mod remedy;
+pub mod tools;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod answer;
 mod beside;
 mod budget;
 mod custom;
+mod definitions;
 mod flow;
 mod heavy;
 mod http;
@@ -42,6 +43,7 @@ use crate::upstream::Upstreams;
 pub use a2a::StoreFault;
 use budget::Budget;
 use custom::Checks;
+use definitions::Definitions;
 use heavy::Heavy;
 use quotas::Quotas;
 use sessions::Sessions;
@@ -67,6 +69,7 @@ struct Shared {
     replicas: Arc<a2a::Replicas>,
     wordings: Wordings,
     manners: mcp::Manners,
+    definitions: Definitions,
     budget: Arc<Budget>,
     quotas: Quotas,
     heavy: Heavy,
@@ -101,6 +104,7 @@ impl Proxy {
                 owners,
                 wordings: Wordings::default(),
                 manners: mcp::Manners::default(),
+                definitions: Definitions::new(limits::MAX_DEFINITIONS, limits::DEFINITION_AGE),
                 budget,
                 quotas,
                 heavy: Heavy::default(),

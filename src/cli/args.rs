@@ -18,6 +18,7 @@ pub use controller::ControllerArgs;
 pub use guard::GuardArgs;
 pub use istiod::{IstiodArgs, MeshArgs, VARIABLES as ISTIO_VARIABLES};
 
+use crate::client::tools::ServerUrl;
 use crate::control::feed::FeedAddress;
 use crate::control::identity::{BundlePath, FilePaths};
 use crate::id::{TrustDomain, WorkloadId};
@@ -62,6 +63,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Say whether a call would be permitted, and by which rule; exit 0 allow, 3 deny
     Explain(ExplainArgs),
+    /// The definitions of a live server's tools, as `spec.pins` of an AgentPolicy holds them
+    Pins(PinsArgs),
     /// A whole small mesh on loopback, driven by real MCP sessions, printing each decision
     #[cfg(feature = "demo")]
     Demo(DemoArgs),
@@ -311,6 +314,14 @@ pub enum Supposed {
     Allow,
     /// It denies
     Deny,
+}
+
+/// `pins`
+#[derive(Debug, Args)]
+pub struct PinsArgs {
+    /// The server's MCP endpoint: of a port that is forwarded, or of `connect`
+    #[arg(value_name = "URL")]
+    pub server: ServerUrl,
 }
 
 /// `demo`

@@ -88,6 +88,10 @@ fn command(command: Command) -> anyhow::Result<Ended> {
             log("error", logs::Format::Text)?;
             runtime()?.block_on(super::guard::run(&args, &mut out))
         }
+        Command::Pins(args) => {
+            log("error", logs::Format::Text)?;
+            runtime()?.block_on(super::pins::run(&args, &mut out))
+        }
         Command::Check(args) => check::run(&args, &mut out),
         Command::Explain(args) => explain::run(&args, &mut out, &mut Out::new(io::stderr())),
         #[cfg(feature = "demo")]

@@ -158,6 +158,11 @@ pub const MAX_OWNER_LINE: usize = 64 << 10;
 pub const MAX_REPLICAS: usize = 64;
 /// Time in which a new replica waits to be told owners before it is ready.
 pub const OWNERS_GRACE: Duration = Duration::from_secs(5);
+/// Definitions of pinned tools that are remembered, over all endpoints; beyond, those that were listed first are asked for
+/// again.
+pub const MAX_DEFINITIONS: usize = 65_536;
+/// Time for which a tool is taken to be as its server last listed it.
+pub const DEFINITION_AGE: Duration = Duration::from_secs(300);
 /// Budgets of calls (`limits` of an AgentPolicy) that are not full; beyond, a call that would begin another is refused.
 pub const MAX_QUOTAS: usize = 65_536;
 /// Share of [`MAX_QUOTAS`] that calls of one principal may begin; beyond, its own that would begin another are refused.
@@ -285,6 +290,8 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_owner_line", MAX_OWNER_LINE as u64, "bytes"),
     ("max_replicas", MAX_REPLICAS as u64, "replicas"),
     ("owners_grace", OWNERS_GRACE.as_secs(), "seconds"),
+    ("max_definitions", MAX_DEFINITIONS as u64, "tools"),
+    ("definition_age", DEFINITION_AGE.as_secs(), "seconds"),
     ("max_quotas", MAX_QUOTAS as u64, "budgets"),
     ("max_quotas_per_principal", MAX_QUOTAS_PER_PRINCIPAL as u64, "budgets"),
     ("access_log_queue", ACCESS_LOG_QUEUE as u64, "lines"),

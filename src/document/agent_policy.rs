@@ -3,10 +3,12 @@
 //! Only the shape stands here; what the fields mean is compiled in `policy`.
 
 mod limit;
+mod pins;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use limit::Limit;
+pub use pins::{Pin, PinMode, Pins};
 
 /// `spec` of an `AgentPolicy`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -40,6 +42,9 @@ pub struct AgentPolicySpec {
     /// How many calls may be made in a time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Limit>,
+    /// Which definitions of tools were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pins: Option<Pins>,
 }
 
 /// `spec.a2a`: whose tasks are whose, and what an agent is made to do beyond the call.

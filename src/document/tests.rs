@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde::de::value::{Error as Refusal, MapDeserializer};
 
 use super::agent_policy::{
-    A2aSpec, AgentPolicySpec, CoOwner, From, HttpMatch, Limit, Push, Redaction, Requirement, Results, Rule, TargetRef,
-    To,
+    A2aSpec, AgentPolicySpec, CoOwner, From, HttpMatch, Limit, Pin, Pins, Push, Redaction, Requirement, Results, Rule,
+    TargetRef, To,
 };
 use super::{Closes, Documents, Source, load};
 
@@ -235,6 +235,8 @@ fn the_custom_resource_definition_has_the_fields_of_the_types() {
     assert_eq!(at(&["spec", "a2a", "coOwners", ""]), fields::<CoOwner>());
     assert_eq!(at(&["spec", "a2a", "push"]), fields::<Push>());
     assert_eq!(at(&["spec", "results"]), fields::<Results>());
+    assert_eq!(at(&["spec", "pins"]), fields::<Pins>());
+    assert_eq!(at(&["spec", "pins", "tools", ""]), fields::<Pin>());
     let limits = ["spec", "limits", ""];
     assert_eq!(at(&limits), fields::<Limit>());
     assert_eq!(at(&[&limits[..], &["from", ""]].concat()), fields::<From>());

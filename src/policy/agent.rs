@@ -8,6 +8,7 @@ use super::decision::RuleName;
 use super::limit::Limit;
 use super::names::{A2aName, Name};
 use super::object::Object;
+use super::pins::Pins;
 use super::problems::Problems;
 use super::rule::{AgentTest, Effect, Force, Rule, Test};
 use super::source::Source;
@@ -33,7 +34,8 @@ pub(super) fn compile(
         problems.error("spec.results", "is not done for A2A: what agents answer is passed as it came");
     }
     let rules = [spec.allow.len(), spec.deny.len(), spec.require.len()].iter().sum::<usize>();
-    if rules == 0 && spec.protocol.is_none() && spec.results.is_none() && spec.limits.is_empty() {
+    if rules == 0 && spec.protocol.is_none() && spec.results.is_none() && spec.limits.is_empty() && spec.pins.is_none()
+    {
         problems.warning("spec", "has no rules and declares no protocol, so it decides nothing");
     }
     let mut compiler = Compiler {
@@ -57,7 +59,8 @@ pub(super) fn compile(
     let redactions = spec.results.iter().flat_map(|results| &results.redact).enumerate();
     let redactors = redactions.map(|(at, written)| compiler.redactor(at, written)).collect();
     let limits = spec.limits.iter().enumerate().map(|(at, written)| compiler.limit(at, written)).collect();
-    Compiled { rules, redactors, limits }
+    let pins = spec.pins.as_ref().map(|pins| compiler.pins(pins)).unwrap_or_default();
+    Compiled { rules, redactors, limits, pins }
 }
 
 /// A policy, compiled.
@@ -65,9 +68,11 @@ pub(super) struct Compiled {
     pub(super) rules: Vec<Rule>,
     pub(super) redactors: Vec<Redactor>,
     pub(super) limits: Vec<Limit>,
+    pub(super) pins: Pins,
 }
 
 /// What `allow`, `deny` and `require` entries have in common.
+#[derive(Default)]
 struct Written<'a> {
     name: Option<&'a str>,
     from: Option<&'a [agent_policy::From]>,
@@ -143,6 +148,11 @@ impl Compiler<'_> {
         let path = format!("spec.limits[{at}]");
         let rule = self.rule_at(&path, Effect::Deny, format!("limits[{at}]"), &Written::of_limit(written));
         Limit::compile(rule, written, (&path, self.spec.protocol), self.problems)
+    }
+
+    fn pins(&mut self, written: &agent_policy::Pins) -> Pins {
+        let rule = self.rule_at("spec.pins", Effect::Deny, "pins".to_owned(), &Written::default());
+        Pins::compile(rule, written, self.spec.protocol, self.problems)
     }
 
     fn rule_at(&mut self, path: &str, effect: Effect, place: String, written: &Written<'_>) -> Rule {

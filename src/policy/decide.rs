@@ -9,6 +9,7 @@ use super::cel::Meter;
 use super::custom::{self, Ask, Custom, Heard, Verdicts};
 use super::decision::Reason;
 use super::limit::Limit;
+use super::pins::Pins;
 use super::rule::{Effect, Force, Rule, Says, Test, settle};
 use super::scope::{Lens, Scope};
 use super::truth::Truth;
@@ -186,6 +187,8 @@ pub(super) struct Court {
     pub(super) redactors: Vec<Redactor>,
     /// How many calls may be made.
     pub(super) limits: Vec<Limit>,
+    /// Which definitions of tools were looked at.
+    pub(super) pins: Pins,
     /// Rules by which providers are asked, of either kind of policy; by the names of providers.
     pub(super) custom: Vec<Custom>,
     /// Every other rule of AuthorizationPolicies, audited ones too.
@@ -237,6 +240,9 @@ impl Court {
             if let Some(reason) = refusal(Effect::Deny, rule.says(&question.istio, meter), &question.istio) {
                 return Verdict::refuse(reason, Some(rule));
             }
+        }
+        if let Some((reason, rule)) = scopes().find_map(|scope| self.pins.refusal(scope)) {
+            return Verdict::refuse(reason, Some(rule));
         }
         // What is said of calls to come is said of none of them.
         if let Some(reason) =

@@ -110,6 +110,8 @@ pub enum Reason {
     NoProvider,
     /// A URL to call back that no policy's `a2a.push.hosts` names, or that can be read in two ways.
     PushUrl,
+    /// The tool, or its definition, is none of those that a policy pins.
+    NotPinned,
     /// As many calls were made as a limit allows.
     LimitReached,
     /// More budgets would have to be kept than there is room for: this one would begin anew.
@@ -138,6 +140,7 @@ impl Reason {
             Self::ProviderFailed => "provider_failed",
             Self::NoProvider => "no_provider",
             Self::PushUrl => "push_url",
+            Self::NotPinned => "not_pinned",
             Self::LimitReached => "limit_reached",
             Self::LimitsFull => "limits_full",
         }
@@ -159,6 +162,7 @@ impl fmt::Display for Reason {
             | Self::DeniedByProvider
             | Self::ProviderFailed
             | Self::NoProvider
+            | Self::NotPinned
             | Self::LimitReached
             | Self::LimitsFull
             | Self::PushUrl => f.write_str(self.as_str()),

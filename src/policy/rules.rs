@@ -371,7 +371,7 @@ impl Open {
 }
 
 impl Denial {
-    fn closed(reason: Reason) -> Self {
+    pub(super) fn closed(reason: Reason) -> Self {
         Self { reason, rule: None, form: DenialForm::Disclosed, shadow: None, hint: None, retry: None }
     }
 }

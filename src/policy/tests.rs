@@ -5,6 +5,7 @@ mod istio;
 mod istio_model;
 mod limits;
 mod model;
+mod pins;
 mod property;
 
 use serde_json::json;

@@ -6,6 +6,7 @@
 mod addresses;
 mod exchange;
 mod get;
+mod listing;
 mod manner;
 mod mirror;
 mod post;

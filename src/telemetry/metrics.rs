@@ -120,6 +120,11 @@ impl Metrics {
         self.own.list_entries_hidden(entries);
     }
 
+    /// Entries of tools/list whose definition is not pinned.
+    pub fn tools_not_pinned(&self, tools: usize) {
+        self.own.tools_not_pinned(tools);
+    }
+
     /// Strings replaced in what a server said, because a policy says so.
     pub fn strings_redacted(&self, strings: usize) {
         self.own.strings_redacted(strings);

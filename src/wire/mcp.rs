@@ -5,6 +5,7 @@
 
 mod asked;
 mod decode;
+mod definition;
 pub mod denial;
 mod fault;
 mod forward;
@@ -12,6 +13,7 @@ mod head;
 mod list;
 mod method;
 mod mirror;
+mod parameters;
 mod server;
 mod unknown_name;
 mod version;
@@ -22,6 +24,7 @@ mod tests;
 
 pub use asked::server_request;
 pub use decode::{Context, Decoded, Kind, decode};
+pub use definition::{Definition, NoDefinition};
 pub use fault::{Cause, DecodeFault, MessageFault};
 pub use forward::{forward_headers, forward_stream_headers};
 pub use head::{HeaderFault, McpHead, ResponseForm, check_headers, requested_version};

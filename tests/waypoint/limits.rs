@@ -154,7 +154,7 @@ async fn a_message_to_an_agent_counts_and_what_a_task_is_asked_does_not() {
         json(&value!({"jsonrpc":"2.0","id":message["id"],"result":task}).to_string())
     })
     .await;
-    let policy = "protocol: A2A\nallow: [{}]\nlimits: [{calls: 1, per: 1h}]";
+    let policy = "protocol: A2A\na2a: {rpcPaths: [/mcp]}\nallow: [{}]\nlimits: [{calls: 1, per: 1h}]";
     let lab = Lab::start(&documents(upstream.addr, "agent-waypoint.dev/a2a", policy)).await;
     let send = r#"{"jsonrpc":"2.0","id":1,"method":"message/send","params":{"message":{"kind":"message","role":"user","messageId":"m","parts":[{"kind":"text","text":"hi"}]}}}"#;
     let get = r#"{"jsonrpc":"2.0","id":2,"method":"tasks/get","params":{"id":"t"}}"#;

@@ -20,5 +20,6 @@ mod mcp_sse;
 mod mcp_tasks;
 mod mcp_versions;
 mod mesh;
+mod pins;
 mod plain_ports;
 mod routes;

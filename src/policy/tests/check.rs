@@ -69,6 +69,8 @@ fn agent_policy_errors_have_their_place() {
         ("limits: [{calls: 1, per: 1m, key: \"\"}]", "spec.limits[0].key", "`` is none of"),
         ("limits: [{calls: 1, per: 1m, key: tool+tool}]", "spec.limits[0].key", "twice"),
         ("protocol: A2A\nlimits: [{calls: 1, per: 1m, key: tool}]", "spec.limits[0].key", "A2A has no tools"),
+        ("pins: {tools: [{name: x, sha256: abc}]}", "spec.pins.tools[0].sha256", "64 hex digits"),
+        ("protocol: A2A\npins: {mode: Warn, tools: []}", "spec.pins", "A2A has no tools"),
         ("limits: [{calls: 1, per: 1m, to: [{}]}]", "spec.limits[0].to[0]", "names nothing"),
         (
             "limits: [{calls: 1, per: 1m, to: [{methods: [\"tools/list\", ping]}]}]",
@@ -94,6 +96,8 @@ fn agent_policy_warnings() {
         ("deny: [{when: \"mcp.tool.name == 'x'\"}]", "spec.deny[0]", "to: [{tools"),
         ("require: [{that: \"mcp.prompt.arguments.a == 1\"}]", "spec.require[0]", "to: [{prompts"),
         ("mode: Enforce", "spec", "no rules"),
+        ("pins: {tools: []}", "spec.pins.tools", "no tool is listed"),
+        ("mode: DryRun\npins: {mode: Warn, tools: []}", "spec.pins", "write `mode: Observe`"),
         ("mode: DryRun\nlimits: [{calls: 1, per: 1m}]", "spec.limits[0]", "not counted while the policy is DryRun"),
     ];
     for (yaml, field, reason) in rows {
@@ -145,6 +149,8 @@ fn shapes_that_do_not_load() {
         "allow: [{to: [{http: {paths: []}}]}]",
         "require: [{}]",
         "limits: [{calls: 1}]",
+        "pins: {}",
+        "pins: {mode: Enforced, tools: []}",
         "limits: [{calls: -1, per: 1m}]",
         "limits: [{calls: 1, per: 1m, when: 'true'}]",
         "mode: Enforced",

@@ -5,13 +5,16 @@
 use std::sync::Arc;
 
 use super::super::answer::ProxyFault;
+use super::super::definitions::Listed;
 use super::super::note;
 use super::super::sessions::subject;
 use super::super::tasks::Made;
+use super::listing;
 use super::reply::Reply;
 use crate::call::{Call, Knowable, McpCall, McpObject, Task, Value};
+use crate::document::agent_policy::PinMode;
 use crate::fault::Faulty;
-use crate::policy::{Answered, Decision, Denial, Redactor};
+use crate::policy::{Answered, Decision, Denial, Pinned, Redactor};
 use crate::telemetry::{Operation, Protocol};
 use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{
@@ -88,6 +91,10 @@ impl Reply {
         if !self.may_tell(method, message) {
             return false;
         }
+        if method == "notifications/tools/list_changed" {
+            let place = (self.standing.asked().target().key.clone(), Arc::clone(&self.endpoint.id));
+            self.shared.definitions.changed(&place);
+        }
         if let Some(task) = self.told_task(method, message)
             && self.decide_answer(&task, message).is_err()
         {
@@ -125,11 +132,30 @@ impl Reply {
     /// Takes out of a list what the caller may not see; says how much that was.
     fn filter(&self, request: &McpCall, message: &mut ServerMessage, late: bool) -> usize {
         let Some(result) = message.result_mut() else { return 0 };
-        let seen = |entry: &McpCall| self.sees(entry);
-        if late && !is_list(&request.method) {
-            return filter_lookalikes(request, result, seen).dropped;
+        let rules = &self.standing.asked().target().rules;
+        let (mode, mut listed) = (rules.pins(), Vec::new());
+        let seen = |entry: &McpCall, raw: &Value| {
+            let tool = mode.and_then(|_| listing::read(rules, &entry.object, raw));
+            let refused = tool.as_ref().is_some_and(|tool| tool.pinned == Pinned::No(PinMode::Enforce));
+            listed.extend(tool);
+            !refused && self.sees(entry)
+        };
+        let filtered = if late && !is_list(&request.method) {
+            filter_lookalikes(request, result, seen)
+        } else {
+            filter_list(request, result, seen)
+        };
+        if mode.is_some() {
+            self.note_listed(&listed);
         }
-        filter_list(request, result, seen).dropped
+        filtered.dropped
+    }
+
+    /// Remembers what the endpoint listed, and tells of what is not pinned.
+    fn note_listed(&self, listed: &[Listed]) {
+        let target = self.standing.asked().target();
+        let place = (target.key.clone(), Arc::clone(&self.endpoint.id));
+        self.shared.note_listed(&target.rules, place, listed);
     }
 
     fn sees(&self, entry: &McpCall) -> bool {

@@ -6,22 +6,25 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::sync::mpsc;
 
+use super::super::Shared;
 use super::super::answer::{self, Likeness, ProxyFault};
 use super::super::budget::Hold;
 use super::super::custom::{self, Content, Sample, SampleFault};
-use super::super::http::{Calls, outgoing};
+use super::super::http::{Calls, outgoing, upstream_version};
 use super::super::note;
 use super::super::sessions::Bound;
-use super::super::stages::{Asked, Permitted, Refused};
+use super::super::stages::{Asked, Permitted, Refused, Standing};
 use super::exchange::{Exchange, Meant, read_body};
+use super::listing::{self, Unlisted};
 use super::reply::{self, Awaited};
 use super::sse;
 use crate::call::Call;
+use crate::document::agent_policy::PinMode;
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
-use crate::mesh::Target;
-use crate::policy::{BodyTerms, Edits};
-use crate::telemetry::Operation;
+use crate::mesh::{Endpoint, Target};
+use crate::policy::{BodyTerms, Edits, Pinned};
+use crate::telemetry::{Operation, RecordGuard};
 use crate::upstream::NoEndpoint;
 use crate::wire::json;
 use crate::wire::jsonrpc::Id;
@@ -123,37 +126,39 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: B
             let passage = Passage { shared, session, record, awaited, endpoint, hold };
             Box::pin(passage.send(permitted)).await
         }
-        Err(refused) => {
-            record.denied(note::denial(&refused.denial, &target));
-            let stream = session.as_ref().and_then(|bound| bound.session.stream.clone());
-            if let (Some(stream), Some(id), Call::Mcp(call)) = (stream, &awaited.id, &refused.call) {
-                let told = answer::mcp_refusal(&record, id, call, &refused.denial);
-                return on_stream(record, &stream, &told);
-            }
-            let likeness = likeness(&shared, session.as_ref(), &refused);
-            deny(record, awaited.id.as_ref(), &refused, &likeness)
-        }
+        Err(refused) => refuse(record, &shared, (session.as_ref(), awaited.id.as_ref()), &refused),
     }
 }
 
+/// Says that policy refused, where the caller reads that. A refused notification is accepted and dropped: clients take
+/// anything else as the end of their session.
+fn refuse(
+    mut record: RecordGuard,
+    shared: &Shared,
+    (session, id): (Option<&Bound>, Option<&Id>),
+    refused: &Refused,
+) -> Answer {
+    record.denied(note::denial(&refused.denial, refused.asked.target()));
+    let Some(id) = id else { return answer::text(record, StatusCode::ACCEPTED, "") };
+    let stream = session.and_then(|bound| bound.session.stream.clone());
+    if let (Some(stream), Call::Mcp(call)) = (stream, &refused.call) {
+        let told = answer::mcp_refusal(&record, id, call, &refused.denial);
+        return on_stream(record, &stream, &told);
+    }
+    let likeness = likeness(shared, session, refused);
+    answer::mcp_denied(record, id, refused, &likeness)
+}
+
 /// A refusal for a client that reads no answer to its POST.
-fn on_stream(record: crate::telemetry::RecordGuard, stream: &mpsc::Sender<Bytes>, message: &[u8]) -> Answer {
+fn on_stream(record: RecordGuard, stream: &mpsc::Sender<Bytes>, message: &[u8]) -> Answer {
     match stream.try_send(sse::event_of(message)) {
         Ok(()) => answer::text(record, StatusCode::ACCEPTED, ""),
         Err(_full_or_gone) => answer::mcp_proxy_fault(record, None, ProxyFault::OverBudget),
     }
 }
 
-/// A refused notification is accepted and dropped: clients take anything else as the end of their session.
-fn deny(record: crate::telemetry::RecordGuard, id: Option<&Id>, refused: &Refused, likeness: &Likeness) -> Answer {
-    match id {
-        Some(id) => answer::mcp_denied(record, id, refused, likeness),
-        None => answer::text(record, StatusCode::ACCEPTED, ""),
-    }
-}
-
 /// How the target's servers answer a name that they do not have: as was seen, else as servers of this name do.
-pub(super) fn likeness(shared: &super::super::Shared, session: Option<&Bound>, refused: &Refused) -> Likeness {
+pub(super) fn likeness(shared: &Shared, session: Option<&Bound>, refused: &Refused) -> Likeness {
     let Call::Mcp(call) = &refused.call else { return Likeness::default() };
     let target = &refused.asked.target().key;
     let seen = shared.wordings.find(target, call);
@@ -172,11 +177,19 @@ fn digest_arguments(exchange: &mut Exchange, decoded: &Decoded) {
     }
 }
 
+/// Why a permitted call of a tool does not go out.
+enum Unfit {
+    /// Its definition is not pinned.
+    NotPinned,
+    /// What it is cannot be told.
+    Unlisted(Unlisted),
+}
+
 /// A permitted message on its way.
 struct Passage {
-    shared: Arc<super::super::Shared>,
+    shared: Arc<Shared>,
     session: Option<Bound>,
-    record: crate::telemetry::RecordGuard,
+    record: RecordGuard,
     awaited: Awaited,
     /// Where what it is about lives, if that is known.
     endpoint: Option<Arc<str>>,
@@ -197,13 +210,17 @@ impl Passage {
             Ok(request) => request,
             Err(fault) => return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault),
         };
+        let target = Arc::clone(standing.asked().target());
+        let by_definition = target.rules.pins() == Some(PinMode::Enforce) && &*self.awaited.call.method == "tools/call";
+        if by_definition && let Err(unfit) = Box::pin(self.look(&standing, &endpoint)).await {
+            return self.unfit(standing, unfit);
+        }
         if let Err(fault) = self.ask() {
             return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault);
         }
-        let target = Arc::clone(standing.asked().target());
-        let version = super::super::http::upstream_version(&target);
-        // Only the endpoint of a session knows it.
-        let spare = if self.session.is_some() { &[] } else { target.endpoints.as_slice() };
+        let version = upstream_version(&target);
+        // Only the endpoint of a session knows it, and another has not shown its definitions.
+        let spare = if self.session.is_some() || by_definition { &[] } else { target.endpoints.as_slice() };
         match self.shared.upstreams.send_first(Arc::clone(&endpoint), spare, version, request).await {
             Ok((endpoint, response)) => {
                 self.record.upstream(&endpoint.id, note::identity(&endpoint));
@@ -217,6 +234,41 @@ impl Passage {
                     bound.session.given_up(sent);
                 }
                 answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault)
+            }
+        }
+    }
+
+    /// Whether the tool is defined at `endpoint` as it is pinned, where it was last listed, else by asking.
+    async fn look(&self, standing: &Standing, endpoint: &Arc<Endpoint>) -> Result<(), Unfit> {
+        let Some(tool) = self.awaited.call.tool() else { return Ok(()) };
+        let target = standing.asked().target();
+        let place = (target.key.clone(), Arc::clone(&endpoint.id));
+        let known = match self.shared.definitions.find(&place, tool) {
+            Some(known) => known,
+            None => {
+                let listed = listing::ask(&self.shared, standing, endpoint, tool).await.map_err(Unfit::Unlisted)?;
+                self.shared.note_listed(&target.rules, place.clone(), &listed);
+                if !listed.iter().any(|one| one.tool == *tool) {
+                    self.shared.definitions.absent(place, tool);
+                }
+                listed.into_iter().filter(|one| one.tool == *tool).map(|one| one.definition).collect()
+            }
+        };
+        let pinned = !known.is_empty() && known.iter().all(|one| target.rules.pinned(tool, one) == Pinned::Yes);
+        if pinned { Ok(()) } else { Err(Unfit::NotPinned) }
+    }
+
+    /// The call does not go out, as its tool is not known to be one that was looked at.
+    fn unfit(self, standing: Standing, unfit: Unfit) -> Answer {
+        match unfit {
+            Unfit::Unlisted(Unlisted::NoSession) if self.session.is_some() => self.no_endpoint(NoEndpoint::Gone),
+            Unfit::Unlisted(Unlisted::Unsent(fault)) => {
+                answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault)
+            }
+            Unfit::NotPinned | Unfit::Unlisted(Unlisted::NoSession | Unlisted::Unreadable) => {
+                let denial = standing.asked().target().rules.not_pinned();
+                let refused = standing.refused(denial);
+                refuse(self.record, &self.shared, (self.session.as_ref(), self.awaited.id.as_ref()), &refused)
             }
         }
     }

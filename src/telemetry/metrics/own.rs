@@ -65,6 +65,7 @@ pub(super) struct Own {
     hidden: Counter,
     redacted: Counter,
     checks: Family<Check, Counter>,
+    not_pinned: Counter,
     certificate: Gauge,
     sessions: Gauge,
     a2a_owned: Gauge,
@@ -114,6 +115,7 @@ impl Own {
             hidden: Counter::default(),
             redacted: Counter::default(),
             checks: Family::default(),
+            not_pinned: Counter::default(),
             certificate: Gauge::default(),
             sessions: Gauge::default(),
             a2a_owned: Gauge::default(),
@@ -135,6 +137,8 @@ impl Own {
         own.register("faults", "Failures by stage and reason", self.faults.clone());
         own.register("access_log_dropped", "Access log lines lost to a full queue", self.dropped.clone());
         own.register("list_entries_hidden", "Entries taken out of list results", self.hidden.clone());
+        let listed = "Entries of tools/list whose definition is not pinned";
+        own.register("tools_not_pinned", listed, self.not_pinned.clone());
         own.register("strings_redacted", "Strings replaced in what servers said", self.redacted.clone());
         own.register("provider_checks", "Calls about which a provider was asked, by result", self.checks.clone());
     }
@@ -214,6 +218,10 @@ impl Own {
 
     pub(super) fn list_entries_hidden(&self, entries: usize) {
         self.hidden.inc_by(entries as u64);
+    }
+
+    pub(super) fn tools_not_pinned(&self, tools: usize) {
+        self.not_pinned.inc_by(tools as u64);
     }
 
     pub(super) fn strings_redacted(&self, strings: usize) {

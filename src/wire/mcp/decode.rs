@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::method::{Known, Subject, is_removed, known, mirrored};
-use super::{DecodeFault, META_VERSION, McpHead, MessageFault, Version, view};
+use super::{DecodeFault, META_VERSION, McpHead, MessageFault, Version, parameters, view};
 use crate::call::{McpCall, McpObject, Object, Value};
 use crate::wire::json;
 use crate::wire::jsonrpc::{Body, Id, Message};
@@ -151,6 +151,11 @@ fn read(message: &Message<'_>, head: &McpHead) -> Result<Read, MessageFault> {
                 }
                 let name = mirrored(method).and_then(|key| params?.get(key)?.as_str());
                 if !head.method().says(method) || name.is_some_and(|name| !head.name().says(name)) {
+                    return Err(MessageFault::HeaderMismatch);
+                }
+                if let McpObject::Tool { arguments, .. } = &object
+                    && !parameters::repeat(head.parameters(), arguments.known().map(|arguments| &**arguments))
+                {
                     return Err(MessageFault::HeaderMismatch);
                 }
             }

@@ -4,13 +4,13 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
 };
 
-use super::head::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID};
+use super::head::{METHOD, NAME, PARAMETER_PREFIX, PROTOCOL_VERSION, SESSION_ID};
 use super::mirror::encode_mirror;
 use super::{Decoded, McpHead, Version};
+use crate::call::McpObject;
 
 /// Fields by which some servers let a request say another method than its own.
 const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
-const PARAMETER_PREFIX: &str = "mcp-param-";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Makes the headers of a POST fit `decoded`: content type and accept, `Mcp-Method` and `Mcp-Name` from 2026-07-28 on
@@ -22,6 +22,9 @@ pub fn forward_headers(headers: &mut HeaderMap, head: &McpHead, decoded: &Decode
     headers.remove(LAST_EVENT_ID);
     if !head.version().is_some_and(Version::is_modern) {
         return;
+    }
+    if !matches!(decoded.call().object, McpObject::Tool { .. }) {
+        drop_parameters(headers);
     }
     if let Some(method) = encode_mirror(&decoded.call().method) {
         headers.insert(METHOD, method);
@@ -55,6 +58,11 @@ fn clean(headers: &mut HeaderMap, head: &McpHead) {
         headers.remove(SESSION_ID);
         return;
     }
+    drop_parameters(headers);
+}
+
+/// `Mcp-Param-` headers, where nothing can say that they repeat an argument.
+fn drop_parameters(headers: &mut HeaderMap) {
     let parameters: Vec<_> = headers.keys().filter(|k| k.as_str().starts_with(PARAMETER_PREFIX)).cloned().collect();
     for name in parameters {
         headers.remove(name);

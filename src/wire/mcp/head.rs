@@ -12,6 +12,7 @@ use crate::wire::jsonrpc::{INVALID_REQUEST, Id};
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(super) const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+pub(super) const PARAMETER_PREFIX: &str = "mcp-param-";
 pub(super) const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// Headers that do not let a body be decoded.
@@ -106,6 +107,7 @@ pub struct McpHead {
     session: Option<Arc<str>>,
     method: Mirror,
     name: Mirror,
+    parameters: Vec<Mirror>,
 }
 
 impl McpHead {
@@ -131,7 +133,9 @@ impl McpHead {
         };
         let method = Mirror::read(headers, &METHOD);
         let name = Mirror::read(headers, &NAME);
-        Ok(Self { version, session, method, name })
+        let repeating = headers.keys().filter(|key| key.as_str().starts_with(PARAMETER_PREFIX));
+        let parameters = repeating.map(|key| Mirror::read(headers, key)).collect();
+        Ok(Self { version, session, method, name, parameters })
     }
 
     /// `MCP-Protocol-Version`.
@@ -152,6 +156,11 @@ impl McpHead {
     /// `Mcp-Name`, decoded.
     pub fn name(&self) -> &Mirror {
         &self.name
+    }
+
+    /// What each `Mcp-Param-` header says, decoded. Which argument it repeats, the tool's schema says.
+    pub fn parameters(&self) -> &[Mirror] {
+        &self.parameters
     }
 }
 

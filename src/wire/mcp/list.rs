@@ -71,18 +71,23 @@ pub fn resource_entry(uri: &str) -> Option<McpObject> {
     Some(McpObject::Resource(Knowable::Known(uri::resource(read_uri(&Value::from(uri))?))))
 }
 
-/// Takes out of `result`, the answer to `request`, every entry that `keep` does not want, and every entry without a
+/// Takes out of `result`, the answer to `request`, every entry that `keep` does not want – it is shown what would be called,
+/// and the entry – and every entry without a
 /// readable name or URI. `nextCursor` and `ttlMs` stay, also beside an empty list; `cacheScope` becomes `private`,
 /// since the list is now one caller's own. A result of the wrong shape becomes an empty list. Does nothing where
 /// `request` is no list.
-pub fn filter_list(request: &McpCall, result: &mut Value, keep: impl FnMut(&McpCall) -> bool) -> Filtered {
+pub fn filter_list(request: &McpCall, result: &mut Value, keep: impl FnMut(&McpCall, &Value) -> bool) -> Filtered {
     let Some(listing) = Listing::of(&request.method) else { return Filtered::default() };
     filter(listing, request, result, keep)
 }
 
 /// Takes out of `result` what `keep` does not want in every member that a list could have: for an answer whose id may
 /// have been another request's before. What no member looks like a list passes as it is.
-pub fn filter_lookalikes(request: &McpCall, result: &mut Value, mut keep: impl FnMut(&McpCall) -> bool) -> Filtered {
+pub fn filter_lookalikes(
+    request: &McpCall,
+    result: &mut Value,
+    mut keep: impl FnMut(&McpCall, &Value) -> bool,
+) -> Filtered {
     let mut all = Filtered::default();
     for method in LISTS {
         let Some(listing) = Listing::of(method).filter(|listing| result.get(listing.key()).is_some()) else { continue };
@@ -92,7 +97,12 @@ pub fn filter_lookalikes(request: &McpCall, result: &mut Value, mut keep: impl F
     all
 }
 
-fn filter(listing: Listing, request: &McpCall, result: &mut Value, mut keep: impl FnMut(&McpCall) -> bool) -> Filtered {
+fn filter(
+    listing: Listing,
+    request: &McpCall,
+    result: &mut Value,
+    mut keep: impl FnMut(&McpCall, &Value) -> bool,
+) -> Filtered {
     if result.as_object().is_none() {
         *result = Value::Object(Object::new());
     }
@@ -105,6 +115,6 @@ fn filter(listing: Listing, request: &McpCall, result: &mut Value, mut keep: imp
         return Filtered::default();
     };
     let before = entries.len();
-    entries.retain(|entry| listing.object(entry).is_some_and(|object| keep(&request.entry(object))));
+    entries.retain(|entry| listing.object(entry).is_some_and(|object| keep(&request.entry(object), entry)));
     Filtered { kept: entries.len(), dropped: before - entries.len() }
 }

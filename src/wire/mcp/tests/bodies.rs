@@ -383,6 +383,11 @@ fn headers_and_body_agree() {
         (&body, &[(version, modern), ("mcp-name", "danger")], MessageFault::HeaderMismatch),
         (&body, &[(version, modern), call_is], MessageFault::HeaderMismatch),
         (&body, &[(version, modern), call_is, ("mcp-name", "safe")], MessageFault::HeaderMismatch),
+        (
+            &body,
+            &[(version, modern), call_is, ("mcp-name", "danger"), ("mcp-param-x", "said by no argument")],
+            MessageFault::HeaderMismatch,
+        ),
         (&body, &[(version, modern), ("mcp-method", "ping"), ("mcp-name", "danger")], MessageFault::HeaderMismatch),
         (
             &body,

@@ -132,7 +132,7 @@ fn modern_headers_are_made_anew() {
         ]);
         let head = McpHead::read(&sent).unwrap();
         let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
-        let body = call(&format!(r#"{{"name":"{name}",{meta}}}"#));
+        let body = call(&format!(r#"{{"name":"{name}","arguments":{{"a":"y"}},{meta}}}"#));
         let context = Context { head: &head, session: None, session_version: None };
         let decoded = decode(body.as_bytes(), &context).unwrap_or_else(|e| panic!("{name}: {e}"));
         forward_headers(&mut sent, &head, &decoded);

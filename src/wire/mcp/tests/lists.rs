@@ -10,7 +10,8 @@ fn list(method: &str) -> McpCall {
 
 fn filtered(method: &str, result: &str, keep: impl FnMut(&McpCall) -> bool) -> (String, Filtered) {
     let mut result = tree(result);
-    let counts = filter_list(&list(method), &mut result, keep);
+    let mut keep = keep;
+    let counts = filter_list(&list(method), &mut result, |call, _| keep(call));
     (text(&result), counts)
 }
 
@@ -89,7 +90,7 @@ fn entries_know_their_name_and_nothing_else() {
 fn other_results_are_left_alone() {
     let mut result = tree(r#"{"tools":[{"name":"a"}],"cacheScope":"public"}"#);
     let before = result.clone();
-    assert_eq!(filter_list(&tool("a"), &mut result, |_| false), Filtered::default());
+    assert_eq!(filter_list(&tool("a"), &mut result, |_, _| false), Filtered::default());
     assert_eq!(result, before);
     assert!(!is_list("tools/call"));
 }
