@@ -3,94 +3,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark of valid bodies")]
 
+#[path = "lab/setting.rs"]
+mod setting;
 #[path = "lab/world.rs"]
 mod world;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use agent_waypoint::call::{A2aBinding, Call, HttpHead};
-use agent_waypoint::control::identity::{DEV_TTL, DevCa};
-use agent_waypoint::document::{Source, load};
-use agent_waypoint::id::{Peer, TrustDomain, WorkloadId};
-use agent_waypoint::mesh::{Settings, Snapshot, Target, build};
-use agent_waypoint::policy::{Decision, Facts, on_compile_thread};
-use agent_waypoint::tls;
+use agent_waypoint::call::{A2aBinding, Call};
+use agent_waypoint::policy::Decision;
 use agent_waypoint::wire::mcp::{Context, McpHead, ServerMessage, decode, filter_list};
-use agent_waypoint::wire::{a2a, authority::Authority, json, sse};
+use agent_waypoint::wire::{a2a, json, sse};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use world::{CALLER, Place, call, documents, vip};
+use setting::{Setting, list};
+use world::{CALLER, call};
 
 fn main() {
     divan::main();
 }
 
 const SIZES: [usize; 2] = [1 << 10, 64 << 10];
-
-/// A proven caller, the target that it calls and the head that it sends.
-struct Setting {
-    peer: Peer,
-    target: Arc<Target>,
-    head: HttpHead,
-}
-
-impl Setting {
-    fn new() -> Self {
-        let nowhere = "127.0.0.1:1".parse().unwrap();
-        Self::of(&documents(Place { plain: nowhere, hbone: nowhere }), &vip("mcp", "plain"))
-    }
-
-    /// The target at `authority` of these documents.
-    fn of(text: &str, authority: &str) -> Self {
-        let text = text.to_owned();
-        let source = Source { file: Arc::new(PathBuf::from("bench.yaml")), text };
-        let settings = Settings { trust_domain: TrustDomain::parse("cluster.local").unwrap(), gateway: None };
-        let (snapshot, problems) = on_compile_thread(|| build(&load([source]), &settings, &Snapshot::no_documents()));
-        assert!(problems.is_empty(), "{problems:?}");
-        let target = snapshot.find(&Authority::parse(authority).unwrap()).unwrap();
-        let mut headers = http::HeaderMap::new();
-        for (name, value) in [
-            ("content-type", "application/json"),
-            ("accept", "application/json, text/event-stream"),
-            ("mcp-protocol-version", "2025-06-18"),
-            ("user-agent", "bench"),
-        ] {
-            headers.insert(name, value.parse().unwrap());
-        }
-        let head = HttpHead {
-            method: http::Method::POST,
-            path: "/mcp".to_owned(),
-            query: None,
-            host: "mcp-plain.tools".to_owned(),
-            headers,
-        };
-        Self { peer: peer(), target, head }
-    }
-
-    fn facts<'a>(&'a self, call: &'a Call) -> Facts<'a> {
-        Facts { peer: &self.peer, destination: &self.target.destination, request: Some(&self.head), claims: None, call }
-    }
-}
-
-/// Proven the only way there is: by a handshake.
-fn peer() -> Peer {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let domain = TrustDomain::parse("cluster.local").unwrap();
-    let ca = DevCa::ephemeral(&domain).unwrap();
-    let identity = |namespace, account| {
-        let id = WorkloadId::of_istio(&domain, namespace, account).unwrap();
-        ca.identity(&id, DEV_TTL).unwrap()
-    };
-    let (near, far) = tokio::io::duplex(64 << 10);
-    let (server, client) = (identity("tools", "waypoint"), identity(CALLER.0, CALLER.1));
-    runtime.block_on(async {
-        let accepting = tls::accept(&server, far, "127.0.0.1:40000".parse().unwrap());
-        let connecting = tls::connect(&client, near, tls::Expect::TrustDomain(domain.clone()));
-        let (accepted, _connected) = tokio::join!(accepting, connecting);
-        accepted.unwrap().peer
-    })
-}
 
 /// The whole of what is done between reading a request and sending it on.
 #[divan::bench(args = SIZES)]
@@ -155,18 +86,6 @@ fn filter_tools(bencher: Bencher<'_, '_>, tools: usize) {
 fn pass_tools_unfiltered(bencher: Bencher<'_, '_>, tools: usize) {
     let list = list(tools);
     bencher.counter(ItemsCount::new(tools)).bench(|| ServerMessage::parse(black_box(&list)).unwrap().canonical());
-}
-
-fn list(tools: usize) -> Vec<u8> {
-    let entries: Vec<_> = (0..tools)
-        .map(|n| {
-            let verb = if n % 2 == 0 { "create" } else { "delete" };
-            format!(
-                r#"{{"name":"{verb}_thing_{n}","title":"Thing {n}","description":"Does to thing {n} what its name says, once, and tells what came of it.","inputSchema":{{"type":"object","properties":{{"owner":{{"type":"string"}},"count":{{"type":"integer","minimum":1}}}},"required":["owner"]}}}}"#
-            )
-        })
-        .collect();
-    format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{}]}}}}"#, entries.join(",")).into_bytes()
 }
 
 /// The same message to an agent in each binding, decoded and decided on: what `decode_decide_serialise` is for MCP. The

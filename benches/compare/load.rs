@@ -134,10 +134,7 @@ impl Load {
 
     /// Tunnels opened, used for one GET and closed, one after the other in each of `lanes`.
     pub(crate) async fn tunnels(self: &Arc<Self>, lanes: usize, time: Duration) -> Ran {
-        self.lanes(lanes, time, |load, number| async move {
-            load.once(number).await;
-        })
-        .await
+        self.lanes(lanes, time, |load, number| async move { load.once(number).await }).await
     }
 
     /// The same, each over a TLS connection of its own.
@@ -145,8 +142,9 @@ impl Load {
         self.lanes(lanes, time, |load, _| async move {
             let pool = Pool::new(load.origin.identity("agents", "writer"));
             let io = pool.connect(load.at, &load.expect, super::HTTP).await.unwrap();
-            get(Box::new(io)).await;
+            let answered = get(Box::new(io)).await;
             pool.close().await;
+            answered
         })
         .await
     }
@@ -154,7 +152,7 @@ impl Load {
     async fn lanes<F, Fut>(self: &Arc<Self>, lanes: usize, time: Duration, one: F) -> Ran
     where
         F: Fn(Arc<Self>, usize) -> Fut + Copy + Send + 'static,
-        Fut: Future<Output = ()> + Send,
+        Fut: Future<Output = bool> + Send,
     {
         let began = Instant::now();
         let mut tasks = JoinSet::new();
@@ -163,8 +161,7 @@ impl Load {
             tasks.spawn(async move {
                 let mut done = 0;
                 while began.elapsed() < time {
-                    one(Arc::clone(&load), number).await;
-                    done += 1;
+                    done += u64::from(one(Arc::clone(&load), number).await);
                 }
                 done
             });
@@ -173,8 +170,8 @@ impl Load {
         Ran { calls, took: began.elapsed(), ..Ran::default() }
     }
 
-    async fn once(&self, number: usize) {
-        get(self.tunnel(number, super::HTTP).await).await;
+    async fn once(&self, number: usize) -> bool {
+        get(self.tunnel(number, super::HTTP).await).await
     }
 
     /// Bytes per second of one bulk download through a TCP port.
@@ -201,12 +198,18 @@ impl Load {
     }
 }
 
-async fn get(mut io: BoxedIo) {
-    io.write_all(&Case::Get.request()).await.unwrap();
+/// Whether it was answered. Envoy may take a tunnel and end it.
+async fn get(mut io: BoxedIo) -> bool {
+    if io.write_all(&Case::Get.request()).await.is_err() {
+        return false;
+    }
     let mut held = Vec::new();
     while whole(&held).is_none() {
-        assert!(io.read_buf(&mut held).await.unwrap() > 0, "no answer");
+        if !matches!(io.read_buf(&mut held).await, Ok(1..)) {
+            return false;
+        }
     }
+    true
 }
 
 /// One tunnel with a caller at it.

@@ -2,7 +2,8 @@
 //! anything on a machine that does other work too. `benches/compare/run` brings Envoy and calls this.
 //!
 //! `AGENT_WAYPOINT_BENCH_ENVOY=PATH` is Envoy's binary; without it ours is measured alone. `.._ROUNDS`, `.._SECONDS`
-//! (per row and round) and `.._JSON=FILE` are for shorter looks and for machines that read.
+//! (per row and round) and `.._JSON=FILE` are for shorter looks and for machines that read. `.._BASE=PATH` is another build
+//! of ours in Envoy's place, to see what a change does, and `.._CALLS=1` leaves all rows out but those of calls.
 
 #![expect(
     clippy::unwrap_used,
@@ -37,6 +38,10 @@ const MCP: &str = "127.0.99.1:80";
 const HTTP: &str = "127.0.99.2:80";
 const TCP: &str = "127.0.99.3:80";
 
+/// What stands beside ours.
+const ENVOY: &str = "Envoy";
+const BASE: &str = "base";
+
 const CONNECTIONS: usize = 4;
 const TUNNELS: usize = 32;
 /// Calls per second of the open loop, well below what either can do.
@@ -58,22 +63,33 @@ fn setting<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
     given.and_then(|value| value.parse().ok()).unwrap_or(otherwise)
 }
 
+fn calls_only() -> bool {
+    std::env::var_os("AGENT_WAYPOINT_BENCH_CALLS").is_some()
+}
+
 async fn run() {
     let rounds: usize = setting("ROUNDS", 5);
     let time = Duration::from_secs_f64(setting("SECONDS", 2.0));
     let ours: PathBuf = setting("OURS", env!("CARGO_BIN_EXE_agent-waypoint").into());
-    let envoy: Option<PathBuf> = std::env::var_os("AGENT_WAYPOINT_BENCH_ENVOY").map(Into::into);
+    let path = |name: &str| std::env::var_os(format!("AGENT_WAYPOINT_BENCH_{name}")).map(PathBuf::from);
+    let (envoy, base) = (path("ENVOY"), path("BASE"));
     let origin = Arc::new(Origin::start().await);
-    let mut table = Table::default();
+    let mut table = Table::new(if base.is_some() { BASE } else { ENVOY });
     for round in 0..rounds {
         let proxy = Proxy::ours(&ours, &origin, 7).await;
         measure(&mut table, &origin, proxy, time, round).await;
-        if let Some(envoy) = &envoy {
+        if let Some(base) = &base {
+            let mut proxy = Proxy::ours(base, &origin, 7).await;
+            proxy.name = BASE;
+            measure(&mut table, &origin, proxy, time, round).await;
+        } else if let Some(envoy) = &envoy {
             let proxy = Proxy::envoy(envoy, &origin).await;
             measure(&mut table, &origin, proxy, time, round).await;
         }
     }
-    scale(&mut table, &origin, &ours).await;
+    if !calls_only() {
+        scale(&mut table, &origin, &ours).await;
+    }
     println!("{}", table.markdown());
     if let Ok(file) = std::env::var("AGENT_WAYPOINT_BENCH_JSON") {
         std::fs::write(file, table.json()).unwrap();
@@ -87,7 +103,9 @@ async fn measure(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, time: Du
     table.add("start to ready, ms", name, proxy.ready.as_secs_f64() * 1e3, "");
     table.add("resident idle, MiB", name, proxy.resident(), "");
     let load = Arc::new(Load::new(origin, &proxy, CONNECTIONS));
-    idle(table, &load, &proxy).await;
+    if !calls_only() {
+        idle(table, &load, &proxy).await;
+    }
     for case in Case::ALL {
         load.closed(case, TUNNELS, time / 5).await;
         let before = proxy.cpu();
@@ -98,6 +116,9 @@ async fn measure(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, time: Du
         table.add(&row("CPU s per 100,000"), name, cpu, case.remark());
         table.add(&row("p99 µs, closed loop"), name, ran.quantile(0.99), "");
         eprintln!("  {:<20} {:>8.0}/s {cpu:>7.2} s/100k, {} tunnels reopened", case.name(), ran.rate(), ran.reopened);
+    }
+    if calls_only() {
+        return proxy.stop().await;
     }
     for case in [Case::Get, Case::Call] {
         let ran = load.open(case, RATE, time).await;

@@ -52,7 +52,7 @@ impl Proxy {
         fs::write(&file, super::envoy::config(hbone, origin.hbone, &chain, &key, &root)).unwrap();
         let mut command = Command::new(binary);
         command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "-l", "warning", "--concurrency", "2"]);
-        Self::start("Envoy", command, hbone, None, origin).await
+        Self::start(super::ENVOY, command, hbone, None, origin).await
     }
 
     /// Ready is who takes connections and, where it has a page for that, says so.

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 /// Rows in the order in which they were first measured.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Table {
+    beside: &'static str,
     rows: Vec<Row>,
 }
 
@@ -13,32 +14,37 @@ struct Row {
     what: String,
     remark: &'static str,
     ours: Vec<f64>,
-    envoy: Vec<f64>,
+    other: Vec<f64>,
 }
 
 impl Table {
+    /// Of ours and what is called `beside`.
+    pub(crate) fn new(beside: &'static str) -> Self {
+        Self { beside, rows: vec![] }
+    }
+
     pub(crate) fn add(&mut self, what: &str, by: &str, value: f64, remark: &'static str) {
         let at = self.rows.iter().position(|row| row.what == what);
         let at = at.unwrap_or_else(|| {
-            self.rows.push(Row { what: what.to_owned(), remark, ours: vec![], envoy: vec![] });
+            self.rows.push(Row { what: what.to_owned(), remark, ours: vec![], other: vec![] });
             self.rows.len() - 1
         });
         let row = &mut self.rows[at];
-        if by == "Envoy" { row.envoy.push(value) } else { row.ours.push(value) }
+        if by == self.beside { row.other.push(value) } else { row.ours.push(value) }
     }
 
     /// Median and (least to most) of each, and the ratio of the medians.
     pub(crate) fn markdown(&self) -> String {
-        let mut out = String::from("| what | agent-waypoint | Envoy | ratio | |\n|---|---:|---:|---:|---|\n");
+        let mut out = format!("| what | agent-waypoint | {} | ratio | |\n|---|---:|---:|---:|---|\n", self.beside);
         for row in &self.rows {
-            let ratio = median(&row.ours) / median(&row.envoy);
+            let ratio = median(&row.ours) / median(&row.other);
             let ratio = if ratio.is_nan() { "–".to_owned() } else { format!("{ratio:.2}") };
             let _ = writeln!(
                 out,
                 "| {} | {} | {} | {ratio} | {} |",
                 row.what,
                 shown(&row.ours),
-                shown(&row.envoy),
+                shown(&row.other),
                 row.remark
             );
         }
@@ -49,7 +55,7 @@ impl Table {
         let rows: Vec<_> = self
             .rows
             .iter()
-            .map(|row| serde_json::json!({"what": row.what, "agentWaypoint": row.ours, "envoy": row.envoy, "remark": row.remark}))
+            .map(|row| serde_json::json!({"what": row.what, "agentWaypoint": row.ours, "beside": self.beside, "other": row.other, "remark": row.remark}))
             .collect();
         serde_json::to_string_pretty(&rows).unwrap_or_default()
     }
