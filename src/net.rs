@@ -2,8 +2,10 @@
 //!
 //! Knows nothing of TLS, HTTP or policy. Every byte stream that crosses rooms is a [`BoxedIo`].
 
+mod ahead;
 pub mod copy;
 mod dial;
+mod gather;
 mod listen;
 
 use std::time::Duration;
@@ -12,7 +14,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+pub use ahead::Ahead;
 pub use dial::{ConnectFault, dial_tcp};
+pub use gather::{Gather, Outgoing, gather};
 pub use listen::{ListenFault, listen};
 
 /// A byte stream both ways.

@@ -15,6 +15,10 @@ pub const CONNECTION_WINDOW: u32 = 4 << 20;
 pub const MAX_FRAME: u32 = 64 << 10;
 /// Bytes that we queue per HTTP/2 stream towards a peer.
 pub const SEND_BUFFER: usize = 256 << 10;
+/// What is written to a connection within one turn of its task is held up to this, bytes, and goes out together.
+pub const GATHER: usize = 64 << 10;
+/// Bytes read ahead from a socket for TLS; a connection that waits holds none.
+pub const READ_AHEAD: usize = 64 << 10;
 /// Concurrent CONNECT streams per peer connection.
 pub const MAX_STREAMS: u32 = 200;
 /// Streams that a peer may open and reset before we took them (rapid reset, CVE-2023-44487); beyond, its connection ends.
@@ -220,6 +224,8 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("connection_window", CONNECTION_WINDOW as u64, "bytes"),
     ("max_frame", MAX_FRAME as u64, "bytes"),
     ("send_buffer", SEND_BUFFER as u64, "bytes"),
+    ("gather", GATHER as u64, "bytes"),
+    ("read_ahead", READ_AHEAD as u64, "bytes"),
     ("max_streams", MAX_STREAMS as u64, "streams"),
     ("max_reset_before_accept", MAX_RESET_BEFORE_ACCEPT as u64, "streams"),
     ("max_reset_by_error", MAX_RESET_BY_ERROR as u64, "streams"),

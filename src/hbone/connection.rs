@@ -1,15 +1,19 @@
 //! One peer's connection: takes its streams, watches its health and its time, and sees it to its end.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::{Method, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::keepalive::{self, Lost};
@@ -18,6 +22,7 @@ use super::tunnel::{Answer, refuse};
 use super::{Closed, ConnectHeaders, Observer, Refusal, Tunnel};
 use crate::config::limits::{CONNECTION_MAX_AGE, EXPIRY_GOAWAY_LEAD, MAX_STREAMS};
 use crate::id::{Claimed, Peer};
+use crate::net::{Gather, Outgoing};
 use crate::tls::{Identity, PeerChain};
 use crate::wire::authority::Authority;
 
@@ -43,8 +48,11 @@ pub(super) struct Context {
     pub(super) drain_deadline: Duration,
 }
 
+/// A connection, and what sends its frames.
+pub(super) type Driven<IO> = (Connection<Gather<IO>, Bytes>, Outgoing<IO>);
+
 /// Serves the connection to its end, and its handlers to theirs.
-pub(super) async fn run<IO, H, F>(mut h2: Connection<IO, Bytes>, context: Context, handler: H)
+pub(super) async fn run<IO, H, F>((mut h2, out): Driven<IO>, context: Context, handler: H)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Tunnel) -> F + Clone + Send + Sync + 'static,
@@ -52,12 +60,13 @@ where
 {
     context.observer.connection_opened(&context.peer);
     let mut streams = JoinSet::new();
-    let why = drive(&mut h2, &context, &mut streams, &handler).await;
+    out.driven();
+    let why = drive((&mut h2, &out), &context, &mut streams, &handler).await;
     match why {
         Closed::Finished | Closed::Broken => drop(h2),
         Closed::PingTimeout | Closed::Expired | Closed::Distrusted | Closed::DrainDeadline => {
             h2.abrupt_shutdown(Reason::NO_ERROR);
-            let farewell = std::future::poll_fn(|cx| h2.poll_closed(cx));
+            let farewell = poll_fn(|cx| h2.poll_closed(cx));
             if timeout(LAST_FRAME, farewell).await.is_err() {
                 tracing::trace!("peer does not read, GOAWAY not delivered");
             }
@@ -77,7 +86,7 @@ where
 }
 
 async fn drive<IO, H, F>(
-    h2: &mut Connection<IO, Bytes>,
+    (h2, out): (&mut Connection<Gather<IO>, Bytes>, &Outgoing<IO>),
     context: &Context,
     streams: &mut JoinSet<()>,
     handler: &H,
@@ -87,51 +96,99 @@ where
     H: Fn(Tunnel) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let (now, left) = (Instant::now(), until(context.not_after));
-    let mut expiry = std::pin::pin!(sleep_until(now + left));
-    let leave = leave_at(now, left, EXPIRY_GOAWAY_LEAD, jittered(CONNECTION_MAX_AGE));
-    let mut leave = std::pin::pin!(sleep_until(leave));
-    let mut deadline = std::pin::pin!(sleep_until(now));
-    let mut keepalive = std::pin::pin!(keepalive::watch(h2.ping_pong(), context.not_after));
-    let mut distrusted = std::pin::pin!(context.identity.distrusts(&context.chain));
+    let mut signals = signals(context, h2);
     let (mut leaving, mut draining) = (false, false);
     loop {
         tokio::select! {
             biased;
-            () = &mut expiry => return Closed::Expired,
-            () = &mut deadline, if draining => return Closed::DrainDeadline,
-            () = &mut distrusted => return Closed::Distrusted,
-            lost = &mut keepalive => return match lost {
-                Lost::Ping => Closed::PingTimeout,
-                Lost::Expired => Closed::Expired,
-            },
-            () = context.drain.cancelled(), if !draining => {
-                draining = true;
-                deadline.as_mut().reset(Instant::now() + context.drain_deadline);
-                if !leaving {
+            Some(signal) = signals.next() => match signal {
+                Signal::End(why) => return why,
+                Signal::Drain if draining => {}
+                Signal::Drain => {
+                    draining = true;
+                    let deadline = context.drain_deadline;
+                    signals.push(Box::pin(async move {
+                        sleep(deadline).await;
+                        Signal::End(Closed::DrainDeadline)
+                    }));
+                    if !leaving {
+                        leaving = true;
+                        h2.graceful_shutdown();
+                    }
+                }
+                Signal::Leave if leaving => {}
+                Signal::Leave => {
                     leaving = true;
                     h2.graceful_shutdown();
+                    context.leaving.cancel();
                 }
-            }
-            () = &mut leave, if !leaving => {
-                leaving = true;
-                h2.graceful_shutdown();
-                context.leaving.cancel();
-            }
+            },
             Some(ended) = streams.join_next(), if !streams.is_empty() => note(context, ended),
-            accepted = h2.accept() => match accepted {
-                Some(Ok((request, respond))) if streams.len() < MAX_TASKS => {
+            accepted = poll_fn(|cx| out.poll_turn(cx, |cx| h2.poll_accept(cx))) => match accepted {
+                Ok(Some(Ok((request, respond)))) if streams.len() < MAX_TASKS => {
                     take(request, respond, context, streams, handler);
                 }
-                Some(Ok((_, mut respond))) => respond.send_reset(Reason::REFUSED_STREAM),
-                Some(Err(error)) => {
+                Ok(Some(Ok((_, mut respond)))) => respond.send_reset(Reason::REFUSED_STREAM),
+                Ok(Some(Err(error))) => {
                     tracing::debug!(peer = %context.peer.id(), %error, "connection broke");
                     return Closed::Broken;
                 }
-                None => return Closed::Finished,
+                Err(error) => {
+                    tracing::debug!(peer = %context.peer.id(), %error, "connection broke");
+                    return Closed::Broken;
+                }
+                Ok(None) => return Closed::Finished,
             },
         }
     }
+}
+
+/// What a connection is told from outside of HTTP/2.
+#[derive(Debug)]
+enum Signal {
+    /// It ends.
+    End(Closed),
+    /// The process drains.
+    Drain,
+    /// Its peer is to reconnect.
+    Leave,
+}
+
+type Signals<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Signal> + Send + 'a>>>;
+
+/// All signals but the end of a drain. Each is looked at only once it has something to say: a connection's task runs for
+/// every few frames.
+fn signals<'a, IO>(context: &'a Context, h2: &mut Connection<Gather<IO>, Bytes>) -> Signals<'a>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let (now, left) = (Instant::now(), until(context.not_after));
+    let leave = leave_at(now, left, EXPIRY_GOAWAY_LEAD, jittered(CONNECTION_MAX_AGE));
+    let keepalive = keepalive::watch(h2.ping_pong(), context.not_after);
+    let signals = Signals::new();
+    signals.push(Box::pin(async move {
+        sleep_until(now + left).await;
+        Signal::End(Closed::Expired)
+    }));
+    signals.push(Box::pin(async move {
+        sleep_until(leave).await;
+        Signal::Leave
+    }));
+    signals.push(Box::pin(async move {
+        match keepalive.await {
+            Lost::Ping => Signal::End(Closed::PingTimeout),
+            Lost::Expired => Signal::End(Closed::Expired),
+        }
+    }));
+    signals.push(Box::pin(async move {
+        context.identity.distrusts(&context.chain).await;
+        Signal::End(Closed::Distrusted)
+    }));
+    signals.push(Box::pin(async move {
+        context.drain.cancelled().await;
+        Signal::Drain
+    }));
+    signals
 }
 
 fn take<H, F>(

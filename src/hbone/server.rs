@@ -16,7 +16,7 @@ use super::{Observer, Shed, Tunnel, settings};
 use crate::config::limits::{DRAIN_DEADLINE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_HANDSHAKES};
 use crate::fault::Faulty;
 use crate::id::Peer;
-use crate::net;
+use crate::net::{self, Ahead, Gather, Outgoing};
 use crate::tls::{self, Accepted, HandshakeFault, Identity, PeerChain};
 
 /// Pause after the kernel could not give us a connection (no file descriptors), so as not to spin.
@@ -163,12 +163,16 @@ impl Server {
             drain,
             drain_deadline: self.drain_deadline,
         };
-        connection::run(proven.h2, context, handler).await;
+        connection::run((proven.h2, proven.out), context, handler).await;
     }
 }
 
+/// TLS over a socket that is read ahead.
+type Secured<IO> = TlsStream<Ahead<IO>>;
+
 struct Proven<IO> {
-    h2: h2::server::Connection<TlsStream<IO>, Bytes>,
+    h2: h2::server::Connection<Gather<Secured<IO>>, Bytes>,
+    out: Outgoing<Secured<IO>>,
     peer: Peer,
     chain: PeerChain,
     not_after: SystemTime,
@@ -179,9 +183,10 @@ async fn handshake<IO>(identity: &Identity, io: IO, addr: SocketAddr) -> Result<
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let Accepted { stream, peer, chain, not_after } = tls::accept(identity, io, addr).await?;
+    let Accepted { stream, peer, chain, not_after } = tls::accept(identity, Ahead::new(io), addr).await?;
+    let (stream, out) = net::gather(stream);
     match timeout(HANDSHAKE_TIMEOUT, settings::server().handshake(stream)).await {
-        Ok(Ok(h2)) => Ok(Proven { h2, peer, chain, not_after }),
+        Ok(Ok(h2)) => Ok(Proven { h2, out, peer, chain, not_after }),
         Ok(Err(error)) => Err(HandshakeFault::Io(std::io::Error::other(error))),
         Err(_) => Err(HandshakeFault::Timeout),
     }

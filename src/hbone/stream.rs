@@ -21,12 +21,22 @@ const MAX_CHUNK: usize = 64 << 10;
 /// said all and wants no more. The peer may send as much as was read here, and no more than a window ahead. Dropping a
 /// stream that was not shut down resets it (CANCEL).
 pub struct Stream {
-    send: SendStream<Bytes>,
+    reading: Reading,
+    writing: Writing,
+    outbound: Option<(Lease, Instant)>,
+}
+
+/// The peer's bytes.
+pub(super) struct Reading {
     recv: RecvStream,
     /// Received and not yet read.
     chunk: Bytes,
-    write: Write,
-    outbound: Option<(Lease, Instant)>,
+}
+
+/// Bytes to the peer. Dropping it before it was shut down resets the stream.
+pub(super) struct Writing {
+    send: SendStream<Bytes>,
+    state: Write,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +47,8 @@ enum Write {
 
 impl Stream {
     pub(super) fn new(send: SendStream<Bytes>, recv: RecvStream, outbound: Option<(Lease, Instant)>) -> Self {
-        Self { send, recv, chunk: Bytes::new(), write: Write::Open, outbound }
+        let reading = Reading { recv, chunk: Bytes::new() };
+        Self { reading, writing: Writing { send, state: Write::Open }, outbound }
     }
 
     /// From when on nothing new should be begun in a tunnel that we opened: its connection is old, or a certificate of it
@@ -46,8 +57,15 @@ impl Stream {
         self.outbound.as_ref().map(|(_lease, retire_at)| *retire_at)
     }
 
-    /// The next bytes as they came, without a copy; `None` at the end. Call [`Stream::release`] once they were used up.
-    pub async fn recv(&mut self) -> io::Result<Option<Bytes>> {
+    /// Both directions, to be borrowed apart.
+    pub(super) fn directions(&mut self) -> (&mut Reading, &mut Writing) {
+        (&mut self.reading, &mut self.writing)
+    }
+}
+
+impl Reading {
+    /// The next bytes as they came, without a copy; `None` at the end. Call [`Reading::release`] once they were used up.
+    pub(super) async fn recv(&mut self) -> io::Result<Option<Bytes>> {
         if self.chunk.has_remaining() {
             return Ok(Some(std::mem::take(&mut self.chunk)));
         }
@@ -55,18 +73,8 @@ impl Stream {
     }
 
     /// Lets the peer send `n` more bytes.
-    pub fn release(&mut self, n: usize) -> io::Result<()> {
+    pub(super) fn release(&mut self, n: usize) -> io::Result<()> {
         self.recv.flow_control().release_capacity(n).map_err(io_error)
-    }
-
-    /// Writes without a copy, as the peer makes room.
-    pub async fn send(&mut self, mut bytes: Bytes) -> io::Result<()> {
-        while bytes.has_remaining() {
-            let room = poll_fn(|cx| self.poll_room(cx, bytes.len())).await?;
-            let part = bytes.split_to(room.min(bytes.len()));
-            self.send.send_data(part, false).map_err(io_error)?;
-        }
-        Ok(())
     }
 
     /// The next non-empty chunk, or `None` at the end.
@@ -85,10 +93,22 @@ impl Stream {
             }
         }
     }
+}
+
+impl Writing {
+    /// Writes without a copy, as the peer makes room.
+    pub(super) async fn send(&mut self, mut bytes: Bytes) -> io::Result<()> {
+        while bytes.has_remaining() {
+            let room = poll_fn(|cx| self.poll_room(cx, bytes.len())).await?;
+            let part = bytes.split_to(room.min(bytes.len()));
+            self.send.send_data(part, false).map_err(io_error)?;
+        }
+        Ok(())
+    }
 
     /// Room for at least one byte of `wanted`.
     fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
-        if self.write == Write::Shut {
+        if self.state == Write::Shut {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let wanted = wanted.min(MAX_CHUNK);
@@ -113,23 +133,47 @@ impl Stream {
             Poll::Ready(Err(error)) => io_error(error),
         })
     }
+
+    /// Fails once the peer has reset the stream, and wakes the task then: by this alone one that only waits to write
+    /// learns that a peer that had said all is gone. The connection's own task sends what the window allows.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.state == Write::Shut {
+            return Ok(());
+        }
+        match self.send.poll_reset(cx) {
+            Poll::Pending | Poll::Ready(Ok(Reason::NO_ERROR)) => Ok(()),
+            Poll::Ready(Ok(reason)) => Err(io_error(reason.into())),
+            Poll::Ready(Err(error)) => Err(io_error(error)),
+        }
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.state == Write::Shut {
+            return Poll::Ready(Ok(()));
+        }
+        self.state = Write::Shut;
+        if self.send.send_data(Bytes::new(), true).is_ok() {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(Err(ready!(self.poll_why_closed(cx))))
+    }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let reading = &mut self.reading;
         if into.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        if self.chunk.is_empty() {
-            match ready!(self.poll_chunk(cx))? {
-                Some(chunk) => self.chunk = chunk,
+        if reading.chunk.is_empty() {
+            match ready!(reading.poll_chunk(cx))? {
+                Some(chunk) => reading.chunk = chunk,
                 None => return Poll::Ready(Ok(())),
             }
         }
-        let n = self.chunk.len().min(into.remaining());
-        let part = self.chunk.split_to(n);
-        into.put_slice(&part);
-        Poll::Ready(self.release(n))
+        let n = reading.chunk.len().min(into.remaining());
+        into.put_slice(&reading.chunk.split_to(n));
+        Poll::Ready(reading.release(n))
     }
 }
 
@@ -138,40 +182,25 @@ impl AsyncWrite for Stream {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let room = ready!(self.poll_room(cx, bytes.len()))?;
+        let room = ready!(self.writing.poll_room(cx, bytes.len()))?;
         let part = bytes.get(..room).unwrap_or(bytes);
-        self.send.send_data(Bytes::copy_from_slice(part), false).map_err(io_error)?;
+        self.writing.send.send_data(Bytes::copy_from_slice(part), false).map_err(io_error)?;
         Poll::Ready(Ok(part.len()))
     }
 
-    /// Fails once the peer has reset the stream, and wakes the task then: by this alone one that only waits to write
-    /// learns that a peer that had said all is gone. The connection's own task sends what the window allows.
+    /// See [`Writing::poll_gone`].
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.write == Write::Shut {
-            return Poll::Ready(Ok(()));
-        }
-        Poll::Ready(match self.send.poll_reset(cx) {
-            Poll::Pending | Poll::Ready(Ok(Reason::NO_ERROR)) => Ok(()),
-            Poll::Ready(Ok(reason)) => Err(io_error(reason.into())),
-            Poll::Ready(Err(error)) => Err(io_error(error)),
-        })
+        Poll::Ready(self.writing.poll_gone(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.write == Write::Shut {
-            return Poll::Ready(Ok(()));
-        }
-        self.write = Write::Shut;
-        if self.send.send_data(Bytes::new(), true).is_ok() {
-            return Poll::Ready(Ok(()));
-        }
-        Poll::Ready(Err(ready!(self.poll_why_closed(cx))))
+        self.writing.poll_shutdown(cx)
     }
 }
 
-impl Drop for Stream {
+impl Drop for Writing {
     fn drop(&mut self) {
-        if self.write == Write::Open {
+        if self.state == Write::Open {
             self.send.send_reset(Reason::CANCEL);
         }
     }
@@ -179,7 +208,8 @@ impl Drop for Stream {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("id", &self.send.stream_id()).field("write", &self.write).finish_non_exhaustive()
+        let Writing { send, state } = &self.writing;
+        f.debug_struct("Stream").field("id", &send.stream_id()).field("write", state).finish_non_exhaustive()
     }
 }
 

@@ -19,7 +19,7 @@ use super::gauge::{Gauge, Lease};
 use super::settings::{self, jittered, leave_at, until};
 use super::{DialFault, Stream, keepalive};
 use crate::config::limits::{CONNECTION_MAX_AGE, DIAL_TIMEOUT, EXPIRY_GOAWAY_LEAD, POOL_IDLE, UPSTREAM_STREAMS};
-use crate::net::dial_tcp;
+use crate::net::{self, Ahead, Gather, Outgoing, dial_tcp};
 use crate::tls::{self, Connected, Edition, Expect, Identity};
 
 /// How often an unused connection looks at the time.
@@ -52,9 +52,11 @@ impl Upstream {
         stop: &CancellationToken,
     ) -> Result<Self, DialFault> {
         let tcp = dial_tcp(addr, DIAL_TIMEOUT).await.map_err(DialFault::Connect)?;
-        let connected = tls::connect(identity, tcp, expect).await.map_err(DialFault::Handshake)?;
+        let connected = tls::connect(identity, Ahead::new(tcp), expect).await.map_err(DialFault::Handshake)?;
         let Connected { stream, not_after, edition, .. } = connected;
+        let (stream, out) = net::gather(stream);
         let (requests, connection) = settings::client().handshake(stream).await.map_err(DialFault::Http2)?;
+        out.driven();
         let gauge = Arc::new(Gauge::default());
         let (now, left) = (Instant::now(), until(not_after));
         let retire_at = leave_at(now, left, EXPIRY_GOAWAY_LEAD, jittered(CONNECTION_MAX_AGE));
@@ -63,7 +65,7 @@ impl Upstream {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                () = drive(connection, &held, now + left, not_after) => {}
+                () = drive(connection, &out, &held, now + left, not_after) => {}
             }
             held.close();
         });
@@ -114,8 +116,13 @@ impl Ticket {
 }
 
 /// Drives a connection until it ends, its certificates do, or nobody has used it for a while.
-async fn drive<IO>(mut connection: Connection<IO, Bytes>, gauge: &Gauge, end: Instant, not_after: SystemTime)
-where
+async fn drive<IO>(
+    mut connection: Connection<Gather<IO>, Bytes>,
+    out: &Outgoing<IO>,
+    gauge: &Gauge,
+    end: Instant,
+    not_after: SystemTime,
+) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let mut keepalive = pin!(keepalive::watch(connection.ping_pong(), not_after));
@@ -132,9 +139,11 @@ where
                 tracing::debug!(?lost, "upstream connection lost");
                 return;
             }
-            ended = &mut connection => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "upstream connection broke");
+            ended = poll_fn(|cx| out.poll_turn(cx, |cx| connection.as_mut().poll(cx))) => {
+                match ended {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "upstream connection broke"),
+                    Err(error) => tracing::debug!(%error, "upstream connection broke"),
                 }
                 return;
             }
@@ -168,13 +177,15 @@ mod tests {
         peer: impl FnOnce(h2::server::Connection<tokio::io::DuplexStream, Bytes>) -> F,
     ) -> Line {
         let (near, far) = duplex(64 << 10);
+        let (near, out) = net::gather(near);
         let (server, client) = tokio::join!(h2::server::handshake(far), settings::client().handshake(near));
+        out.driven();
         let ((requests, connection), gauge) = (client.unwrap(), Arc::new(Gauge::default()));
         tokio::spawn(peer(server.unwrap()));
         let held = Arc::clone(&gauge);
         let day = Duration::from_secs(86_400);
         let driving = tokio::spawn(async move {
-            drive(connection, &held, Instant::now() + day, SystemTime::now() + day).await;
+            drive(connection, &out, &held, Instant::now() + day, SystemTime::now() + day).await;
         });
         Line { gauge, _requests: requests, driving }
     }

@@ -39,8 +39,12 @@ pub enum End {
     Failed(io::Error),
 }
 
-enum Stop {
+/// Why a direction ended early.
+#[derive(Debug)]
+pub enum Stop {
+    /// Its source failed.
     Read(io::Error),
+    /// Its sink takes nothing more.
     Write(io::Error),
 }
 
@@ -56,33 +60,34 @@ where
     let (a_to_b, b_to_a) = (AtomicU64::new(0), AtomicU64::new(0));
     let (a_read, a_write) = split(a);
     let (b_read, b_write) = split(b);
-    let end = {
-        let mut forth = pin!(one_way(a_read, b_write, &a_to_b));
-        let mut back = pin!(one_way(b_read, a_write, &b_to_a));
-        let (mut forth_ended, mut back_ended) = (false, false);
-        let mut end = End::Finished;
-        while !(forth_ended && back_ended) {
-            let ended = tokio::select! {
-                biased;
-                () = cancel.cancelled() => {
-                    end = End::Cancelled;
-                    break;
-                }
-                ended = &mut forth, if !forth_ended => { forth_ended = true; ended }
-                ended = &mut back, if !back_ended => { back_ended = true; ended }
-            };
-            match ended {
-                Ok(()) => {}
-                Err(Stop::Write(error)) => end = end_of(error),
-                Err(Stop::Read(error)) => {
-                    end = end_of(error);
-                    break;
-                }
-            }
-        }
-        end
-    };
+    let end = directions(one_way(a_read, b_write, &a_to_b), one_way(b_read, a_write, &b_to_a), cancel).await;
     Copied { a_to_b: a_to_b.into_inner(), b_to_a: b_to_a.into_inner(), end }
+}
+
+/// Runs both directions of a copy as [`both_ways`] does: to the end of both, the first failed source, or `cancel`. Both are
+/// dropped when it ends.
+pub async fn directions<F, B>(forth: F, back: B, cancel: &CancellationToken) -> End
+where
+    F: Future<Output = Result<(), Stop>>,
+    B: Future<Output = Result<(), Stop>>,
+{
+    let (mut forth, mut back, mut cancelled) = (pin!(forth), pin!(back), pin!(cancel.cancelled()));
+    let (mut forth_ended, mut back_ended) = (false, false);
+    let mut end = End::Finished;
+    while !(forth_ended && back_ended) {
+        let ended = tokio::select! {
+            biased;
+            () = &mut cancelled => return End::Cancelled,
+            ended = &mut forth, if !forth_ended => { forth_ended = true; ended }
+            ended = &mut back, if !back_ended => { back_ended = true; ended }
+        };
+        match ended {
+            Ok(()) => {}
+            Err(Stop::Write(error)) => end = end_of(error),
+            Err(Stop::Read(error)) => return end_of(error),
+        }
+    }
+    end
 }
 
 async fn one_way<R, W>(mut read: R, mut write: W, count: &AtomicU64) -> Result<(), Stop>
