@@ -11,6 +11,7 @@ mod exchange;
 mod external;
 mod fault;
 mod fields;
+mod http1;
 mod pick;
 mod pool;
 mod upgrade;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use body::{BodyBroken, InBody, OutBody, Stopped};
+pub use dial::Line;
 pub use exchange::UpstreamHttp;
 pub use fault::{DialFault, SendFault};
 pub use pick::NoEndpoint;
@@ -31,7 +33,6 @@ pub use upgrade::Upgraded;
 use crate::config::limits::{DIAL_TIMEOUT, POOL_IDLE};
 use crate::hbone;
 use crate::mesh::{Endpoint, Target};
-use crate::net::BoxedIo;
 use dial::{Dialer, Dialled};
 use dns::Dns;
 use pick::Health;
@@ -92,8 +93,8 @@ impl Upstreams {
     ///
     /// # Errors
     /// [`DialFault`]; nothing of a call was sent.
-    pub async fn connect_tcp(&self, endpoint: &Endpoint) -> Result<BoxedIo, DialFault> {
-        Ok(self.dial(endpoint).await?.io)
+    pub async fn connect_tcp(&self, endpoint: &Endpoint) -> Result<Line, DialFault> {
+        Ok(self.dial(endpoint).await?.line)
     }
 
     async fn dial(&self, endpoint: &Endpoint) -> Result<Dialled, DialFault> {
@@ -123,8 +124,10 @@ impl Upstreams {
         loop {
             tokio::select! {
                 () = self.inner.stop.cancelled() => return,
-                () = tokio::time::sleep(POOL_IDLE / 4) => self.inner.pool.sweep(),
+                () = tokio::time::sleep(POOL_IDLE / 4) => {}
+                () = self.inner.pool.stirred() => {}
             }
+            self.inner.pool.sweep();
         }
     }
 }

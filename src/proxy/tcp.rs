@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::Either;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
@@ -10,12 +11,12 @@ use super::stages::{Asked, Refused, Routed, Standing};
 use super::{Shared, custom, note};
 use crate::call::Call;
 use crate::fault::Faulty;
-use crate::hbone::{Refusal, Tunnel};
+use crate::hbone::{self, Refusal, Tunnel};
 use crate::id::Peer;
 use crate::mesh::Target;
-use crate::net::BoxedIo;
-use crate::net::copy;
+use crate::net::copy::{self, Copied};
 use crate::telemetry::{Protocol, RecordGuard};
+use crate::upstream::Line;
 
 /// A TCP port: the CONNECT is answered once the call is permitted and its endpoint reached.
 pub(super) async fn serve_tunnel(shared: &Arc<Shared>, tunnel: Tunnel, target: Arc<Target>) {
@@ -27,7 +28,12 @@ pub(super) async fn serve_tunnel(shared: &Arc<Shared>, tunnel: Tunnel, target: A
     match dial(shared, routed, &mut record).await {
         Some((upstream, standing)) => {
             if let Ok(stream) = tunnel.accept() {
-                relay(shared, stream, upstream, standing, record).await;
+                let cancel = CancellationToken::new();
+                let copying = match upstream {
+                    Line::Tunnel(upstream) => Either::Left(hbone::relay(stream, upstream, &cancel)),
+                    Line::Other(upstream) => Either::Right(copy::both_ways(stream, upstream, &cancel)),
+                };
+                relay(shared, copying, &cancel, standing, record).await;
             }
         }
         None => tunnel.refuse(Refusal::Unavailable),
@@ -42,7 +48,9 @@ where
     let mut record = shared.telemetry.begin(peer, Protocol::Tcp);
     let Ok(routed) = permit(shared, peer, target, &mut record).await else { return };
     if let Some((upstream, standing)) = dial(shared, routed, &mut record).await {
-        relay(shared, stream, upstream, standing, record).await;
+        let cancel = CancellationToken::new();
+        let copying = copy::both_ways(stream, upstream.boxed(), &cancel);
+        relay(shared, copying, &cancel, standing, record).await;
     }
 }
 
@@ -68,7 +76,7 @@ async fn permit(
     })
 }
 
-async fn dial(shared: &Shared, routed: Routed<()>, record: &mut RecordGuard) -> Option<(BoxedIo, Standing)> {
+async fn dial(shared: &Shared, routed: Routed<()>, record: &mut RecordGuard) -> Option<(Line, Standing)> {
     let ((), endpoint, standing) = routed.depart();
     record.upstream(&endpoint.id, note::identity(&endpoint));
     match shared.upstreams.connect_tcp(&endpoint).await {
@@ -82,13 +90,14 @@ async fn dial(shared: &Shared, routed: Routed<()>, record: &mut RecordGuard) -> 
 }
 
 /// Copies until both ends are done, or until the call is no longer permitted.
-async fn relay<S>(shared: &Shared, stream: S, upstream: BoxedIo, mut standing: Standing, mut record: RecordGuard)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin,
-{
-    let cancel = CancellationToken::new();
+async fn relay(
+    shared: &Shared,
+    copying: impl Future<Output = Copied>,
+    cancel: &CancellationToken,
+    mut standing: Standing,
+    mut record: RecordGuard,
+) {
     let meter = record.meter();
-    let copying = copy::both_ways(stream, upstream, &cancel);
     tokio::pin!(copying);
     let copied = tokio::select! {
         copied = &mut copying => copied,

@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
+use super::http1::Reading;
 use super::pool::Lease;
 use crate::fault::{Blame, Faulty, Retry, Stage};
 
@@ -34,6 +35,14 @@ impl OutBody {
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
+    }
+
+    /// All of it, where it is there.
+    pub(super) fn whole(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.as_ref(),
+            Kind::Stream(_) => None,
+        }
     }
 
     /// Frame by frame. An exact size hint becomes `Content-Length`; otherwise the body is chunked.
@@ -85,9 +94,12 @@ impl fmt::Debug for OutBody {
 /// The body of a response, as it comes. Dropping it before its end closes the connection (HTTP/1.1) or resets the
 /// stream (HTTP/2), so that the server learns that nobody listens.
 #[derive(Debug)]
-pub struct InBody {
-    incoming: Incoming,
-    lease: Option<Lease>,
+pub struct InBody(In);
+
+#[derive(Debug)]
+enum In {
+    Http1(Reading),
+    Http2(Incoming, Option<Lease>),
 }
 
 /// The response ended before its end.
@@ -114,8 +126,12 @@ impl Faulty for BodyBroken {
 }
 
 impl InBody {
-    pub(super) fn new(incoming: Incoming, lease: Option<Lease>) -> Self {
-        Self { incoming, lease }
+    pub(super) fn http1(reading: Reading) -> Self {
+        Self(In::Http1(reading))
+    }
+
+    pub(super) fn http2(incoming: Incoming, lease: Option<Lease>) -> Self {
+        Self(In::Http2(incoming, lease))
     }
 }
 
@@ -124,9 +140,13 @@ impl Body for InBody {
     type Error = BodyBroken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        let (incoming, lease) = match &mut self.0 {
+            In::Http1(reading) => return reading.poll_frame(cx),
+            In::Http2(incoming, lease) => (incoming, lease),
+        };
+        let polled = Pin::new(incoming).poll_frame(cx);
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-            self.lease = None;
+            *lease = None;
         }
         polled.map_err(|error| {
             tracing::debug!(%error, "response body broke off");
@@ -135,10 +155,16 @@ impl Body for InBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.0 {
+            In::Http1(reading) => reading.is_end_stream(),
+            In::Http2(incoming, _) => incoming.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.0 {
+            In::Http1(reading) => reading.size_hint(),
+            In::Http2(incoming, _) => incoming.size_hint(),
+        }
     }
 }

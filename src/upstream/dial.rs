@@ -15,9 +15,33 @@ use crate::net::{BoxedIo, dial_tcp};
 /// Addresses of one name that are tried, one after the other.
 const TRIES: usize = 3;
 
+/// A byte stream to an endpoint.
+pub enum Line {
+    /// A tunnel.
+    Tunnel(hbone::Stream),
+    /// TCP, or TLS to the outside.
+    Other(BoxedIo),
+}
+
+impl Line {
+    /// The stream, whatever it is.
+    pub fn boxed(self) -> BoxedIo {
+        match self {
+            Self::Tunnel(stream) => Box::new(stream),
+            Self::Other(io) => io,
+        }
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Tunnel(_)) { "Tunnel" } else { "Other" })
+    }
+}
+
 /// A connection, and from when on no new request should go out on it.
 pub(super) struct Dialled {
-    pub(super) io: BoxedIo,
+    pub(super) line: Line,
     pub(super) retire_at: Instant,
 }
 
@@ -37,11 +61,12 @@ impl Dialer {
     pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Dialled, DialFault> {
         let retire_at = Instant::now() + CONNECTION_MAX_AGE;
         match &endpoint.via {
-            Via::Plain => Ok(Dialled { io: Box::new(self.tcp(&endpoint.at).await?), retire_at }),
+            Via::Plain => Ok(Dialled { line: Line::Other(Box::new(self.tcp(&endpoint.at).await?)), retire_at }),
             Via::Tls { server_name, roots } => {
                 let client = self.external.client(server_name, roots).await?;
                 let tcp = self.tcp(&endpoint.at).await?;
-                Ok(Dialled { io: Box::new(client.connect(tcp).await.map_err(DialFault::Tls)?), retire_at })
+                let tls = client.connect(tcp).await.map_err(DialFault::Tls)?;
+                Ok(Dialled { line: Line::Other(Box::new(tls)), retire_at })
             }
             Via::Hbone { expect } => {
                 let (addresses, port) = self.addresses(&endpoint.at, Answers::Mesh).await?;
@@ -50,7 +75,7 @@ impl Dialer {
                 let application = SocketAddr::new(address, port).to_string();
                 let stream = self.tunnels.connect(tunnel, expect, &application).await?;
                 let retire_at = stream.retire_at().map_or(retire_at, |at| at.min(retire_at));
-                Ok(Dialled { io: Box::new(stream), retire_at })
+                Ok(Dialled { line: Line::Tunnel(stream), retire_at })
             }
         }
     }

@@ -7,15 +7,13 @@ use std::future::Future;
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
-pub(super) use http1::{exchange, http1_builder};
 pub(super) use outgoing::http1_request;
 
 use super::body::{InBody, OutBody, Stopped};
 use super::fields::strip_hop_by_hop;
-use super::pool::{Key, Lease};
+use super::pool::Key;
 use super::{DialFault, SendFault, Upstreams};
 use crate::mesh::{Endpoint, Via};
 use outgoing::http2_request;
@@ -36,7 +34,7 @@ pub(super) struct Failed {
 }
 
 impl Failed {
-    fn unsent(fault: SendFault, request: Request<OutBody>) -> Self {
+    pub(super) fn unsent(fault: SendFault, request: Request<OutBody>) -> Self {
         Self { fault, unsent: Some(Box::new(request)) }
     }
 }
@@ -121,7 +119,7 @@ impl Upstreams {
         }
     }
 
-    pub(super) fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+    fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
         self.inner.tasks.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "upstream HTTP connection ended");
@@ -130,23 +128,22 @@ impl Upstreams {
     }
 }
 
-pub(super) fn no_http(error: hyper::Error) -> DialFault {
+fn no_http(error: hyper::Error) -> DialFault {
     tracing::debug!(%error, "HTTP not set up");
     DialFault::Handshake
 }
 
 /// The response as it is passed on. A 101 that nobody asked for would turn the connection into something unread.
-pub(super) fn accept(response: Response<Incoming>, lease: Option<Lease>) -> Result<Response<InBody>, SendFault> {
+pub(super) fn accept(mut response: Response<InBody>) -> Result<Response<InBody>, SendFault> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(SendFault::NotHttp);
     }
-    let mut response = response.map(|incoming| InBody::new(incoming, lease));
     strip_hop_by_hop(response.headers_mut());
     Ok(response)
 }
 
 /// Tells what never went out from what may have been seen. hyper hands a request back only if it wrote nothing of it.
-pub(super) fn judge(mut error: TrySendError<Request<OutBody>>) -> Failed {
+fn judge(mut error: TrySendError<Request<OutBody>>) -> Failed {
     if let Some(request) = error.take_message() {
         return Failed::unsent(SendFault::Unsent, request);
     }
@@ -158,10 +155,6 @@ pub(super) fn judge(mut error: TrySendError<Request<OutBody>>) -> Failed {
         SendFault::CallerBody
     } else if cause.and_then(|cause| cause.downcast_ref()).is_some_and(refused) {
         SendFault::RefusedStream
-    } else if error.is_parse_too_large() {
-        SendFault::HeadTooLarge
-    } else if error.is_parse() {
-        SendFault::NotHttp
     } else {
         SendFault::Broken
     };

@@ -75,6 +75,10 @@ impl Health {
         if let Some(id) = stick {
             return endpoints.iter().find(|endpoint| &*endpoint.id == id).cloned().ok_or(NoEndpoint::Gone);
         }
+        // One is taken whatever was seen of it.
+        if let [only] = endpoints {
+            return Ok(Arc::clone(only));
+        }
         let healthy = self.healthy(endpoints);
         let from = if healthy.is_empty() { endpoints.iter().collect() } else { healthy };
         weighted(&from, random()).ok_or(NoEndpoint::Empty)

@@ -2,13 +2,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Wake, Waker};
 
-use hyper::client::conn::{http1, http2};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hyper::client::conn::http2;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::body::OutBody;
 use super::exchange::UpstreamHttp;
+use super::http1::One;
 use crate::config::limits::{POOL_IDLE, POOL_IDLE_PER_ENDPOINT, UPSTREAM_STREAMS};
 use crate::mesh::Endpoint;
 
@@ -41,13 +43,6 @@ impl Hash for Key {
     }
 }
 
-/// A connection for one request at a time.
-#[derive(Debug)]
-pub(super) struct One {
-    pub(super) sender: http1::SendRequest<OutBody>,
-    pub(super) retire_at: Instant,
-}
-
 /// Place of one request on a shared HTTP/2 connection; given back when dropped.
 pub(super) type Lease = OwnedSemaphorePermit;
 
@@ -61,9 +56,31 @@ struct Many {
 }
 
 /// Idle HTTP/1.1 and all usable HTTP/2 connections. The lock is held for a few moves only.
-#[derive(Default)]
 pub(super) struct Pool {
     state: Mutex<State>,
+    stir: Arc<Stir>,
+    /// Wakes whoever waits in [`Pool::stirred`] when an idle connection ends, or its server says something unasked.
+    waker: Waker,
+}
+
+#[derive(Default)]
+struct Stir(Notify);
+
+impl Wake for Stir {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        let stir = Arc::<Stir>::default();
+        Self { state: Mutex::default(), waker: Arc::clone(&stir).into(), stir }
+    }
 }
 
 #[derive(Default)]
@@ -86,8 +103,8 @@ impl Pool {
         let mut state = self.lock();
         let slot = state.slots.get_mut(key)?;
         let now = Instant::now();
-        while let Some((one, since)) = slot.idle.pop() {
-            if usable(&one, since, now) {
+        while let Some((mut one, since)) = slot.idle.pop() {
+            if self.usable(&mut one, since, now) {
                 return Some(one);
             }
         }
@@ -95,14 +112,14 @@ impl Pool {
     }
 
     /// Keeps an idle connection, or closes it where there are enough or it is old.
-    pub(super) fn put_one(&self, key: &Key, one: One) {
+    pub(super) fn put_one(&self, key: &Key, mut one: One) {
         let mut state = self.lock();
         if state.closed {
             return;
         }
         let now = Instant::now();
         let slot = state.slots.entry(key.clone()).or_default();
-        if slot.idle.len() < POOL_IDLE_PER_ENDPOINT && usable(&one, now, now) {
+        if slot.idle.len() < POOL_IDLE_PER_ENDPOINT && self.usable(&mut one, now, now) {
             slot.idle.push((one, now));
         }
     }
@@ -142,7 +159,7 @@ impl Pool {
         let now = Instant::now();
         let mut state = self.lock();
         state.slots.retain(|_, slot| {
-            slot.idle.retain(|(one, since)| usable(one, *since, now));
+            slot.idle.retain_mut(|(one, since)| self.usable(one, *since, now));
             slot.shared.retain_mut(|many| keep_shared(many, now));
             !slot.idle.is_empty() || !slot.shared.is_empty() || Arc::strong_count(&slot.dialing) > 1
         });
@@ -155,13 +172,19 @@ impl Pool {
         state.slots.clear();
     }
 
+    /// Waits until an idle connection may have ended.
+    pub(super) async fn stirred(&self) {
+        self.stir.0.notified().await;
+    }
+
+    fn usable(&self, one: &mut One, since: Instant, now: Instant) -> bool {
+        let quiet = one.poll_quiet(&mut Context::from_waker(&self.waker));
+        quiet && now < since + POOL_IDLE && now < one.retire_at
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn usable(one: &One, since: Instant, now: Instant) -> bool {
-    one.sender.is_ready() && now < since + POOL_IDLE && now < one.retire_at
 }
 
 fn keep_shared(many: &mut Many, now: Instant) -> bool {

@@ -1,11 +1,12 @@
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 
 use super::body::{InBody, OutBody};
-use super::exchange::{accept, exchange, http1_builder, http1_request, no_http};
+use super::exchange::{accept, http1_request};
 use super::fields::strip_hop_by_hop;
+use super::http1::exchange;
 use super::{SendFault, Upstreams};
+use crate::intake::Rewind;
 use crate::mesh::Endpoint;
 use crate::net::BoxedIo;
 
@@ -36,22 +37,22 @@ impl Upstreams {
         let mut request = http1_request(request)?;
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         request.headers_mut().insert(UPGRADE, protocol.clone());
-        let io = TokioIo::new(self.connect_tcp(endpoint).await?);
-        let (mut sender, connection) = http1_builder().handshake(io).await.map_err(no_http)?;
-        self.drive(connection.with_upgrades());
-        let mut response = exchange(&mut sender, request).await.map_err(|failed| failed.fault)?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Upgraded::Declined(accept(response, None)?));
+        let one = self.open_http1(endpoint).await?;
+        let answered = exchange(one, request).await.map_err(|failed| failed.fault)?;
+        if answered.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Upgraded::Declined(accept(answered.read(None))?));
         }
-        let switched = response.headers().get(UPGRADE).is_some_and(|to| same_protocol(to, protocol));
+        let (mut headers, one) = answered.switch();
+        let switched = headers.get(UPGRADE).is_some_and(|to| same_protocol(to, protocol));
         if !switched {
             return Err(SendFault::NotHttp);
         }
-        let io = hyper::upgrade::on(&mut response).await.map_err(|_closed| SendFault::Broken)?;
-        let (mut parts, _no_body) = response.into_parts();
-        strip_hop_by_hop(&mut parts.headers);
-        parts.headers.insert(UPGRADE, protocol.clone());
-        Ok(Upgraded::Switched { head: Response::from_parts(parts, ()), io: Box::new(TokioIo::new(io)) })
+        strip_hop_by_hop(&mut headers);
+        headers.insert(UPGRADE, protocol.clone());
+        let mut head = Response::new(());
+        (*head.status_mut(), *head.headers_mut()) = (StatusCode::SWITCHING_PROTOCOLS, headers);
+        let (io, front) = one.into_parts();
+        Ok(Upgraded::Switched { head, io: Box::new(Rewind::new(front.freeze(), io)) })
     }
 }
 

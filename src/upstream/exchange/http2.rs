@@ -46,8 +46,8 @@ impl Upstreams {
         if let Some((sender, lease)) = self.inner.pool.take_place(key) {
             return Ok((sender, Some(lease)));
         }
-        let Dialled { io, retire_at } = self.dial(endpoint).await?;
-        let io = TokioIo::new(io);
+        let Dialled { line, retire_at } = self.dial(endpoint).await?;
+        let io = TokioIo::new(line.boxed());
         let tracked = Tracked(self.inner.tasks.clone());
         let (sender, connection) = http2_builder(tracked).handshake(io).await.map_err(no_http)?;
         self.drive(connection);
@@ -62,7 +62,7 @@ async fn over_http2(
     request: Request<OutBody>,
 ) -> Result<Response<InBody>, Failed> {
     let response = sender.try_send_request(request).await.map_err(judge)?;
-    Ok(accept(response, lease)?)
+    Ok(accept(response.map(|incoming| InBody::http2(incoming, lease)))?)
 }
 
 /// Runs what hyper starts for an HTTP/2 connection under our tracker.

@@ -186,7 +186,7 @@ async fn bytes_go_to_a_plain_endpoint_and_failures_are_remembered() {
     })
     .await;
     let upstreams = upstreams();
-    let mut io = upstreams.connect_tcp(&server.plain()).await.unwrap();
+    let mut io = upstreams.connect_tcp(&server.plain()).await.unwrap().boxed();
     let mut got = String::new();
     io.read_to_string(&mut got).await.unwrap();
     assert_eq!(got, "hello");
