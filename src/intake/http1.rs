@@ -9,6 +9,7 @@ mod writer;
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::reader::{Incoming, Reader, Shared, Sign, lock};
@@ -37,8 +38,12 @@ where
     H: Handler,
 {
     let (read, write) = tokio::io::split(io);
-    let mut connection =
-        Connection { reader: Arc::new(Mutex::new(Reader::new(read))), writer: Writer::new(write), drain };
+    let mut connection = Connection {
+        reader: Arc::new(Mutex::new(Reader::new(read))),
+        writer: Writer::new(write),
+        drain,
+        idle: Box::pin(sleep(HTTP_IDLE_TIMEOUT)),
+    };
     loop {
         let head = match connection.next_head(&handler).await {
             Ok(Some(head)) => head,
@@ -62,6 +67,8 @@ struct Connection<Io> {
     reader: Shared<ReadHalf<Io>>,
     writer: Writer<WriteHalf<Io>>,
     drain: CancellationToken,
+    /// Set anew for each wait: a timer that only moves away costs no look at the clock's list.
+    idle: Pin<Box<Sleep>>,
 }
 
 impl<Io> Drop for Connection<Io> {
@@ -96,7 +103,7 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// The next head; `None` if there will be none.
-    async fn next_head<H: Handler>(&self, handler: &H) -> Result<Option<RequestHead>, IntakeFault> {
+    async fn next_head<H: Handler>(&mut self, handler: &H) -> Result<Option<RequestHead>, IntakeFault> {
         let mut parser = RequestParser::new();
         let mut deadline = None;
         loop {
@@ -121,11 +128,12 @@ where
                     Err(_elapsed) => return Err(HeadFault::Timeout.into()),
                 }
             } else {
+                self.idle.as_mut().reset(Instant::now() + HTTP_IDLE_TIMEOUT);
                 tokio::select! {
                     biased;
                     read = fill => if !matches!(read, Ok(1..)) { return Ok(None) },
                     () = self.drain.cancelled() => return Ok(None),
-                    () = sleep(HTTP_IDLE_TIMEOUT) => return Ok(None),
+                    () = &mut self.idle => return Ok(None),
                 }
             }
         }

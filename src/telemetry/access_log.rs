@@ -80,10 +80,11 @@ impl AccessLog {
 
 fn run(items: &Receiver<Item>, out: impl Write) {
     let mut out = std::io::BufWriter::with_capacity(64 << 10, out);
+    let mut text = Vec::with_capacity(1 << 10);
     while let Ok(first) = items.recv() {
-        put(&mut out, first);
+        put(&mut out, &mut text, first);
         while let Ok(next) = items.try_recv() {
-            put(&mut out, next);
+            put(&mut out, &mut text, next);
         }
         // A reader that went away must not end the process, nor is there anywhere else to say so.
         let _gone = out.flush();
@@ -92,12 +93,11 @@ fn run(items: &Receiver<Item>, out: impl Write) {
     }
 }
 
-fn put(out: &mut impl Write, item: Item) {
+fn put(out: &mut impl Write, text: &mut Vec<u8>, item: Item) {
     match item {
         Item::Record(record) => {
-            let mut text = line::json(&record);
-            text.push(b'\n');
-            let _gone = out.write_all(&text);
+            line::json(&record, text);
+            let _gone = out.write_all(text);
         }
         Item::Flush(done) => {
             let _gone = out.flush();

@@ -3,6 +3,7 @@ use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::super::Shared;
@@ -213,6 +214,10 @@ pub(in crate::proxy) async fn read_body(
                 return Err(ReadFault::Body(BodyFault::TooLarge));
             }
             hold.grow(data.len()).map_err(|_full| ReadFault::OverBudget)?;
+            // Most are whole in one frame, and need no copy.
+            if held.is_empty() && body.is_end_stream() {
+                return Ok(data);
+            }
             held.extend_from_slice(&data);
         }
         Ok(held.freeze())

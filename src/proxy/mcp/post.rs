@@ -171,7 +171,7 @@ pub(super) fn likeness(shared: &Shared, session: Option<&Bound>, refused: &Refus
 
 fn digest_arguments(exchange: &mut Exchange, decoded: &Decoded) {
     if let Some(arguments) = decoded.call().arguments() {
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(json::FIRST);
         json::write_object(arguments, &mut text);
         exchange.record.arguments(exchange.shared.telemetry.keyed().arguments(&text));
     }

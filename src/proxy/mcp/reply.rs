@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use http::{Response, StatusCode, response};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::super::answer::{self, ProxyFault};
@@ -275,6 +276,10 @@ pub(in crate::proxy) async fn collect(mut body: InBody, limit: usize, hold: &mut
             return None;
         }
         hold.grow(data.len()).ok()?;
+        // Most are whole in one frame, and need no copy.
+        if held.is_empty() && body.is_end_stream() {
+            return Some(data);
+        }
         held.extend_from_slice(&data);
     }
     Some(held.freeze())

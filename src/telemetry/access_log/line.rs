@@ -8,15 +8,16 @@ use time::format_description::well_known::Rfc3339;
 use super::super::record::{Record, blame_word};
 use crate::policy::{Reason, RuleName};
 
-/// `record` as one line of JSON, without its end.
-pub(super) fn json(record: &Record) -> Vec<u8> {
-    let mut out = Vec::with_capacity(768);
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, Plain(CompactFormatter));
-    match Line::of(record).serialize(&mut serializer) {
-        Ok(()) => out,
-        // Unreachable for this type (no maps with odd keys, no failing writer); still a line, never a panic.
-        Err(_) => br#"{"error":"record not serialisable"}"#.to_vec(),
+/// `record` as one line of JSON in place of what `out` held.
+pub(super) fn json(record: &Record, out: &mut Vec<u8>) {
+    out.clear();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Plain(CompactFormatter));
+    // Unreachable for this type (no maps with odd keys, no failing writer); still a line, never a panic.
+    if Line::of(record).serialize(&mut serializer).is_err() {
+        out.clear();
+        out.extend_from_slice(br#"{"error":"record not serialisable"}"#);
     }
+    out.push(b'\n');
 }
 
 #[derive(Serialize)]
@@ -169,6 +170,10 @@ struct Plain(CompactFormatter);
 
 impl Formatter for Plain {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        // Nearly all of them.
+        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return self.0.write_string_fragment(writer, fragment);
+        }
         let mut rest = fragment;
         while let Some(at) = rest.find(unprintable) {
             let (clean, from) = rest.split_at(at);

@@ -3,6 +3,9 @@
 use super::scan::plain_run;
 use crate::call::{Object, Value};
 
+/// Room to begin with for a message, bytes: most are shorter, and growing from nothing is a copy for every doubling.
+pub const FIRST: usize = 2 << 10;
+
 /// Appends `value`: keys in their order, numbers as their text, no white space.
 pub fn write(value: &Value, out: &mut Vec<u8>) {
     match value {

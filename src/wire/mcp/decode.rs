@@ -99,7 +99,7 @@ impl Decoded {
 
     /// Exactly the bytes to forward: every member as it was sent, in canonical JSON.
     pub fn canonical(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(json::FIRST);
         json::write(&self.tree, &mut out);
         out
     }

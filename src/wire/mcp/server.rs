@@ -151,7 +151,7 @@ impl ServerMessage {
 
     /// The message as it goes to the client.
     pub fn canonical(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(json::FIRST);
         json::write(&self.tree, &mut out);
         out
     }
