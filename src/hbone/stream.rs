@@ -57,6 +57,21 @@ impl Stream {
         self.outbound.as_ref().map(|(_lease, retire_at)| *retire_at)
     }
 
+    /// The next bytes as they came, without a copy; `None` at the end. Call [`Stream::release`] once they were used up.
+    pub async fn recv(&mut self) -> io::Result<Option<Bytes>> {
+        self.reading.recv().await
+    }
+
+    /// Lets the peer send `n` more bytes.
+    pub fn release(&mut self, n: usize) -> io::Result<()> {
+        self.reading.release(n)
+    }
+
+    /// Writes without a copy, as the peer makes room.
+    pub async fn send(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.writing.send(bytes).await
+    }
+
     /// Both directions, to be borrowed apart.
     pub(super) fn directions(&mut self) -> (&mut Reading, &mut Writing) {
         (&mut self.reading, &mut self.writing)
@@ -64,7 +79,7 @@ impl Stream {
 }
 
 impl Reading {
-    /// The next bytes as they came, without a copy; `None` at the end. Call [`Reading::release`] once they were used up.
+    /// See [`Stream::recv`].
     pub(super) async fn recv(&mut self) -> io::Result<Option<Bytes>> {
         if self.chunk.has_remaining() {
             return Ok(Some(std::mem::take(&mut self.chunk)));
@@ -72,7 +87,7 @@ impl Reading {
         poll_fn(|cx| self.poll_chunk(cx)).await
     }
 
-    /// Lets the peer send `n` more bytes.
+    /// See [`Stream::release`].
     pub(super) fn release(&mut self, n: usize) -> io::Result<()> {
         self.recv.flow_control().release_capacity(n).map_err(io_error)
     }
@@ -96,7 +111,7 @@ impl Reading {
 }
 
 impl Writing {
-    /// Writes without a copy, as the peer makes room.
+    /// See [`Stream::send`].
     pub(super) async fn send(&mut self, mut bytes: Bytes) -> io::Result<()> {
         while bytes.has_remaining() {
             let room = poll_fn(|cx| self.poll_room(cx, bytes.len())).await?;

@@ -11,7 +11,7 @@ use super::super::exchange::Failed;
 use super::One;
 use super::head::{self, Head};
 use super::upload::{Cut, Upload};
-use crate::config::limits::MAX_INTERIM;
+use crate::config::limits::{MAX_HEAD, MAX_INTERIM};
 
 /// An answer of which the head was read.
 pub(in super::super) struct Answered {
@@ -37,7 +37,7 @@ pub(in super::super) async fn exchange(mut one: One, request: Request<OutBody>) 
     }
     let (parts, body) = request.into_parts();
     upload.with(body);
-    let mut waiting = Waiting { one, upload: Some(upload), cut: false, method: parts.method, interim: 0 };
+    let mut waiting = Waiting { one, upload: Some(upload), cut: false, method: parts.method, interim: 0, seen: 0 };
     let head = poll_fn(|cx| waiting.poll_head(cx)).await?;
     Ok(Answered { one: waiting.one, head, upload: waiting.upload })
 }
@@ -49,9 +49,20 @@ struct Waiting {
     cut: bool,
     method: Method,
     interim: usize,
+    /// Bytes of the buffer in which no head ends.
+    seen: usize,
 }
 
 impl Waiting {
+    /// Whether reading the head may come to an end: the first bytes may be none, later ones must have an empty line, so that
+    /// a head that comes byte by byte is not read as often.
+    fn may_be_whole(&self) -> bool {
+        let buffer = &self.one.buffer;
+        let new = buffer.get(self.seen.saturating_sub(3)..).unwrap_or_default();
+        let ends = || new.windows(2).any(|pair| pair == b"\n\n") || new.windows(3).any(|three| three == b"\n\r\n");
+        !buffer.is_empty() && (self.seen == 0 || buffer.len() >= MAX_HEAD || ends())
+    }
+
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, SendFault>> {
         if let Some(upload) = &mut self.upload {
             match upload.poll_send(cx, &mut self.one.io) {
@@ -66,9 +77,10 @@ impl Waiting {
             }
         }
         loop {
-            if !self.one.buffer.is_empty()
+            if self.may_be_whole()
                 && let Some(mut head) = head::parse(&mut self.one.buffer, &self.method)?
             {
+                self.seen = 0;
                 head.persists &= !self.cut;
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                     return Poll::Ready(Ok(head));
@@ -79,6 +91,7 @@ impl Waiting {
                 }
                 continue;
             }
+            self.seen = self.one.buffer.len();
             match ready!(self.one.poll_fill(cx)) {
                 Ok(1..) => {}
                 Ok(0) => return Poll::Ready(Err(SendFault::Broken)),

@@ -151,8 +151,8 @@ async fn a_connection_that_the_server_closed_while_idle_is_not_used() {
     assert_eq!(server.accepted(), 3);
 }
 
-/// The server closes, and we send before our side of the connection had a turn to notice: hyper finds out while the
-/// request is still whole, gives it back, and it goes out on a fresh connection.
+/// The server closes, and we send before the pool had a turn to notice: it is found out while the request is still whole,
+/// which goes out on a fresh connection.
 #[tokio::test(flavor = "current_thread")]
 async fn a_request_of_which_nothing_was_written_goes_out_again_once() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -383,4 +383,81 @@ async fn closing_ends_what_is_idle_and_lets_the_rest_finish() {
     finish.send(true).unwrap();
     assert_eq!(text(response).await, "ok");
     tokio::time::timeout(Duration::from_secs(4), closing).await.unwrap().unwrap();
+}
+
+/// A server that sends `answer` byte by byte.
+async fn drip(answer: &'static str) -> Result<Response<InBody>, SendFault> {
+    let server = Server::start(move |_, mut tcp| async move {
+        read_request(&mut tcp).await.unwrap();
+        for byte in answer.bytes() {
+            tcp.write_all(&[byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    })
+    .await;
+    send(&upstreams(), &server).await
+}
+
+#[tokio::test]
+async fn a_head_may_come_in_any_pieces() {
+    for answer in [
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nx: 1\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n1;x=y\r\nk\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\ncontent-length: 2\n\nok",
+    ] {
+        assert_eq!(text(drip(answer).await.unwrap()).await, "ok", "{answer:?}");
+    }
+    assert!(matches!(
+        drip("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\nok").await,
+        Err(SendFault::NotHttp)
+    ));
+}
+
+#[tokio::test]
+async fn bytes_that_nobody_asked_for_are_no_answer() {
+    let server = Server::start(|_, mut tcp| async move {
+        read_request(&mut tcp).await.unwrap();
+        tcp.write_all(OK).await.unwrap();
+        settle().await;
+        tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil").await.unwrap();
+        let _their_end = tcp.read(&mut [0; 1]).await;
+    })
+    .await;
+    let upstreams = upstreams();
+    for late in [true, false] {
+        // What comes with the answer, and what comes to an idle connection.
+        assert_eq!(text(send(&upstreams, &server).await.unwrap()).await, "ok");
+        if late {
+            settle().await;
+            settle().await;
+        }
+    }
+    let together: &'static [u8] =
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
+    let server = Server::start(move |_, tcp| answering(tcp, together)).await;
+    for _ in 0..2 {
+        assert_eq!(text(send(&upstreams, &server).await.unwrap()).await, "ok");
+        settle().await;
+    }
+    assert_eq!(server.accepted(), 2);
+}
+
+#[tokio::test]
+async fn a_large_request_and_its_answer_cross() {
+    // Answers before it has read the request, which is larger than what the sockets hold.
+    let server = Server::start(|_, mut tcp| async move {
+        let answer = vec![b'x'; 4 << 20];
+        tcp.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len()).as_bytes()).await.unwrap();
+        let (mut read, mut write) = tcp.into_split();
+        let mut all = Vec::new();
+        let reading = read.read_to_end(&mut all);
+        let (written, _) =
+            tokio::join!(write.write_all(&answer), tokio::time::timeout(Duration::from_secs(2), reading));
+        written.unwrap();
+    })
+    .await;
+    let request = post("/", vec![b'y'; 8 << 20]);
+    let response = upstreams().send(&server.plain(), UpstreamHttp::Http1, request).await.unwrap();
+    assert_eq!(text(response).await.len(), 4 << 20);
 }
