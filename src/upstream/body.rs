@@ -98,7 +98,8 @@ pub struct InBody(In);
 
 #[derive(Debug)]
 enum In {
-    Http1(Reading),
+    /// On the heap: it is handed on a few times before it is read.
+    Http1(Box<Reading>),
     Http2(Incoming, Option<Lease>),
 }
 
@@ -127,7 +128,7 @@ impl Faulty for BodyBroken {
 
 impl InBody {
     pub(super) fn http1(reading: Reading) -> Self {
-        Self(In::Http1(reading))
+        Self(In::Http1(Box::new(reading)))
     }
 
     pub(super) fn http2(incoming: Incoming, lease: Option<Lease>) -> Self {
