@@ -70,29 +70,30 @@ def card(name: str) -> a2a_pb2.AgentCard:
             card.supported_interfaces.add(url=url, protocol_binding=binding, protocol_version=version)
     return card
 
-def signed() -> tuple[a2a_pb2.AgentCard, a2a_pb2.AgentCard, str]:
-    """A signed card, the same spoilt, and the key as a JWK set."""
+def signed() -> tuple[a2a_pb2.AgentCard, a2a_pb2.AgentCard, a2a_pb2.AgentCard, str]:
+    """A signed card, the same spoilt, a signed extended card, and the key as a JWK set."""
     made = card("agent \u20ac, signed")
     del made.supported_interfaces[:]
     made.supported_interfaces.add(url="http://127.0.66.3:8080", protocol_binding="JSONRPC", protocol_version="1.0")
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     header = {"kid": "k1", "alg": "ES256", "typ": "JOSE", "jku": "https://elsewhere.example/keys"}
-    made = create_agent_card_signer(pem, header)(made)
+    sign = create_agent_card_signer(pem, header)
+    made, extended = sign(made), sign(card("agent, extended"))
     spoilt = a2a_pb2.AgentCard()
     spoilt.CopyFrom(made)
     spoilt.description = "says whatever"
     jwk = {**json.loads(ECAlgorithm.to_jwk(key.public_key())), "kid": "k1", "alg": "ES256"}
-    return made, spoilt, json.dumps({"keys": [jwk]})
+    return made, spoilt, extended, json.dumps({"keys": [jwk]})
 
 async def main() -> None:
-    good, spoilt, jwks = signed()
+    good, spoilt, extended, jwks = signed()
     configs = InMemoryPushNotificationConfigStore()
     handler = DefaultRequestHandler(
         agent_executor=Executor(),
         task_store=InMemoryTaskStore(),
         agent_card=card("agent"),
-        extended_agent_card=card("agent, extended"),
+        extended_agent_card=extended,
         push_config_store=configs,
         push_sender=BasePushNotificationSender(httpx.AsyncClient(), configs),
     )

@@ -287,14 +287,14 @@ apiVersion: agent-waypoint.dev/v1alpha1
 kind: AgentPolicy
 metadata: {{name: signed, namespace: {NAMESPACE}}}
 spec:
-  targetRefs: [{{kind: Service, name: signed}}]
+  targetRefs: [{{kind: Service, name: signed}}, {{kind: Service, name: signed-grpc}}]
   protocol: A2A
   a2a: {{cardTrust: {{jwks: '{jwks}'}}}}
   allow: [{{}}]
 """
 
 
-async def cards(report: Report, jwks: str, end: tuple[str, int]) -> None:
+async def cards(report: Report, jwks: str, end: tuple[str, int], grpc_end: tuple[str, int]) -> None:
     """A signed card comes as it was, to the SDK's own verifier; others do not come."""
     [key] = json.loads(jwks)["keys"]
     verify = create_signature_verifier(lambda _kid, _jku: PyJWK(key), ["ES256"])
@@ -310,6 +310,16 @@ async def cards(report: Report, jwks: str, end: tuple[str, int]) -> None:
             answer = await http.get(f"{path}/.well-known/agent-card.json")
             fault = None if answer.status_code == 502 and "says" not in answer.text else answer.text
             report.check(f"cards: one that is {name} is not passed on", fault)
+    for binding, version, come in (("GRPC", "1.0", True), ("GRPC", "0.3", False)):
+        asking = client(binding, version, grpc_end, False)
+        try:
+            card = await asking.get_extended_agent_card(pb.GetExtendedAgentCardRequest())
+            verify(card)
+            fault = None if come else f"it came: {card}"
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}" if come else None
+        await asking.close()
+        report.check(f"cards: the extended one over {binding} {version} {'is verified' if come else 'is not passed on'}", fault)
 
 
 async def compressed(report: Report, tap: Tap, end: tuple[str, int]) -> None:
@@ -410,6 +420,7 @@ async def main(binary: Path, keep: bool) -> int:
             "http": service("agent", "127.0.66.1", taps["http"].address, "agent-waypoint.dev/a2a"),
             "grpc": service("agent-grpc", "127.0.66.2", taps["grpc"].address, "agent-waypoint.dev/a2a"),
             "signed": service("signed", "127.0.66.3", taps["http"].address, "agent-waypoint.dev/a2a"),
+            "signed-grpc": service("signed-grpc", "127.0.66.4", taps["grpc"].address, "agent-waypoint.dev/a2a"),
             "policy": POLICY,
             "trusting": trusting(ports["jwks"]),
         }
@@ -421,7 +432,7 @@ async def main(binary: Path, keep: bool) -> int:
                 with report.section(f"{binding} {version}"):
                     await Session(report, taps[kind], binding, version, ends).run()
             with report.section("cards"):
-                await cards(report, ports["jwks"], mesh.connect(CALLER, "signed"))
+                await cards(report, ports["jwks"], mesh.connect(CALLER, "signed"), mesh.connect(CALLER, "signed-grpc"))
             with report.section("ways round"):
                 await raw(report, taps["http"], mesh.connect(CALLER, "agent"))
                 await compressed(report, taps["grpc"], mesh.connect(CALLER, "agent-grpc"))

@@ -7,6 +7,9 @@ const CARD: &str = r#"{"name": "reckoner €", "description": "adds", "supported
 /// Another key.
 const OTHERS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "x": "WKn-ZIGevcwGIyyrzFoZNBdaq9_TsqzGl96oc0CWuis", "y": "y77t-RvAHRKTsSGdIYUfweuOvwrvDD-Q3Hv5J0fSKbE", "kid": "k1"}]}"#;
 
+/// The same card in protobuf.
+const PROTO: &str = "0a0c7265636b6f6e657220e282ac1204616464731a230a13687474703a2f2f3132372e302e392e373a383012074a534f4e5250432203312e302a01313a0408011000520a746578742f706c61696e5a0a746578742f706c61696e62130a0361646412036164641a04616464732201786ad5010a6265794a68624763694f694a46557a49314e694973496d707264534936496d68306448427a4f6938765a585a706243356c654746746347786c4c32746c65584d694c434a72615751694f694a724d534973496e523563434936496b705055305569665112564851735379727863494e465a614351416d4a574f71793732653837416f49756d363068694576595757596753576f6a6b4e486f547262744e564e4d4676706a443851685656536852586e65495041794276325a6d44511a170a150a046e6f7465120d1a0b756e70726f746563746564";
+
 fn object(text: &str) -> Object {
     json::parse(text.as_bytes()).unwrap().as_object().cloned().unwrap()
 }
@@ -106,4 +109,29 @@ fn what_could_trust_nothing_or_anything_is_a_problem() {
     let mut problems = Problems::default();
     Trust::default().add(&CardTrust::default(), &mut problems);
     assert_eq!(problems.into_vec().len(), 1);
+}
+
+#[test]
+fn a_card_is_the_same_in_protobuf() {
+    use crate::call::A2aVersion;
+    use crate::wire::a2a::card_of_proto;
+    let byte = |at: usize| PROTO.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap();
+    let bytes: Vec<u8> = (0..PROTO.len()).step_by(2).map(byte).collect();
+    let (ours, _) = trust(&[JWKS], &[]);
+    let card = ours.look(&card_of_proto(A2aVersion::V1_0, &bytes).unwrap());
+    assert_eq!((card.verified, card.key_id.as_deref()), (true, Some("k1")));
+    assert_eq!(card.digest, ours.look(&object(CARD)).digest, "one pin for every binding");
+    let at = bytes.windows(9).position(|text| text == b"127.0.9.7").unwrap() + 8;
+    let mut other = bytes.clone();
+    other[at] = b'8';
+    assert!(!ours.look(&card_of_proto(A2aVersion::V1_0, &other).unwrap()).verified);
+    // A security scheme is a map: field 8, key `k`, value {mtlsSecurityScheme {description: "d"}}.
+    let scheme = b"\x42\x0a\x0a\x01k\x12\x05\x2a\x03\x0a\x01d";
+    let more = [&bytes[..], scheme].concat();
+    let read = card_of_proto(A2aVersion::V1_0, &more).unwrap();
+    let described =
+        read.get("securitySchemes").and_then(|all| all.get("k")?.get("mtlsSecurityScheme")?.get("description"));
+    assert_eq!(described.and_then(crate::call::Value::as_str), Some("d"));
+    assert!(!ours.look(&read).verified);
+    assert!(card_of_proto(A2aVersion::V1_0, &[&more[..], scheme].concat()).is_err(), "a key twice");
 }

@@ -246,10 +246,15 @@ impl Answers {
         Ok(if seen { self.shared.owners.saw(target, known).map(Untold) } else { None })
     }
 
-    /// A card in protobuf is seen in part: where a policy says whose cards it believes, that is not enough.
-    pub(super) fn look_at_part(&self) -> Result<(), ProxyFault> {
+    /// The same of a card in protobuf, that of 0.3 is seen in part: where a policy says whose cards it believes, that is not
+    /// enough.
+    pub(super) fn look_at_proto(&self, card: &Object) -> Result<(), ProxyFault> {
         let rules = &self.standing.asked().target().rules;
-        if rules.trusts_any_card() { Ok(()) } else { Err(ProxyFault::Card(CardFault::NotSigned)) }
+        match self.learner.version {
+            A2aVersion::V1_0 => self.look(card).map(drop),
+            A2aVersion::V0_3 if rules.trusts_any_card() => Ok(()),
+            A2aVersion::V0_3 => Err(ProxyFault::Card(CardFault::NotSigned)),
+        }
     }
 
     /// Says of a card's places which are not fronted here.

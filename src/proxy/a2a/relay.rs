@@ -230,7 +230,8 @@ impl Messages {
         let learner = &self.answers.learner;
         if learner.operation == A2aOperation::GetExtendedAgentCard {
             let card = card_of_proto(learner.version, message).map_err(|_no_card| ProxyFault::BadAnswer);
-            let reported = card.and_then(|card| self.answers.report(&card).and_then(|()| self.answers.look_at_part()));
+            let reported =
+                card.and_then(|card| self.answers.report(&card).and_then(|()| self.answers.look_at_proto(&card)));
             return reported.map(|()| None).map_err(|fault| self.answers.failed(fault));
         }
         if !learner.reads() {

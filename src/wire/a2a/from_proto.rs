@@ -14,6 +14,9 @@ pub(super) fn read(bytes: &[u8], shape: &Shape) -> Result<Object, ShapeFault> {
     Reader { nodes: 0, depth: 0 }.message(bytes, shape)
 }
 
+/// A member of an object.
+type Pair = (Box<str>, Value);
+
 struct Reader {
     nodes: usize,
     depth: usize,
@@ -24,11 +27,23 @@ impl Reader {
         let mut fields = Fields::new(bytes);
         let mut seen = Seen::default();
         let mut lists: Vec<(&'static Field, Vec<Value>)> = Vec::new();
+        let mut maps: Vec<(&'static Field, Vec<Pair>)> = Vec::new();
         let mut out = Vec::new();
         while let Some((number, wire)) = fields.next_field().map_err(ShapeFault::Wire)? {
             let known = shape.fields.iter().enumerate().find(|(_, field)| field.number == number);
             // What the schema does not have, no reader of this version acts on.
             let Some((at, field)) = known else { continue };
+            if let Kind::Map(of) = field.kind {
+                let entry = self.entry_of(wire, of, field.name)?;
+                match maps.iter_mut().find(|(of, _)| of.number == number) {
+                    Some((_, pairs)) if pairs.iter().any(|(key, _)| *key == entry.0) => {
+                        return Err(ShapeFault::Twice(field.name));
+                    }
+                    Some((_, pairs)) => pairs.push(entry),
+                    None => maps.push((field, vec![entry])),
+                }
+                continue;
+            }
             seen.note(at, field, true)?;
             let value = self.value(wire, field)?;
             if !field.repeated {
@@ -41,7 +56,29 @@ impl Reader {
             }
         }
         out.extend(lists.into_iter().map(|(field, items)| (Box::from(field.name), Value::Array(items))));
+        let maps = maps.into_iter();
+        out.extend(maps.map(|(field, pairs)| (Box::from(field.name), Value::Object(Object::from_unique(pairs)))));
         Ok(Object::from_unique(out))
+    }
+
+    /// An entry of a map: `key = 1`, `value = 2`, each left out where it is empty.
+    fn entry_of(&mut self, wire: Wire<'_>, of: &Field, name: &'static str) -> Result<Pair, ShapeFault> {
+        let Wire::Bytes(bytes) = wire else { return Err(ShapeFault::Type(name)) };
+        self.count(name)?;
+        let (mut key, mut value) = (None, None);
+        let mut fields = Fields::new(bytes);
+        while let Some(field) = fields.next_field().map_err(ShapeFault::Wire)? {
+            let twice = match field {
+                (1, Wire::Bytes(bytes)) => key.replace(utf8(bytes, name)?).is_some(),
+                (2, wire) => value.replace(self.value(wire, of)?).is_some(),
+                _ => return Err(ShapeFault::Type(name)),
+            };
+            if twice {
+                return Err(ShapeFault::Twice(name));
+            }
+        }
+        let empty = || if matches!(of.kind, Kind::Nested(_)) { Object::new().into() } else { Value::from("") };
+        Ok((key.unwrap_or_default().into(), value.unwrap_or_else(empty)))
     }
 
     fn count(&mut self, name: &'static str) -> Result<(), ShapeFault> {

@@ -57,7 +57,8 @@ pub fn learn_proto(operation: Op, version: A2aVersion, message: &[u8]) -> Result
     }
 }
 
-/// The places of an agent card in protobuf, as [`super::card_urls`] finds them in one of JSON.
+/// An agent card in protobuf as the JSON that it stands for: of 1.0 whole but for what its schema does not have, which no
+/// reader of it sees; of 0.3 its places only.
 ///
 /// # Errors
 /// [`ShapeFault`] where the message is no card.

@@ -40,6 +40,8 @@ pub(super) enum Kind {
     /// One of these strings.
     Word(&'static [&'static str]),
     Nested(&'static Shape),
+    /// A map from text to what this field holds, in protobuf; its number is the value's in an entry, 2.
+    Map(&'static Field),
     /// `google.protobuf.Struct`
     Struct,
     /// `google.protobuf.Value`
@@ -129,6 +131,11 @@ pub(super) const fn text(number: u32, name: &'static str) -> Field {
 
 pub(super) const fn many(number: u32, name: &'static str, kind: Kind) -> Field {
     Field { repeated: true, ..field(number, name, kind) }
+}
+
+/// A map; of `of` only the kind counts.
+pub(super) const fn map(number: u32, name: &'static str, of: &'static Field) -> Field {
+    field(number, name, Kind::Map(of))
 }
 
 pub(super) const fn one_of(number: u32, name: &'static str, kind: Kind) -> Field {

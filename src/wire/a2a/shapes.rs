@@ -2,7 +2,9 @@
 //! protobuf and ProtoJSON (`a2a.v1`), and A2A 0.3 in the JSON of its JSON-RPC binding. And as much of answers as says
 //! which task and context they are about.
 
-use super::schema::{Kind, Shape, field, many, one_of, renamed, shape, text};
+mod card;
+
+use super::schema::{Kind, Shape, field, many, map, one_of, renamed, shape, text};
 use crate::call::{A2aOperation as Op, A2aVersion};
 
 /// How a request is written.
@@ -55,7 +57,7 @@ pub(super) fn answer(version: A2aVersion, operation: Op) -> Option<&'static Shap
         Op::SendMessage | Op::SendStreamingMessage | Op::SubscribeToTask => Some(&answers::EVENT),
         Op::GetTask | Op::CancelTask => Some(&answers::TASK),
         Op::GetExtendedAgentCard => Some(match version {
-            A2aVersion::V1_0 => &answers::CARD,
+            A2aVersion::V1_0 => &card::CARD,
             A2aVersion::V0_3 => &answers::CARD_03,
         }),
         Op::ListTasks
@@ -336,7 +338,6 @@ mod answers {
         one_of(4, "artifactUpdate", Kind::Nested(&ARTIFACT)),
     ]);
     static INTERFACE: Shape = shape(&[text(1, "url")]);
-    pub(super) static CARD: Shape = shape(&[many(3, "supportedInterfaces", Kind::Nested(&INTERFACE))]);
     pub(super) static CARD_03: Shape =
         shape(&[text(3, "url"), many(15, "additionalInterfaces", Kind::Nested(&INTERFACE))]);
 }

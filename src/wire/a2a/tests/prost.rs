@@ -228,6 +228,7 @@ proptest! {
         prop_assert_eq!(learnt(&event.encode_to_vec()), Ok(expected));
         drop(learnt(&bytes));
         drop(card_of_proto(A2aVersion::V0_3, &bytes));
+        drop(card_of_proto(A2aVersion::V1_0, &bytes));
     }
 
     #[test]
