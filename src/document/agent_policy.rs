@@ -2,11 +2,13 @@
 //!
 //! Only the shape stands here; what the fields mean is compiled in `policy`.
 
+mod external;
 mod limit;
 mod pins;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use external::External;
 pub use limit::Limit;
 pub use pins::{Pin, PinMode, Pins};
 
@@ -45,6 +47,9 @@ pub struct AgentPolicySpec {
     /// Which definitions of tools were looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pins: Option<Pins>,
+    /// Calls about which an outside provider is asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<External>,
 }
 
 /// `spec.a2a`: whose tasks are whose, and what an agent is made to do beyond the call.

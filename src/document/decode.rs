@@ -322,7 +322,7 @@ allow:
             (
                 format!("{refs}zzzzzz: 1"),
                 "spec.zzzzzz",
-                "unknown field; known here: targetRefs, protocol, mode, denial, deny, require, allow, a2a, results, limits, pins",
+                "unknown field; known here: targetRefs, protocol, mode, denial, deny, require, allow, a2a, results, limits, pins, external",
             ),
             (format!("{refs}protocol: mcp"), "spec.protocol", "\"mcp\" is not one of MCP, A2A; did you mean `MCP`?"),
             (format!("{refs}mode: Off"), "spec.mode", "must be text; put it in quotes"),

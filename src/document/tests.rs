@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde::de::value::{Error as Refusal, MapDeserializer};
 
 use super::agent_policy::{
-    A2aSpec, AgentPolicySpec, CoOwner, From, HttpMatch, Limit, Pin, Pins, Push, Redaction, Requirement, Results, Rule,
-    TargetRef, To,
+    A2aSpec, AgentPolicySpec, CoOwner, External, From, HttpMatch, Limit, Pin, Pins, Push, Redaction, Requirement,
+    Results, Rule, TargetRef, To,
 };
 use super::{Closes, Documents, Source, load};
 
@@ -241,6 +241,10 @@ fn the_custom_resource_definition_has_the_fields_of_the_types() {
     assert_eq!(at(&limits), fields::<Limit>());
     assert_eq!(at(&[&limits[..], &["from", ""]].concat()), fields::<From>());
     assert_eq!(at(&[&limits[..], &["to", ""]].concat()), fields::<To>());
+    let external = ["spec", "external", ""];
+    assert_eq!(at(&external), fields::<External>());
+    assert_eq!(at(&[&external[..], &["from", ""]].concat()), fields::<From>());
+    assert_eq!(at(&[&external[..], &["to", ""]].concat()), fields::<To>());
     let redact = ["spec", "results", "redact", ""];
     assert_eq!(at(&redact), fields::<Redaction>());
     assert_eq!(at(&[&redact[..], &["from", ""]].concat()), fields::<From>());

@@ -104,6 +104,9 @@ impl<'a> Policies<'a> {
             for problem in cache.agent.get_or(Same(Arc::clone(document)), check) {
                 found.fault(&document.origin, problem);
             }
+            for (at, one) in document.spec.external.iter().enumerate() {
+                self.warn_of_provider(&document.origin, format!("spec.external[{at}].provider"), &one.provider, found);
+            }
             let mut refs = refs(document, &document.spec.target_refs, None);
             if document.spec.mode == Mode::DryRun {
                 refs.iter_mut().for_each(|one| one.portless = Severity::Warning);
@@ -134,10 +137,8 @@ impl<'a> Policies<'a> {
             for problem in cache.istio.get_or(Same(Arc::clone(document)), check) {
                 found.fault(&document.origin, problem);
             }
-            let provider = document.spec.provider.as_ref().filter(|_| document.spec.action == Action::Custom);
-            if let Some(Err(why)) = provider.map(|provider| self.terms.providers.get(&provider.name)) {
-                let reason = format!("{why}: what its rules match is refused");
-                found.warn(&document.origin, "spec.provider.name", reason);
+            if let Some(provider) = document.spec.provider.as_ref().filter(|_| document.spec.action == Action::Custom) {
+                self.warn_of_provider(&document.origin, "spec.provider.name".to_owned(), &provider.name, found);
             }
             if !found.is_refused(&document.origin) {
                 attach(&mut self.istio, document, &refs, (settings, &self.terms));
@@ -244,13 +245,23 @@ impl<'a> Policies<'a> {
         let asks = |spec: &AuthorizationPolicySpec| {
             spec.action == Action::Custom && spec.provider.as_ref().is_some_and(|one| *one.name == *provider.name)
         };
-        for document in self.istio.items.iter().filter(|document| asks(&document.spec)) {
+        let istio = self.istio.items.iter().filter(|document| asks(&document.spec)).map(|document| &document.origin);
+        let external = |spec: &AgentPolicySpec| spec.external.iter().any(|one| *one.provider == *provider.name);
+        let agent =
+            self.agent.items.iter().filter(|document| external(&document.spec)).map(|document| &document.origin);
+        for origin in istio.chain(agent) {
             let (host, port) = (&provider.host, provider.port);
             let reason = format!(
                 "provider {} is at {host}:{port}, which no document here has: what its rules match is refused",
                 provider.name
             );
-            found.warn(&document.origin, "spec.provider.name", reason);
+            found.warn(origin, "spec", reason);
+        }
+    }
+
+    fn warn_of_provider(&self, origin: &Origin, field: String, name: &str, found: &mut Found<'_>) {
+        if let Err(why) = self.terms.providers.get(name) {
+            found.warn(origin, field, format!("{why}: what asks it is refused"));
         }
     }
 

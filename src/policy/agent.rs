@@ -34,7 +34,12 @@ pub(super) fn compile(
         problems.error("spec.results", "is not done for A2A: what agents answer is passed as it came");
     }
     let rules = [spec.allow.len(), spec.deny.len(), spec.require.len()].iter().sum::<usize>();
-    if rules == 0 && spec.protocol.is_none() && spec.results.is_none() && spec.limits.is_empty() && spec.pins.is_none()
+    if rules == 0
+        && spec.protocol.is_none()
+        && spec.results.is_none()
+        && spec.limits.is_empty()
+        && spec.pins.is_none()
+        && spec.external.is_empty()
     {
         problems.warning("spec", "has no rules and declares no protocol, so it decides nothing");
     }
@@ -60,7 +65,8 @@ pub(super) fn compile(
     let redactors = redactions.map(|(at, written)| compiler.redactor(at, written)).collect();
     let limits = spec.limits.iter().enumerate().map(|(at, written)| compiler.limit(at, written)).collect();
     let pins = spec.pins.as_ref().map(|pins| compiler.pins(pins)).unwrap_or_default();
-    Compiled { rules, redactors, limits, pins }
+    let external = spec.external.iter().enumerate().map(|(at, written)| compiler.external(at, written)).collect();
+    Compiled { rules, redactors, limits, pins, external }
 }
 
 /// A policy, compiled.
@@ -69,6 +75,8 @@ pub(super) struct Compiled {
     pub(super) redactors: Vec<Redactor>,
     pub(super) limits: Vec<Limit>,
     pub(super) pins: Pins,
+    /// Rules by which providers are asked, each with its provider's name.
+    pub(super) external: Vec<(Rule, Arc<str>)>,
 }
 
 /// What `allow`, `deny` and `require` entries have in common.
@@ -102,6 +110,15 @@ impl<'a> Written<'a> {
 
     fn of_limit(limit: &'a agent_policy::Limit) -> Self {
         Self { name: limit.name.as_deref(), from: limit.from.as_deref(), to: limit.to.as_deref(), condition: None }
+    }
+
+    fn of_external(external: &'a agent_policy::External) -> Self {
+        Self {
+            name: external.name.as_deref(),
+            from: external.from.as_deref(),
+            to: external.to.as_deref(),
+            condition: external.when.as_deref().map(|source| ("when", source)),
+        }
     }
 
     fn of_requirement(rule: &'a agent_policy::Requirement) -> Self {
@@ -153,6 +170,25 @@ impl Compiler<'_> {
     fn pins(&mut self, written: &agent_policy::Pins) -> Pins {
         let rule = self.rule_at("spec.pins", Effect::Deny, "pins".to_owned(), &Written::default());
         Pins::compile(rule, written, self.spec.protocol, self.problems)
+    }
+
+    /// Where it cannot be told whether a call is meant, the provider is asked.
+    fn external(&mut self, at: usize, written: &agent_policy::External) -> (Rule, Arc<str>) {
+        let path = format!("spec.external[{at}]");
+        let rule = self.rule_at(&path, Effect::Deny, format!("external[{at}]"), &Written::of_external(written));
+        if written.provider.is_empty() {
+            self.problems
+                .error(format_args!("{path}.provider"), "is empty: name one of meshConfig's extensionProviders");
+        }
+        if rule.reads_answer() {
+            self.problems
+                .error(format_args!("{path}.when"), "reads the answer, which is not there when a provider is asked");
+        }
+        if self.spec.mode == Mode::DryRun {
+            self.problems
+                .warning(&path, "is not asked while the policy is DryRun: what the provider would say is not known");
+        }
+        (rule, written.provider.as_str().into())
     }
 
     fn rule_at(&mut self, path: &str, effect: Effect, place: String, written: &Written<'_>) -> Rule {

@@ -88,6 +88,7 @@ fn court(declared: Option<Protocol>, docs: &Docs<'_>) -> Result<Court, Vec<Field
         court.redactors.extend(compiled.redactors);
         court.limits.extend(compiled.limits);
         court.pins.merge(compiled.pins);
+        court.custom.extend(compiled.external.into_iter().map(|(rule, provider)| docs.custom(rule, &provider)));
         let mut a2a = A2aSettings::default();
         let settings = if spec.mode == Mode::Enforce { &mut court.a2a } else { &mut a2a };
         if let Some(spec) = &spec.a2a {

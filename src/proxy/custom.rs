@@ -62,6 +62,8 @@ enum CheckFault {
     Busy,
     #[error(transparent)]
     Send(#[from] SendFault),
+    #[error("the path would lead out of its prefix")]
+    LeadsOut,
     #[error("its service is not here")]
     Nowhere,
     #[error("it is asked over HTTP, which a stream of bytes is not")]
@@ -77,9 +79,10 @@ enum CheckFault {
 }
 
 impl CheckFault {
-    /// Whether documents are at fault: `failOpen` is about providers that fail, and Istio refuses then.
-    fn is_of_documents(&self) -> bool {
-        matches!(self, Self::Nowhere | Self::Bytes)
+    /// Whether it was the provider that failed, which is what `failOpen` is about: not documents, as Istio refuses then,
+    /// and nothing that a caller can bring about by itself.
+    fn is_the_providers(&self) -> bool {
+        !matches!(self, Self::Nowhere | Self::Bytes | Self::Busy | Self::LeadsOut)
     }
 }
 
@@ -222,7 +225,7 @@ impl Consulted {
             }
             Err(fault) => {
                 tracing::warn!(provider = %name, fail_open = provider.fail_open, %fault, "authorization provider failed");
-                let open = provider.fail_open && !fault.is_of_documents();
+                let open = provider.fail_open && fault.is_the_providers();
                 if !open {
                     let (headers, body) = (HeaderMap::new(), Bytes::new());
                     self.told = Some(Box::new(Told { status: provider.status_on_error, headers, body }));

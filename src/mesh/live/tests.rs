@@ -1,6 +1,7 @@
 //! What is in force over a world of rows: who is fronted, where calls go, whose rules decide, and that a change costs no
 //! more than what it touches and comes out as if all had been built anew.
 
+mod asked;
 mod fixture;
 mod guarded;
 mod held;

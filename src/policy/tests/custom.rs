@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::call::Call;
 use crate::document::Meta;
+use crate::document::agent_policy::Protocol;
 use crate::document::mesh_config::MeshConfig;
-use crate::policy::fixture::{World, head, istio_spec, meta};
+use crate::policy::fixture::{World, agent_spec, base, head, istio_spec, meta, tool, tool_entry, tools_list};
 use crate::policy::{Decision, Providers, RuleSet, Rules, Verdicts, Word, compile};
 
 fn providers(port: u16) -> Providers {
@@ -106,6 +107,40 @@ fn bytes_lose_what_only_http_has_and_a_dry_run_asks_nobody() {
     let mut dry = meta("1");
     dry.annotations.insert("istio.io/dry-run".into(), "true".into());
     assert_eq!(asked(&rules_of(dry), &getting("/x"), Word::Denied), (vec![], "allow"));
+}
+
+#[test]
+fn an_agent_policy_asks_by_what_a_call_is() {
+    let spec = agent_spec(
+        "allow: [{to: [{tools: ['pay_*', 'get_*']}]}]\n\
+         external: [{name: big, to: [{tools: ['pay_*']}], when: mcp.tool.arguments.amount > 1000, provider: b}]",
+    );
+    let (meta, providers) = (meta("p"), providers(9));
+    let agent = vec![(&meta, &spec)];
+    let declared = Some(Protocol::Mcp);
+    let set = RuleSet { declared, agent, providers: Some(&providers), ..RuleSet::default() };
+    let rules = compile(&set).unwrap();
+    let pay = |amount: serde_json::Value| World::calling(tool("pay_bill", serde_json::json!({"amount": amount})));
+    for (world, whom, denied) in [
+        (pay(2000.into()), 1, "denied_by_provider"),
+        (pay(10.into()), 0, "allow"),
+        // What cannot be evaluated is asked about.
+        (pay("much".into()), 1, "denied_by_provider"),
+        (World::calling(tool("get_bill", serde_json::json!({}))), 0, "allow"),
+        (World::calling(tools_list()), 0, "allow"),
+        (World::calling(base("initialize")), 0, "allow"),
+        (World::calling(tool("other", serde_json::json!({}))), 0, "not_allowed"),
+    ] {
+        let (asked, said) = asked(&rules, &world, Word::Denied);
+        assert_eq!((asked.len(), said), (whom, denied), "{:?}", world.call);
+    }
+    assert_eq!(asked(&rules, &pay(2000.into()), Word::Allowed).1, "allow");
+    assert!(rules.visible(&World::calling(tool_entry("pay_bill")).facts()), "a list asks nobody");
+    let unopened = agent_spec("protocol: MCP\nexternal: [{provider: b}]");
+    let agent = vec![(&meta, &unopened)];
+    let set = RuleSet { declared, agent, providers: Some(&providers), ..RuleSet::default() };
+    let said = asked(&compile(&set).unwrap(), &pay(1.into()), Word::Allowed);
+    assert_eq!((said.0.len(), said.1), (1, "not_allowed"), "a provider's permission opens nothing");
 }
 
 #[test]

@@ -7,9 +7,10 @@ use serde_json::{Value as Json, json};
 
 use crate::call::Call;
 use crate::document::authorization_policy::{Action, AuthorizationPolicySpec, Condition, IstioRule, Operation, Source};
-use crate::document::authorization_policy::{IstioFrom, IstioTo};
-use crate::policy::fixture::{World, head, istio_spec, meta, verdict};
-use crate::policy::{RuleSet, compile};
+use crate::document::authorization_policy::{IstioFrom, IstioTo, Provider};
+use crate::document::mesh_config::MeshConfig;
+use crate::policy::fixture::{World, head, istio_spec, meta};
+use crate::policy::{Decision, Providers, RuleSet, Rules, Verdicts, Word, compile};
 
 /// One call in plain words. `http` is method, host, path; none on TCP.
 #[derive(Debug, Clone)]
@@ -183,11 +184,16 @@ fn rule(rule: &IstioRule, case: &Case, action: Action) -> bool {
         && rule.when.iter().all(|when| condition(when, case, action))
 }
 
-/// DENY, then ALLOW, then what no ALLOW leaves open.
+/// CUSTOM, then DENY, then ALLOW, then what no ALLOW leaves open. Of the providers `yes` allows, `no` denies, and no other is
+/// declared.
 fn allowed(policies: &[AuthorizationPolicySpec], case: &Case) -> bool {
     let of = |action| policies.iter().filter(move |policy| policy.action == action);
     let matched = |policy: &AuthorizationPolicySpec| policy.rules.iter().any(|one| rule(one, case, policy.action));
-    !of(Action::Deny).any(matched) && (of(Action::Allow).next().is_none() || of(Action::Allow).any(matched))
+    let refused =
+        |policy: &AuthorizationPolicySpec| policy.provider.as_ref().is_some_and(|provider| provider.name != "yes");
+    !of(Action::Custom).any(|policy| refused(policy) && matched(policy))
+        && !of(Action::Deny).any(matched)
+        && (of(Action::Allow).next().is_none() || of(Action::Allow).any(matched))
 }
 
 // Here the second reading ends; what follows makes random documents and calls, and compares.
@@ -282,7 +288,27 @@ fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicySpec>> {
         let action = if deny { Action::Deny } else { Action::Allow };
         AuthorizationPolicySpec { action, rules, ..istio_spec("") }
     });
-    proptest::collection::vec(one, 0..4)
+    let custom = (select(vec!["yes", "no", "gone"]), proptest::collection::vec(rules(), 1..4));
+    let custom = custom.prop_map(|(name, rules)| AuthorizationPolicySpec {
+        action: Action::Custom,
+        provider: Some(Provider { name: name.to_owned() }),
+        rules: rules.into_iter().map(nameless).collect(),
+        ..istio_spec("")
+    });
+    proptest::collection::vec(prop_oneof![3 => one, 1 => custom], 0..4)
+}
+
+/// The rule without what the API server refuses of CUSTOM.
+fn nameless(rule: IstioRule) -> IstioRule {
+    let mut from = rule.from;
+    for IstioFrom { source } in &mut from {
+        let Source { ip_blocks, not_ip_blocks, remote_ip_blocks, not_remote_ip_blocks, .. } = std::mem::take(source);
+        *source = Source { ip_blocks, not_ip_blocks, remote_ip_blocks, not_remote_ip_blocks, ..Source::default() };
+    }
+    from.retain(|from| from.source != Source::default());
+    let named = |when: &Condition| ["source.principal", "source.namespace"].contains(&&*when.key);
+    let when = rule.when.into_iter().filter(|when| !named(when) && !when.key.starts_with("request.auth.")).collect();
+    IstioRule { from, to: rule.to, when }
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -343,8 +369,24 @@ fn decided(policies: &[AuthorizationPolicySpec], cases: &[World]) -> Vec<bool> {
     let metas: Vec<_> = (0..policies.len()).map(|at| meta(&format!("p{at}"))).collect();
     let domains = DOMAINS.map(str::to_owned);
     let istio = metas.iter().zip(policies).collect();
-    let rules = compile(&RuleSet { istio, trust_domains: &domains, ..RuleSet::default() }).unwrap();
-    cases.iter().map(|world| verdict(&rules, world) == "allow").collect()
+    let config = "extensionProviders: [{name: yes, envoyExtAuthzGrpc: {service: a, port: 1}}, \
+                  {name: no, envoyExtAuthzGrpc: {service: a, port: 1}}]"
+        .replace("yes", "'yes'")
+        .replace("no,", "'no',");
+    let providers = Providers::read(&MeshConfig::parse(&config).unwrap().extension_providers);
+    let providers = Some(&providers);
+    let rules = compile(&RuleSet { istio, trust_domains: &domains, providers, ..RuleSet::default() }).unwrap();
+    cases.iter().map(|world| asked(&rules, world)).collect()
+}
+
+/// Whether it is allowed once everybody was asked.
+fn asked(rules: &Rules, world: &World) -> bool {
+    let (facts, mut verdicts) = (world.facts(), Verdicts::default());
+    while let Some(ask) = rules.ask(&facts, &verdicts) {
+        let word = if &*ask.provider().name == "yes" { Word::Allowed } else { Word::Denied };
+        verdicts.note(ask, word, String::new());
+    }
+    matches!(rules.decide_on(&facts, &verdicts), Decision::Allow(_))
 }
 
 /// A million (policies, call) pairs: `PROPTEST_CASES=10000 cargo test --lib both_readings`.

@@ -46,6 +46,10 @@ fn request(
     head: &HttpHead,
 ) -> Result<Request<OutBody>, CheckFault> {
     let unsendable = |_fault| CheckFault::Garbage("the request cannot be shown to it");
+    // Where the mesh does not normalise paths, the provider's own server may: it would be asked something else then.
+    if !terms.prefix.is_empty() && leads_out(&head.path) {
+        return Err(CheckFault::LeadsOut);
+    }
     let mut headers = HeaderMap::new();
     for (name, value) in &head.headers {
         if (*name == AUTHORIZATION || terms.sent.has(name)) && !name.as_str().starts_with(OURS) {
@@ -77,6 +81,14 @@ fn request(
     *request.uri_mut() = format!("{}{}{query}", terms.prefix, head.path).parse().map_err(|_no_uri| unsendable(()))?;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// Whether some server could read dot segments in a path, in whatever spelling.
+fn leads_out(path: &str) -> bool {
+    let spelt =
+        path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
+    let dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
+    spelt.split('/').any(dots)
 }
 
 /// What this waypoint knows of a call beyond its request, by name: who calls what, proven and decoded.
@@ -165,4 +177,19 @@ pub(super) async fn read(mut body: InBody) -> Result<(Bytes, HeaderMap), CheckFa
         }
     }
     Ok((bytes.freeze(), trailers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dot_segments_of_every_spelling_lead_out() {
+        for path in ["/../x", "/a/%2e%2E/x", "/a/.%2e", "/./x", "/a%2f..%2fx", "/a\\..\\x", "/a%5C..", "/..;a=b/x"] {
+            assert!(leads_out(path), "{path}");
+        }
+        for path in ["/", "/a/b", "/...", "/a..b", "/.well-known/x", "/a/%252e%252e"] {
+            assert!(!leads_out(path), "{path}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Over HTTP: the request again, and the status decides.
 
-use super::{ask, documents, get};
-use crate::lab::{Lab, Upstream};
+use super::{ask, documents, get, providers};
+use crate::lab::{Lab, Upstream, json, notes, service};
 use crate::plain_ports::http::hello;
 
 fn answer(status: &str, headers: &str, body: &str) -> String {
@@ -60,6 +60,39 @@ async fn it_gets_what_is_declared_and_says_what_is_declared() {
     assert!(head.contains("location: https://login.example/\r\n") && head.contains("x-why: because\r\n"), "{head}");
     assert!(!head.contains("x-hidden"), "{head}");
     assert_eq!(upstream.bytes(), before, "what was denied reached nobody");
+}
+
+/// An AgentPolicy asks by the decoded call, and words the refusal.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_policy_asks_about_a_tool_by_its_arguments() {
+    let upstream = Upstream::start(|_, _| json(r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#)).await;
+    let provider = Upstream::start(|head, _| match head.to_ascii_lowercase().contains("mcp-name: create_%c3%a4") {
+        true => answer("200 OK", "", ""),
+        false => answer("403 Forbidden", "", "no"),
+    })
+    .await;
+    let external = "  denial: ToolError\n  external:\n  - {name: big, to: [{tools: ['create_*']}], when: mcp.tool.arguments.n > 5, provider: p}\n";
+    let notes = notes(upstream.addr).replace("  deny:\n", &format!("{external}  deny:\n"));
+    let authz = service("authz", "127.0.9.20", provider.addr, "");
+    let lab = Lab::start(&format!("{notes}---\n{authz}---\n{}", providers("http"))).await;
+    let call = |tool: &str, n: u32| {
+        let params = format!(r#"{{"name":"{tool}","arguments":{{"owner":"acme","n":{n}}}}}"#);
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#)
+    };
+    for (tool, n, asked, passes) in
+        [("create_x", 1, false, true), ("create_x", 6, true, false), ("create_\u{e4}", 6, true, true)]
+    {
+        let before = (provider.bytes(), upstream.bytes());
+        let reply = lab.post("agents/writer", "127.0.9.1:80", "", &call(tool, n)).await;
+        assert_eq!((provider.bytes() > before.0, upstream.bytes() > before.1), (asked, passes), "{tool} {n} {reply:?}");
+        assert_eq!(reply.json()["result"]["isError"] == true, !passes, "{tool} {n} {reply:?}");
+    }
+    let seen = provider.seen().to_ascii_lowercase();
+    assert!(seen.contains("x-agent-waypoint-mcp-method: tools/call\r\n"), "{seen}");
+    assert!(
+        seen.contains("x-agent-waypoint-source-principal: spiffe://cluster.local/ns/agents/sa/writer\r\n"),
+        "{seen}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
