@@ -18,11 +18,14 @@
 //! | cluster | networking.istio.io | serviceentries | list, watch |
 //! | cluster | agent-waypoint.dev | agentpolicies | list, watch |
 //! | cluster | agent-waypoint.dev | agentpolicies/status | patch |
-//! | cluster | (core) | configmaps, events | get, create, patch |
+//! | cluster | gateway.networking.k8s.io | httproutes/status, grpcroutes/status | patch |
+//! | cluster | security.istio.io | authorizationpolicies/status, requestauthentications/status | patch |
+//! | cluster | (core) | configmaps | get, create, patch |
+//! | cluster | (core) | events | create |
 //! | cluster | (core) | services/status | patch |
 //! | cluster | security.istio.io | authorizationpolicies | create, patch, delete |
 //! | cluster | admissionregistration.k8s.io | validatingwebhookconfigurations (`agent-waypoint`) | get, patch |
-//! | own namespace | (core) | configmaps | list, watch, create, patch |
+//! | own namespace | (core) | configmaps | get, list, watch, create, patch |
 //! | own namespace | (core) | secrets | get, create, update |
 //! | own namespace | coordination.k8s.io | leases | get, create, update |
 
@@ -37,6 +40,7 @@ pub mod keys;
 pub mod lead;
 pub mod provision;
 pub mod scope;
+pub mod shared;
 pub mod standing;
 pub mod status;
 mod settings;

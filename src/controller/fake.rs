@@ -103,6 +103,7 @@ impl Server {
             (&Method::GET, Some(_)) => state.found(&path),
             (&Method::POST, None) => state.create(&path, body()),
             (&Method::PUT, Some(_)) => state.replace(&path, body()),
+            (&Method::PATCH, Some(_)) if is_merge(&head.headers) => state.merge(&path, &body(), &query),
             (&Method::PATCH, Some(_)) => state.apply(&path, &body(), &query),
             (&Method::DELETE, Some(_)) => state.delete(&path),
             other => panic!("the fake API server knows no {other:?}"),
@@ -199,6 +200,23 @@ impl State {
         success(&gone)
     }
 
+    /// A merge patch (RFC 7386), under a version where it names one.
+    fn merge(&mut self, path: &Path, patch: &Value, query: &str) -> Answer {
+        let key = path.key();
+        let manager = query.split('&').find_map(|pair| pair.strip_prefix("fieldManager=")).unwrap_or("");
+        let Some(mut object) = self.objects.get(&(path.plural.clone(), key.clone())).cloned() else {
+            return failure(404, "NotFound");
+        };
+        let wanted = &patch["metadata"]["resourceVersion"];
+        if !wanted.is_null() && *wanted != object["metadata"]["resourceVersion"] {
+            return failure(409, "Conflict");
+        }
+        let sub = path.sub.as_deref().map(|sub| format!("/{sub}")).unwrap_or_default();
+        self.writes.push(format!("merge {}{sub} {key} {manager}", path.plural));
+        replaced(&mut object, patch);
+        success(&self.store(&path.plural, &key, object))
+    }
+
     fn apply(&mut self, path: &Path, patch: &Value, query: &str) -> Answer {
         let key = path.key();
         let manager = query.split('&').find_map(|pair| pair.strip_prefix("fieldManager=")).unwrap_or("");
@@ -229,6 +247,22 @@ fn merge(into: &mut Value, patch: &Value) {
         (Value::Array(into), Value::Array(patch)) if !patch.is_empty() && patch.iter().all(is_condition) => {
             into.retain(|one| !patch.iter().any(|other| other["type"] == one["type"]));
             into.extend(patch.iter().cloned());
+        }
+        (into, patch) => *into = patch.clone(),
+    }
+}
+
+fn is_merge(headers: &http::HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/merge-patch+json")
+}
+
+/// As a merge patch: objects are merged, everything else is replaced.
+fn replaced(into: &mut Value, patch: &Value) {
+    match (into, patch) {
+        (Value::Object(into), Value::Object(patch)) => {
+            for (key, value) in patch {
+                replaced(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
         }
         (into, patch) => *into = patch.clone(),
     }

@@ -14,7 +14,7 @@ use kube::core::DynamicObject;
 
 use super::cluster::{DocumentKind, View, key};
 
-pub use fronting::{DROP_IN_CLASS, Fronting, GatewayKey, HBONE, Object, admits};
+pub use fronting::{DROP_IN_CLASS, Fronting, GatewayKey, HBONE, Object, admits, is_for};
 pub use selected::Selected;
 
 /// What documents of the cluster go to which Gateways.

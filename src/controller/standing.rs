@@ -50,6 +50,16 @@ fn fed(view: &View) -> Condition {
         );
         return Condition::new(FED, false, "NotPermitted", message);
     }
+    let absent = |kind: &str| view.standing(kind) == Standing::Absent;
+    if absent("AgentPolicy") {
+        let message = "the API server serves no AgentPolicy: apply manifests/crds; until then every port that is declared MCP or A2A is closed";
+        return Condition::new(FED, false, "NotInstalled", message);
+    }
+    if absent("AuthorizationPolicy") {
+        let message =
+            "the API server serves no AuthorizationPolicy: install Istio's CRDs; until then no Service is guarded";
+        return Condition::new(FED, false, "NotInstalled", message);
+    }
     match unknown.first() {
         Some((kind, _)) => Condition::new(FED, Holds::Unknown, "Pending", format!("{kind} is not listed yet")),
         None => Condition::new(FED, true, "Fed", "every kind of document is known"),
@@ -118,5 +128,8 @@ spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, p
         assert!(message.contains("meshConfig: forbidden") && message.contains("ClusterRole"), "{message}");
         view.set_standing("meshConfig", Standing::Pending);
         assert_eq!(told(&view), "agent-waypoint.dev/Fed Unknown Pending");
+        view.set_standing("meshConfig", Standing::Listed);
+        view.set_standing("AgentPolicy", Standing::Absent);
+        assert_eq!(told(&view), "agent-waypoint.dev/Fed False NotInstalled");
     }
 }

@@ -1,12 +1,15 @@
 //! What an AgentPolicy says of itself: `Accepted` (it is fit to be in force), `Conflicted` (another claims its port for
 //! another protocol), `Enforced` (this generation is in force on every ready replica of every waypoint that it is for).
 //!
-//! Kinds of Istio get nothing from us: their conditions are one atomic list to server-side apply, and istiod's own.
+//! On Istio's own policies there is one condition of ours beside istiod's, and on routes an entry for each parent that
+//! waypoints of ours are in front of.
 
 mod accepted;
 mod conflicts;
 mod enforced;
+mod istio;
 mod relay;
+mod routes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,13 +26,16 @@ use super::condition::{self, Condition};
 use super::events::Events;
 use super::feed::{Acks, Catalog};
 use super::scope::Scopes;
+use super::shared::{Entries, Sharer};
 
 pub use accepted::{Checked, Checks};
 pub use enforced::{Confirmed, Pods};
+pub use istio::{ENFORCED, KINDS};
 pub use relay::relay;
+pub use routes::RouteStatus;
 
 use conflicts::Conflicts;
-use enforced::enforced;
+use enforced::{Of, enforced};
 
 /// Looked at again so often even where nothing changed.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -64,8 +70,9 @@ fn one(
     known: &Known<'_>,
 ) -> (Wanted, Option<Value>) {
     let (namespace, name) = key(policy);
-    let checked = known.checked.of(policy);
-    let enforced = enforced(policy, scopes, pods, (&checked, known));
+    let kind = DocumentKind::AgentPolicy;
+    let checked = known.checked.of(kind, policy);
+    let enforced = enforced(Of { kind, condition: "Enforced" }, policy, (scopes, pods), (&checked, known));
     let conflicted = match conflicts.of_policy(namespace, name) {
         Some(why) => Condition::new("Conflicted", true, "ProtocolConflict", why),
         None => Condition::new("Conflicted", false, "NoConflict", "no other policy claims its ports otherwise"),
@@ -82,6 +89,15 @@ fn one(
     (wanted, serde_json::to_value(policy).ok())
 }
 
+/// What else is to be said: on Istio's policies, and on routes.
+pub fn plan_shared(view: &View, routes: &mut RouteStatus, known: &Known<'_>) -> Vec<Entries> {
+    let scopes = Scopes::of(view);
+    let pods = Pods::of(view);
+    let mut entries = istio::plan(view, (&scopes, &pods), known);
+    entries.extend(routes.plan(view, &scopes.fronting, known.now));
+    entries
+}
+
 /// Plans and applies at every change until `stop`.
 pub async fn keep(
     (cluster, client, mut catalogs): (Cluster, Client, watch::Receiver<Arc<Catalog>>),
@@ -92,7 +108,8 @@ pub async fn keep(
 ) {
     let mut views = cluster.subscribe();
     let mut leading = applier.leading();
-    let mut events = Events::new(client, applier.leading());
+    let mut events = Events::new(client.clone(), applier.leading());
+    let (mut sharer, mut routes) = (Sharer::new(client, applier.leading()), RouteStatus::default());
     let mut heard = acks.subscribe();
     let (mut checks, mut confirmed) = (Checks::default(), Confirmed::default());
     loop {
@@ -104,8 +121,10 @@ pub async fn keep(
             let now = condition::now();
             let known = Known { checked: &checks, confirmed: &confirmed, catalog: &catalog, now: &now };
             let wanted = plan(&view, &known);
+            let shared = plan_shared(&view, &mut routes, &known);
             events.tell(&wanted).await;
             applier.apply(&wanted).await;
+            sharer.write(&shared).await;
         } else {
             confirmed.begin_anew();
         }

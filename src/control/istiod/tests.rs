@@ -19,15 +19,22 @@ use tonic::{Request, Response, Status};
 use super::wire::istio_certificate_service_server::{IstioCertificateService, IstioCertificateServiceServer};
 use super::wire::{IstioCertificateRequest, IstioCertificateResponse};
 use super::{CaFault, CertificateLife, IstioCa, Istiod, Roots};
+use crate::fault::Faulty as _;
 use crate::id::WorkloadId;
+use crate::tls::{self, Bundles, Expect, Identity, Svid};
 
 const ID: &str = "spiffe://cluster.local/ns/mesh/sa/waypoint";
+
+/// Who signs, and the roots that are told of.
+type Signs = (Arc<Issuer<'static, KeyPair>>, String);
 
 /// How the CA answers.
 #[derive(Clone)]
 struct Ca {
     issuer: Arc<Issuer<'static, KeyPair>>,
     root: String,
+    /// Who signs from now on and what is said to be believed, where that is not what was there at first.
+    now: Arc<Mutex<Option<Signs>>>,
     identity: Arc<Mutex<String>>,
     life: Duration,
     calls: Arc<AtomicUsize>,
@@ -43,7 +50,16 @@ impl Ca {
         let root = params.self_signed(&key).unwrap().pem();
         let issuer = Arc::new(Issuer::new(params, key));
         let identity = Arc::new(Mutex::new(ID.to_owned()));
-        Self { issuer, root, identity, life, calls: Arc::default(), asked: Arc::default(), refuse: Arc::default() }
+        Self {
+            issuer,
+            root,
+            now: Arc::default(),
+            identity,
+            life,
+            calls: Arc::default(),
+            asked: Arc::default(),
+            refuse: Arc::default(),
+        }
     }
 
     /// Serves on loopback as `istiod.istio-system.svc`; the root and a token are in the directory.
@@ -112,8 +128,10 @@ impl IstioCertificateService for Ca {
         let now = time::OffsetDateTime::now_utc();
         // istiod dates them two minutes back (its `ClockSkewGracePeriod`).
         (csr.params.not_before, csr.params.not_after) = (now - time::Duration::minutes(2), now + self.life);
-        let leaf = csr.signed_by(&*self.issuer).unwrap().pem();
-        Ok(Response::new(IstioCertificateResponse { cert_chain: vec![leaf, self.root.clone()] }))
+        let now = self.now.lock().unwrap().clone();
+        let (issuer, roots) = now.unwrap_or_else(|| (Arc::clone(&self.issuer), self.root.clone()));
+        let leaf = csr.signed_by(&*issuer).unwrap().pem();
+        Ok(Response::new(IstioCertificateResponse { cert_chain: vec![leaf, roots] }))
     }
 }
 
@@ -212,4 +230,95 @@ async fn missing_files_are_named() {
     istiod.token = dir.path().join("token");
     let fault = IstioCa::open(istiod, id(), CertificateLife::default(), &stop).await.unwrap_err().to_string();
     assert!(fault.contains("holds no token"), "{fault}");
+}
+
+/// Somebody of the mesh, whose certificate is of this CA and who believes these roots.
+fn peer(by: &Ca, roots: &[&Ca]) -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    let uri = "spiffe://cluster.local/ns/agents/sa/reader".try_into().unwrap();
+    params.subject_alt_names = vec![SanType::URI(uri)];
+    let leaf = params.signed_by(&key, &*by.issuer).unwrap().pem();
+    let mut bundles = Bundles::default();
+    let all: String = roots.iter().map(|ca| ca.root.as_str()).collect();
+    bundles.add_pem(id().trust_domain().clone(), all.as_bytes()).unwrap();
+    Identity::new(Svid::from_pem(leaf.as_bytes(), key.serialize_pem().as_bytes()).unwrap(), bundles).unwrap()
+}
+
+/// Whether the two believe each other, whoever calls whom; the faults of ours where not.
+async fn believe(us: &Identity, peer: &Identity) -> [Option<&'static str>; 2] {
+    let expect = || Expect::TrustDomain(id().trust_domain().clone());
+    let addr = ([127, 0, 0, 1], 1).into();
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (calling, accepted) = (peer.clone(), async { tls::accept(us, near, addr).await });
+    let called = tokio::spawn(async move { tls::connect(&calling, far, expect()).await.map(drop) });
+    let accepted = accepted.await.err().map(|fault| fault.reason());
+    drop(called.await);
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let answering = peer.clone();
+    let answered = tokio::spawn(async move { tls::accept(&answering, far, addr).await.map(drop) });
+    let connected = tls::connect(us, near, expect()).await.err().map(|fault| fault.reason());
+    drop(answered.await);
+    [accepted, connected]
+}
+
+async fn renewed(identity: &Identity) {
+    let before = identity.svid();
+    let another = async {
+        while identity.svid().chain() == before.chain() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), another).await.unwrap();
+}
+
+#[tokio::test]
+async fn roots_are_replaced_with_overlap_and_nobody_is_cut_off_before_the_old_one_goes() {
+    let (old, new) = (Ca::new(Duration::from_secs(3)), Ca::new(Duration::from_secs(3)));
+    let (istiod, _dir) = old.serve().await;
+    let stop = CancellationToken::new();
+    let (source, identity) = IstioCa::open(istiod, id(), CertificateLife::default(), &stop).await.unwrap();
+    let watching = tokio::spawn(source.watch(identity.clone(), stop.clone()));
+    // Two peers that the mesh has told of both roots already, and of which one has a certificate of the old one still.
+    let (of_old, of_new) = (peer(&old, &[&old, &new]), peer(&new, &[&old, &new]));
+    let both = format!("{}{}", old.root, new.root);
+    let fine = [None, None];
+    assert_eq!(believe(&identity, &of_old).await, fine);
+    assert_ne!(believe(&identity, &of_new).await, fine, "nobody knows the new root yet");
+    for (step, issuer, roots) in [("both are believed", &old, &both), ("the new one signs", &new, &both)] {
+        *old.now.lock().unwrap() = Some((Arc::clone(&issuer.issuer), roots.clone()));
+        renewed(&identity).await;
+        assert_eq!(believe(&identity, &of_old).await, fine, "{step}");
+        assert_eq!(believe(&identity, &of_new).await, fine, "{step}");
+    }
+    *old.now.lock().unwrap() = Some((Arc::clone(&new.issuer), new.root.clone()));
+    renewed(&identity).await;
+    assert_ne!(believe(&identity, &of_old).await, fine, "the old one is gone");
+    assert_eq!(believe(&identity, &of_new).await, fine);
+    stop.cancel();
+    watching.await.unwrap();
+}
+
+#[tokio::test]
+async fn past_its_end_nothing_is_served_or_dialled_until_the_ca_is_back() {
+    let ca = Ca::new(Duration::from_secs(3));
+    let (istiod, _dir) = ca.serve().await;
+    let stop = CancellationToken::new();
+    let (source, identity) = IstioCa::open(istiod, id(), CertificateLife::default(), &stop).await.unwrap();
+    let reader = peer(&ca, &[&ca]);
+    assert_eq!(believe(&identity, &reader).await, [None, None]);
+    ca.refuse.store(usize::MAX, Ordering::SeqCst);
+    let watching = tokio::spawn(source.watch(identity.clone(), stop.clone()));
+    let ended = async {
+        while !identity.expired() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    assert_eq!(believe(&identity, &reader).await, [Some("own_certificate_expired"); 2]);
+    ca.refuse.store(0, Ordering::SeqCst);
+    renewed(&identity).await;
+    assert_eq!(believe(&identity, &reader).await, [None, None], "without a restart");
+    stop.cancel();
+    watching.await.unwrap();
 }

@@ -27,6 +27,8 @@ pub const DROP_IN_CLASS: &str = "istio-agentgateway-waypoint";
 const USE_WAYPOINT: &str = "istio.io/use-waypoint";
 /// A second waypoint that takes a share of the traffic.
 const USE_CANARY: &str = "istio.io/use-waypoint-canary";
+/// On a Gateway, else on its class: `service` (what it is where nothing is said), `workload`, `all` or `none`.
+const WAYPOINT_FOR: &str = "istio.io/waypoint-for";
 /// The protocol of a waypoint's listener.
 pub const HBONE: &str = "HBONE";
 
@@ -35,6 +37,8 @@ pub const HBONE: &str = "HBONE";
 pub struct Fronting {
     objects: BTreeMap<Object, BTreeMap<String, BTreeMap<String, BTreeSet<GatewayKey>>>>,
     gateways: BTreeMap<GatewayKey, String>,
+    /// By namespace, those that are in front of its workloads' own addresses.
+    workloads: BTreeMap<String, BTreeSet<GatewayKey>>,
     none: BTreeSet<GatewayKey>,
 }
 
@@ -45,6 +49,13 @@ impl Fronting {
             let (namespace, name) = key(&**gateway);
             let class = gateway.spec.gateway_class_name.clone();
             fronting.gateways.insert((namespace.to_owned(), name.to_owned()), class);
+        }
+        for namespace in view.namespaces.iter() {
+            let (_, name) = key(&**namespace);
+            let gateway = used(namespace.labels(), USE_WAYPOINT, name);
+            if let Some(gateway) = gateway.filter(|gateway| fronting.takes(view, gateway, "workload", name)) {
+                fronting.workloads.entry(name.to_owned()).or_default().insert(gateway);
+            }
         }
         for service in view.services.iter() {
             fronting.add(view, Object::Service, &**service);
@@ -81,13 +92,15 @@ impl Fronting {
     pub fn within(&self, namespace: &str) -> BTreeSet<GatewayKey> {
         let fronted = self.objects.values().filter_map(|all| all.get(namespace)).flat_map(BTreeMap::values).flatten();
         let own = self.gateways.keys().filter(|(of, _)| of == namespace);
-        fronted.chain(own).cloned().collect()
+        let workloads = self.workloads.get(namespace).into_iter().flatten();
+        fronted.chain(workloads).chain(own).cloned().collect()
     }
 
     /// Whether a Gateway is in front of anything in a namespace.
     pub fn is_in(&self, gateway: &GatewayKey, namespace: &str) -> bool {
         let mut all = self.objects.values().filter_map(|all| all.get(namespace)).flat_map(BTreeMap::values);
         all.any(|gateways| gateways.contains(gateway))
+            || self.workloads.get(namespace).is_some_and(|gateways| gateways.contains(gateway))
     }
 
     /// The namespaces in which a Gateway is in front of anything.
@@ -107,17 +120,32 @@ impl Fronting {
 
     fn add<K: Resource>(&mut self, view: &View, kind: Object, object: &K) {
         let (namespace, name) = key(object);
-        let named = [USE_WAYPOINT, USE_CANARY].into_iter().filter_map(|label| used(view, object, label));
-        let fed = named.filter(|gateway| self.gateways.contains_key(gateway));
-        let admitting = fed.filter(|(there, name)| {
-            view.gateways.get(there, name).is_some_and(|gateway| admits(view, gateway, namespace))
+        let named = [USE_WAYPOINT, USE_CANARY].into_iter().filter_map(|label| {
+            let own = object.labels();
+            let of_namespace = || view.namespaces.get("", namespace).map(|namespace| namespace.labels());
+            used(if own.contains_key(label) { own } else { of_namespace()? }, label, namespace)
         });
-        let gateways: BTreeSet<GatewayKey> = admitting.collect();
+        let gateways: BTreeSet<GatewayKey> =
+            named.filter(|gateway| self.takes(view, gateway, "service", namespace)).collect();
         if !gateways.is_empty() {
             let names = self.objects.entry(kind).or_default().entry(namespace.to_owned()).or_default();
             names.insert(name.to_owned(), gateways);
         }
     }
+
+    /// Whether a Gateway that is fed is in front of that in a namespace: `service` or `workload`.
+    fn takes(&self, view: &View, key: &GatewayKey, what: &str, namespace: &str) -> bool {
+        let gateway = view.gateways.get(&key.0, &key.1).filter(|_| self.gateways.contains_key(key));
+        gateway.is_some_and(|gateway| is_for(view, gateway, what) && admits(view, gateway, namespace))
+    }
+}
+
+/// Whether a waypoint is in front of that: `service` or `workload`. istiod announces it for nothing else.
+pub fn is_for(view: &View, gateway: &Gateway, what: &str) -> bool {
+    let class = view.gateway_classes.get("", &gateway.spec.gateway_class_name);
+    let said = gateway.labels().get(WAYPOINT_FOR).or_else(|| class.and_then(|class| class.labels().get(WAYPOINT_FOR)));
+    let said = said.map_or("service", String::as_str);
+    said == what || said == "all"
 }
 
 /// Whether the pods of a Gateway may ask for documents: it is of a class of ours, or of the one that our image can serve.
@@ -125,12 +153,8 @@ fn is_fed(view: &View, gateway: &Gateway) -> bool {
     is_ours(view, gateway) || matches!(gateway.spec.gateway_class_name.as_str(), CLASS | DROP_IN_CLASS)
 }
 
-/// What a label of an object, else of its namespace, names.
-fn used<K: Resource>(view: &View, object: &K, label: &str) -> Option<GatewayKey> {
-    let (namespace, _) = key(object);
-    let own = object.labels();
-    let of_namespace = view.namespaces.get("", namespace).map(|namespace| namespace.labels());
-    let labels = if own.contains_key(label) { own } else { of_namespace? };
+/// What a label of an object, or of its namespace, names.
+fn used(labels: &BTreeMap<String, String>, label: &str, namespace: &str) -> Option<GatewayKey> {
     let name = labels.get(label).filter(|name| *name != "none" && !name.is_empty())?;
     let there = labels.get(&format!("{label}-namespace")).map_or(namespace, String::as_str);
     Some((there.to_owned(), name.clone()))

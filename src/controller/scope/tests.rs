@@ -176,3 +176,33 @@ fn the_mesh_says_which_namespace_is_its_own() {
     assert_eq!(gets(&policy("mesh-root")), ["infra/wp", "tools/own"]);
     assert_eq!(gets(&policy("istio-system")), [""; 0]);
 }
+
+#[test]
+fn a_waypoint_is_in_front_of_what_it_is_for() {
+    let with = |label: &str, class: &str| {
+        let labelled = format!("metadata: {{name: wp, namespace: infra{label}}}");
+        let class = format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{name: agent-waypoint{class}}}\nspec: {{controllerName: agent-waypoint.dev/controller}}"
+        );
+        let policy = policy("tools", "[{kind: Namespace, name: tools}]");
+        let mesh = MESH.replace("metadata: {name: wp, namespace: infra}", &labelled);
+        let scopes = Scopes::of(&view(&format!("{mesh}\n---\n{class}\n---\n{policy}")));
+        let service = !scopes.fronting.of_object(Object::Service, "tools", "plain").is_empty();
+        let entry = !scopes.fronting.of_object(Object::ServiceEntry, "tools", "outside").is_empty();
+        assert_eq!(service, entry, "{label}");
+        let policies: Vec<String> = scopes.documents.values().flat_map(names).collect();
+        (
+            service,
+            policies.contains(&"infra/wp".to_owned()),
+            scopes.fronting.is_in(&("infra".to_owned(), "wp".to_owned()), "tools"),
+        )
+    };
+    let of = |what: &str| format!(", labels: {{istio.io/waypoint-for: {what}}}");
+    assert_eq!(with("", ""), (true, true, true));
+    assert_eq!(with(&of("service"), ""), (true, true, true));
+    assert_eq!(with(&of("all"), ""), (true, true, true));
+    assert_eq!(with(&of("workload"), ""), (false, true, true), "the namespace's policies hold for its workloads");
+    assert_eq!(with(&of("none"), ""), (false, false, false));
+    assert_eq!(with("", &of("workload")), (false, true, true), "the class says so");
+    assert_eq!(with(&of("service"), &of("none")), (true, true, true), "the Gateway comes first");
+}

@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
+use serde_json::json;
 
 use super::super::cluster::{DocumentKind, View, key};
 use super::super::condition::Condition;
 use super::super::feed::Resource;
+use super::istio::{KINDS, has_targets};
+use crate::document::mesh_config::CONFIG_MAP;
 use crate::document::{FieldProblem, Severity, Source, load};
+use crate::id::TrustDomain;
+use crate::mesh::{Settings, Snapshot, build};
 use crate::policy::{check_agent_policy, on_compile_thread};
 
 /// Problems that a message names.
@@ -42,6 +47,30 @@ impl Checked {
         checked
     }
 
+    /// Checks a policy of Istio's as a waypoint would, over the mesh's own settings. As [`Checked::of`] it blocks.
+    pub fn of_istio(kind: DocumentKind, policy: &DynamicObject, view: &View) -> Self {
+        let file = |name: &str| Arc::new(PathBuf::from(name));
+        let own = file("policy");
+        let mut sources = vec![Source { file: Arc::clone(&own), text: Resource::document_text(policy, kind) }];
+        let map = view.mesh_config.iter().next().and_then(|map| map.data.as_ref());
+        if let Some(data) = map {
+            let (namespace, name) = CONFIG_MAP;
+            let metadata = json!({"namespace": namespace, "name": name});
+            let text = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}).to_string();
+            sources.push(Source { file: file("meshConfig"), text });
+        }
+        let documents = load(sources);
+        let mut checked = Self::default();
+        // Which trust domain it is plays no part in whether a policy is fit to be in force.
+        let Ok(trust_domain) = TrustDomain::parse("cluster.local") else { return checked };
+        let settings = Settings { trust_domain, gateway: None };
+        let (_, problems) = build(&documents, &settings, &Snapshot::no_documents());
+        for problem in problems.iter().filter(|one| one.severity == Severity::Error && one.place.file == own) {
+            checked.add(problem.severity, &problem.field, &problem.reason);
+        }
+        checked
+    }
+
     fn add(&mut self, severity: Severity, field: &str, reason: &str) {
         let line = if field.is_empty() { reason.to_owned() } else { format!("{field}: {reason}") };
         match severity {
@@ -66,45 +95,52 @@ impl Checked {
 
 /// What was checked, by version: only what changed is checked again.
 #[derive(Debug, Default)]
-pub struct Checks(HashMap<(String, String), (Option<String>, Checked)>);
+pub struct Checks(HashMap<Owned, (Option<String>, Checked)>);
+
+type Owned = (DocumentKind, String, String);
 
 impl Checks {
     /// Checks what is new in a view.
     pub fn update(&mut self, view: &View) {
-        let policies = view.documents(DocumentKind::AgentPolicy);
         let mut before = std::mem::take(&mut self.0);
         let mut new = Vec::new();
-        for policy in policies.iter() {
-            let (key, version) = (owned(policy), version(policy));
-            match before.remove(&key) {
-                Some((known, checked)) if known == version && known.is_some() => {
-                    self.0.insert(key, (known, checked));
+        for kind in [DocumentKind::AgentPolicy].into_iter().chain(KINDS) {
+            let selected = |policy: &&Arc<DynamicObject>| kind == DocumentKind::AgentPolicy || has_targets(policy);
+            for policy in view.documents(kind).iter().filter(selected) {
+                let (key, version) = (owned(kind, policy), version(policy));
+                match before.remove(&key) {
+                    Some((known, checked)) if known == version && known.is_some() => {
+                        self.0.insert(key, (known, checked));
+                    }
+                    Some(_) | None => new.push((kind, Arc::clone(policy))),
                 }
-                Some(_) | None => new.push(Arc::clone(policy)),
             }
         }
         if new.is_empty() {
             return;
         }
-        let checked = on_compile_thread(|| new.iter().map(|policy| Checked::of(policy)).collect::<Vec<_>>());
-        for (policy, checked) in new.iter().zip(checked) {
+        let check = |(kind, policy): &(DocumentKind, Arc<DynamicObject>)| {
+            if KINDS.contains(kind) { Checked::of_istio(*kind, policy, view) } else { Checked::of(policy) }
+        };
+        let checked = on_compile_thread(|| new.iter().map(check).collect::<Vec<_>>());
+        for ((kind, policy), checked) in new.iter().zip(checked) {
             if !checked.errors.is_empty() {
-                let (namespace, name) = key(&**policy);
-                tracing::warn!(namespace, name, errors = checked.errors.join("; "), "AgentPolicy is not accepted");
+                let ((namespace, name), kind) = (key(&**policy), kind.as_str());
+                tracing::warn!(kind, namespace, name, errors = checked.errors.join("; "), "not accepted");
             }
-            self.0.insert(owned(policy), (version(policy), checked));
+            self.0.insert(owned(*kind, policy), (version(policy), checked));
         }
     }
 
     /// What was found; nothing for one that was not checked.
-    pub fn of(&self, policy: &DynamicObject) -> Checked {
-        self.0.get(&owned(policy)).map(|(_, checked)| checked.clone()).unwrap_or_default()
+    pub fn of(&self, kind: DocumentKind, policy: &DynamicObject) -> Checked {
+        self.0.get(&owned(kind, policy)).map(|(_, checked)| checked.clone()).unwrap_or_default()
     }
 }
 
-fn owned(policy: &DynamicObject) -> (String, String) {
+fn owned(kind: DocumentKind, policy: &DynamicObject) -> Owned {
     let (namespace, name) = key(policy);
-    (namespace.to_owned(), name.to_owned())
+    (kind, namespace.to_owned(), name.to_owned())
 }
 
 /// Of what matters to a check: a status that we wrote changes nothing.

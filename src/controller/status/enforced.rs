@@ -144,16 +144,24 @@ fn account(pod: &Pod) -> String {
     account.unwrap_or_else(|| "default".to_owned())
 }
 
-/// `Enforced` of one policy.
+/// What is said of which kind.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Of {
+    pub(super) kind: DocumentKind,
+    /// Type of the condition.
+    pub(super) condition: &'static str,
+}
+
+/// Whether one policy is in force.
 pub(super) fn enforced(
+    Of { kind, condition }: Of,
     policy: &DynamicObject,
-    scopes: &Scopes,
-    pods: &Pods,
+    (scopes, pods): (&Scopes, &Pods),
     (checked, known): (&Checked, &Known<'_>),
 ) -> Condition {
     let (namespace, name) = key(policy);
-    let no = |reason: &'static str, message: String| Condition::new("Enforced", false, reason, message);
-    let of = (DocumentKind::AgentPolicy, namespace.to_owned(), name.to_owned());
+    let no = |reason: &'static str, message: String| Condition::new(condition, false, reason, message);
+    let of = (kind, namespace.to_owned(), name.to_owned());
     let Some(gateways) = scopes.documents.get(&of) else {
         return no("NoWaypoint", no_waypoint(policy, &targets(policy).collect::<Vec<_>>()));
     };
@@ -168,7 +176,7 @@ pub(super) fn enforced(
     if let past @ [_, ..] = past(policy, &scopes.fronting).as_slice() {
         return no("NoWaypoint", no_waypoint(policy, past));
     }
-    let resource = document_name(DocumentKind::AgentPolicy, namespace, name);
+    let resource = document_name(kind, namespace, name);
     let (mut ready, mut behind, mut silent) = (0_usize, Vec::new(), 0_usize);
     for gateway in gateways {
         let of_gateway = pods.of_gateway(gateway);
@@ -194,14 +202,14 @@ pub(super) fn enforced(
     let generation = policy.metadata.generation.unwrap_or(0);
     if behind.is_empty() {
         return Condition::new(
-            "Enforced",
+            condition,
             true,
             "Enforced",
             format!("generation {generation} is in force on {ready} of {ready} ready replicas"),
         );
     }
-    if silent == behind.len() && known.confirmed.is_hearing() && was_enforced(policy) {
-        return Condition::new("Enforced", true, "Enforced", last_message(policy));
+    if silent == behind.len() && known.confirmed.is_hearing() && was_enforced(policy, condition) {
+        return Condition::new(condition, true, "Enforced", last_message(policy, condition));
     }
     let done = ready - behind.len();
     behind.truncate(NAMED);
@@ -247,18 +255,18 @@ fn no_waypoint(policy: &DynamicObject, targets: &[&Value]) -> String {
 }
 
 /// Whether the live status says that this very generation is enforced.
-fn was_enforced(policy: &DynamicObject) -> bool {
-    live(policy).is_some_and(|enforced| {
+fn was_enforced(policy: &DynamicObject, condition: &str) -> bool {
+    live(policy, condition).is_some_and(|enforced| {
         enforced.get("status").and_then(Value::as_str) == Some("True")
             && enforced.get("observedGeneration").and_then(Value::as_i64) == policy.metadata.generation
     })
 }
 
-fn last_message(policy: &DynamicObject) -> String {
-    live(policy).and_then(|enforced| enforced.get("message")?.as_str()).unwrap_or_default().to_owned()
+fn last_message(policy: &DynamicObject, condition: &str) -> String {
+    live(policy, condition).and_then(|enforced| enforced.get("message")?.as_str()).unwrap_or_default().to_owned()
 }
 
-fn live(policy: &DynamicObject) -> Option<&Value> {
+fn live<'p>(policy: &'p DynamicObject, condition: &str) -> Option<&'p Value> {
     let conditions = condition::live(policy.data.get("status"));
-    conditions.iter().find(|one| one.get("type").and_then(Value::as_str) == Some("Enforced"))
+    conditions.iter().find(|one| one.get("type").and_then(Value::as_str) == Some(condition))
 }

@@ -197,3 +197,117 @@ fn other_replicas_words_count_while_they_live() {
     is(&learnt(&format!("{mesh}{map}")), "Enforced", "False", "Pending");
     is(&learnt(&format!("{mesh}{replica}{}", map.replace(&digest, "0"))), "Enforced", "False", "Pending");
 }
+
+/// What is said beside AgentPolicies, by `Kind name`.
+fn shared(yaml: &str, confirmed: &Confirmed) -> BTreeMap<String, Vec<Value>> {
+    let view = view(yaml);
+    let catalog = Cataloguer::default().catalog(&view);
+    let mut checks = Checks::default();
+    checks.update(&view);
+    let known = Known { checked: &checks, confirmed, catalog: &catalog, now: "now" };
+    let entries = plan_shared(&view, &mut RouteStatus::default(), &known);
+    let name = |one: &Entries| format!("{} {}", one.resource.kind, one.live["metadata"]["name"].as_str().unwrap());
+    entries.iter().map(|one| (name(one), one.ours.clone())).collect()
+}
+
+fn authorization(name: &str, spec: &str, status: &str) -> String {
+    format!(
+        "\n---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: {name}, namespace: tools, generation: 3}}\nspec: {spec}\nstatus: {status}"
+    )
+}
+
+#[test]
+fn istios_policies_get_our_condition_where_our_waypoints_enforce_them() {
+    let on = |service: &str| format!("{{targetRefs: [{{kind: Service, name: {service}}}], rules: [{{}}]}}");
+    let ours = "{conditions: [{type: agent-waypoint.dev/Enforced, status: 'True', reason: Enforced, message: ''}]}";
+    let theirs = "{conditions: [{type: WaypointAccepted, status: 'True', reason: Accepted, message: ''}]}";
+    let yaml = [
+        MESH.to_owned(),
+        pod("wp-1", true),
+        authorization("good", &on("repo"), theirs),
+        authorization("bad", "{targetRefs: [{kind: Service, name: repo}], rules: [{when: [{key: nothing.known, values: [x]}]}]}", theirs),
+        authorization("elsewhere", &on("lone"), theirs),
+        authorization("was-ours", &on("lone"), ours),
+        authorization("selector", "{selector: {matchLabels: {app: x}}}", theirs),
+        authorization("selector-now", "{selector: {matchLabels: {app: x}}}", ours),
+        "\n---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: tokens, namespace: tools}\nspec: {targetRefs: [{kind: Service, name: repo}]}".to_owned(),
+    ]
+    .concat();
+    let mut confirmed = heard();
+    confirmed.put("tools", "wp-1", Ok(scope(&yaml)));
+    let told = shared(&yaml, &confirmed);
+    let said = |name: &str| {
+        let one = &told[&format!("AuthorizationPolicy {name}")];
+        one.iter()
+            .map(|one| ["type", "status", "reason"].map(|field| one[field].as_str().unwrap().to_owned()).join(" "))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(said("good"), ["agent-waypoint.dev/Enforced True Enforced"]);
+    assert_eq!(told["AuthorizationPolicy good"][0]["observedGeneration"], 3);
+    assert_eq!(said("bad"), ["agent-waypoint.dev/Enforced False NotAccepted"]);
+    let message = told["AuthorizationPolicy bad"][0]["message"].as_str().unwrap();
+    assert!(message.contains("nothing.known") && message.contains("closed"), "{message}");
+    assert_eq!(said("was-ours"), ["agent-waypoint.dev/Enforced False NoWaypoint"]);
+    assert_eq!(said("selector-now"), [""; 0], "it is ztunnel's now: ours is taken back");
+    assert!(!told.contains_key("AuthorizationPolicy elsewhere") && !told.contains_key("AuthorizationPolicy selector"));
+    assert_eq!(told["RequestAuthentication tokens"][0]["status"], "True");
+    // Not in force yet.
+    let told = shared(&yaml, &heard());
+    assert_eq!(told["AuthorizationPolicy good"][0]["reason"], "Pending");
+}
+
+#[test]
+fn a_route_says_for_each_parent_of_ours_what_became_of_it() {
+    let route = |parents: &str, rules: &str| {
+        format!(
+            "{MESH}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: two, namespace: tools, labels: {{istio.io/use-waypoint: wp}}}}\nspec: {{ports: [{{port: 80}}]}}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: far, namespace: others, labels: {{istio.io/use-waypoint: wp, istio.io/use-waypoint-namespace: tools}}}}\nspec: {{ports: [{{port: 80}}]}}\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r, namespace: tools, generation: 4}}\nspec: {{parentRefs: [{parents}], rules: [{rules}]}}"
+        )
+        .replace("protocol: HBONE}", "protocol: HBONE, allowedRoutes: {namespaces: {from: All}}}")
+    };
+    let said = |parents: &str, rules: &str| {
+        let told = shared(&route(parents, rules), &heard());
+        let parents = told.get("HTTPRoute r").cloned().unwrap_or_default();
+        let one = |parent: &Value| {
+            assert_eq!(parent["controllerName"], "agent-waypoint.dev/controller");
+            let conditions = parent["conditions"].as_array().unwrap();
+            let text = |one: &Value| {
+                format!(
+                    "{}={} {}",
+                    one["type"].as_str().unwrap(),
+                    one["status"].as_str().unwrap(),
+                    one["reason"].as_str().unwrap()
+                )
+            };
+            conditions.iter().map(text).collect::<Vec<_>>().join(", ")
+        };
+        parents.iter().map(one).collect::<Vec<_>>()
+    };
+    const REPO: &str = "{group: '', kind: Service, name: repo, port: 80}";
+    let to = |backend: &str| format!("{{backendRefs: [{backend}]}}");
+    let fine = "Accepted=True Accepted, ResolvedRefs=True ResolvedRefs";
+    assert_eq!(said(REPO, &to("{name: two, port: 80}")), [fine]);
+    assert_eq!(said("{group: '', kind: Service, name: lone, port: 80}", ""), [""; 0], "no waypoint of ours");
+    assert_eq!(
+        said("{group: '', kind: Service, name: repo, port: 99}", ""),
+        ["Accepted=False NoMatchingParent, ResolvedRefs=True ResolvedRefs"]
+    );
+    assert_eq!(said("{name: wp}", ""), ["Accepted=False NotAllowedByListeners, ResolvedRefs=True ResolvedRefs"]);
+    assert_eq!(
+        said("{group: '', kind: Service, name: far, namespace: others}", ""),
+        ["Accepted=False UnsupportedValue, ResolvedRefs=True ResolvedRefs"]
+    );
+    let unresolved = |reason: &str| format!("Accepted=True Accepted, ResolvedRefs=False {reason}");
+    assert_eq!(said(REPO, &to("{name: none, port: 80}")), [unresolved("BackendNotFound")]);
+    assert_eq!(said(REPO, &to("{name: two, port: 81}")), [unresolved("BackendNotFound")]);
+    assert_eq!(said(REPO, &to("{name: lone, port: 80}")), [unresolved("BackendNotFound")], "not behind this waypoint");
+    assert_eq!(said(REPO, &to("{group: x.io, kind: Thing, name: two, port: 80}")), [unresolved("InvalidKind")]);
+    assert_eq!(said(REPO, &to("{name: far, namespace: others, port: 80}")), [unresolved("RefNotPermitted")]);
+    let two_parents = format!(
+        "{REPO}, {{group: '', kind: Service, name: lone, port: 80}}, {{group: '', kind: Service, name: two, port: 80}}"
+    );
+    assert_eq!(said(&two_parents, &to("{name: two, port: 80}")), [fine, fine]);
+    assert_eq!(
+        said(REPO, "{filters: [{type: Unheard}]}"),
+        ["Accepted=False UnsupportedValue, ResolvedRefs=True ResolvedRefs"]
+    );
+}

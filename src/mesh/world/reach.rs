@@ -26,8 +26,13 @@ pub(in crate::mesh) struct Reached {
 pub(super) fn endpoints(world: &World, service: &ServiceRow, port: &PortRow, guard: Option<Guard<'_>>) -> Reached {
     let mut by_id: BTreeMap<Arc<str>, Option<Endpoint>> = BTreeMap::new();
     let mut held = BTreeSet::new();
+    let mut last: Option<Arc<[WorkloadId]>> = None;
     for workload in world.behind(&service.parts.key) {
-        let endpoint = match endpoint(world, service, port, workload) {
+        let mut found = endpoint(world, service, port, workload);
+        if let Some(Ok(endpoint)) = &mut found {
+            share(endpoint, &mut last);
+        }
+        let endpoint = match found {
             Some(Ok(endpoint)) if guard.is_some_and(|guard| !guard.admits(world, port, workload, &endpoint)) => {
                 held.insert(Held { id: endpoint.id, why: Hold::Unguarded });
                 continue;
@@ -48,6 +53,15 @@ pub(super) fn endpoints(world: &World, service: &ServiceRow, port: &PortRow, gua
     held.retain(|one: &Held| !by_id.contains_key(&one.id));
     let endpoints = by_id.into_values().flatten().map(Arc::new).collect();
     Reached { endpoints, held: held.into_iter().collect() }
+}
+
+/// Pods of one Service have one identity, nearly always: it is held once.
+fn share(endpoint: &mut Endpoint, last: &mut Option<Arc<[WorkloadId]>>) {
+    let Via::Hbone { expect } = &mut endpoint.via else { return };
+    match last {
+        Some(last) if *last == *expect => *expect = Arc::clone(last),
+        Some(_) | None => *last = Some(Arc::clone(expect)),
+    }
 }
 
 /// The guard that is to stand before the workloads of a Service.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::super::super::cluster::{DocumentKind, View, key};
 use super::super::super::provision;
-use super::super::super::scope::{DROP_IN_CLASS, HBONE, admits};
+use super::super::super::scope::{DROP_IN_CLASS, HBONE, admits, is_for};
 use super::super::input::{Ingress, Name, Waypoint};
 
 /// Label of a waypoint's pods, by which istiod knows them too.
@@ -75,7 +75,7 @@ fn is_ours(view: &View, gateway: &Gateway) -> bool {
 /// Whether a Gateway can be in front of what is in `namespace`. One that is gone could when it was there.
 pub(super) fn may_front(view: &View, waypoint: &Name, namespace: &str) -> bool {
     let Some(gateway) = view.gateways.get(&waypoint.namespace, &waypoint.name) else { return true };
-    is_waypoint(gateway) && admits(view, gateway, namespace)
+    is_waypoint(gateway) && is_for(view, gateway, "service") && admits(view, gateway, namespace)
 }
 
 /// Gateways that are no waypoints with the Services that their routes lead to; and Istio's older ingress gateways, whose

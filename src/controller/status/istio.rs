@@ -1,0 +1,59 @@
+//! What becomes of Istio's own policies: a condition of ours on those that waypoints of ours enforce. istiod says on the
+//! same object that it accepted it, whoever enforces it.
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::Known;
+use super::enforced::{Of, Pods, enforced};
+use crate::controller::cluster::{DocumentKind, View, key};
+use crate::controller::condition::{self, Condition};
+use crate::controller::scope::Scopes;
+use crate::controller::shared::{Entries, List};
+
+/// Our condition.
+pub const ENFORCED: &str = "agent-waypoint.dev/Enforced";
+/// The kinds.
+pub const KINDS: [DocumentKind; 2] = [DocumentKind::AuthorizationPolicy, DocumentKind::RequestAuthentication];
+
+/// Our entries on every policy that is for a waypoint of ours, or was.
+pub(super) fn plan(view: &View, (scopes, pods): (&Scopes, &Pods), known: &Known<'_>) -> Vec<Entries> {
+    let mut entries = Vec::new();
+    for kind in KINDS {
+        for policy in view.documents(kind).iter() {
+            let of = (kind, key(&**policy).0.to_owned(), key(&**policy).1.to_owned());
+            let was = condition::live(policy.data.get("status")).iter().any(|one| List::Conditions.is_ours(one));
+            let is = has_targets(policy) && (scopes.documents.contains_key(&of) || was);
+            if is || was {
+                let ours = is.then(|| one(kind, policy, (scopes, pods), known));
+                entries.extend(entry(kind, policy, ours.into_iter().collect()));
+            }
+        }
+    }
+    entries
+}
+
+/// By selector they are ztunnel's, and none of our concern.
+pub(super) fn has_targets(policy: &DynamicObject) -> bool {
+    ["/spec/targetRefs/0", "/spec/targetRef"].iter().any(|path| policy.data.pointer(path).is_some())
+}
+
+fn one(kind: DocumentKind, policy: &DynamicObject, (scopes, pods): (&Scopes, &Pods), known: &Known<'_>) -> Value {
+    let checked = known.checked.of(kind, policy);
+    let said = enforced(Of { kind, condition: ENFORCED }, policy, (scopes, pods), (&checked, known));
+    let said = match checked.errors.as_slice() {
+        [] => said,
+        errors => {
+            let message = format!("{}; what it selects is closed until it is mended", errors.join("; "));
+            Condition::new(ENFORCED, false, "NotAccepted", message)
+        }
+    };
+    let before = condition::live(policy.data.get("status"));
+    said.json(before, policy.metadata.generation, known.now)
+}
+
+/// The entries of an object that lives.
+pub(super) fn entry(kind: DocumentKind, object: &DynamicObject, ours: Vec<Value>) -> Option<Entries> {
+    let list = if KINDS.contains(&kind) { List::Conditions } else { List::Parents };
+    Some(Entries { resource: kind.resource(), live: serde_json::to_value(object).ok()?, list, ours })
+}

@@ -1,0 +1,268 @@
+//! What becomes of routes: `status.parents`, for the parents that waypoints of ours are in front of.
+//!
+//! Whether a route is fit to be in force, and where it leads, is asked of the reader that the waypoints have: it is given
+//! the route and what it refers to, as the waypoint of each Gateway knows it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use super::istio::entry;
+use crate::controller::cluster::{DocumentKind, View, key};
+use crate::controller::condition::{self, Condition};
+use crate::controller::feed::Resource;
+use crate::controller::provision::{CONTROLLER_NAME, is_ours};
+use crate::controller::scope::{Fronting, GatewayKey, Object};
+use crate::controller::shared::{Entries, List};
+use crate::document::{Problem, Severity, Source, load};
+use crate::id::TrustDomain;
+use crate::mesh::{Settings, Snapshot, build};
+use crate::policy::on_compile_thread;
+
+/// The kinds.
+const KINDS: [DocumentKind; 2] = [DocumentKind::HttpRoute, DocumentKind::GrpcRoute];
+const GATEWAY: &str = "gateway.networking.k8s.io";
+/// What is wrong with a route, and of which a message names so many.
+const NAMED: usize = 8;
+
+/// What the reader says of a route over what one Gateway knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Read {
+    /// Why it is not in force; its parents are closed.
+    errors: Vec<String>,
+    /// References that come to nothing: reason and message.
+    unresolved: Vec<(&'static str, String)>,
+}
+
+/// Plans, and remembers what was read of routes that stay as they are.
+#[derive(Debug, Default)]
+pub struct RouteStatus {
+    read: HashMap<(DocumentKind, String, String, GatewayKey), (u64, Read)>,
+}
+
+impl RouteStatus {
+    /// Our entries on every route that names something that a waypoint of ours is in front of, or did.
+    pub(super) fn plan(&mut self, view: &View, fronting: &Fronting, now: &str) -> Vec<Entries> {
+        let before = std::mem::take(&mut self.read);
+        let mut entries = Vec::new();
+        for kind in KINDS {
+            for route in view.documents(kind).iter() {
+                let mut one = One { view, fronting, kind, route, before: &before, read: &mut self.read };
+                let ours = one.parents(now);
+                let was = || {
+                    route
+                        .data
+                        .get("status")
+                        .is_some_and(|_| List::Parents.of(&route.data).iter().any(|one| List::Parents.is_ours(one)))
+                };
+                if !ours.is_empty() || was() {
+                    entries.extend(entry(kind, route, ours));
+                }
+            }
+        }
+        entries
+    }
+}
+
+type Reads = HashMap<(DocumentKind, String, String, GatewayKey), (u64, Read)>;
+
+/// One route.
+struct One<'a> {
+    view: &'a View,
+    fronting: &'a Fronting,
+    kind: DocumentKind,
+    route: &'a DynamicObject,
+    before: &'a Reads,
+    read: &'a mut Reads,
+}
+
+impl One<'_> {
+    fn parents(&mut self, now: &str) -> Vec<Value> {
+        let live: Vec<Value> = List::Parents.of(&self.route.data).to_vec();
+        let parents =
+            self.route.data.pointer("/spec/parentRefs").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut entries = Vec::new();
+        for parent in &parents {
+            let Some([accepted, resolved]) = self.parent(parent) else { continue };
+            let same = |one: &&Value| List::Parents.is_ours(one) && one.get("parentRef") == Some(parent);
+            let before = condition::live(live.iter().find(same));
+            let generation = self.route.metadata.generation;
+            let conditions = [accepted, resolved].map(|one| one.json(before, generation, now));
+            entries.push(json!({"parentRef": parent, "controllerName": CONTROLLER_NAME, "conditions": conditions}));
+        }
+        entries
+    }
+
+    /// What is said for one parent; nothing where it is none of ours.
+    fn parent(&mut self, parent: &Value) -> Option<[Condition; 2]> {
+        let text = |field: &str| parent.get(field).and_then(Value::as_str);
+        let (own, _) = key(self.route);
+        let (namespace, name) = (text("namespace").unwrap_or(own), text("name")?);
+        match (text("group").unwrap_or(GATEWAY), text("kind").unwrap_or("Gateway")) {
+            (GATEWAY, "Gateway") => {
+                self.view.gateways.get(namespace, name).filter(|gateway| is_ours(self.view, gateway))?;
+                let message = "a waypoint's listener takes HBONE and no routes: name the Service as parent";
+                Some([not_accepted("NotAllowedByListeners", message), resolved()])
+            }
+            ("" | "core", "Service") => {
+                let gateways = self.fronting.of_object(Object::Service, namespace, name).clone();
+                if gateways.is_empty() {
+                    return None;
+                }
+                if namespace != own {
+                    let message = "calls of a Service are led by routes of its own namespace";
+                    return Some([not_accepted("UnsupportedValue", message), resolved()]);
+                }
+                let port = parent.get("port").and_then(Value::as_i64);
+                if let Some(port) = port.filter(|port| !self.ports(namespace, name).contains(port)) {
+                    let message = format!("Service {namespace}/{name} has no port {port}");
+                    return Some([not_accepted("NoMatchingParent", &message), resolved()]);
+                }
+                Some(self.over(&gateways))
+            }
+            ("networking.istio.io", "ServiceEntry") => {
+                let gateways = self.fronting.of_object(Object::ServiceEntry, namespace, name).clone();
+                if gateways.is_empty() { None } else { Some(self.over(&gateways)) }
+            }
+            _ => None,
+        }
+    }
+
+    fn ports(&self, namespace: &str, name: &str) -> BTreeSet<i64> {
+        let service = self.view.services.get(namespace, name);
+        let ports = service.and_then(|service| service.spec.as_ref()?.ports.as_ref());
+        ports.into_iter().flatten().map(|port| i64::from(port.port)).collect()
+    }
+
+    /// What every one of these Gateways makes of it.
+    fn over(&mut self, gateways: &BTreeSet<GatewayKey>) -> [Condition; 2] {
+        let mut whole = Read::default();
+        for gateway in gateways {
+            let Read { errors, unresolved } = self.read_by(gateway);
+            whole.errors.extend(errors);
+            whole.unresolved.extend(unresolved);
+        }
+        whole.errors.sort();
+        whole.errors.dedup();
+        let accepted = match whole.errors.is_empty() {
+            true => Condition::new("Accepted", true, "Accepted", "its waypoints lead calls by it"),
+            false => {
+                whole.errors.truncate(NAMED);
+                let message = format!("{}; its parents are closed until it is mended", whole.errors.join("; "));
+                not_accepted("UnsupportedValue", &message)
+            }
+        };
+        let resolved = match whole.unresolved.first() {
+            None => resolved(),
+            Some((reason, _)) => {
+                let mut told: Vec<&str> = whole.unresolved.iter().map(|(_, told)| told.as_str()).collect();
+                told.dedup();
+                told.truncate(NAMED);
+                Condition::new("ResolvedRefs", false, reason, told.join("; "))
+            }
+        };
+        [accepted, resolved]
+    }
+
+    fn read_by(&mut self, gateway: &GatewayKey) -> Read {
+        let sources = self.sources(gateway);
+        let mut hasher = DefaultHasher::new();
+        sources.hash(&mut hasher);
+        let hash = hasher.finish();
+        let (namespace, name) = key(self.route);
+        let of = (self.kind, namespace.to_owned(), name.to_owned(), gateway.clone());
+        let known = self.before.get(&of).filter(|(known, _)| *known == hash).map(|(_, read)| read.clone());
+        let read = known.unwrap_or_else(|| on_compile_thread(|| read(&sources)));
+        self.read.insert(of, (hash, read.clone()));
+        read
+    }
+
+    /// The route first, then what it may lead to, as the Gateway's waypoint is told of it.
+    fn sources(&self, gateway: &GatewayKey) -> Vec<String> {
+        let (own, _) = key(self.route);
+        let mut sources = vec![Resource::document_text(self.route, self.kind)];
+        let mut namespaces = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let rules = self.route.data.pointer("/spec/rules").and_then(Value::as_array).into_iter().flatten();
+        let backends = rules.filter_map(|rule| rule.get("backendRefs")?.as_array()).flatten();
+        let parents = self.route.data.pointer("/spec/parentRefs").and_then(Value::as_array).into_iter().flatten();
+        for reference in backends.chain(parents) {
+            let text = |field: &str| reference.get(field).and_then(Value::as_str);
+            let Some(name) = text("name") else { continue };
+            let namespace = text("namespace").unwrap_or(own);
+            namespaces.insert(namespace.to_owned());
+            let kind = if text("kind") == Some("ServiceEntry") { Object::ServiceEntry } else { Object::Service };
+            let fronted = self.fronting.of_object(kind, namespace, name).contains(gateway);
+            if !fronted || !seen.insert((kind, namespace, name)) {
+                continue;
+            }
+            sources.extend(match kind {
+                Object::Service => self.service(namespace, name),
+                Object::ServiceEntry => {
+                    let entries = self.view.documents(DocumentKind::ServiceEntry);
+                    entries.get(namespace, name).map(|one| Resource::document_text(one, DocumentKind::ServiceEntry))
+                }
+            });
+        }
+        let grants = self.view.documents(DocumentKind::ReferenceGrant);
+        for namespace in namespaces.iter().filter(|namespace| *namespace != own) {
+            sources
+                .extend(grants.within(namespace).map(|one| Resource::document_text(one, DocumentKind::ReferenceGrant)));
+        }
+        sources
+    }
+
+    /// Its ports: all that a route goes by.
+    fn service(&self, namespace: &str, name: &str) -> Option<String> {
+        let service = self.view.services.get(namespace, name)?;
+        let ports: Vec<Value> = service.spec.as_ref()?.ports.iter().flatten().map(|port| json!({"name": port.name, "port": port.port, "protocol": port.protocol.as_deref().unwrap_or("TCP")})).collect();
+        let text = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": {"ports": ports}});
+        Some(text.to_string())
+    }
+}
+
+fn not_accepted(reason: &'static str, message: &str) -> Condition {
+    Condition::new("Accepted", false, reason, message)
+}
+
+fn resolved() -> Condition {
+    Condition::new("ResolvedRefs", true, "ResolvedRefs", "everything that it refers to is there")
+}
+
+/// Reads the first of the sources over the others.
+fn read(sources: &[String]) -> Read {
+    let file = |at: usize| Arc::new(PathBuf::from(format!("{at}")));
+    let sources = sources.iter().enumerate().map(|(at, text)| Source { file: file(at), text: text.clone() });
+    let documents = load(sources);
+    // Which trust domain it is plays no part in a route.
+    let Ok(trust_domain) = TrustDomain::parse("cluster.local") else { return Read::default() };
+    let (_, problems) = build(&documents, &Settings { trust_domain, gateway: None }, &Snapshot::no_documents());
+    let mut read = Read::default();
+    for problem in problems.iter().filter(|problem| *problem.place.file == *file(0)) {
+        match (problem.severity, unresolved(problem)) {
+            (Severity::Error, _) => read.errors.push(told(problem)),
+            (Severity::Warning, Some(reason)) => read.unresolved.push((reason, told(problem))),
+            (Severity::Warning, None) => {}
+        }
+    }
+    read
+}
+
+fn told(problem: &Problem) -> String {
+    if problem.field.is_empty() { problem.reason.clone() } else { format!("{}: {}", problem.field, problem.reason) }
+}
+
+/// The reason of `ResolvedRefs` for a reference that comes to nothing.
+fn unresolved(problem: &Problem) -> Option<&'static str> {
+    let (_, field) = problem.field.rsplit_once("backendRefs[")?.1.split_once("].")?;
+    match field {
+        "kind" => Some("InvalidKind"),
+        "namespace" => Some("RefNotPermitted"),
+        "name" | "port" => Some("BackendNotFound"),
+        _ => None,
+    }
+}
