@@ -144,6 +144,12 @@ def wildcard() -> dict[str, Any]:
     return {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": meta, "spec": spec}
 
 
+def prefix() -> dict[str, Any]:
+    entry = wildcard()
+    entry["spec"].update({"hosts": ["x.example"], "addresses": ["10.97.0.0/16"]})
+    return entry
+
+
 def not_supported(lab: Lab) -> str:
     return "not supported"
 
@@ -241,6 +247,15 @@ KINDS = [
         "–",
         checked(wildcard(), "wildcard hosts are not served yet"),
         f"{BY_CHECK}: wildcard hosts are not served yet",
+    ),
+    Kind(
+        "ServiceEntry, addresses by prefix",
+        not_supported,
+        "not supported",
+        nothing,
+        "–",
+        checked(prefix(), "prefixes are not served yet"),
+        f"{BY_CHECK}: prefixes are not served yet",
     ),
     Kind(
         "ExternalName",

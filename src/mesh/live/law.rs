@@ -45,7 +45,9 @@ impl Law<'_, '_> {
         let endpoints = match same {
             Some(same) if !world_changed => Arc::clone(&same.endpoints),
             Some(_) | None => {
-                let known = same.map_or(&[][..], |same| &same.endpoints);
+                // A guard of another name stays until the new one stands.
+                let under = before.filter(|before| before.guard.is_some());
+                let known = under.map_or(&[][..], |before| &before.endpoints);
                 world::endpoints(world, row, guard.map(|name| Guard { name, known }))
             }
         };

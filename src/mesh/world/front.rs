@@ -73,6 +73,9 @@ pub(in crate::mesh) fn front<'a>(
     let key = (&*parts.namespace, &*parts.name);
     let service = docs.services.get(&key).copied().filter(|_| kind == TargetKind::Service);
     let entry = docs.entries.get(&key).copied().filter(|_| kind == TargetKind::ServiceEntry);
+    if let Some(entry) = entry {
+        unserved(entry, found);
+    }
     let mut ports = Vec::new();
     for port in &parts.ports {
         let place = |index: usize| format!("spec.ports[{index}]");
@@ -119,6 +122,22 @@ pub(in crate::mesh) fn front<'a>(
         selector: service.map(|one| &one.spec.selector),
         external: entry.is_some_and(is_external),
         ports,
+    }
+}
+
+/// What a ServiceEntry names and no call is found by, though istiod takes it.
+fn unserved<'a>(entry: &'a Document<ServiceEntrySpec>, found: &mut Found<'a>) {
+    let is_prefix = |text: &&String| text.split_once('/').is_some_and(|(_, bits)| !matches!(bits, "32" | "128"));
+    if let Some(host) = entry.spec.hosts.iter().find(|host| host.contains('*')) {
+        found.warn(
+            &entry.origin,
+            "spec.hosts",
+            format!("{host:?}: wildcard hosts are not served yet; calls are refused"),
+        );
+    }
+    if let Some(net) = entry.spec.addresses.iter().find(is_prefix) {
+        let reason = format!("{net:?}: prefixes are not served yet; calls to them are refused");
+        found.warn(&entry.origin, "spec.addresses", reason);
     }
 }
 

@@ -171,3 +171,17 @@ fn who_gets_no_calls_by_the_services_name_gets_none_by_its_own() {
     assert!(!is_held(&lab, "10.0.0.1:8080"));
     assert!(!lab.find("10.0.0.1:9999").unwrap().endpoints.is_empty(), "a port that is no Service's");
 }
+
+#[test]
+fn where_one_guard_replaces_another_the_pods_are_known() {
+    let mut lab = Lab::new(Some(&documents()));
+    lab.changes(vec![sent(GUARD, Some(guard(8080))), rows(&[repo(), guarded("1", "10.0.0.1")])]);
+    lab.documents(&documents().replace("guarded-by: guard", "guarded-by: another"));
+    assert!(!is_held(&lab, VIP));
+    lab.changes(vec![rows(&[guarded("2", "10.0.0.2")])]);
+    assert_eq!(
+        calls(&lab, VIP).1,
+        [("10.0.0.2:8080".to_owned(), Hold::Unguarded)],
+        "a new one waits for the new guard"
+    );
+}

@@ -187,3 +187,15 @@ fn addresses_of_other_networks_are_not_ours() {
     lab.put(&[entry()]);
     assert!(lab.find(VIP).is_some());
 }
+
+#[test]
+fn what_a_service_entry_names_and_nobody_serves_is_said() {
+    let text =
+        EXT.replace("hosts: [ext.example.com]", "hosts: [ext.example.com, '*.example.com'], addresses: [10.97.0.0/16]");
+    let mut lab = Lab::new(Some(&text));
+    lab.put(&[entry(), service("tools/ext").host("*.example.com").ours()]);
+    let told: Vec<String> = lab.problems.iter().map(ToString::to_string).collect();
+    for reason in ["wildcard hosts are not served yet", "prefixes are not served yet"] {
+        assert_eq!(told.iter().filter(|one| one.contains(reason)).count(), 1, "{told:?}");
+    }
+}
