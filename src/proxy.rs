@@ -99,7 +99,7 @@ impl Proxy {
                 telemetry,
                 sessions,
                 addresses: mcp::Addresses::default(),
-                tasks: Tasks::new(limits::MAX_TASKS),
+                tasks: Tasks::new(limits::MAX_TASKS, limits::MAX_TASKS_PER_PRINCIPAL),
                 replicas: Arc::new(a2a::Replicas::new(Arc::clone(&owners), me)),
                 owners,
                 wordings: Wordings::default(),

@@ -45,8 +45,10 @@ pub const EXPIRY_GOAWAY_LEAD: Duration = Duration::from_secs(60);
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(50);
 /// How long a pod takes new connections after SIGTERM, not ready already; with the deadline less than the 60 s of grace.
 pub const LINGER: Duration = Duration::from_secs(5);
-/// Time a tunnel in which nothing was said yet gets to begin once draining began.
+/// Time a tunnel in which nothing is being said gets for its first or next request once draining began.
 pub const DRAIN_SILENCE: Duration = Duration::from_secs(2);
+/// Time over which the streams that MCP clients can open anew are ended once draining began, one after the other.
+pub const DRAIN_SPREAD: Duration = Duration::from_secs(5);
 /// HTTP/1.1 request or response head, bytes (431 beyond).
 pub const MAX_HEAD: usize = 64 << 10;
 /// Fields in one head.
@@ -143,8 +145,10 @@ pub const MAX_SESSIONS: usize = 65_536;
 pub const MAX_SESSIONS_PER_PRINCIPAL: usize = 16_384;
 /// Time for which an unused MCP session is remembered.
 pub const SESSION_IDLE: Duration = Duration::from_secs(3_600);
-/// MCP tasks bound to a caller and the tool that made them; the oldest is forgotten beyond.
+/// MCP tasks bound to a caller and the tool that made them; beyond, the oldest of the principal with most is forgotten.
 pub const MAX_TASKS: usize = 65_536;
+/// Share of [`MAX_TASKS`] that one principal may hold; beyond, its own oldest go.
+pub const MAX_TASKS_PER_PRINCIPAL: usize = 16_384;
 /// A2A tasks and contexts whose owner is remembered; beyond, those used longest ago of the principal with most go.
 pub const MAX_OWNED: usize = 131_072;
 /// Share of [`MAX_OWNED`] that one principal may hold; beyond, its own used longest ago go.
@@ -240,6 +244,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("drain_deadline", DRAIN_DEADLINE.as_secs(), "seconds"),
     ("linger", LINGER.as_secs(), "seconds"),
     ("drain_silence", DRAIN_SILENCE.as_secs(), "seconds"),
+    ("drain_spread", DRAIN_SPREAD.as_secs(), "seconds"),
     ("max_head", MAX_HEAD as u64, "bytes"),
     ("max_fields", MAX_FIELDS as u64, "fields"),
     ("max_interim", MAX_INTERIM as u64, "answers"),
@@ -288,6 +293,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_sessions_per_principal", MAX_SESSIONS_PER_PRINCIPAL as u64, "sessions"),
     ("session_idle", SESSION_IDLE.as_secs(), "seconds"),
     ("max_tasks", MAX_TASKS as u64, "tasks"),
+    ("max_tasks_per_principal", MAX_TASKS_PER_PRINCIPAL as u64, "tasks"),
     ("max_owned", MAX_OWNED as u64, "tasks"),
     ("max_owned_per_principal", MAX_OWNED_PER_PRINCIPAL as u64, "tasks"),
     ("max_cards", MAX_CARDS as u64, "cards"),

@@ -26,7 +26,7 @@ use self::writer::Writer;
 use super::answer::{Answer, Handler, Request, ResponseBody};
 use super::body::Body;
 use super::fault::IntakeFault;
-use crate::config::limits::{DISCARD_TIMEOUT, HALF_CLOSED_SILENCE, HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT};
+use crate::config::limits::{DISCARD_TIMEOUT, DRAIN_SILENCE, HALF_CLOSED_SILENCE, HEAD_TIMEOUT, HTTP_IDLE_TIMEOUT};
 use crate::net::BoxedIo;
 use crate::wire::http1::{self, Framing, HeadFault, KeepAlive, RequestHead, RequestParser, Upgrade, fields};
 
@@ -76,6 +76,13 @@ impl<Io> Drop for Connection<Io> {
     fn drop(&mut self) {
         lock(&self.reader).end();
     }
+}
+
+/// Waits for the end of a connection that is kept for its next request. That may be on its way, and would be lost: its
+/// caller gets a while, and learns with the answer that there will be no other.
+async fn left(drain: &CancellationToken) {
+    drain.cancelled().await;
+    sleep(DRAIN_SILENCE).await;
 }
 
 /// What follows an answer.
@@ -132,7 +139,7 @@ where
                 tokio::select! {
                     biased;
                     read = fill => if !matches!(read, Ok(1..)) { return Ok(None) },
-                    () = self.drain.cancelled() => return Ok(None),
+                    () = left(&self.drain) => return Ok(None),
                     () = &mut self.idle => return Ok(None),
                 }
             }

@@ -25,19 +25,23 @@ pub(super) struct Made {
 pub(super) struct Tasks {
     table: Mutex<Table>,
     capacity: usize,
+    share: usize,
 }
+
+type Key = (TargetKey, Arc<str>);
 
 #[derive(Debug, Default)]
 struct Table {
-    tasks: HashMap<(TargetKey, Arc<str>), Made>,
-    /// By age.
-    order: VecDeque<(TargetKey, Arc<str>)>,
+    tasks: HashMap<Key, Made>,
+    /// Of each principal, by age.
+    of: HashMap<WorkloadId, VecDeque<Key>>,
 }
 
 impl Tasks {
-    /// At most `capacity` tasks; the oldest is forgotten first.
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { table: Mutex::default(), capacity }
+    /// At most `capacity` tasks, `share` of one principal; its oldest is forgotten first, and beyond the capacity that of
+    /// whoever has most.
+    pub(super) fn new(capacity: usize, share: usize) -> Self {
+        Self { table: Mutex::default(), capacity, share }
     }
 
     /// Binds a new task. An id that is another caller's stays so, and that of another tool too: a server could else make
@@ -51,11 +55,15 @@ impl Tasks {
         if let Some(bound) = table.tasks.get(&key) {
             return *bound == made;
         }
-        table.order.push_back(key.clone());
+        let theirs = table.of.entry(made.owner.clone()).or_default();
+        theirs.push_back(key.clone());
+        if theirs.len() > self.share {
+            table.forget_oldest_of(&made.owner);
+        }
         table.tasks.insert(key, made);
-        while table.tasks.len() > self.capacity {
-            let Some(oldest) = table.order.pop_front() else { break };
-            table.tasks.remove(&oldest);
+        if table.tasks.len() > self.capacity {
+            let most = table.of.iter().max_by_key(|(_, theirs)| theirs.len()).map(|(owner, _)| owner.clone());
+            most.iter().for_each(|owner| table.forget_oldest_of(owner));
         }
         true
     }
@@ -71,6 +79,17 @@ impl Tasks {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let made = table.tasks.get(&(target.clone(), id.into()))?;
         (made.owner == *caller && made.subject.as_deref() == subject).then(|| made.clone())
+    }
+}
+
+impl Table {
+    fn forget_oldest_of(&mut self, owner: &WorkloadId) {
+        let Some(theirs) = self.of.get_mut(owner) else { return };
+        let oldest = theirs.pop_front();
+        if theirs.is_empty() {
+            self.of.remove(owner);
+        }
+        oldest.iter().for_each(|key| drop(self.tasks.remove(key)));
     }
 }
 
@@ -93,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_task_is_its_makers_alone() {
-        let tasks = Tasks::new(8);
+        let tasks = Tasks::new(8, 8);
         assert!(tasks.bind(&target(), "t", made("a", "x")));
         assert!(tasks.bind(&target(), "t", made("a", "x")), "said twice");
         assert!(!tasks.bind(&target(), "t", made("b", "x")));
@@ -107,11 +126,26 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_first_when_full() {
-        let tasks = Tasks::new(2);
+        let tasks = Tasks::new(2, 2);
         for id in ["1", "2", "3"] {
             assert!(tasks.bind(&target(), id, made("a", "x")));
         }
         assert!(tasks.find(&target(), "1", &who("a"), None).is_none());
         assert!(tasks.find(&target(), "3", &who("a"), None).is_some());
+    }
+
+    #[test]
+    fn whoever_makes_many_forgets_its_own() {
+        let tasks = Tasks::new(6, 4);
+        let found = |id: &str, owner: &str| tasks.find(&target(), id, &who(owner), None).is_some();
+        assert!(tasks.bind(&target(), "first", made("b", "x")));
+        for id in 0..50 {
+            assert!(tasks.bind(&target(), &id.to_string(), made("a", "x")));
+        }
+        assert!(found("first", "b") && found("49", "a") && found("46", "a") && !found("45", "a"));
+        for id in 0..4 {
+            assert!(tasks.bind(&target(), &format!("c{id}"), made("c", "x")));
+        }
+        assert!(found("first", "b") && found("c3", "c"), "of those with most");
     }
 }

@@ -1,17 +1,19 @@
 //! A server's event stream, event by event: decoded, matched, filtered, written anew.
 
+mod answering;
+mod leaving;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, stream};
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::HeaderMap;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
+use tokio::time::Instant;
 
 use super::super::answer::{ProxyFault, mcp_refusal};
-use super::super::http::{outgoing, upstream_version};
 use super::super::note;
 use super::super::sessions::Sessional;
 use super::manner::Events;
@@ -21,13 +23,11 @@ use super::sse as sse_session;
 use crate::config::limits;
 use crate::intake::{BodyFault, ResponseBody};
 use crate::policy::Denial;
-use crate::upstream::{InBody, OutBody};
+use crate::upstream::InBody;
 use crate::wire::jsonrpc::Id;
-use crate::wire::mcp::{McpHead, ServerKind, ServerMessage, Version, denial, forward_stream_headers, is_list};
+use crate::wire::mcp::{ServerKind, ServerMessage, Version, denial, is_list};
 use crate::wire::sse;
 
-/// Time in which a server must take our answer to a request of its own.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// JSON-RPC's internal error.
 const INTERNAL_ERROR: i64 = -32603;
 const UNREADABLE: &str = "the server's answer cannot be passed on";
@@ -63,6 +63,8 @@ pub(super) struct Pump {
     ready: VecDeque<Bytes>,
     /// Whether the answer came.
     answered: bool,
+    /// When it ends, between two events, once we are draining.
+    leaves: Option<Instant>,
     /// How it ended, while what was read ahead is still to go out.
     over: Option<Option<BodyFault>>,
     /// Our own answers, where clients read them here alone: this stream began a session that ends with it.
@@ -93,6 +95,7 @@ impl Pump {
             seen: Events::default(),
             ready: VecDeque::new(),
             answered: false,
+            leaves: None,
             over: None,
             injected: None,
         }
@@ -158,6 +161,7 @@ impl Pump {
                     Err(fault) => return Some(Err(fault)),
                 }
             }
+            self.note_drain(&shared.drain);
             let frame = tokio::select! {
                 biased;
                 turned = self.reply.standing.turned(&shared.published) => {
@@ -169,6 +173,10 @@ impl Pump {
                 }
                 Some(bytes) = injected(&mut self.injected) => return Some(self.held(bytes.len()).map(|()| bytes)),
                 frame = self.body.frame() => frame,
+                () = leaving::leave(&shared.drain, self.leaves), if self.goes_on_elsewhere() => match self.leaves {
+                    Some(_) => return None,
+                    None => continue,
+                },
             };
             let data = match frame? {
                 Ok(frame) => frame.into_data().unwrap_or_default(),
@@ -334,41 +342,6 @@ impl Pump {
                 None
             }
         }
-    }
-
-    /// Answers a server's request that does not reach the client: it is told that there is no such method, except that a
-    /// `ping` is answered, since a server may end a session that does not answer it.
-    fn answer_server(&self, method: &str, id: &Id) -> impl Future<Output = ()> + use<> {
-        let body = if method == "ping" { denial::empty_result(id) } else { denial::method_not_found(id) };
-        let request = self.answering(body.into());
-        let (shared, endpoint) = (Arc::clone(&self.reply.shared), Arc::clone(&self.reply.endpoint));
-        let version = upstream_version(self.reply.standing.asked().target());
-        async move {
-            let Some(request) = request else { return };
-            let sending = shared.upstreams.send(&endpoint, version, request);
-            if tokio::time::timeout(ANSWER_TIMEOUT, sending).await.is_err() {
-                tracing::debug!(endpoint = %endpoint.id, "server did not take the answer to its request");
-            }
-        }
-    }
-
-    /// The POST of an answer, with the fields of the request that opened this stream as far as they fit.
-    fn answering(&self, body: Bytes) -> Option<http::Request<OutBody>> {
-        let asked = self.reply.standing.asked();
-        let mut headers = asked.head()?.headers.clone();
-        let mcp = McpHead::read(&headers).ok()?;
-        forward_stream_headers(&mut headers, &mcp);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        headers.remove("last-event-id");
-        if let Waits::Answer { headers: answered } = &self.waits
-            && let Some(session) = answered.get("mcp-session-id")
-        {
-            headers.insert("mcp-session-id", session.clone());
-        }
-        let mut request = outgoing(asked, headers, body).ok()?;
-        *request.method_mut() = http::Method::POST;
-        Some(request)
     }
 }
 

@@ -251,3 +251,41 @@ async fn an_edit_is_a_change_of_lists() {
         }
     }
 }
+
+/// While we drain, a client goes on elsewhere: its own stream ends whole, and a kept connection tells it with an answer that
+/// there will be no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn draining_loses_no_call_and_cuts_no_stream_off() {
+    let mut live = Live::start().await;
+    let lab = Lab::start_with(&notes(live.addr), |settings| settings.drain = 20 * SECOND).await;
+    let (begun, ()) = tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), async {
+        let body = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{}}}"#;
+        live.next().await.write(with("Mcp-Session-Id: s-1\r\nConnection: close\r\n", body).as_bytes()).await;
+    });
+    let session = begun.session(VERSION);
+    let mut listening = lab.tunnel("agents/reader", NOTES).await.unwrap();
+    let get = format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n{session}\r\n");
+    listening.write_all(get.as_bytes()).await.unwrap();
+    let mut held = live.next().await;
+    held.begin_events().await;
+    held.message(EVENT).await;
+    lab::read_until(&mut listening, "notifications/message").await;
+    let mut kept = lab.tunnel("agents/reader", NOTES).await.unwrap();
+    let mut call = async |live: &mut Live| {
+        kept.write_all(post(&session, CALL).as_bytes()).await.unwrap();
+        let mut asked = live.next().await;
+        let answer = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#.replace('7', &asked.id());
+        asked.write(with("Connection: close\r\n", &answer).as_bytes()).await;
+        lab::Reply::read(&mut kept).await
+    };
+    assert!(call(&mut live).await.header("connection").is_none());
+    let draining = tokio::spawn(lab.waypoint.shutdown());
+    tokio::time::sleep(SECOND / 2).await;
+    let last = call(&mut live).await;
+    assert_eq!((last.status, last.header("connection")), (200, Some("close")), "{last:?}");
+    let began = Instant::now();
+    let (text, whole) = read_to_end(&mut listening).await;
+    assert!(whole && began.elapsed() < 8 * SECOND, "{:?}: {text}", began.elapsed());
+    draining.await.unwrap();
+    assert!(began.elapsed() < 12 * SECOND, "{:?}", began.elapsed());
+}
