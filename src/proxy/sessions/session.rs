@@ -57,6 +57,7 @@ struct Pending {
     /// Under which the client sent it.
     id: Id,
     call: McpCall,
+    _held: Hold,
 }
 
 /// A server's request that went to the client.
@@ -127,11 +128,12 @@ impl Session {
         self.ids.seal(Purpose::Request, id, call)
     }
 
-    /// Remembers that a request went out. Beyond [`MAX_ASKED`] the oldest is forgotten here; its id still says what it was.
+    /// Remembers that a request went out. Beyond [`MAX_ASKED`] the oldest is forgotten here, and where its caller's share of
+    /// what is `held` for decoding is in use already, it is not remembered at all; its id still says what it was.
     ///
     /// # Errors
     /// An id in flight is not asked again: clients take the first answer under it for the answer to either.
-    pub(in crate::proxy) fn ask(&self, id: &Id, sent: &Id, call: &McpCall) -> Result<(), InFlight> {
+    pub(in crate::proxy) fn ask(&self, id: &Id, sent: &Id, call: &McpCall, mut held: Hold) -> Result<(), InFlight> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.calls.iter().any(|pending| pending.id.collides(id)) {
             return Err(InFlight);
@@ -139,7 +141,12 @@ impl Session {
         if asked.calls.len() >= MAX_ASKED {
             asked.calls.pop_front();
         }
-        asked.calls.push_back(Pending { sent: sent.clone(), id: id.clone(), call: call.without_arguments() });
+        let texts = [sent.as_json(), id.as_json(), &call.method, call.name().unwrap_or_default()];
+        let cost = size_of::<Pending>() + texts.into_iter().map(str::len).sum::<usize>();
+        if held.grow(cost).is_ok() {
+            let (sent, id, call) = (sent.clone(), id.clone(), call.without_arguments());
+            asked.calls.push_back(Pending { sent, id, call, _held: held });
+        }
         Ok(())
     }
 

@@ -156,14 +156,15 @@ fn tool(name: &str) -> McpCall {
 #[tokio::test]
 async fn an_answer_is_known_by_its_own_id_at_every_replica() {
     let (one, other) = (replica(8, 8), replica(8, 8));
+    let hold = || Budget::new(1 << 20, 1 << 20).hold(&who("a"));
     let here = begin(&one, "a", "s");
     let there = other.open(&holder("a"), &token(&here), now()).unwrap();
     let (list, get) = (tool("x"), tool("get_note"));
     let sent = here.session.sent_id(&id("1"), &list).unwrap();
-    here.session.ask(&id("1"), &sent, &list).unwrap();
+    here.session.ask(&id("1"), &sent, &list, hold()).unwrap();
     // The same id at another replica: the server has two.
     let also = there.session.sent_id(&id("1"), &get).unwrap();
-    there.session.ask(&id("1"), &also, &get).unwrap();
+    there.session.ask(&id("1"), &also, &get, hold()).unwrap();
     assert_ne!(sent, also);
     let answered = |bound: &Bound, sent: &Id, resumed| bound.session.answered(sent, resumed, None);
     assert_eq!(answered(&there, &sent, false), Some(Sessional { id: id("1"), call: list.clone() }));
@@ -182,10 +183,11 @@ async fn an_answer_is_known_by_its_own_id_at_every_replica() {
 async fn an_id_in_flight_is_not_asked_again() {
     let sessions = replica(8, 8);
     let bound = begin(&sessions, "a", "s");
+    let budget = Budget::new(1 << 20, 1 << 20);
     let session = &bound.session;
     let ask = |text: &str| {
         let sent = session.sent_id(&id(text), &tool("x")).unwrap();
-        session.ask(&id(text), &sent, &tool("x")).map(|()| sent)
+        session.ask(&id(text), &sent, &tool("x"), budget.hold(&who("a"))).map(|()| sent)
     };
     let sent = ask("1").unwrap();
     assert_eq!(session.waiting(&id("1")), Some(sent.clone()));
@@ -196,6 +198,30 @@ async fn an_id_in_flight_is_not_asked_again() {
         ask(&n.to_string()).unwrap();
     }
     assert!(session.answered(&sent, false, None).is_some(), "what is forgotten says by its id what it was");
+    assert!(budget.used() > 0);
+    drop(bound);
+    drop(sessions);
+    assert_eq!(budget.used(), 0);
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_requests_is_within_their_callers_share() {
+    let sessions = replica(64, 64);
+    let budget = Budget::new(1 << 20, 64 << 10);
+    let mut all = Vec::new();
+    for n in 0..64 {
+        let bound = begin(&sessions, "a", &format!("s{n}"));
+        for n in 0..64 {
+            let text = n.to_string();
+            let sent = bound.session.sent_id(&id(&text), &tool("x")).unwrap();
+            bound.session.ask(&id(&text), &sent, &tool("x"), budget.hold(&who("a"))).unwrap();
+            assert!(budget.used() <= 64 << 10);
+            all.push((bound.clone(), sent));
+        }
+    }
+    let (last, sent) = all.last().unwrap();
+    assert_eq!(last.session.waiting(&id("63")), None, "not remembered");
+    assert_eq!(last.session.answered(sent, false, None).unwrap().call, tool("x"), "and known all the same");
 }
 
 #[tokio::test]
