@@ -121,8 +121,28 @@ pub(super) fn explain(court: &Court, question: &Question<'_>, revision: Revision
         reason: verdict.refused,
         rule: verdict.rule.map(|rule| rule.name.clone()),
         revision,
-        findings: custom.chain(rules.map(|rule| finding(rule, question))).collect(),
+        findings: custom.chain(rules.map(|rule| finding(rule, question))).chain(of_answers(court, question)).collect(),
     }
+}
+
+/// What will be asked of the answer, which is not there yet: rules that read it, and what is blacked out of it.
+fn of_answers(court: &Court, question: &Question<'_>) -> impl Iterator<Item = Finding> {
+    let rules = court.answers.iter().map(|rule| (rule, rule.effect.as_str()));
+    let redactors = court.redactors.iter().map(|redactor| (&redactor.rule, "redact"));
+    rules.chain(redactors).map(move |(rule, effect)| {
+        let about = match &rule.test {
+            Test::Agent(test) => test.about(rule.effect, &question.istio),
+            Test::Istio(_) => Truth::Unknown,
+        };
+        let concerned = about != Truth::False;
+        Finding {
+            rule: rule.name.clone(),
+            effect,
+            dry_run: rule.force == Force::DryRun,
+            outcome: if concerned { Outcome::Unknown } else { Outcome::NotMatched },
+            because: concerned.then(|| "asked once the answer is there".to_owned()),
+        }
+    })
 }
 
 /// Whether a CUSTOM rule would have its provider asked.

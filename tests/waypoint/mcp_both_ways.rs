@@ -107,6 +107,25 @@ async fn what_a_rule_names_is_asked_and_the_rest_is_answered_for_the_client() {
     assert_eq!((asked("allow"), asked("deny")), (1, 2), "{lines:?}");
 }
 
+/// What policies black out of an answer is blacked out of what is asked meanwhile, before that is decided on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_is_blacked_out_as_the_answer_is() {
+    let mut live = Live::start().await;
+    let redact = "\n  results: {redact: [{matching: ['AKIA[0-9]+', 'login'], with: '#'}]}\n";
+    let lab = Lab::start(&format!("{}{redact}", documents(live.addr).trim_end())).await;
+    let (mut caller, mut held, _) = streaming(&lab, &mut live).await;
+    let form = value!({"message":"is AKIA1234 yours?","requestedSchema":{"type":"object"}});
+    held.message(&request("q", "elicitation/create", &form)).await;
+    let text = lab::read_until(&mut caller, "\n\n").await;
+    assert!(text.contains("is # yours?") && text.contains(r#""type":"object""#) && !text.contains("AKIA"), "{text}");
+    // The page that the client would be sent to is another one then, and none that a rule allows.
+    let page = value!({"mode":"url","url":"https://login.example.com/","elicitationId":"e","message":"m"});
+    held.message(&request("r", "elicitation/create", &page)).await;
+    let mut told = live.next().await;
+    assert!(told.body.contains("-32601"), "{}", told.body);
+    told.write(ACCEPTED).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_is_answered_once_by_whom_it_was_asked() {
     let mut live = Live::start().await;

@@ -166,3 +166,19 @@ fn a_limit_that_reads_the_token_says_so() {
     assert!(limited("from: [{requestPrincipals: [\"*\"]}]").reads_jwt());
     assert!(!limited("name: l").reads_jwt());
 }
+
+#[test]
+fn explain_names_what_will_be_asked_of_the_answer() {
+    let rules = mcp_rules(&[
+        "deny: [{name: leaks, to: [{tools: [x]}], when: 'mcp.result.isError'}]\nallow: [{}]\nresults: {redact: [{name: keys, matching: [k]}]}",
+    ]);
+    let told = rules.explain(&call("x").facts()).to_string();
+    assert!(told.starts_with("ALLOW"), "{told}");
+    for line in
+        ["unknown  deny     AgentPolicy tools/a0 leaks: asked once", "unknown  redact   AgentPolicy tools/a0 keys"]
+    {
+        assert!(told.contains(line), "{told}");
+    }
+    let told = rules.explain(&call("y").facts()).to_string();
+    assert!(told.contains("no match deny     AgentPolicy tools/a0 leaks"), "{told}");
+}

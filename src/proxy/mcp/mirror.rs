@@ -18,7 +18,7 @@ use crate::policy::{Answered, Decision, Denial, Pinned, Redactor};
 use crate::telemetry::{Operation, Protocol};
 use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{
-    ServerKind, ServerMessage, filter_list, filter_lookalikes, is_list, resource_entry, server_request,
+    ServerKind, ServerMessage, filter_list, filter_lookalikes, is_list, mark_private, resource_entry, server_request,
 };
 
 /// Why a message does not reach the caller as it is.
@@ -42,13 +42,17 @@ impl Reply {
         message: &mut ServerMessage,
         late: bool,
     ) -> Result<(), Unpassable> {
+        if let Some(result) = message.result_mut() {
+            mark_private(request, result);
+        }
         let hidden = self.filter(request, message, late);
         self.shared.telemetry.metrics().list_entries_hidden(hidden);
         if !self.learn_task(request, message) {
             return Err(Unpassable::Bad);
         }
-        self.decide_inputs(request, message)?;
-        self.decide_answer(request, message)
+        self.decide_answer(request, message)?;
+        // After what is blacked out is: on what the caller gets.
+        self.decide_inputs(request, message)
     }
 
     /// Decides on what the answer to `request` says, and blacks out of it what policies say.
@@ -110,6 +114,20 @@ impl Reply {
             }
         }
         true
+    }
+
+    /// Blacks out of a request of the server what policies black out of the answer that it comes with, before it is decided
+    /// on.
+    pub(super) fn see_request(&self, message: &mut ServerMessage) {
+        let asked = self.standing.asked();
+        let rules = &asked.target().rules;
+        if matches!(message.kind(), ServerKind::Request(_)) && rules.reads_answers() {
+            let call = Call::Mcp(self.awaited.call.clone());
+            let redactors = rules.redactors(&asked.facts(&call), &Answered::of(message.tree()));
+            if let Some(content) = message.content_mut() {
+                self.redact(&redactors, content, true);
+            }
+        }
     }
 
     fn redact(&self, redactors: &[&Redactor], content: &mut Value, structured: bool) {

@@ -262,6 +262,7 @@ impl Pump {
         };
         if let Some(data) = event.as_message() {
             let mut message = ServerMessage::parse(data.as_bytes()).map_err(|_fault| ProxyFault::BadAnswer)?;
+            self.reply.see_request(&mut message);
             if let (ServerKind::Request(method), Some(id)) = (message.kind(), message.id()) {
                 match self.reply.may_pass_on(method, id, &message) {
                     Some(told) => message.rename(&told),

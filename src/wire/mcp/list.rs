@@ -1,5 +1,6 @@
 //! Lists, cut down to what the caller may see.
 
+use super::Version;
 use super::view::{read_name, read_uri, task};
 use crate::call::{Knowable, McpCall, McpObject, Object, Value};
 use crate::wire::uri;
@@ -79,6 +80,16 @@ pub fn resource_entry(uri: &str) -> Option<McpObject> {
 pub fn filter_list(request: &McpCall, result: &mut Value, keep: impl FnMut(&McpCall, &Value) -> bool) -> Filtered {
     let Some(listing) = Listing::of(&request.method) else { return Filtered::default() };
     filter(listing, request, result, keep)
+}
+
+/// Marks the answer to `request` as its caller's own: `cacheScope` (MCP 2026-07-28) becomes `private`, also where a list
+/// says nothing of it, as another caller may not have the same.
+pub fn mark_private(request: &McpCall, result: &mut Value) {
+    let modern = || request.version.as_deref().and_then(Version::parse).is_some_and(Version::is_modern);
+    let Some(result) = result.as_object_mut() else { return };
+    if result.get("cacheScope").is_some() || (is_list(&request.method) && modern()) {
+        result.set("cacheScope", Value::from("private"));
+    }
 }
 
 /// Takes out of `result` what `keep` does not want in every member that a list could have: for an answer whose id may

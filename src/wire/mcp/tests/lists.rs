@@ -1,4 +1,4 @@
-use super::super::{Filtered, ServerKind, ServerMessage, filter_list, is_list};
+use super::super::{Filtered, ServerKind, ServerMessage, filter_list, is_list, mark_private};
 use super::*;
 use crate::fault::Faulty as _;
 use crate::wire::jsonrpc::Id;
@@ -122,5 +122,22 @@ fn messages_of_a_server() {
     ];
     for (text, reason) in rows {
         assert_eq!(parse(text).unwrap_err().reason(), reason, "{text}");
+    }
+}
+
+#[test]
+fn what_one_caller_got_is_no_other_callers() {
+    let rows = [
+        ("resources/read", "2026-07-28", r#"{"cacheScope":"public"}"#, r#"{"cacheScope":"private"}"#),
+        ("resources/read", "2026-07-28", "{}", "{}"),
+        ("tools/list", "2026-07-28", r#"{"tools":[]}"#, r#"{"tools":[],"cacheScope":"private"}"#),
+        ("tools/list", "2025-11-25", r#"{"tools":[]}"#, r#"{"tools":[]}"#),
+        ("tools/list", "2025-11-25", r#"{"cacheScope":"public"}"#, r#"{"cacheScope":"private"}"#),
+        ("tools/list", "2026-07-28", "[]", "[]"),
+    ];
+    for (method, version, result, want) in rows {
+        let mut result = tree(result);
+        mark_private(&McpCall::base(method, Some(version.into()), None), &mut result);
+        assert_eq!(text(&result), want, "{method} {version}");
     }
 }
