@@ -74,6 +74,11 @@ fn field_numbers_are_envoys() {
             assert_eq!(numbers(&found), expected, "{path:?}");
         }
     }
+}
+
+/// The same of answers.
+#[test]
+fn field_numbers_of_answers_are_envoys() {
     let ok = OkHttpResponse {
         headers: vec![one("a")],
         headers_to_remove: vec!["b".into()],
