@@ -21,7 +21,7 @@ fn main() {
     divan::main();
 }
 
-const SIZES: [usize; 2] = [1 << 10, 64 << 10];
+const SIZES: [usize; 3] = [1 << 10, 64 << 10, 1 << 20];
 
 /// The whole of what is done between reading a request and sending it on.
 #[divan::bench(args = SIZES)]
@@ -64,7 +64,7 @@ fn serialise_alone(bencher: Bencher<'_, '_>, size: usize) {
 }
 
 /// A list of `tools`, of which every other one may be seen: parsed, filtered, written.
-#[divan::bench(args = [10, 1_000])]
+#[divan::bench(args = [10, 1_000, 10_000])]
 fn filter_tools(bencher: Bencher<'_, '_>, tools: usize) {
     let (setting, head) = (Setting::new(), McpHead::default());
     let context = Context { head: &head, session: None, session_version: None };
@@ -82,7 +82,7 @@ fn filter_tools(bencher: Bencher<'_, '_>, tools: usize) {
 }
 
 /// The same list, parsed and written only.
-#[divan::bench(args = [10, 1_000])]
+#[divan::bench(args = [10, 1_000, 10_000])]
 fn pass_tools_unfiltered(bencher: Bencher<'_, '_>, tools: usize) {
     let list = list(tools);
     bencher.counter(ItemsCount::new(tools)).bench(|| ServerMessage::parse(black_box(&list)).unwrap().canonical());

@@ -59,6 +59,17 @@ async fn serve(mut tcp: TcpStream, written: Arc<AtomicUsize>) {
             "/one" => {
                 let _gone = tcp.write_all(format!("{head}{event}").as_bytes()).await;
             }
+            // One event, and then one every second for as long as somebody listens.
+            "/tick" => {
+                let _gone = tcp.write_all(format!("{head}{event}").as_bytes()).await;
+                loop {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    if tcp.write_all(event.as_bytes()).await.is_err() {
+                        return;
+                    }
+                    written.fetch_add(event.len(), Ordering::Relaxed);
+                }
+            }
             _ => {
                 let answer = format!(
                     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -221,4 +232,35 @@ async fn an_open_event_stream_is_small() {
         println!("{} event streams: {} KiB, {each} bytes for each of the last", held.len(), after / KIB);
         assert!(each < PER_STREAM, "{each} bytes");
     }
+}
+
+/// A thousand streams in which something is said every second cost what they cost when they were opened, however much went
+/// through them.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a minute: cargo test --test memory -- --ignored"]
+async fn event_streams_that_flow_stay_as_small_as_they_began() {
+    const STREAMS: usize = 1_000;
+    let lab = Lab::start().await;
+    let mut readers = tokio::task::JoinSet::new();
+    for nth in 0..STREAMS {
+        let mut tunnel = lab.asked(nth, "mcp", "/tick").await;
+        read_until(&mut tunnel, b"xx\"}}\n\n").await;
+        readers.spawn(async move {
+            let mut chunk = vec![0; 4 * KIB];
+            while matches!(tunnel.read(&mut chunk).await, Ok(1..)) {}
+        });
+    }
+    let (full, before) = (lab.settled().await, lab.written.load(Ordering::Relaxed));
+    for second in (5..=30).step_by(5) {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let now = lab.waypoint.resident();
+        println!("{STREAMS} streams, {second} s: {} KiB", now / KIB);
+        assert!(now < full + FLAT, "{now} bytes, {full} when all were open");
+    }
+    let went = lab.written.load(Ordering::Relaxed) - before;
+    println!("{} KiB went through", went / KIB);
+    assert!(went > STREAMS * 10 * 900, "{went} bytes: they did not flow");
+    assert_eq!(readers.len(), STREAMS, "none has ended");
+    assert!(readers.try_join_next().is_none(), "none has ended");
+    readers.abort_all();
 }
