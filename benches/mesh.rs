@@ -20,6 +20,7 @@ use agent_waypoint::id::TrustDomain;
 use agent_waypoint::mesh::world::{Change, Here};
 use agent_waypoint::mesh::{Live, Settings};
 use agent_waypoint::policy::on_compile_thread;
+use agent_waypoint::policy::token::Keyring;
 use prost::Message as _;
 
 const SERVICES: u32 = 10_000;
@@ -54,7 +55,8 @@ fn measure(fronted: u32) {
         ips: [].into(),
     };
     let gateway = Some(("mesh".to_owned(), "waypoint".to_owned()));
-    let settings = Settings { trust_domain: TrustDomain::parse("cluster.local").unwrap(), gateway };
+    let settings =
+        Settings { trust_domain: TrustDomain::parse("cluster.local").unwrap(), gateway, keys: Keyring::default() };
     let (mut pushes, mut changes, mut loaded) = ((0..SERVICES).step_by(PUSH as usize), 0..CHANGES, None);
     let (mut asked, mut slowest, mut all) = (Instant::now(), Duration::ZERO, Duration::ZERO);
     Live::new(settings, here).under(None, |edition| {

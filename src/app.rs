@@ -5,6 +5,7 @@
 
 mod documents;
 mod identity;
+mod jwks;
 mod mesh;
 mod observe;
 mod replicas;
@@ -103,7 +104,8 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartFault> {
     readiness.met(Condition::Identity);
     tasks.spawn(identity::attest(identity.clone(), readiness.clone(), stop.clone()));
     let published = Arc::new(Published::new());
-    let assembly = mesh::open(settings.mesh.as_ref(), &settings.trust_domain, &published, (&tasks, &stop))?;
+    let keyring = jwks::start(&settings, &published, &telemetry, (&tasks, &stop))?;
+    let assembly = mesh::open((settings.mesh.as_ref(), keyring), &settings.trust_domain, &published, (&tasks, &stop))?;
     let keys = documents::open(&settings, (&identity, &assembly), &readiness, (&tasks, &stop))?;
     let sealer = sealer.map_or_else(|| sealing::from_feed(keys.as_ref(), (&tasks, &stop)), Ok)?;
     if settings.mesh.is_none() {

@@ -8,4 +8,5 @@ pub mod feed;
 pub mod files;
 pub mod identity;
 pub mod istiod;
+pub mod jwks;
 pub mod sealing;

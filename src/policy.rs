@@ -53,4 +53,4 @@ pub use limit::{Charge, Pace};
 pub use pins::Pinned;
 pub use revision::Revision;
 pub use rules::{RuleSet, Rules};
-pub use token::{Claims, JwtRule, KeyFault, TokenFault, Verifier};
+pub use token::{Claims, JwtRule, TokenFault, Unverified, Verified, Verifier};

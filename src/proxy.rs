@@ -5,6 +5,7 @@
 
 mod a2a;
 mod answer;
+mod authenticate;
 mod beside;
 mod budget;
 mod custom;

@@ -31,7 +31,11 @@ impl Setting {
     pub(crate) fn of(text: &str, authority: &str) -> Self {
         let text = text.to_owned();
         let source = Source { file: Arc::new(PathBuf::from("bench.yaml")), text };
-        let settings = Settings { trust_domain: TrustDomain::parse("cluster.local").unwrap(), gateway: None };
+        let settings = Settings {
+            trust_domain: TrustDomain::parse("cluster.local").unwrap(),
+            gateway: None,
+            keys: agent_waypoint::policy::token::Keyring::default(),
+        };
         let (snapshot, problems) = on_compile_thread(|| build(&load([source]), &settings, &Snapshot::no_documents()));
         assert!(problems.is_empty(), "{problems:?}");
         let target = snapshot.find(&Authority::parse(authority).unwrap()).unwrap();

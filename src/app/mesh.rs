@@ -13,21 +13,23 @@ use crate::control::istiod::xds;
 use crate::id::TrustDomain;
 use crate::mesh::world::{Change, Here};
 use crate::mesh::{self, Published};
+use crate::policy::token::Keyring;
 
 /// Starts what makes snapshots and, in a mesh, the stream from istiod.
 pub(super) fn open(
-    in_mesh: Option<&InMesh>,
+    (in_mesh, keys): (Option<&InMesh>, Keyring),
     trust_domain: &TrustDomain,
     published: &Arc<Published>,
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> Result<Assembly, StartFault> {
     let trust_domain = trust_domain.clone();
     let Some(in_mesh) = in_mesh else {
-        let assembling = mesh::Settings { trust_domain, gateway: None };
+        let assembling = mesh::Settings { trust_domain, gateway: None, keys };
         return Ok(Assembly::start(assembling, Arc::clone(published), stop.clone())?);
     };
     let InMesh { istiod, myself, gateway } = in_mesh;
-    let assembling = mesh::Settings { trust_domain, gateway: Some((myself.namespace.clone(), gateway.clone())) };
+    let gateway_name = Some((myself.namespace.clone(), gateway.clone()));
+    let assembling = mesh::Settings { trust_domain, gateway: gateway_name, keys };
     let here = Here {
         namespace: myself.namespace.as_str().into(),
         gateway: gateway.as_str().into(),

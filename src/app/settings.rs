@@ -12,6 +12,7 @@ use crate::control::istiod::{CaFault, CertificateLife, Istiod};
 use crate::control::sealing::KeyFileFault;
 use crate::id::{IdFault, TrustDomain, WorkloadId};
 use crate::net::ListenFault;
+use crate::policy::token::KeyHost;
 use crate::proxy::StoreFault;
 use crate::seal::SealFault;
 use crate::telemetry::trace::TraceFault;
@@ -35,6 +36,10 @@ pub struct Settings {
     pub identity: IdentitySource,
     /// Our trust domain, which identities in documents are of.
     pub trust_domain: TrustDomain,
+    /// From where keys of tokens may be fetched; nowhere where empty.
+    pub jwks_hosts: Vec<KeyHost>,
+    /// Whom servers of keys are taken from, instead of the operating system's roots: PEM.
+    pub jwks_roots: Option<PathBuf>,
     /// HBONE; port 0 takes a free one.
     pub hbone_addr: SocketAddr,
     /// Metrics.
@@ -144,6 +149,14 @@ pub enum StartFault {
     /// istiod's CA, when asked to end before it answered.
     #[error(transparent)]
     IstioCa(#[from] CaFault),
+    /// The roots of servers of keys.
+    #[error("--jwks-roots {}: {error}", file.display())]
+    JwksRoots {
+        /// Which file.
+        file: PathBuf,
+        /// Why it cannot be read.
+        error: std::io::Error,
+    },
     /// The directory of what is kept over a restart.
     #[error(transparent)]
     Store(#[from] StoreFault),

@@ -5,6 +5,7 @@ mod controller;
 #[cfg(feature = "controller")]
 mod guard;
 mod istiod;
+mod jwks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use controller::ControllerArgs;
 #[cfg(feature = "controller")]
 pub use guard::GuardArgs;
 pub use istiod::{IstiodArgs, MeshArgs, VARIABLES as ISTIO_VARIABLES};
+pub use jwks::JwksArgs;
 
 use crate::client::tools::ServerUrl;
 use crate::control::feed::FeedAddress;
@@ -160,6 +162,9 @@ pub struct RunArgs {
     /// Who and where from istiod.
     #[command(flatten)]
     pub mesh: MeshArgs,
+    /// Keys of tokens.
+    #[command(flatten)]
+    pub jwks: JwksArgs,
     /// Configuration that istiod's template passes; makes the addresses default to all interfaces, admin excepted
     #[arg(long, value_name = "X", env = "AGENT_WAYPOINT_CONFIG")]
     pub config: Option<String>,

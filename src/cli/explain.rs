@@ -6,16 +6,18 @@ mod claims;
 mod question;
 
 use std::io::Write;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use super::args::{ExplainArgs, ServicePort, Supposed};
 use super::{Ended, load, suppose};
+use crate::call::HttpHead;
 use crate::document::Severity;
 use crate::id::{TrustDomain, WorkloadId};
 use crate::mesh::{Snapshot, Target};
-use crate::policy::{Explanation, Facts};
+use crate::policy::{Claims, Explanation, Facts, TokenFault};
 
 /// Runs `explain`: the verdict on `out`, what is wrong with the documents on `err`.
 ///
@@ -31,10 +33,14 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
         .with_context(|| format!("--from {:?} is neither NAMESPACE/SERVICEACCOUNT nor a SPIFFE ID", args.from))?;
     let peer = suppose::peer(id, args.from_addr);
     if let Some(reason) = target.closed() {
-        return closed(args, target, reason, out);
+        return refused(args, target, ("closed", reason), out);
     }
-    let question = question::Question::ask(args, target)?;
+    let mut question = question::Question::ask(args, target)?;
     let claims = args.jwt.as_deref().map(claims::read).transpose()?;
+    let claims = match token(target, question.head.as_mut(), claims) {
+        Ok(claims) => claims,
+        Err(fault) => return refused(args, target, ("token", &fault.to_string()), out),
+    };
     let facts = Facts {
         peer: &peer,
         destination: &target.destination,
@@ -48,17 +54,37 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
     Ok(if explanation.allowed { Ended::Well } else { Ended::Denied })
 }
 
-/// A closed target refuses whatever is asked, also what it would not be asked in its own protocol.
-fn closed(args: &ExplainArgs, target: &Target, reason: &str, out: &mut dyn Write) -> anyhow::Result<Ended> {
+/// What the token, or the claims that are supposed instead of one, make of the head before anything is decided.
+fn token(target: &Target, head: Option<&mut HttpHead>, claims: Option<Claims>) -> Result<Option<Claims>, TokenFault> {
+    let (Some(tokens), Some(head)) = (&target.tokens, head) else { return Ok(claims) };
+    if let Some(claims) = claims {
+        return tokens.suppose(&claims, head).map(|()| Some(claims));
+    }
+    let verified = tokens.verify(head, SystemTime::now()).map_err(|unverified| unverified.fault)?;
+    verified.edits.apply(head);
+    Ok(verified.claims)
+}
+
+/// What refuses every such call before a rule is asked: a closed target, also what it would not be asked in its own
+/// protocol, and a token that does not hold.
+fn refused(
+    args: &ExplainArgs,
+    target: &Target,
+    (what, why): (&str, &str),
+    out: &mut dyn Write,
+) -> anyhow::Result<Ended> {
     let to = target.key.to_string();
     if args.json {
         let line = serde_json::json!({
-            "allowed": false, "reason": "closed", "closed": reason, "from": args.from, "to": to,
-            "revision": target.rules.revision(),
+            "allowed": false, "reason": what, what: why, "from": args.from, "to": to, "revision": target.rules.revision(),
         });
         writeln!(out, "{line}")?;
     } else {
-        writeln!(out, "DENY (closed: {reason})\n\nevery call\n  to {to}")?;
+        writeln!(
+            out,
+            "DENY ({what}: {why})\n\nevery call{}\n  to {to}",
+            if what == "token" { " with it" } else { "" }
+        )?;
     }
     out.flush()?;
     Ok(Ended::Denied)

@@ -69,6 +69,8 @@ fn settings(args: RunArgs) -> Result<Settings, StartFault> {
     }
     Ok(Settings {
         feed: feed(&args)?,
+        jwks_hosts: args.jwks.jwks_hosts,
+        jwks_roots: args.jwks.jwks_roots,
         files: args.files,
         state_dir: args.state_dir,
         replicas: args.replicas,

@@ -191,6 +191,26 @@ pub const MAX_CEL_SOURCE: usize = 4_096;
 pub const MAX_CEL_DEPTH: u16 = 32;
 /// Steps that the evaluation of all rules for one call may take; beyond, a rule counts as failed.
 pub const CEL_BUDGET: u64 = 1_000_000;
+/// One token, bytes (401 beyond).
+pub const MAX_TOKEN: usize = 16 << 10;
+/// Interval at which an issuer's keys are fetched again, before jitter of up to a quarter less.
+pub const JWKS_REFRESH: Duration = Duration::from_secs(300);
+/// Time after which tokens that no key verifies may have an issuer's keys fetched anew.
+pub const JWKS_REFETCH: Duration = Duration::from_secs(10);
+/// The longest wait before a fetch that failed is tried again; it begins with a second.
+pub const JWKS_RETRY: Duration = Duration::from_secs(60);
+/// Age at which keys that could not be fetched again count no more.
+pub const JWKS_MAX_AGE: Duration = Duration::from_secs(86_400);
+/// Time to fetch an issuer's keys, where a rule does not say.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest time that a rule can say.
+pub const JWKS_MAX_TIMEOUT: Duration = Duration::from_secs(30);
+/// One document of an issuer's, bytes.
+pub const JWKS_MAX_BODY: usize = 512 << 10;
+/// Keys of one issuer.
+pub const JWKS_MAX_KEYS: usize = 64;
+/// Places from which keys are fetched.
+pub const JWKS_SOURCES: usize = 256;
 /// Time a file that does not parse keeps its last documents in force.
 pub const FILE_GRACE: Duration = Duration::from_secs(5);
 /// Quiet after which a change of files is read, so that a writer's steps are one.
@@ -314,6 +334,16 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_cel_source", MAX_CEL_SOURCE as u64, "bytes"),
     ("max_cel_depth", MAX_CEL_DEPTH as u64, "levels"),
     ("cel_budget", CEL_BUDGET, "steps"),
+    ("max_token", MAX_TOKEN as u64, "bytes"),
+    ("jwks_refresh", JWKS_REFRESH.as_secs(), "seconds"),
+    ("jwks_refetch", JWKS_REFETCH.as_secs(), "seconds"),
+    ("jwks_retry", JWKS_RETRY.as_secs(), "seconds"),
+    ("jwks_max_age", JWKS_MAX_AGE.as_secs(), "seconds"),
+    ("jwks_timeout", JWKS_TIMEOUT.as_secs(), "seconds"),
+    ("jwks_max_timeout", JWKS_MAX_TIMEOUT.as_secs(), "seconds"),
+    ("jwks_max_body", JWKS_MAX_BODY as u64, "bytes"),
+    ("jwks_max_keys", JWKS_MAX_KEYS as u64, "keys"),
+    ("jwks_sources", JWKS_SOURCES as u64, "places"),
     ("file_grace", FILE_GRACE.as_secs(), "seconds"),
     ("file_settle", FILE_SETTLE.subsec_millis() as u64, "milliseconds"),
     ("file_settle_longest", FILE_SETTLE_LONGEST.subsec_millis() as u64, "milliseconds"),

@@ -16,6 +16,7 @@ use crate::document::{Documents, Problem};
 use crate::id::TrustDomain;
 use crate::mesh::{Settings, Snapshot, build};
 use crate::policy::on_compile_thread;
+use crate::policy::token::Keyring;
 
 use store::Store;
 
@@ -67,7 +68,7 @@ pub fn watch(paths: Vec<PathBuf>, assembly: &Assembly, stop: CancellationToken) 
 pub fn load_once(paths: Vec<PathBuf>, trust_domain: TrustDomain) -> Result<(Snapshot, Vec<Problem>), FilesFault> {
     let store = Store::open(paths)?;
     let documents = documents(&store);
-    let settings = Settings { trust_domain, gateway: None };
+    let settings = Settings { trust_domain, gateway: None, keys: Keyring::default() };
     Ok(on_compile_thread(|| build(&documents, &settings, &Snapshot::no_documents())))
 }
 

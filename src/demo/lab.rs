@@ -178,6 +178,8 @@ impl Lab {
 fn settings(dir: &Scratch, trust_domain: TrustDomain, records: Records) -> app::Settings {
     let free = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
     app::Settings {
+        jwks_hosts: Vec::new(),
+        jwks_roots: None,
         files: vec![dir.path.join("documents")],
         state_dir: None,
         replicas: Vec::new(),

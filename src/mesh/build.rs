@@ -20,6 +20,7 @@ use super::world::{Holder, Holders};
 use crate::document::{Documents, Problem};
 use crate::id::TrustDomain;
 use crate::policy::Destination;
+use crate::policy::token::Keyring;
 
 /// What building needs to know of the process.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Settings {
     pub trust_domain: TrustDomain,
     /// Namespace and name of the Gateway that this process is; `None` from files: whatever Gateway is named is this one.
     pub gateway: Option<(String, String)>,
+    /// The keys of tokens that are fetched; who fetches them has the same.
+    pub keys: Keyring,
 }
 
 /// Builds the snapshot that `documents` call for, and everything that is wrong with them, loading's findings included.
@@ -153,7 +156,6 @@ pub(super) fn target(fronted: &Fronted<'_>, port: Port<'_>, ruled: Ruled) -> Tar
         upstream_h2: port.spoken == Spoken::Http2,
         paths: ruled.paths,
         routes: ruled.routes,
-        forwards_token: ruled.forwards_token,
         closed: ruled.closed,
         revision: ruled.revision,
         endpoints: port.endpoints,

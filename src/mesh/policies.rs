@@ -14,7 +14,7 @@ use crate::document::authorization_policy::{Action, AuthorizationPolicySpec};
 use crate::document::backend_tls_policy::BackendTlsPolicySpec;
 use crate::document::request_authentication::RequestAuthenticationSpec;
 use crate::document::{Document, Documents, FieldProblem, Meta, Origin, Severity, nearest};
-use crate::policy::{JwtRule, Provider, Verifier, check_agent_policy, check_authorization_policy};
+use crate::policy::{JwtRule, Provider, check_agent_policy, check_authorization_policy};
 
 /// One kind of policy and its attachments by position.
 #[derive(Debug)]
@@ -50,8 +50,6 @@ pub(super) struct Policies<'a> {
 pub(super) struct Tokens<'a> {
     pub(super) document: &'a Arc<Document<RequestAuthenticationSpec>>,
     pub(super) rules: Vec<JwtRule>,
-    /// What its rules say of `forwardOriginalToken`.
-    pub(super) forward: BTreeSet<bool>,
 }
 
 /// One `targetRefs` entry of a policy in force.
@@ -156,17 +154,16 @@ impl<'a> Policies<'a> {
             }
             let mut rules = Vec::new();
             for (index, spec) in document.spec.jwt_rules.iter().enumerate() {
-                let (issuer, audiences, jwks) = (spec.issuer.clone(), spec.audiences.clone(), spec.jwks.clone());
-                let space_delimited = spec.space_delimited_claims.clone();
-                let rule = JwtRule { issuer, audiences, jwks, space_delimited };
-                if let Err(fault) = Verifier::from_inline(std::slice::from_ref(&rule)) {
-                    found.refuse(&document.origin, format!("spec.jwtRules[{index}].jwks"), fault.to_string());
+                match JwtRule::read(spec, &settings.keys) {
+                    Ok(rule) => rules.push(rule),
+                    Err(fault) => {
+                        let field = format!("spec.jwtRules[{index}].{}", fault.field);
+                        found.refuse(&document.origin, field, fault.reason);
+                    }
                 }
-                rules.push(rule);
             }
             if !found.is_refused(&document.origin) {
-                let forward = document.spec.jwt_rules.iter().map(|rule| rule.forward_original_token).collect();
-                let tokens = Tokens { document, rules, forward };
+                let tokens = Tokens { document, rules };
                 attach(&mut self.tokens, tokens, &refs, (settings, &self.terms));
                 self.refs.extend(refs);
             }

@@ -25,7 +25,6 @@ pub(super) struct Ruled {
     pub(super) protocol: PortProtocol,
     pub(super) rules: Arc<Rules>,
     pub(super) tokens: Option<Arc<Verifier>>,
-    pub(super) forwards_token: bool,
     pub(super) paths: Normalization,
     pub(super) routes: Option<Arc<Routes>>,
     pub(super) closed: Option<Arc<str>>,
@@ -43,7 +42,6 @@ impl Ruled {
             routes: None,
             rules,
             tokens: None,
-            forwards_token: true,
             closed: None,
             revision,
         }
@@ -97,7 +95,6 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let rules =
             if reasons.is_empty() { self.compiled(declared, &agent, &istio, found) } else { Err(String::new()) };
         let tokens = self.verifier(&token);
-        let forward = self.forward(&token, &mut reasons, found);
         reasons.extend(rules.as_ref().err().filter(|reason| !reason.is_empty()).cloned());
         reasons.extend(tokens.as_ref().err().cloned());
         let (rules, closed) = match (rules, reasons.is_empty()) {
@@ -109,16 +106,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         };
         let revision = self.revision(&rules, &token);
         let protocol = protocol(declared, port.spoken);
-        Ruled {
-            protocol,
-            rules,
-            forwards_token: !forward.contains(&false),
-            paths,
-            routes,
-            tokens: tokens.unwrap_or(None),
-            closed,
-            revision,
-        }
+        Ruled { protocol, rules, paths, routes, tokens: tokens.unwrap_or(None), closed, revision }
     }
 
     /// Routes lead plain HTTP. A declared port that has some is closed, as its calls would go where they do not say; a
@@ -231,19 +219,6 @@ impl<'p, 'a> Compiler<'p, 'a> {
         })
     }
 
-    /// What the rules of one port say of `forwardOriginalToken`: all the same, as the port's token is sent on or is not.
-    fn forward(&self, items: &[usize], reasons: &mut BTreeSet<String>, found: &mut Found<'a>) -> BTreeSet<bool> {
-        let all: Vec<_> = items.iter().filter_map(|item| self.policies.tokens.items.get(*item)).collect();
-        let forward: BTreeSet<bool> = all.iter().flat_map(|tokens| tokens.forward.iter().copied()).collect();
-        if let (2.., Some(last)) = (forward.len(), all.last()) {
-            let reason = "forwardOriginalToken must be the same in all rules of one target".to_owned();
-            let problem = FieldProblem { severity: Severity::Error, field: "spec.jwtRules".to_owned(), reason };
-            reasons.insert(because(&last.document.origin, &problem));
-            found.problems.push(last.document.origin.problem(problem));
-        }
-        forward
-    }
-
     fn jwt_rules(&self, items: &[usize]) -> Vec<&'p JwtRule> {
         let policies = self.policies;
         items.iter().filter_map(|item| policies.tokens.items.get(*item)).flat_map(|tokens| &tokens.rules).collect()
@@ -255,7 +230,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let key = documents.map(|tokens| Same(Arc::clone(tokens.document))).collect();
         self.cache.tokens.get_or(key, |_| match rules.as_slice() {
             [] => Ok(None),
-            rules => match Verifier::from_inline(rules) {
+            rules => match Verifier::new(rules) {
                 Ok(verifier) => Ok(Some(Arc::new(verifier))),
                 Err(fault) => Err(format!("RequestAuthentication: {fault}")),
             },
@@ -266,7 +241,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let mut hasher = DefaultHasher::new();
         rules.revision().hash(&mut hasher);
         for rule in self.jwt_rules(tokens) {
-            (&rule.issuer, &rule.audiences, &rule.jwks, &rule.space_delimited).hash(&mut hasher);
+            rule.hash(&mut hasher);
         }
         TargetRevision(hasher.finish())
     }

@@ -17,7 +17,7 @@ pub struct Target {
     pub protocol: PortProtocol,
     /// The rules that decide, closed ones included.
     pub rules: Arc<Rules>,
-    /// Verifies bearer tokens, where a RequestAuthentication selects the target.
+    /// Verifies tokens, and says what becomes of them, where a RequestAuthentication selects the target.
     pub tokens: Option<Arc<Verifier>>,
     /// Where calls can go; may be empty.
     pub endpoints: Vec<Arc<Endpoint>>,
@@ -29,7 +29,6 @@ pub struct Target {
     /// Where requests go, where routes are attached; else to the endpoints.
     pub routes: Option<Arc<Routes>>,
     pub(super) upstream_h2: bool,
-    pub(super) forwards_token: bool,
     pub(super) closed: Option<Arc<str>>,
     pub(super) revision: TargetRevision,
 }
@@ -38,12 +37,6 @@ impl Target {
     /// Whether the upstream speaks HTTP/2 by prior knowledge (`http2`, `kubernetes.io/h2c`, `grpc`).
     pub fn upstream_h2(&self) -> bool {
         self.upstream_h2
-    }
-
-    /// Whether `Authorization` goes on to the server: where no RequestAuthentication selects the target, or where its rules
-    /// say `forwardOriginalToken: true`. Else it is taken out once verified, as Istio does.
-    pub fn forwards_token(&self) -> bool {
-        self.forwards_token
     }
 
     /// Why every call is refused, where a document's fault closed the target.
@@ -60,14 +53,7 @@ impl Target {
     /// Whether `other`, of the same key, says the same: rules and tokens by revision, everything else by value.
     pub(super) fn is_as(&self, other: &Self) -> bool {
         let what = |target: &Self| {
-            (
-                target.protocol,
-                target.paths,
-                target.upstream_h2,
-                target.forwards_token,
-                target.revision,
-                target.tokens.is_some(),
-            )
+            (target.protocol, target.paths, target.upstream_h2, target.revision, target.tokens.is_some())
         };
         what(self) == what(other)
             && self.destination == other.destination

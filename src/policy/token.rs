@@ -1,26 +1,40 @@
-//! Verification of JWTs (RFC 7519) against inline keys, and the claims that come of it: the only maker of [`Claims`].
+//! Verification of JWTs (RFC 7519), and the claims that come of it: the only maker of [`Claims`].
 //!
 //! As in Istio's `RequestAuthentication`: no token is no claims, an invalid one is an error; `exp` and `nbf` are checked
-//! where present. Which algorithms may be used is said by the key, never by the token. The clock is the caller's.
+//! where present. Which algorithms may be used is said by the key, never by the token. The clock is the caller's. Keys come
+//! inline or from a [`RemoteKeys`], which somebody else fills: nothing is fetched here.
 
 mod claims;
 mod detached;
+mod edits;
+mod hosts;
+mod issuer;
+mod jws;
 mod keys;
+mod place;
+mod remote;
+mod rule;
 #[cfg(test)]
 pub(super) mod tests;
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::AUTHORIZATION;
 
 pub use claims::Claims;
 pub(super) use detached::Detached;
-pub use keys::{JwtRule, KeyFault};
+pub use edits::Edits;
+pub use hosts::{HostFault, KeyHost, KeyHosts, KeyUrl};
+pub use keys::{KeyFault, KeySet};
+pub use place::{Place, Site};
+pub use remote::{KeySource, Keyring, Outcome, RemoteKeys};
+pub use rule::{JwtRule, Keys, RuleFault};
 
-use self::keys::Issuer;
+use self::edits::Stripped;
+use self::issuer::Issuer;
+use self::jws::Parts;
 use crate::call::{HttpHead, Object, Value};
+use crate::config::limits::MAX_TOKEN;
 use crate::fault::{Blame, Faulty, Retry, Stage};
 
 /// How far clocks may differ when `exp` and `nbf` are checked.
@@ -32,10 +46,14 @@ pub enum TokenFault {
     /// Not one signed compact JWT whose header and claims are objects without repeated keys.
     #[error("the token is malformed")]
     Malformed,
+    /// Tokens in more than one place: which of them is the caller's nobody could say (RFC 6750 section 2 forbids it; Istio
+    /// leaves it undefined).
+    #[error("there is more than one token")]
+    Several,
     /// Signed by an algorithm that no key of the issuer has: `none` and HMAC ever so.
     #[error("the token's algorithm is not accepted")]
     Algorithm,
-    /// `iss` is missing, or none of the configured ones.
+    /// `iss` is missing, or none of those that are accepted where the token stood.
     #[error("the token's issuer is not accepted")]
     Issuer,
     /// No key of the issuer made the signature.
@@ -50,11 +68,14 @@ pub enum TokenFault {
     /// `aud` names none of the configured audiences.
     #[error("the token is for another audience")]
     Audience,
+    /// The issuer's keys could not be fetched, or not for so long that they count no more. Nothing is said of the token.
+    #[error("the keys of the token's issuer are not to be had")]
+    NoKeys,
 }
 
 impl Faulty for TokenFault {
     fn blame(&self) -> Blame {
-        Blame::Caller
+        if *self == Self::NoKeys { Blame::Waypoint } else { Blame::Caller }
     }
 
     fn retry(&self) -> Retry {
@@ -68,13 +89,39 @@ impl Faulty for TokenFault {
     fn reason(&self) -> &'static str {
         match self {
             Self::Malformed => "token_malformed",
+            Self::Several => "token_several",
             Self::Algorithm => "token_algorithm",
             Self::Issuer => "token_issuer",
             Self::Signature => "token_signature",
             Self::Expired => "token_expired",
             Self::NotYetValid => "token_not_yet_valid",
             Self::Audience => "token_audience",
+            Self::NoKeys => "token_no_keys",
         }
+    }
+}
+
+/// A request whose token, if it has one, holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified {
+    /// The token's claims; none where there is no token.
+    pub claims: Option<Claims>,
+    /// What becomes of the head for it.
+    pub edits: Edits,
+}
+
+/// A token that does not hold.
+#[derive(Debug, Clone)]
+pub struct Unverified {
+    /// Why.
+    pub fault: TokenFault,
+    /// Keys that might let it hold once they are fetched again: the issuer may have made new ones.
+    pub keys: Option<Arc<RemoteKeys>>,
+}
+
+impl From<TokenFault> for Unverified {
+    fn from(fault: TokenFault) -> Self {
+        Self { fault, keys: None }
     }
 }
 
@@ -82,98 +129,100 @@ impl Faulty for TokenFault {
 #[derive(Debug)]
 pub struct Verifier {
     issuers: Vec<Issuer>,
+    /// Where tokens may stand, over all issuers.
+    places: Vec<Place>,
+    /// Fields that only a verified token may fill.
+    stripped: Stripped,
 }
 
 impl Verifier {
     /// A verifier of these rules.
     ///
     /// # Errors
-    /// A JWK set that does not parse, holds a symmetric or private key, or no key that can verify.
-    pub fn from_inline(rules: &[JwtRule]) -> Result<Self, KeyFault> {
-        let issuers = rules.iter().map(Issuer::new).collect::<Result<_, _>>()?;
-        Ok(Self { issuers })
+    /// An empty issuer; an inline JWK set that does not parse, holds a symmetric or private key, or no key that can verify.
+    pub fn new(rules: &[JwtRule]) -> Result<Self, KeyFault> {
+        let issuers: Vec<Issuer> = rules.iter().map(Issuer::new).collect::<Result<_, _>>()?;
+        let mut places: Vec<Place> = Vec::new();
+        for place in issuers.iter().flat_map(|issuer| issuer.places()) {
+            if !places.contains(place) {
+                places.push(place.clone());
+            }
+        }
+        let stripped = Stripped::of(rules.iter().flat_map(JwtRule::outputs).cloned());
+        Ok(Self { issuers, places, stripped })
     }
 
-    /// The claims of the request's token (`Authorization: Bearer`): none where it carries none.
+    /// The claims of the request's token, none where it carries none, and what becomes of its head.
     ///
     /// # Errors
-    /// Where there is a token and it is not valid at `now`.
-    pub fn verify(&self, head: &HttpHead, now: SystemTime) -> Result<Option<Claims>, TokenFault> {
-        let Some(token) = bearer(head)? else { return Ok(None) };
-        let parts = Parts::of(token)?;
+    /// Where there is a token and it is not valid at `now`, or there are several.
+    pub fn verify(&self, head: &HttpHead, now: SystemTime) -> Result<Verified, Unverified> {
+        let stripped = self.stripped.clone();
+        let Some((site, token)) = self.token(head)? else {
+            return Ok(Verified { claims: None, edits: Edits::none(stripped) });
+        };
+        if token.len() > MAX_TOKEN {
+            return Err(TokenFault::Malformed.into());
+        }
+        let parts = Parts::of(&token)?;
         let issuer = parts.claims.get("iss").and_then(Value::as_str).ok_or(TokenFault::Issuer)?;
-        let mut fault = TokenFault::Issuer;
-        for candidate in self.issuers.iter().filter(|candidate| candidate.name() == issuer) {
+        let mut refused = Unverified::from(TokenFault::Issuer);
+        for candidate in self.issuers.iter().filter(|candidate| candidate.takes(issuer, site)) {
             match candidate.verify(&parts) {
                 Ok(()) => {
                     check_time(&parts.claims, now)?;
-                    return Ok(Some(
-                        Claims::verified(parts.claims, candidate.space_delimited()).ok_or(TokenFault::Malformed)?,
-                    ));
+                    let edits = candidate.edits(stripped, site, &parts);
+                    let claims = Claims::verified(parts.claims, candidate.space_delimited());
+                    return Ok(Verified { claims: Some(claims.ok_or(TokenFault::Malformed)?), edits });
+                }
+                // What new keys could mend outweighs what nothing can.
+                Err(cause) if cause.keys.is_some() || refused.keys.is_none() => refused = cause,
+                Err(_) => {}
+            }
+        }
+        Err(refused)
+    }
+
+    /// As if a token of these claims had been verified, for `explain`: what a call *would* look like. Never for a call.
+    ///
+    /// # Errors
+    /// No rule takes such a token.
+    pub fn suppose(&self, claims: &Claims, head: &mut HttpHead) -> Result<(), TokenFault> {
+        let mut fault = TokenFault::Issuer;
+        let mut edits = Err(fault);
+        for candidate in self.issuers.iter().filter(|candidate| candidate.name() == claims.issuer()) {
+            match candidate.check_audience(claims.object()) {
+                Ok(()) => {
+                    edits = Ok(candidate.output(self.stripped.clone(), claims.object()));
+                    break;
                 }
                 Err(cause) => fault = cause,
             }
         }
-        Err(fault)
+        let accepted = edits.map_err(|_none| fault);
+        let edits = accepted.clone().unwrap_or_else(|_refused| Edits::none(self.stripped.clone()));
+        edits.apply(head);
+        accepted.map(drop)
     }
-}
 
-/// The token of the one `Authorization` field; another scheme is no token (as in Envoy).
-fn bearer(head: &HttpHead) -> Result<Option<&str>, TokenFault> {
-    let mut token = None;
-    let mut fields = 0;
-    for value in head.headers.get_all(AUTHORIZATION) {
-        fields += 1;
-        let value = value.as_bytes();
-        let Some((scheme, rest)) = value.split_at_checked(6) else { continue };
-        if scheme.eq_ignore_ascii_case(b"bearer") && rest.first().is_none_or(|b| *b == b' ') {
-            token = Some(std::str::from_utf8(rest).map_err(|_not_text| TokenFault::Malformed)?.trim_matches(' '));
+    /// The one token of a request, and where it stands.
+    fn token<'h>(&'h self, head: &'h HttpHead) -> Result<Option<(&'h Site, Cow<'h, str>)>, TokenFault> {
+        let mut found: Option<(&Site, Cow<'h, str>)> = None;
+        for place in &self.places {
+            let Some(token) = place.token(head)? else { continue };
+            match &found {
+                // One field under two prefixes: what is left of it by the longer one.
+                Some((site, other)) if *site == place.site() => {
+                    if token.len() < other.len() {
+                        found = Some((place.site(), token));
+                    }
+                }
+                Some(_) => return Err(TokenFault::Several),
+                None => found = Some((place.site(), token)),
+            }
         }
+        Ok(found)
     }
-    match token {
-        // Two fields, one of them ours: the upstream may read the other.
-        Some(_) if fields > 1 => Err(TokenFault::Malformed),
-        other => Ok(other),
-    }
-}
-
-/// A compact JWS (RFC 7515, 7.1) taken apart; nothing in it is believed yet.
-struct Parts<'a> {
-    /// What was signed: header and payload as sent.
-    signed: &'a str,
-    signature: &'a str,
-    algorithm: Box<str>,
-    key_id: Option<Box<str>>,
-    claims: Object,
-}
-
-impl<'a> Parts<'a> {
-    fn of(token: &'a str) -> Result<Self, TokenFault> {
-        let (signed, signature) = token.rsplit_once('.').ok_or(TokenFault::Malformed)?;
-        let (header, payload) = signed.split_once('.').ok_or(TokenFault::Malformed)?;
-        let header = section(header)?;
-        let text = |name: &str| match header.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(TokenFault::Malformed),
-        };
-        // RFC 7515, 4.1.11: extensions that must be understood are not; RFC 7797: nor is an unencoded payload.
-        if header.get("crit").is_some() || header.get("b64").is_some() {
-            return Err(TokenFault::Malformed);
-        }
-        Ok(Self {
-            signed,
-            signature,
-            algorithm: text("alg")?.ok_or(TokenFault::Malformed)?,
-            key_id: text("kid")?,
-            claims: section(payload)?,
-        })
-    }
-}
-
-fn section(text: &str) -> Result<Object, TokenFault> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_not_base64| TokenFault::Malformed)?;
-    claims::strict_object(&bytes).ok_or(TokenFault::Malformed)
 }
 
 fn check_time(claims: &Object, now: SystemTime) -> Result<(), TokenFault> {

@@ -7,7 +7,6 @@ mod owners;
 mod relay;
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderMap, Version};
@@ -18,6 +17,7 @@ pub(super) use owners::{Owners, Replicas, is_of_replicas, keep as keep_owners};
 use super::Shared;
 use super::answer::ProxyFault;
 use super::answer::a2a::{self as answer, Asker};
+use super::authenticate::{Authenticated, authenticate};
 use super::budget::Hold;
 use super::custom::{self, Content, Sample, SampleFault};
 use super::http::{Calls, outgoing, upstream_version};
@@ -28,7 +28,7 @@ use crate::call::{A2aBinding, A2aCall, Call};
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
 use crate::mesh::Target;
-use crate::policy::{BodyTerms, Edits, caller};
+use crate::policy::{BodyTerms, Edits, caller, token};
 use crate::telemetry::{Operation, RecordGuard};
 use crate::upstream::UpstreamHttp;
 use crate::wire::a2a::{Decoded, Route, decode, forward_headers, route};
@@ -48,6 +48,10 @@ impl Content for Message {
     fn edit(&mut self, edits: &Edits) {
         edits.apply(&mut self.headers);
     }
+
+    fn vouch(&mut self, edits: &token::Edits) {
+        edits.apply_to_fields(&mut self.headers);
+    }
 }
 
 /// Serves one request on an A2A port.
@@ -56,16 +60,17 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
     let mut record = calls.record(&target);
     record.trace_parent(&head.headers);
     let mounts = target.rules.a2a().map(crate::policy::A2aSettings::mounts).unwrap_or_default();
+    // A token in the query is no part of the operation.
+    let likely = Route::likely(&head);
+    let Authenticated { head, sent, claims } = match authenticate(&target, head).await {
+        Ok(request) => request,
+        Err(fault) => return answer::bad_token(record, likely, fault),
+    };
     let route = match route(&head, &mounts, version == Version::HTTP_2) {
         Ok(route) => route,
-        Err(fault) => return answer::undecoded(record, Route::likely(&head), &fault),
+        Err(fault) => return answer::undecoded(record, likely, &fault),
     };
     let mut asker = Asker { binding: route.binding(), id: None };
-    let claims = match target.tokens.as_ref().map(|tokens| tokens.verify(&head, SystemTime::now())) {
-        None => None,
-        Some(Ok(claims)) => claims,
-        Some(Err(fault)) => return answer::bad_token(record, asker.binding, &fault),
-    };
     let shared = Arc::clone(calls.shared());
     if let Some(claims) = &claims {
         record.subject(shared.telemetry.keyed().subject(claims.issuer(), claims.subject().unwrap_or_default()));
@@ -91,7 +96,7 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
     };
     let mut headers = head.headers.clone();
     forward_headers(&mut headers);
-    let asked = Asked::http(Arc::clone(calls.peer()), target, head, claims);
+    let asked = Asked::http(Arc::clone(calls.peer()), target, Authenticated { head, sent, claims });
     let passage = Passage { shared, asker, record, hold, learner };
     Box::pin(passage.decide(asked, call, Message { bytes: body, headers })).await
 }

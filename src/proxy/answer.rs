@@ -3,24 +3,27 @@
 pub(super) mod a2a;
 mod provider;
 mod route;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 pub(super) use provider::{mcp_stopped, refused, stopped};
 pub(super) use route::redirect;
+use token::challenged;
+pub(super) use token::{bad_token, mcp_bad_token};
 
 use super::mcp::Manner;
 use super::sessions::Bound;
 use super::stages::Refused;
-use crate::call::{Call, McpCall};
+use crate::call::{Call, McpCall, McpObject};
 use crate::document::agent_policy::DenialForm;
 use crate::fault::{Blame, Faulty, Retry, Stage};
 use crate::intake::{Answer, text_body};
-use crate::policy::{CardFault, Denial};
+use crate::policy::{CardFault, Denial, Reason};
 use crate::telemetry::RecordGuard;
 use crate::wire::jsonrpc::{INVALID_PARAMS, Id};
 use crate::wire::mcp::{UnknownName, denial};
@@ -268,20 +271,6 @@ pub(super) fn mcp_proxy_fault(mut record: RecordGuard, id: Option<&Id>, fault: P
     json(record, fault.status(), denial::error(id, code, &fault.to_string(), None))
 }
 
-/// A token that is not valid. A missing one is a matter for rules.
-pub(super) fn bad_token(mut record: RecordGuard, fault: &dyn Faulty) -> Answer {
-    record.failed(fault);
-    let answer = text(record, StatusCode::UNAUTHORIZED, "the bearer token is not valid");
-    match answer {
-        Answer::Response(mut response) => {
-            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-            Answer::Response(response)
-        }
-        other @ (Answer::Switch { .. } | Answer::Reset) => other,
-    }
-}
-
 /// Policy refused a plain HTTP request: 429 where it may be made later (RFC 6585 section 4), else 403.
 pub(super) fn denied(record: RecordGuard, denial: &Denial) -> Answer {
     let Some(retry) = denial.retry else {
@@ -304,7 +293,8 @@ fn seconds(time: Duration) -> u64 {
 }
 
 /// Policy refused an MCP request: HTTP 200 and a JSON-RPC error with the exact id, by which the caller's session lives
-/// on. 403 only where there is no session yet and nothing that this caller could send would ever be permitted.
+/// on. 403 only where there is no session yet and nothing that this caller could send would ever be permitted; 401 where it
+/// may not even begin without a token, which is how an MCP client learns that it needs one.
 pub(super) fn mcp_denied(record: RecordGuard, id: &Id, refused: &Refused, likeness: &Likeness) -> Answer {
     let Call::Mcp(call) = &refused.call else { return denied(record, &refused.denial) };
     let facts = refused.asked.facts(&refused.call);
@@ -312,7 +302,16 @@ pub(super) fn mcp_denied(record: RecordGuard, id: &Id, refused: &Refused, likene
     let hopeless = call.session.is_none() && !refused.asked.target().rules.may_ever_admit(&facts);
     let status = if hopeless { StatusCode::FORBIDDEN } else { StatusCode::OK };
     let body = refusal(&record, id, call, &refused.denial, likeness.wording.as_ref());
+    if !hopeless && call.session.is_none() && matches!(call.object, McpObject::Base) && wants_token(refused) {
+        return challenged(json(record, StatusCode::UNAUTHORIZED, body), "Bearer");
+    }
     if hidden && !hopeless { as_server(record, body, likeness) } else { json(record, status, body) }
+}
+
+/// Whether rules refused somebody who sent no token where tokens are verified.
+fn wants_token(refused: &Refused) -> bool {
+    let tokenless = refused.asked.target().tokens.is_some() && refused.asked.claims().is_none();
+    tokenless && !matches!(refused.denial.reason, Reason::LimitReached | Reason::LimitsFull)
 }
 
 /// As the target's servers answer a name that they do not have.

@@ -121,7 +121,7 @@ async fn consult_all<M: Content>(shared: &Shared, decoded: &mut Decoded<M>) -> R
     while let Some(ask) = decoded.ask() {
         let (asked, call, message) = decoded.parts();
         let (sample, version) = (sample(shared, asked, &ask, message).await?, message.version());
-        let question = Question { asked, head: asked.head(), call, version, sample };
+        let question = Question { asked, head: asked.sent(), call, version, sample };
         let said = check(shared, &ask, &question).await;
         if !decoded.heard(ask, said, shared)? {
             break;
@@ -130,28 +130,27 @@ async fn consult_all<M: Content>(shared: &Shared, decoded: &mut Decoded<M>) -> R
     Ok(())
 }
 
-/// Asks about a request on its way to another Service, as that one gets it; what came of it.
+/// Asks about a request on its way to another Service, as that one gets it, which `head` becomes; what came of it.
 pub(super) async fn consult_beyond<M: Content>(
     shared: &Shared,
     (asked, message): (&Asked, &mut M),
     to: &Target,
     head: &mut HttpHead,
-) -> Result<(Consulted, Vec<Edits>), Stopped> {
-    let (mut consulted, mut edits) = (Consulted::default(), Vec::new());
+) -> Result<Consulted, Stopped> {
+    let mut consulted = Consulted::default();
     if !to.rules.asks() {
-        return Ok((consulted, edits));
+        return Ok(consulted);
     }
     loop {
         let (peer, destination) = (&**asked.peer(), &to.destination);
         let facts = Facts { peer, destination, request: Some(head), claims: None, call: &Call::Http };
-        let Some(ask) = to.rules.ask(&facts, &consulted.verdicts) else { return Ok((consulted, edits)) };
+        let Some(ask) = to.rules.ask(&facts, &consulted.verdicts) else { return Ok(consulted) };
         let (sample, version) = (sample(shared, asked, &ask, message).await?, message.version());
         let question = Question { asked, head: Some(head), call: &Call::Http, version, sample };
         let said = check(shared, &ask, &question).await;
-        let (goes_on, changed) = consulted.note(ask, said, &mut head.headers, shared);
-        edits.extend(changed);
+        let (goes_on, _changed) = consulted.note(ask, said, &mut head.headers, shared);
         if !goes_on {
-            return Ok((consulted, edits));
+            return Ok(consulted);
         }
     }
 }
@@ -248,7 +247,9 @@ impl<M: Content> Decoded<M> {
         let (goes_on, changed) = consulted.note(ask, said, headers.unwrap_or(&mut none), shared);
         if let Some(edits) = changed {
             message.edit(&edits);
-            asked.verify_again().map_err(Stopped::Token)?;
+            if let Some(edits) = asked.verify_again().map_err(Stopped::Token)? {
+                message.vouch(&edits);
+            }
         }
         Ok(goes_on)
     }

@@ -1,13 +1,14 @@
 //! HTTP inside a tunnel: each request finds its target anew, and plain HTTP is decided on and streamed.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use http::{Request as Outgoing, Response, StatusCode, Version};
 
 use super::answer::{self, ProxyFault};
+use super::authenticate::authenticate;
 use super::beside::Listener;
 use super::budget::Hold;
 use super::custom::{self, Content, Sample, SampleFault, beginning};
@@ -127,16 +128,13 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
     record.protocol(Protocol::Http);
     record.trace_parent(&request.head.headers);
     record.operation(Operation::of(&Call::Http, Some(&request.head)));
-    let claims = match &target.tokens {
-        None => None,
-        Some(tokens) => match tokens.verify(&request.head, SystemTime::now()) {
-            Ok(claims) => claims,
-            Err(fault) => return answer::bad_token(record, &fault),
-        },
-    };
     let Request { head, version, upgrade, body } = request;
-    let body = Listener::of(calls, &target, (&head, version), claims.as_ref(), &record).hear(body);
-    let asked = Asked::http(Arc::clone(&calls.peer), Arc::clone(&target), head, claims);
+    let request = match authenticate(&target, head).await {
+        Ok(request) => request,
+        Err(fault) => return answer::bad_token(record, fault),
+    };
+    let body = Listener::of(calls, &target, (&request.head, version), request.claims.as_ref(), &record).hear(body);
+    let asked = Asked::http(Arc::clone(&calls.peer), Arc::clone(&target), request);
     let mut decoded = asked.decoded(Call::Http, Plain { body, upgrade, version });
     if let Err(stopped) = custom::consult(&calls.shared, &mut decoded).await {
         return answer::stopped(record, &stopped);
@@ -155,7 +153,7 @@ async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: Rec
         Ok(lead) => lead,
         Err(Stop::Redirect(status, location)) => return answer::redirect(record, status, &location),
         Err(Stop::Fault(fault)) => return answer::proxy_fault(record, fault),
-        Err(Stop::BadToken(fault)) => return answer::bad_token(record, &fault),
+        Err(Stop::BadToken(fault)) => return answer::bad_token(record, fault),
         Err(Stop::Denied(denial, to, told)) => {
             record.denied(note::denial(&denial, &to));
             return answer::refused(record, &denial, told.as_deref());
@@ -265,8 +263,6 @@ async fn switch(
 
 /// The request that goes out: the method, path and host that were decided on, with these fields and this body.
 ///
-/// A token that was verified here stays here (Istio's `forwardOriginalToken` defaults to false).
-///
 /// # Errors
 /// [`ProxyFault::Unsendable`] where path or host cannot be written: never something else in their place.
 pub(super) fn outgoing(asked: &Asked, mut headers: HeaderMap, body: Bytes) -> Result<Outgoing<OutBody>, ProxyFault> {
@@ -279,9 +275,6 @@ pub(super) fn outgoing(asked: &Asked, mut headers: HeaderMap, body: Bytes) -> Re
     };
     *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
     headers.insert(HOST, HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?);
-    if asked.claims().is_some() && !asked.target().forwards_token() {
-        headers.remove(AUTHORIZATION);
-    }
     *request.headers_mut() = headers;
     Ok(request)
 }

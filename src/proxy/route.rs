@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Request, StatusCode};
 
 use super::Shared;
@@ -16,7 +16,7 @@ use super::quotas::Quotas;
 use super::stages::{Asked, Beyond, Permitted};
 use crate::call::HttpHead;
 use crate::mesh::{Backend, PortProtocol, Target, Then};
-use crate::policy::{Decision, Denial, Edits, TokenFault};
+use crate::policy::{Decision, Denial, TokenFault};
 use crate::upstream::{OutBody, Upstreams};
 
 /// Where a request goes.
@@ -34,11 +34,8 @@ struct Chosen {
     backend: usize,
     /// The head as it goes out.
     head: HttpHead,
-    /// Whether the token stays here, as the other Service verified it and does not have it sent on.
-    keeps_token: bool,
-    /// What the other Service's providers said, and what they change.
+    /// What the other Service's providers said.
     consulted: Consulted,
-    edits: Vec<Edits>,
 }
 
 /// Why it goes nowhere.
@@ -81,15 +78,15 @@ pub(super) async fn lead<M: Content>(shared: &Shared, permitted: &mut Permitted<
     }
     out.headers.clone_from(&head.headers);
     edit(&then, backend, &mut out.headers);
-    let (mut keeps_token, mut consulted, mut edits) = (false, Consulted::default(), Vec::new());
+    let mut consulted = Consulted::default();
     if to.key != target.key {
         out.path = spelt(&to, out.path)?;
         let asking = custom::consult_beyond(shared, (asked, message), &to, &mut out);
-        (consulted, edits) = Box::pin(asking).await.map_err(Stop::Unshown)?;
-        keeps_token = admit(asked, (&to, &out), &mut consulted, &shared.quotas)? && !to.forwards_token();
+        consulted = Box::pin(asking).await.map_err(Stop::Unshown)?;
+        admit(asked, (&to, &mut out), &mut consulted, &shared.quotas)?;
     }
     let at = then.backends.iter().position(|one| std::ptr::eq(one, backend)).unwrap_or_default();
-    Ok(Lead { to, way: Some(Box::new(Chosen { then, backend: at, head: out, keeps_token, consulted, edits })) })
+    Ok(Lead { to, way: Some(Box::new(Chosen { then, backend: at, head: out, consulted })) })
 }
 
 fn edit(then: &Then, backend: &Backend, headers: &mut HeaderMap) {
@@ -106,20 +103,20 @@ fn spelt(to: &Target, path: String) -> Result<String, Stop> {
     to.paths.apply(&path).map_err(|_no_path| Stop::Fault(ProxyFault::Unsendable))
 }
 
-/// Decides by the rules of another Service on what it would get; whether it was with a token that it verified. A port
-/// that is declared cannot be led to: what it speaks was not decoded.
+/// Decides by the rules of another Service on what it would get, which the head becomes. A port that is declared cannot
+/// be led to: what it speaks was not decoded.
 fn admit(
     asked: &Asked,
-    (to, head): (&Arc<Target>, &HttpHead),
+    (to, head): (&Arc<Target>, &mut HttpHead),
     consulted: &mut Consulted,
     quotas: &Quotas,
-) -> Result<bool, Stop> {
+) -> Result<(), Stop> {
     if !matches!(to.protocol, PortProtocol::Http | PortProtocol::Undeclared) {
         return Err(Stop::Fault(ProxyFault::NoBackend));
     }
     match asked.admitted((to, head), &consulted.verdicts, Some(quotas)) {
-        Ok((Decision::Allow(_), verified)) => Ok(verified),
-        Ok((Decision::Deny(denial), _)) => {
+        Ok(Decision::Allow(_)) => Ok(()),
+        Ok(Decision::Deny(denial)) => {
             let told = consulted.told.take().filter(|_| denial.reason.is_of_provider());
             Err(Stop::Denied(Box::new(denial), Arc::clone(to), told))
         }
@@ -143,20 +140,14 @@ impl Lead {
 
     /// Makes of the request what the way says.
     pub(super) fn dress(&self, request: &mut Request<OutBody>) -> Result<(), ProxyFault> {
-        let Some(Chosen { then, backend, head, keeps_token, edits, .. }) = self.way.as_deref() else { return Ok(()) };
+        let Some(Chosen { head, .. }) = self.way.as_deref() else { return Ok(()) };
         let path = match &head.query {
             Some(query) => format!("{}?{query}", head.path),
             None => head.path.clone(),
         };
         *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
         let host = HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?;
-        if *keeps_token {
-            request.headers_mut().remove(AUTHORIZATION);
-        }
-        if let Some(backend) = then.backends.get(*backend) {
-            edit(then, backend, request.headers_mut());
-        }
-        edits.iter().for_each(|edits| edits.apply(request.headers_mut()));
+        request.headers_mut().clone_from(&head.headers);
         request.headers_mut().insert(HOST, host);
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! Fields are private, so that [`Routed`] – the only thing that can be sent – cannot exist without a [`Permit`], and a
 //! permit only comes from `policy`. No I/O here.
 
+mod token;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,13 +12,14 @@ use std::time::SystemTime;
 use http::HeaderMap;
 use tokio::sync::watch;
 
+use super::authenticate::Authenticated;
 use super::custom::{Consulted, Told};
 use super::quotas::Quotas;
 use super::sessions::{Holder, subject};
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
 use crate::mesh::{Endpoint, Published, Target};
-use crate::policy::{Ask, Claims, Decision, Denial, Edits, Facts, Permit, TokenFault, Verdicts};
+use crate::policy::{Ask, Claims, Decision, Denial, Edits, Facts, Permit, Verdicts};
 use crate::upstream::{NoEndpoint, Upstreams};
 
 /// Who asks, for what target, with which head and verified token: everything a decision needs but the call.
@@ -25,6 +28,8 @@ pub(super) struct Asked {
     peer: Arc<Peer>,
     target: Arc<Target>,
     head: Option<HttpHead>,
+    /// The head as it was sent, where the token made another of it.
+    sent: Option<Box<HttpHead>>,
     claims: Option<Claims>,
     /// When the token was verified.
     at: SystemTime,
@@ -34,13 +39,14 @@ pub(super) struct Asked {
 
 impl Asked {
     /// An HTTP request whose token, if any, was verified.
-    pub(super) fn http(peer: Arc<Peer>, target: Arc<Target>, head: HttpHead, claims: Option<Claims>) -> Self {
-        Self { peer, target, head: Some(head), claims, at: SystemTime::now(), consulted: None }
+    pub(super) fn http(peer: Arc<Peer>, target: Arc<Target>, request: Authenticated) -> Self {
+        let Authenticated { head, sent, claims } = request;
+        Self { peer, target, head: Some(head), sent, claims, at: SystemTime::now(), consulted: None }
     }
 
     /// A byte stream.
     pub(super) fn tcp(peer: Arc<Peer>, target: Arc<Target>) -> Self {
-        Self { peer, target, head: None, claims: None, at: SystemTime::now(), consulted: None }
+        Self { peer, target, head: None, sent: None, claims: None, at: SystemTime::now(), consulted: None }
     }
 
     /// The caller.
@@ -89,18 +95,15 @@ impl Asked {
         }
     }
 
-    /// What providers said so far, and the request's headers.
-    pub(super) fn consulted_mut(&mut self) -> (&mut Consulted, Option<&mut HeaderMap>) {
-        let headers = self.head.as_mut().map(|head| &mut head.headers);
-        (self.consulted.get_or_insert_default(), headers)
+    /// The request's head as it was sent, its token included: what providers are asked about.
+    pub(super) fn sent(&self) -> Option<&HttpHead> {
+        self.sent.as_deref().or(self.head.as_ref())
     }
 
-    /// Takes the token anew, after a provider changed headers.
-    pub(super) fn verify_again(&mut self) -> Result<(), TokenFault> {
-        if let (Some(tokens), Some(head)) = (&self.target.tokens, &self.head) {
-            self.claims = tokens.verify(head, self.at)?;
-        }
-        Ok(())
+    /// What providers said so far, and the request's headers as they were sent.
+    pub(super) fn consulted_mut(&mut self) -> (&mut Consulted, Option<&mut HeaderMap>) {
+        let head = self.sent.as_deref_mut().or(self.head.as_mut());
+        (self.consulted.get_or_insert_default(), head.map(|head| &mut head.headers))
     }
 
     /// How the provider that refused wants it worded.
@@ -121,48 +124,6 @@ impl Asked {
             Some(headers) => Cow::Owned(HttpHead { headers: headers.clone(), ..head.clone() }),
             None => Cow::Borrowed(head),
         })
-    }
-
-    /// The same under another edition of the target. A token counts for what the target's keys and audiences make of it
-    /// now; whether it has expired since is no matter, as it was valid when the call began. `None` where it is refused, and
-    /// where rules now have paths in another spelling than that in which this one was sent.
-    fn readdress(&mut self, target: Arc<Target>) -> Option<()> {
-        if self.head.as_ref().is_some_and(|head| !target.paths.keeps(&head.path)) {
-            return None;
-        }
-        self.claims = match (&target.tokens, &self.head) {
-            (Some(tokens), Some(head)) => tokens.verify(head, self.at).ok()?,
-            (None, _) | (_, None) => None,
-        };
-        self.target = target;
-        Some(())
-    }
-
-    /// Decides by the rules of another Service, that a route leads to, on the request as that one gets it. The token is
-    /// that which the caller sent: a route may have taken it away. With the decision, whether there was one. A call that is
-    /// new counts against the limits that are kept in `quotas`.
-    ///
-    /// # Errors
-    /// The other Service does not take the token.
-    pub(super) fn admitted(
-        &self,
-        (to, head): (&Target, &HttpHead),
-        verdicts: &Verdicts,
-        quotas: Option<&Quotas>,
-    ) -> Result<(Decision, bool), TokenFault> {
-        let claims = match (&to.tokens, &self.head) {
-            (Some(tokens), Some(sent)) => tokens.verify(sent, self.at)?,
-            (None, _) | (_, None) => None,
-        };
-        let (peer, destination) = (&*self.peer, &to.destination);
-        let facts = Facts { peer, destination, request: Some(head), claims: claims.as_ref(), call: &Call::Http };
-        let mut decision = to.rules.decide_on(&facts, verdicts);
-        if let (Decision::Allow(_), Some(quotas)) = (&decision, quotas)
-            && let Err(denial) = quotas.take(peer.id(), &to.rules.charges(&facts))
-        {
-            decision = Decision::Deny(*denial);
-        }
-        Ok((decision, claims.is_some()))
     }
 
     /// Stage 5: the call that was decoded, with what will be sent if it is permitted.
@@ -378,9 +339,9 @@ impl Standing {
         if !beyond.to.paths.keeps(&beyond.head.path) {
             return Err(None);
         }
-        match self.asked.admitted((&beyond.to, &beyond.head), &beyond.consulted.verdicts, None) {
-            Ok((Decision::Allow(_), _)) => Ok(true),
-            Ok((Decision::Deny(denial), _)) => Err(Some(Box::new(denial))),
+        match self.asked.admitted((&beyond.to, &mut beyond.head), &beyond.consulted.verdicts, None) {
+            Ok(Decision::Allow(_)) => Ok(true),
+            Ok(Decision::Deny(denial)) => Err(Some(Box::new(denial))),
             Err(_token) => Err(None),
         }
     }

@@ -80,6 +80,11 @@ impl Metrics {
         self.own.handshake_failed(reason);
     }
 
+    /// The keys of an issuer were fetched, or why they were not.
+    pub fn jwks_fetched(&self, result: &'static str) {
+        self.own.jwks_fetched(result);
+    }
+
     /// A CONNECT was refused with `status`.
     pub fn connect_refused(&self, status: http::StatusCode) {
         self.own.connect_refused(status.as_u16());

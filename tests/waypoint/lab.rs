@@ -79,6 +79,8 @@ impl Lab {
             otlp_endpoint: None,
             sealing_key_file: None,
             feed: None,
+            jwks_hosts: Vec::new(),
+            jwks_roots: None,
         };
         edit(&mut settings);
         let waypoint = Box::pin(app::start(settings)).await.unwrap();

@@ -23,3 +23,4 @@ mod mesh;
 mod pins;
 mod plain_ports;
 mod routes;
+mod tokens;

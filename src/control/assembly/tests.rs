@@ -4,6 +4,7 @@ use super::*;
 use crate::document::{Source, read};
 use crate::id::TrustDomain;
 use crate::mesh::{TargetKey, TargetKind};
+use crate::policy::token::Keyring;
 
 fn input(text: &str) -> Input {
     let source = Source { file: Arc::new(PathBuf::from("test")), text: text.to_owned() };
@@ -18,7 +19,11 @@ fn service(name: &str) -> Input {
 
 fn started() -> (Assembly, Arc<Published>, CancellationToken) {
     let (published, stop) = (Arc::new(Published::new()), CancellationToken::new());
-    let settings = Settings { trust_domain: TrustDomain::parse("cluster.local").unwrap(), gateway: None };
+    let settings = Settings {
+        trust_domain: TrustDomain::parse("cluster.local").unwrap(),
+        gateway: None,
+        keys: Keyring::default(),
+    };
     (Assembly::start(settings, Arc::clone(&published), stop.clone()).unwrap(), published, stop)
 }
 

@@ -60,7 +60,7 @@ impl Desk {
     /// Whether anything changed `after` the start, and the ports then.
     fn at(&mut self, after: Duration) -> (bool, Option<Seen>, Option<Seen>) {
         let changed = self.store.refresh(self.start + after);
-        let settings = Settings { trust_domain: td(), gateway: None };
+        let settings = Settings { trust_domain: td(), gateway: None, keys: Keyring::default() };
         let documents = documents(&self.store);
         let (snapshot, _) = on_compile_thread(|| build(&documents, &settings, &Snapshot::no_documents()));
         (changed, port(&snapshot, 80), port(&snapshot, 81))
@@ -184,7 +184,7 @@ struct Live {
 impl Live {
     fn start(path: &Path) -> Self {
         let (published, stop) = (Arc::new(Published::new()), CancellationToken::new());
-        let settings = Settings { trust_domain: td(), gateway: None };
+        let settings = Settings { trust_domain: td(), gateway: None, keys: Keyring::default() };
         let watched = Assembly::start(settings, Arc::clone(&published), stop.clone()).unwrap();
         watch(vec![path.to_owned()], &watched, stop.clone()).unwrap();
         Self { published, watched, stop }

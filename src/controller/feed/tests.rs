@@ -110,7 +110,11 @@ impl Lab {
     /// A waypoint with everything that a real one has between feed and snapshot.
     fn waypoint(&self, who: &str, expected: &str) -> Waypoint {
         let published = Arc::new(Published::new());
-        let settings = Settings { trust_domain: TrustDomain::parse("td").unwrap(), gateway: None };
+        let settings = Settings {
+            trust_domain: TrustDomain::parse("td").unwrap(),
+            gateway: None,
+            keys: crate::policy::token::Keyring::default(),
+        };
         let assembly = Assembly::start(settings, Arc::clone(&published), self.stop.clone()).unwrap();
         let first = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&first);

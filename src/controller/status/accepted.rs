@@ -63,7 +63,7 @@ impl Checked {
         let mut checked = Self::default();
         // Which trust domain it is plays no part in whether a policy is fit to be in force.
         let Ok(trust_domain) = TrustDomain::parse("cluster.local") else { return checked };
-        let settings = Settings { trust_domain, gateway: None };
+        let settings = Settings { trust_domain, gateway: None, keys: crate::policy::token::Keyring::default() };
         let (_, problems) = build(&documents, &settings, &Snapshot::no_documents());
         for problem in problems.iter().filter(|one| one.severity == Severity::Error && one.place.file == own) {
             checked.add(problem.severity, &problem.field, &problem.reason);

@@ -240,7 +240,11 @@ fn read(sources: &[String]) -> Read {
     let documents = load(sources);
     // Which trust domain it is plays no part in a route.
     let Ok(trust_domain) = TrustDomain::parse("cluster.local") else { return Read::default() };
-    let (_, problems) = build(&documents, &Settings { trust_domain, gateway: None }, &Snapshot::no_documents());
+    let (_, problems) = build(
+        &documents,
+        &Settings { trust_domain, gateway: None, keys: crate::policy::token::Keyring::default() },
+        &Snapshot::no_documents(),
+    );
     let mut read = Read::default();
     for problem in problems.iter().filter(|problem| *problem.place.file == *file(0)) {
         match (problem.severity, unresolved(problem)) {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use super::*;
 use crate::document::{Severity, Source, load};
 use crate::mesh::{At, HBONE_PORT, PortProtocol, Roots, Via};
+use crate::policy::token::KeyHosts;
 use crate::wire::authority::Authority;
 
 fn settings() -> Settings {
-    Settings { trust_domain: TrustDomain::parse("cluster.local").unwrap(), gateway: None }
+    Settings { trust_domain: TrustDomain::parse("cluster.local").unwrap(), gateway: None, keys: Keyring::default() }
 }
 
 fn build_of(text: &str) -> (Snapshot, Vec<Problem>) {
@@ -654,50 +655,69 @@ fn istio_policies_by_target_and_by_selector() {
 }
 
 #[test]
-fn request_authentication_fields_not_enforced_are_refused() {
+fn token_rules_that_cannot_be_in_force_close_what_they_are_about() {
     let policy = |rule: &str| {
         format!(
             "{SERVICE}---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: a, namespace: tools}}\nspec: {{targetRefs: [{{kind: Service, name: repo}}], jwtRules: [{{issuer: i, {rule}}}]}}\n"
         )
     };
     let rows = [
-        ("jwksUri: 'https://x'", "spec.jwtRules[0].jwksUri", "write the keys into jwks"),
-        ("jwks: '{}', fromHeaders: [{name: x}]", "spec.jwtRules[0].fromHeaders", "not enforced yet"),
-        ("jwks: '{}', fromCookies: [x]", "spec.jwtRules[0].fromCookies", "not enforced yet"),
-        ("audiences: [x]", "spec.jwtRules[0].jwks", "is missing"),
+        ("jwksUri: 'https://idp/x#y'", "spec.jwtRules[0].jwksUri", "is no URL of a JWK set"),
+        ("jwksUri: 'https://other/keys'", "spec.jwtRules[0].jwksUri", "in --jwks-hosts"),
+        ("jwksUri: 'http://idp/keys'", "spec.jwtRules[0].jwksUri", "in --jwks-hosts"),
+        ("jwksUri: 'https://idp/x', timeout: soon", "spec.jwtRules[0].timeout", "is no duration"),
+        ("audiences: [x]", "spec.jwtRules[0].issuer", "write jwks or jwksUri beside it"),
+        ("jwks: '{}'", "spec.jwtRules[0].jwks", "`keys` is missing"),
+        ("jwks: x, outputPayloadToHeader: Host", "spec.jwtRules[0].outputPayloadToHeader", "write another name"),
         ("jwk: '{}'", "spec.jwtRules[0].jwk", "did you mean `jwks`?"),
     ];
     for (rule, field, reason) in rows {
-        let (snapshot, problems) = build_of(&policy(rule));
-        assert_eq!(problems[0].field, field, "{rule}");
+        let (snapshot, problems) = build_with_hosts(&policy(rule));
+        assert_eq!(problems[0].field, field, "{rule}: {problems:?}");
         assert!(problems[0].reason.contains(reason), "{rule}: {problems:?}");
         assert_eq!(snapshot.closed().len(), 3, "{rule}");
     }
+    for rule in ["jwksUri: 'https://idp/x', timeout: 5s", "jwks_uri: 'https://idp:443/y', fromCookies: [x]"] {
+        let (snapshot, problems) = build_with_hosts(&policy(rule));
+        assert_eq!((snapshot.closed().len(), problems.len()), (0, 0), "{rule}: {problems:?}");
+        let target = snapshot.find(&host("repo.tools", 80)).unwrap();
+        assert!(target.tokens.is_some(), "{rule}");
+    }
+}
+
+/// Keys may be fetched from https://idp alone.
+fn build_with_hosts(text: &str) -> (Snapshot, Vec<Problem>) {
+    let hosts = KeyHosts::new(vec!["idp".parse().unwrap()]);
+    let source = Source { file: Arc::new("f.yaml".into()), text: text.to_owned() };
+    let settings = Settings { keys: Keyring::new(hosts), ..settings() };
+    build(&load([source]), &settings, &Snapshot::no_documents())
 }
 
 const KEYS: &str = r#"'{"keys": [{"kty": "EC", "crv": "P-256", "kid": "k", "alg": "ES256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}'"#;
 
 #[test]
-fn tokens_are_verified_and_sent_on_as_the_rules_say() {
+fn tokens_are_verified_where_rules_say_each_by_its_own() {
     let policy = |rules: &str| {
         format!(
             "{SERVICE}---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: a, namespace: tools}}\nspec:\n  targetRefs: [{{kind: Service, name: repo}}]\n  jwtRules:\n{rules}"
         )
     };
-    let rule = |issuer: &str, forward: &str| format!("  - {{issuer: {issuer}, jwks: {KEYS}{forward}}}\n");
+    let rule = |issuer: &str, more: &str| format!("  - {{issuer: {issuer}, jwks: {KEYS}{more}}}\n");
     let yes = ", forwardOriginalToken: true";
-    let rows = [
-        (String::new(), (false, true, false)),
-        (policy(&rule("i", "")), (true, false, false)),
-        (policy(&rule("i", yes)), (true, true, false)),
-        (policy(&format!("{}{}", rule("i", yes), rule("j", ""))), (true, false, true)),
-    ];
-    for (text, (tokens, forwards, closed)) in rows {
-        let text = if text.is_empty() { SERVICE.to_owned() } else { text };
+    let mut revisions = Vec::new();
+    for text in [
+        SERVICE.to_owned(),
+        policy(&rule("i", "")),
+        policy(&rule("i", yes)),
+        policy(&format!("{}{}", rule("i", yes), rule("j", ""))),
+        policy(&rule("i", ", fromHeaders: [{name: x-jwt}]")),
+        policy(&rule("i", ", outputClaimToHeaders: [{header: x-sub, claim: sub}]")),
+    ] {
         let (snapshot, problems) = build_of(&text);
         let target = snapshot.find(&host("repo.tools", 80)).unwrap();
-        let found = (target.tokens.is_some(), target.forwards_token(), target.closed().is_some());
-        assert_eq!(found, (tokens, forwards, closed), "{text}: {problems:?}");
+        assert_eq!((target.tokens.is_some(), target.closed()), (text != SERVICE, None), "{text}: {problems:?}");
+        assert!(!revisions.contains(&target.revision()), "another rule is another revision: {text}");
+        revisions.push(target.revision());
     }
 }
 

@@ -41,7 +41,7 @@ impl Addressed {
             return Some(Arc::clone(target));
         }
         (!NODE_PROXY.contains(&port)).then(|| {
-            let Ruled { protocol, paths, routes, rules, tokens, forwards_token, closed, revision } = self.other.clone();
+            let Ruled { protocol, paths, routes, rules, tokens, closed, revision } = self.other.clone();
             let destination = Destination {
                 service: Arc::clone(&self.name),
                 namespace: Arc::clone(&self.namespace),
@@ -61,7 +61,6 @@ impl Addressed {
                 endpoints,
                 held,
                 upstream_h2,
-                forwards_token,
                 closed,
                 revision,
             };
@@ -178,7 +177,6 @@ fn joined(of: &[Arc<Target>], key: TargetKey, (endpoints, held): (Vec<Arc<Endpoi
         paths: paths(of),
         routes: None,
         upstream_h2: of.iter().any(|one| one.upstream_h2),
-        forwards_token: of.iter().all(|one| one.forwards_token),
         closed: closed.map(Into::into),
         key,
     }

@@ -1,23 +1,17 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::keys::Issuer;
-use super::{JwtRule, KeyFault, Parts};
+use super::jws::Parts;
+use super::keys::{KeyFault, KeySet};
 
 /// Keys that verify signatures over JSON which stands elsewhere (RFC 7515 appendix F).
 #[derive(Debug)]
-pub(in crate::policy) struct Detached(Issuer);
+pub(in crate::policy) struct Detached(KeySet);
 
 impl Detached {
     /// The keys of a JWK set, as JSON text.
     pub(in crate::policy) fn of(jwks: &str) -> Result<Self, KeyFault> {
-        let rule = JwtRule {
-            issuer: "card".to_owned(),
-            audiences: Vec::new(),
-            jwks: jwks.to_owned(),
-            space_delimited: Vec::new(),
-        };
-        Issuer::new(&rule).map(Self)
+        KeySet::inline(jwks).map(Self)
     }
 
     /// `kid` of the protected header, where one of the keys signed `payload` under that header.

@@ -1,23 +1,9 @@
-use std::sync::Arc;
-
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 
-use super::{Parts, TokenFault};
-use crate::call::Value;
-
-/// One entry of `RequestAuthentication` `jwtRules`, with inline keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JwtRule {
-    /// `iss` must equal this.
-    pub issuer: String,
-    /// `aud` must hold one of these; empty: any.
-    pub audiences: Vec<String>,
-    /// A JWK set (RFC 7517), as JSON text.
-    pub jwks: String,
-    /// Claims that are lists in one string, besides `scope` and `permission` (`spaceDelimitedClaims`).
-    pub space_delimited: Vec<String>,
-}
+use super::TokenFault;
+use super::jws::Parts;
+use crate::config::limits::{JWKS_MAX_KEYS, JWKS_SOURCES};
 
 /// Why a `JwtRule` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,19 +23,25 @@ pub enum KeyFault {
     /// A key that says it is of a kind, and is not.
     #[error("jwks holds a key that does not parse")]
     Key,
+    /// More keys than a token without `kid` may be tried on.
+    #[error("jwks holds more than {JWKS_MAX_KEYS} keys")]
+    TooMany,
+    /// Not a host that the waypoint may ask.
+    #[error(
+        "keys may not be fetched from {0} here: whoever runs the waypoint lists the hosts in --jwks-hosts (AGENT_WAYPOINT_JWKS_HOSTS)"
+    )]
+    Host(String),
+    /// More sources than are fetched.
+    #[error("keys of more than {JWKS_SOURCES} places are not fetched")]
+    TooManySources,
     /// Nothing that could verify a token.
     #[error("jwks holds no key for RS, PS, ES or EdDSA signatures")]
     Empty,
 }
 
-/// What verifies tokens of one issuer.
+/// Keys that verify (RFC 7517).
 #[derive(Debug)]
-pub(super) struct Issuer {
-    name: Box<str>,
-    audiences: Vec<String>,
-    space_delimited: Arc<[String]>,
-    keys: Vec<Key>,
-}
+pub struct KeySet(Vec<Key>);
 
 struct Key {
     id: Option<String>,
@@ -63,63 +55,70 @@ impl std::fmt::Debug for Key {
     }
 }
 
-impl Issuer {
-    pub(super) fn new(rule: &JwtRule) -> Result<Self, KeyFault> {
-        if rule.issuer.is_empty() {
-            return Err(KeyFault::Issuer);
+impl KeySet {
+    /// The keys of a document, which must all be fit: its author can mend it.
+    ///
+    /// # Errors
+    /// [`KeyFault`]
+    pub fn inline(text: &str) -> Result<Self, KeyFault> {
+        let mut keys = Vec::new();
+        for key in listed(text.as_bytes())? {
+            keys.extend(read_key(&key)?);
         }
-        let syntax = |error: serde_json::Error| KeyFault::Syntax(error.to_string());
-        let set: serde_json::Value = serde_json::from_str(&rule.jwks).map_err(syntax)?;
-        let listed = set.get("keys").and_then(serde_json::Value::as_array);
-        let listed = listed.ok_or_else(|| KeyFault::Syntax("`keys` is missing".into()))?;
-        let mut keys = Vec::with_capacity(listed.len());
-        for key in listed {
-            keys.extend(read_key(key)?);
-        }
-        if keys.is_empty() {
-            return Err(KeyFault::Empty);
-        }
-        let space_delimited = rule.space_delimited.as_slice().into();
-        Ok(Self { name: rule.issuer.as_str().into(), audiences: rule.audiences.clone(), space_delimited, keys })
+        Self::some(keys)
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// The keys that an issuer publishes. Those of another kind are passed over (RFC 7517 section 5), as are such as may not
+    /// be used: the others are no worse for them.
+    ///
+    /// # Errors
+    /// [`KeyFault`]: no JWK set, too many keys, or none that can verify.
+    pub fn fetched(bytes: &[u8]) -> Result<Self, KeyFault> {
+        let listed = listed(bytes)?;
+        Self::some(listed.iter().filter_map(|key| read_key(key).ok().flatten()).collect())
     }
 
-    /// Claims that are lists in one string.
-    pub(super) fn space_delimited(&self) -> Arc<[String]> {
-        Arc::clone(&self.space_delimited)
+    fn some(keys: Vec<Key>) -> Result<Self, KeyFault> {
+        if keys.is_empty() { Err(KeyFault::Empty) } else { Ok(Self(keys)) }
     }
 
-    /// Signature and audience.
+    /// How many they are, never none.
+    #[expect(clippy::len_without_is_empty, reason = "there is no empty set")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether one of them has that id.
+    pub(super) fn names(&self, id: Option<&str>) -> bool {
+        self.0.iter().any(|key| key.id.is_some() && key.id.as_deref() == id)
+    }
+
+    /// The signature: by the keys of the token's `kid` where there are any, else by whichever.
     pub(super) fn verify(&self, parts: &Parts<'_>) -> Result<(), TokenFault> {
-        let named = |key: &&Key| key.id.is_some() && key.id.as_deref() == parts.key_id.as_deref();
-        let any_named = self.keys.iter().any(|key| named(&key));
+        let id = parts.key_id.as_deref();
+        let any_named = self.names(id);
         let mut fault = TokenFault::Algorithm;
-        for key in self.keys.iter().filter(|key| !any_named || named(key)) {
+        for key in self.0.iter().filter(|key| !any_named || key.id.as_deref() == id) {
             let algorithm = key.algorithms.iter().find(|algorithm| spelling(**algorithm) == &*parts.algorithm);
             let Some(algorithm) = algorithm else { continue };
             let verified = jsonwebtoken::crypto::verify(parts.signature, parts.signed.as_bytes(), &key.key, *algorithm);
             if verified == Ok(true) {
-                return self.check_audience(parts);
+                return Ok(());
             }
             fault = TokenFault::Signature;
         }
         Err(fault)
     }
+}
 
-    fn check_audience(&self, parts: &Parts<'_>) -> Result<(), TokenFault> {
-        if self.audiences.is_empty() {
-            return Ok(());
-        }
-        let accepted = |value: &Value| value.as_str().is_some_and(|text| self.audiences.iter().any(|aud| aud == text));
-        let found = match parts.claims.get("aud") {
-            Some(Value::Array(several)) => several.iter().any(accepted),
-            Some(one) => accepted(one),
-            None => false,
-        };
-        if found { Ok(()) } else { Err(TokenFault::Audience) }
+fn listed(bytes: &[u8]) -> Result<Vec<serde_json::Value>, KeyFault> {
+    let syntax = |error: serde_json::Error| KeyFault::Syntax(error.to_string());
+    let mut set: serde_json::Value = serde_json::from_slice(bytes).map_err(syntax)?;
+    let listed = set.get_mut("keys").map(serde_json::Value::take);
+    match listed {
+        Some(serde_json::Value::Array(keys)) if keys.len() > JWKS_MAX_KEYS => Err(KeyFault::TooMany),
+        Some(serde_json::Value::Array(keys)) => Ok(keys),
+        Some(_) | None => Err(KeyFault::Syntax("`keys` is missing".into())),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::call::A2aBinding;
 use crate::document::agent_policy::DenialForm;
 use crate::fault::Faulty;
 use crate::intake::{Answer, no_body, text_body};
-use crate::policy::Reason;
+use crate::policy::{Reason, TokenFault};
 use crate::proxy::custom::{SampleFault, Stopped};
 use crate::proxy::stages::Refused;
 use crate::telemetry::RecordGuard;
@@ -89,12 +89,15 @@ pub(in crate::proxy) fn proxy_fault(mut record: RecordGuard, asker: &Asker, faul
 }
 
 /// The token is not valid; a gRPC caller reads no 401.
-pub(in crate::proxy) fn bad_token(mut record: RecordGuard, binding: A2aBinding, fault: &dyn Faulty) -> Answer {
+pub(in crate::proxy) fn bad_token(mut record: RecordGuard, binding: A2aBinding, fault: TokenFault) -> Answer {
+    let asker = Asker { binding, id: None };
+    if fault == TokenFault::NoKeys {
+        return self::fault(record, &asker, &fault);
+    }
     if binding != A2aBinding::Grpc {
         return super::bad_token(record, fault);
     }
-    record.failed(fault);
-    let asker = Asker { binding, id: None };
+    record.failed(&fault);
     tell(record, &asker, Saying::Unauthenticated, "the bearer token is not valid")
 }
 
@@ -103,7 +106,7 @@ pub(in crate::proxy) fn stopped(record: RecordGuard, asker: &Asker, stopped: &St
     match stopped {
         Stopped::Content(SampleFault::Body(body)) => fault(record, asker, body),
         Stopped::Content(SampleFault::OverBudget) => proxy_fault(record, asker, ProxyFault::OverBudget),
-        Stopped::Token(token) => bad_token(record, asker.binding, token),
+        Stopped::Token(token) => bad_token(record, asker.binding, *token),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use http::Response;
 
-use super::{ProxyFault, bad_token, denied, fault, mcp_fault, mcp_proxy_fault, name_record, proxy_fault, text};
+use super::{
+    ProxyFault, bad_token, denied, fault, mcp_bad_token, mcp_fault, mcp_proxy_fault, name_record, proxy_fault, text,
+};
 use crate::intake::{Answer, text_body};
 use crate::policy::Denial;
 use crate::proxy::custom::{SampleFault, Stopped, Told};
@@ -30,7 +32,7 @@ pub(in crate::proxy) fn stopped(record: RecordGuard, stopped: &Stopped) -> Answe
     match stopped {
         Stopped::Content(SampleFault::Body(body)) => fault(record, body),
         Stopped::Content(SampleFault::OverBudget) => proxy_fault(record, ProxyFault::OverBudget),
-        Stopped::Token(token) => bad_token(record, token),
+        Stopped::Token(token) => bad_token(record, *token),
     }
 }
 
@@ -39,6 +41,6 @@ pub(in crate::proxy) fn mcp_stopped(record: RecordGuard, id: Option<&Id>, stoppe
     match stopped {
         Stopped::Content(SampleFault::Body(body)) => mcp_fault(record, id, body),
         Stopped::Content(SampleFault::OverBudget) => mcp_proxy_fault(record, id, ProxyFault::OverBudget),
-        Stopped::Token(token) => bad_token(record, token),
+        Stopped::Token(token) => mcp_bad_token(record, *token),
     }
 }

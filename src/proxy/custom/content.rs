@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use super::super::budget::Hold;
 use crate::config::limits::BODY_TIMEOUT;
 use crate::intake::{Body, BodyFault};
-use crate::policy::{BodyTerms, Edits};
+use crate::policy::{BodyTerms, Edits, token};
 
 /// The part of a body that a provider gets.
 #[derive(Debug)]
@@ -46,6 +46,9 @@ pub(in super::super) trait Content: Send {
     /// Changes of headers that it carries itself.
     fn edit(&mut self, _edits: &Edits) {}
 
+    /// What a token's verification makes of headers that it carries itself.
+    fn vouch(&mut self, _edits: &token::Edits) {}
+
     /// The HTTP version that it came in.
     fn version(&self) -> Version {
         Version::HTTP_11
@@ -77,6 +80,10 @@ impl Content for HeaderMap {
 
     fn edit(&mut self, edits: &Edits) {
         edits.apply(self);
+    }
+
+    fn vouch(&mut self, edits: &token::Edits) {
+        edits.apply_to_fields(self);
     }
 }
 

@@ -8,6 +8,7 @@ use http_body_util::BodyExt as _;
 
 use super::super::Shared;
 use super::super::answer::{self, ProxyFault};
+use super::super::authenticate::{Authenticated, authenticate};
 use super::super::budget::Hold;
 use super::super::http::Calls;
 use super::super::sessions::{Bound, Holder, Sessional, subject};
@@ -29,6 +30,8 @@ pub(super) struct Exchange {
     pub(super) peer: Arc<Peer>,
     pub(super) target: Arc<Target>,
     pub(super) head: HttpHead,
+    /// The head as it was sent, where the token made another of it.
+    pub(super) sent: Option<Box<HttpHead>>,
     pub(super) mcp: McpHead,
     pub(super) claims: Option<Claims>,
     pub(super) session: Option<Bound>,
@@ -50,22 +53,24 @@ impl Exchange {
     ///
     /// # Errors
     /// The answer: 401 for a token that is not valid, 404 for a session that is not this caller's.
-    pub(super) fn open(calls: &Calls, target: Arc<Target>, head: HttpHead, mcp: McpHead) -> Result<Self, Box<Answer>> {
+    pub(super) async fn open(
+        calls: &Calls,
+        target: Arc<Target>,
+        head: HttpHead,
+        mcp: McpHead,
+    ) -> Result<Self, Box<Answer>> {
         let shared = Arc::clone(calls.shared());
         let mut record = calls.record(&target);
         record.trace_parent(&head.headers);
-        let claims = match &target.tokens {
-            None => None,
-            Some(tokens) => match tokens.verify(&head, SystemTime::now()) {
-                Ok(claims) => claims,
-                Err(fault) => return Err(Box::new(answer::bad_token(record, &fault))),
-            },
+        let Authenticated { head, sent, claims } = match authenticate(&target, head).await {
+            Ok(request) => request,
+            Err(fault) => return Err(Box::new(answer::mcp_bad_token(record, fault))),
         };
         if let Some(claims) = &claims {
             record.subject(shared.telemetry.keyed().subject(claims.issuer(), claims.subject().unwrap_or_default()));
         }
         let mut exchange =
-            Self { shared, peer: Arc::clone(calls.peer()), target, head, mcp, claims, session: None, record };
+            Self { shared, peer: Arc::clone(calls.peer()), target, head, sent, mcp, claims, session: None, record };
         match exchange.find_session() {
             Ok(session) => {
                 exchange.session = session;

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::super::Shared;
 use super::super::answer::{self, ProxyFault};
+use super::super::authenticate::Authenticated;
 use super::super::custom::{self, Stopped};
 use super::super::http::{Calls, outgoing, upstream_version};
 use super::super::note;
@@ -124,7 +125,8 @@ async fn permit(
 
 async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Reply, Response<InBody>), Unsent> {
     let mcp = McpHead::read(&request.head.headers).map_err(|fault| unheaded(calls, &target, &request, fault))?;
-    let exchange = Exchange::open(calls, target, request.head, mcp).map_err(|answer| Unsent::Answered(*answer))?;
+    let exchange =
+        Exchange::open(calls, target, request.head, mcp).await.map_err(|answer| Unsent::Answered(*answer))?;
     let version = exchange.mcp.version().map(|version| version.as_str().into());
     let call = McpCall::base(exchange.head.method.as_str(), version, exchange.session_digest());
     let mut headers = exchange.head.headers.clone();
@@ -139,10 +141,10 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         }
         Some(_) => {}
     }
-    let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
+    let Exchange { shared, peer, target, head, sent, claims, session, mut record, .. } = exchange;
     record.operation(Operation::of(&Call::Mcp(call.clone()), Some(&head)));
     let awaited = Awaited { id: None, sent: None, call: call.clone() };
-    let asked = Asked::http(peer, Arc::clone(&target), head, claims);
+    let asked = Asked::http(peer, Arc::clone(&target), Authenticated { head, sent, claims });
     let permitted = permit(&shared, asked.decoded(Call::Mcp(call), headers), &mut record).await;
     let permitted = match permitted {
         Ok(permitted) => permitted,

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::super::Shared;
 use super::super::answer::{self, Likeness, ProxyFault};
+use super::super::authenticate::Authenticated;
 use super::super::budget::Hold;
 use super::super::custom::{self, Content, Sample, SampleFault};
 use super::super::http::{Calls, outgoing, upstream_version};
@@ -23,7 +24,7 @@ use crate::document::agent_policy::PinMode;
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
 use crate::mesh::{Endpoint, Target};
-use crate::policy::{BodyTerms, Edits, Pinned};
+use crate::policy::{BodyTerms, Edits, Pinned, token};
 use crate::telemetry::{Operation, RecordGuard};
 use crate::upstream::NoEndpoint;
 use crate::wire::json;
@@ -48,6 +49,10 @@ impl Content for Message {
     fn edit(&mut self, edits: &Edits) {
         edits.apply(&mut self.headers);
     }
+
+    fn vouch(&mut self, edits: &token::Edits) {
+        edits.apply_to_fields(&mut self.headers);
+    }
 }
 
 /// Serves one POST.
@@ -56,7 +61,7 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
         Ok(mcp) => mcp,
         Err(fault) => return Box::pin(unheaded(calls, &target, request, fault)).await,
     };
-    let mut exchange = match Exchange::open(calls, target, request.head, mcp) {
+    let mut exchange = match Exchange::open(calls, target, request.head, mcp).await {
         Ok(exchange) => exchange,
         Err(answer) => return *answer,
     };
@@ -115,8 +120,9 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: B
     forward_headers(&mut headers, &exchange.mcp, &decoded);
     let message = Message { bytes, headers };
     drop(decoded);
-    let Exchange { shared, peer, target, head, claims, session, mut record, .. } = exchange;
-    let mut decoded = Asked::http(peer, Arc::clone(&target), head, claims).decoded(call, message);
+    let Exchange { shared, peer, target, head, sent, claims, session, mut record, .. } = exchange;
+    let request = Authenticated { head, sent, claims };
+    let mut decoded = Asked::http(peer, Arc::clone(&target), request).decoded(call, message);
     if let Err(stopped) = custom::consult(&shared, &mut decoded).await {
         return answer::mcp_stopped(record, awaited.id.as_ref(), &stopped);
     }

@@ -57,6 +57,7 @@ pub(super) struct Own {
     handshakes: Family<[(&'static str, &'static str); 1], Counter>,
     refused: Family<[(&'static str, String); 1], Counter>,
     faults: Family<[(&'static str, &'static str); 2], Counter>,
+    jwks: Family<[(&'static str, &'static str); 1], Counter>,
     connections: Family<[(&'static str, &'static str); 1], Gauge>,
     tunnels: Family<[(&'static str, &'static str); 1], Gauge>,
     documents: Family<[(&'static str, &'static str); 1], Gauge>,
@@ -107,6 +108,7 @@ impl Own {
             handshakes: Family::default(),
             refused: Family::default(),
             faults: Family::default(),
+            jwks: Family::default(),
             connections: Family::default(),
             tunnels: Family::default(),
             documents: Family::default(),
@@ -135,6 +137,7 @@ impl Own {
         own.register("handshake_failures", "TLS handshakes that failed, by reason", self.handshakes.clone());
         own.register("refused_connects", "CONNECT requests refused, by status", self.refused.clone());
         own.register("faults", "Failures by stage and reason", self.faults.clone());
+        own.register("jwks_fetches", "Fetches of the keys of tokens, by result", self.jwks.clone());
         own.register("access_log_dropped", "Access log lines lost to a full queue", self.dropped.clone());
         own.register("list_entries_hidden", "Entries taken out of list results", self.hidden.clone());
         let listed = "Entries of tools/list whose definition is not pinned";
@@ -179,6 +182,10 @@ impl Own {
 
     pub(super) fn handshake_failed(&self, reason: &'static str) {
         self.handshakes.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    pub(super) fn jwks_fetched(&self, result: &'static str) {
+        self.jwks.get_or_create(&[("result", result)]).inc();
     }
 
     pub(super) fn connect_refused(&self, status: u16) {

@@ -59,6 +59,7 @@ fn everything() -> Telemetry {
     let metrics = telemetry.metrics();
     metrics.checked(&"p".into(), "allowed");
     metrics.handshake_failed("expired");
+    metrics.jwks_fetched("jwks_redirect");
     metrics.connect_refused(http::StatusCode::NOT_FOUND);
     drop(metrics.connection(Direction::Inbound));
     drop(metrics.tunnel(Direction::Outbound));
@@ -91,6 +92,7 @@ fn the_names_are_these_and_no_others() {
         "agent_waypoint_documents",
         "agent_waypoint_faults_total",
         "agent_waypoint_handshake_failures_total",
+        "agent_waypoint_jwks_fetches_total",
         "agent_waypoint_limit",
         "agent_waypoint_list_entries_hidden_total",
         "agent_waypoint_refused_connects_total",

@@ -134,25 +134,37 @@ async fn an_endpoint_that_cannot_be_reached_is_said_with_the_exact_id() {
 
 pub(crate) struct Tokens {
     key: jsonwebtoken::EncodingKey,
+    kid: &'static str,
     pub(crate) jwks: String,
 }
 
 impl Tokens {
     pub(crate) fn new() -> Self {
+        Self::named("k")
+    }
+
+    /// With a key of that id.
+    pub(crate) fn named(kid: &'static str) -> Self {
         let pair = rcgen::KeyPair::generate().unwrap();
         let point = pair.public_key_raw();
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let jwk = value!({"kty":"EC","crv":"P-256","alg":"ES256","kid":"k","x":encode(&point[1..33]),"y":encode(&point[33..65])});
+        let jwk = value!({"kty":"EC","crv":"P-256","alg":"ES256","kid":kid,"x":encode(&point[1..33]),"y":encode(&point[33..65])});
         let key = jsonwebtoken::EncodingKey::from_ec_der(&pair.serialize_der());
-        Self { key, jwks: value!({"keys":[jwk]}).to_string() }
+        Self { key, kid, jwks: value!({"keys":[jwk]}).to_string() }
     }
 
     pub(crate) fn sign(&self, issuer: &str, subject: &str, audience: &str, life: i64) -> String {
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
-        let header =
-            jsonwebtoken::Header { kid: Some("k".into()), ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256) };
-        let claims = value!({"iss":issuer,"sub":subject,"aud":audience,"exp":now+life});
-        jsonwebtoken::encode(&header, &claims, &self.key).unwrap()
+        self.sign_claims(&value!({"iss":issuer,"sub":subject,"aud":audience,"exp":now+life}))
+    }
+
+    /// A token that says this.
+    pub(crate) fn sign_claims(&self, claims: &Value) -> String {
+        let header = jsonwebtoken::Header {
+            kid: Some(self.kid.into()),
+            ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256)
+        };
+        jsonwebtoken::encode(&header, claims, &self.key).unwrap()
     }
 
     fn documents(&self, upstream: std::net::SocketAddr, more: &str) -> String {

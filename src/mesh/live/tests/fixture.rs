@@ -51,6 +51,7 @@ impl Lab {
         let settings = Settings {
             trust_domain: TrustDomain::parse("cluster.local").unwrap(),
             gateway: Some(("mesh".to_owned(), "waypoint".to_owned())),
+            keys: crate::policy::token::Keyring::default(),
         };
         let here = Here {
             namespace: "mesh".into(),
