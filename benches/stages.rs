@@ -13,7 +13,7 @@ mod world;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use agent_waypoint::call::{Call, McpCall};
+use agent_waypoint::call::{Call, McpCall, Value};
 use agent_waypoint::policy::Decision;
 use agent_waypoint::telemetry::{Operation, Protocol, Ruling, Site, Telemetry};
 use agent_waypoint::wire::authority::Authority;
@@ -162,7 +162,7 @@ fn filter() -> Box<dyn FnMut()> {
     let list = list(200);
     Box::new(move || {
         let mut message = ServerMessage::parse(black_box(&list)).unwrap();
-        let seen = |entry: &McpCall| setting.target.rules.visible(&setting.facts(&Call::Mcp(entry.clone())));
+        let seen = |entry: &McpCall, _: &Value| setting.target.rules.visible(&setting.facts(&Call::Mcp(entry.clone())));
         let filtered = filter_list(&request, message.result_mut().unwrap(), seen);
         assert_eq!(filtered.kept, 100);
         drop(black_box(message.canonical()));
