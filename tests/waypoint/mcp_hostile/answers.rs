@@ -168,7 +168,9 @@ async fn events_have_an_end() {
         assert!(held.closed(Duration::from_secs(5)).await);
     };
     let (reply, ()) = tokio::join!(asking, answering);
-    assert!(reply.status == 200 && !reply.body.contains("aaaa"), "{}", reply.head);
+    // Where all of it came at once the tunnel is reset with the answer's head still unsent.
+    assert!(reply.head.is_empty() || reply.status == 200, "{}", reply.head);
+    assert!(!reply.body.contains("aaaa"), "{}", reply.head);
     assert!(!reply.body.ends_with("0\r\n\r\n"), "the caller cannot see that it is cut: {}", reply.head);
 }
 
