@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from driver.report import Report
@@ -94,7 +95,8 @@ def main() -> int:
         if "attempts" in parts and started:
             with report.section("ways round"):
                 for attempt in (a for a in attempts.ATTEMPTS if a.in_files or not arguments.files):
-                    tried = attempts.run(lab, attempt)
+                    # Documents may say any address.
+                    tried = attempts.run(lab, replace(attempt, held=attempt.held and not arguments.files))
                     rows.append(tried)
                     report.check(attempt.name, tried.fault())
             report.line("\n" + table(rows))

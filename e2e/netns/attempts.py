@@ -64,6 +64,8 @@ class Attempt:
     stopped: Sequence[str] = ()
     # What only istiod can say.
     in_files: bool = True
+    # In a mesh a second thing stands behind what is taken away: no address is called that nobody answers for.
+    held: bool = False
 
 
 def no_guard(lab: Lab) -> None:
@@ -145,13 +147,25 @@ def link_local(lab: Lab) -> dict[str, Any]:
 
 
 def connect(
-    name: str, authority: str, take_away: Callable[[Lab], None], witness: str | None, request: str = ""
+    name: str,
+    authority: str,
+    take_away: Callable[[Lab], None],
+    witness: str | None,
+    request: str = "",
+    held: bool = False,
 ) -> Attempt:
     """A CONNECT by a caller whom the policy lets in, to something that is not this waypoint's."""
     try_it = hbone(WAYPOINT, authority, RESEARCHER, **({"request": request} if request else {}))
     guard_text = "what it fronts is all it knows"
     return Attempt(
-        f"CONNECT to {name}", guard_text, AT_WAYPOINT, try_it, take_away, witness=witness, restart=["waypoint"]
+        f"CONNECT to {name}",
+        guard_text,
+        AT_WAYPOINT,
+        try_it,
+        take_away,
+        witness=witness,
+        restart=["waypoint"],
+        held=held,
     )
 
 
@@ -239,11 +253,11 @@ ATTEMPTS = [
         connect("the pod's address", f"{SERVER}:8080", for_workloads, "server", post(INITIALIZE, {})), in_files=False
     ),
     connect("a Service of another waypoint", f"{VIP_REPORTS}:80", handed_over, "reports", post(INITIALIZE, {})),
-    connect("loopback", f"127.0.0.1:{RECORDER}", named("127.0.0.1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint"),
-    connect("IPv6 loopback", f"[::1]:{RECORDER}", named("::1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint"),
-    connect("link-local", f"[fe80::1]:{RECORDER}", named("fe80::1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint"),
+    connect("loopback", f"127.0.0.1:{RECORDER}", named("127.0.0.1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint", held=True),
+    connect("IPv6 loopback", f"[::1]:{RECORDER}", named("::1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint", held=True),
+    connect("link-local", f"[fe80::1]:{RECORDER}", named("fe80::1", RECORDER, ("127.0.0.1", RECORDER)), "waypoint", held=True),
     connect(
-        "the metadata address", f"{network.METADATA}:80", named(network.METADATA, 80, (network.METADATA, 80)), None
+        "the metadata address", f"{network.METADATA}:80", named(network.METADATA, 80, (network.METADATA, 80)), None, held=True
     ),
     connect(
         "the waypoint's metrics",
@@ -251,8 +265,9 @@ ATTEMPTS = [
         named("10.244.0.21", STATS, ("10.244.0.21", STATS)),
         "waypoint",
         "GET /stats/prometheus HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        held=True,
     ),
-    connect("the waypoint itself", WAYPOINT, named("10.244.0.21", 15008, ("10.244.0.21", 15008)), "waypoint"),
+    connect("the waypoint itself", WAYPOINT, named("10.244.0.21", 15008, ("10.244.0.21", 15008)), "waypoint", held=True),
     Attempt(
         "the waypoint is stopped",
         "an announced waypoint is the only way",
@@ -300,6 +315,10 @@ class Tried:
             return f"reported as {self.gaps} though it is refused"
         if self.attempt.reported and self.attempt.reported not in self.open_gaps:
             return f"open and not reported: {self.open_gaps}"
+        if self.attempt.held:
+            # It comes as far as a tunnel, and no further.
+            held = self.open_outcome.get("status") == 503 and not self.open_packets
+            return None if held else f"not held: without {self.attempt.guard} it came to {self.open_outcome}"
         if not self.open_packets or self.open_outcome["outcome"] != "answered":
             return (
                 f"cannot fail: without {self.attempt.guard} it came to {self.open_outcome}, {self.open_packets} packets"
