@@ -26,7 +26,7 @@ spec:
     that: has(mcp.tool.arguments.owner) && mcp.tool.arguments.owner == "acme"
   - name: small-batches
     to: [{tools: ["create_*"]}]
-    that: "!has(mcp.tool.arguments.items) || size(mcp.tool.arguments.items) <= 1000"
+    that: "!has(mcp.tool.arguments.items) || size(mcp.tool.arguments.items) <= 20000"
   allow:
   - name: readers
     from: [{serviceAccounts: ["agents/reader"]}]
