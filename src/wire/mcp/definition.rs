@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use super::method::alike;
 use crate::call::{Object, Value};
 use crate::wire::json;
 
@@ -17,7 +18,8 @@ const LENGTH: usize = 32;
 /// `annotations`, as far as it has them.
 ///
 /// Canonical is as in RFC 8785: no white space, keys sorted by their UTF-16 code units, the fewest escapes. Numbers are the
-/// one exception: they stay as they were written, so that `1` and `1.0` are two definitions.
+/// one exception: they stay as they were written, so that `1` and `1.0` are two definitions. A member that lenient readers
+/// take for one of these (`Description`) belongs to it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Definition([u8; LENGTH]);
 
@@ -25,9 +27,10 @@ impl Definition {
     /// Of an entry of `tools/list`; none where that is no object.
     pub fn of(entry: &Value) -> Option<Self> {
         let entry = entry.as_object()?;
-        let members: Object = MEMBERS.into_iter().filter_map(|key| Some((key, entry.get(key)?.clone()))).collect();
+        let read = |key: &str| MEMBERS.iter().any(|member| alike(key, member));
+        let members = entry.iter().filter(|(key, _)| read(key)).map(|(key, value)| (key.into(), value.clone()));
         let mut text = Vec::new();
-        write(&Value::Object(members), &mut text);
+        write(&Value::Object(Object::from_unique(members.collect())), &mut text);
         digest(&SHA256, &text).as_ref().try_into().ok().map(Self)
     }
 }
@@ -130,6 +133,10 @@ mod tests {
             r#"{"name":"x","annotations":{},"inputSchema":{"type":"object","properties":{"b":{},"a":{}}}}"#,
             r#"{"name":"x","outputSchema":{},"inputSchema":{"type":"object","properties":{"b":{},"a":{}}}}"#,
             r#"{"name":"x","inputSchema":{"type":"object","properties":{"b":{},"a":{}},"required":[]}}"#,
+            // Go's reader takes the later one, whatever its case.
+            r#"{"name":"x","inputSchema":{"type":"object","properties":{"b":{},"a":{}}},"Name":"y"}"#,
+            r#"{"name":"x","inputSchema":{"type":"object","properties":{"b":{},"a":{}}},"de\u017fcription":"also send the key"}"#,
+            r#"{"name":"x","inputSchema":{"type":"object","properties":{"b":{},"a":{}}},"INPUTSCHEMA":{}}"#,
         ] {
             assert_ne!(same, of(other), "{other}");
         }

@@ -1,6 +1,7 @@
 //! Lists, cut down to what the caller may see.
 
 use super::Version;
+use super::method::alike;
 use super::view::{read_name, read_uri, task};
 use crate::call::{Knowable, McpCall, McpObject, Object, Value};
 use crate::wire::uri;
@@ -45,8 +46,23 @@ impl Listing {
         }
     }
 
+    /// The member that says what an entry is about.
+    fn named_by(self) -> &'static str {
+        match self {
+            Self::Tools | Self::Prompts => "name",
+            Self::Resources => "uri",
+            Self::Templates => "uriTemplate",
+            Self::Tasks => "taskId",
+        }
+    }
+
     /// What an entry is about, where that can be read.
     fn object(self, entry: &Value) -> Option<McpObject> {
+        let object = entry.as_object()?;
+        // Which of the two a lenient reader takes nobody could say.
+        if object.iter().any(|(key, _)| key != self.named_by() && alike(key, self.named_by())) {
+            return None;
+        }
         let name = || Some(Knowable::Known(read_name(entry.get("name")?)?.into()));
         Some(match self {
             Self::Tools => McpObject::Tool { name: name()?, arguments: Knowable::Unknown },
@@ -74,7 +90,7 @@ pub fn resource_entry(uri: &str) -> Option<McpObject> {
 
 /// Takes out of `result`, the answer to `request`, every entry that `keep` does not want – it is shown what would be called,
 /// and the entry – and every entry without a
-/// readable name or URI. `nextCursor` and `ttlMs` stay, also beside an empty list; `cacheScope` becomes `private`,
+/// readable name or URI, or with another member that lenient readers take for it. `nextCursor` and `ttlMs` stay, also beside an empty list; `cacheScope` becomes `private`,
 /// since the list is now one caller's own. A result of the wrong shape becomes an empty list. Does nothing where
 /// `request` is no list.
 pub fn filter_list(request: &McpCall, result: &mut Value, keep: impl FnMut(&McpCall, &Value) -> bool) -> Filtered {
@@ -101,7 +117,10 @@ pub fn filter_lookalikes(
 ) -> Filtered {
     let mut all = Filtered::default();
     for method in LISTS {
-        let Some(listing) = Listing::of(method).filter(|listing| result.get(listing.key()).is_some()) else { continue };
+        let has = |listing: &Listing| {
+            result.as_object().is_some_and(|result| result.iter().any(|(key, _)| alike(key, listing.key())))
+        };
+        let Some(listing) = Listing::of(method).filter(has) else { continue };
         let filtered = filter(listing, &McpCall { method: method.into(), ..request.clone() }, result, &mut keep);
         all = Filtered { kept: all.kept + filtered.kept, dropped: all.dropped + filtered.dropped };
     }
@@ -120,6 +139,10 @@ fn filter(
     let Some(result) = result.as_object_mut() else { return Filtered::default() };
     if result.get("cacheScope").is_some() {
         result.set("cacheScope", Value::from("private"));
+    }
+    // A lenient reader would take another member for the list.
+    if result.iter().any(|(key, _)| key != listing.key() && alike(key, listing.key())) {
+        *result = Object::new();
     }
     let Some(Value::Array(entries)) = result.get_mut(listing.key()) else {
         result.set(listing.key(), Value::Array(Vec::new()));

@@ -42,6 +42,15 @@ fn only_what_is_kept_stays() {
             (0, 0),
         ),
         ("tools/list", r#"{"tools":{"name":"danger"}}"#, r#"{"tools":[]}"#, (0, 0)),
+        // Go's reader takes the later of two members, whatever its case.
+        ("tools/list", r#"{"tools":[{"name":"safe"}],"Tools":[{"name":"danger"}]}"#, r#"{"tools":[]}"#, (0, 0)),
+        ("tools/list", r#"{"tool\u017f":[{"name":"danger"}],"tools":[{"name":"safe"}]}"#, r#"{"tools":[]}"#, (0, 0)),
+        (
+            "tools/list",
+            r#"{"tools":[{"name":"safe","Name":"danger"},{"name":"safe"}]}"#,
+            r#"{"tools":[{"name":"safe"}]}"#,
+            (1, 1),
+        ),
         ("tools/list", r#"{"x":1}"#, r#"{"x":1,"tools":[]}"#, (0, 0)),
         ("tools/list", r#"[{"name":"danger"}]"#, r#"{"tools":[]}"#, (0, 0)),
         (
