@@ -121,7 +121,8 @@ async fn consult_all<M: Content>(shared: &Shared, decoded: &mut Decoded<M>) -> R
     while let Some(ask) = decoded.ask() {
         let (asked, call, message) = decoded.parts();
         let (sample, version) = (sample(shared, asked, &ask, message).await?, message.version());
-        let question = Question { asked, head: asked.sent(), call, version, sample };
+        let shown = asked.shown();
+        let question = Question { asked, head: shown.as_deref(), call, version, sample };
         let said = check(shared, &ask, &question).await;
         if !decoded.heard(ask, said, shared)? {
             break;
@@ -140,6 +141,10 @@ pub(super) async fn consult_beyond<M: Content>(
     let mut consulted = Consulted::default();
     if !to.rules.asks() {
         return Ok(consulted);
+    }
+    if let Some(tokens) = &to.tokens {
+        // Nobody has verified a token for it yet.
+        tokens.vouch(&mut head.headers, &HeaderMap::new());
     }
     loop {
         let (peer, destination) = (&**asked.peer(), &to.destination);

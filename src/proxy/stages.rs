@@ -95,9 +95,21 @@ impl Asked {
         }
     }
 
-    /// The request's head as it was sent, its token included: what providers are asked about.
+    /// The request's head as it was sent, its token included.
     pub(super) fn sent(&self) -> Option<&HttpHead> {
         self.sent.as_deref().or(self.head.as_ref())
+    }
+
+    /// What providers are asked about: the head as it was sent, but that what only a token may say stands there as the
+    /// server gets it.
+    pub(super) fn shown(&self) -> Option<Cow<'_, HttpHead>> {
+        let head = self.head.as_ref()?;
+        let (Some(sent), Some(tokens)) = (self.sent.as_deref(), &self.target.tokens) else {
+            return Some(Cow::Borrowed(head));
+        };
+        let mut shown = sent.clone();
+        tokens.vouch(&mut shown.headers, &head.headers);
+        Some(Cow::Owned(shown))
     }
 
     /// What providers said so far, and the request's headers as they were sent.
@@ -121,7 +133,13 @@ impl Asked {
         let head = self.head.as_ref()?;
         let as_sent = self.consulted.as_ref().and_then(|consulted| consulted.as_sent.as_ref());
         Some(match as_sent {
-            Some(headers) => Cow::Owned(HttpHead { headers: headers.clone(), ..head.clone() }),
+            Some(headers) => {
+                let mut headers = headers.clone();
+                if let Some(tokens) = &self.target.tokens {
+                    tokens.vouch(&mut headers, &head.headers);
+                }
+                Cow::Owned(HttpHead { headers, ..head.clone() })
+            }
             None => Cow::Borrowed(head),
         })
     }

@@ -109,6 +109,37 @@ async fn claims_become_fields_that_rules_and_servers_see_and_callers_cannot_forg
     assert!(!seen.contains("root") && !seen.contains("x_") && !seen.contains("authorization"), "{seen}");
 }
 
+/// Who is asked about a call, and what chooses its way, are readers of its head as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_provider_is_shown_a_forged_claim_and_no_route_goes_by_one() {
+    let upstream = hello().await;
+    let provider = Upstream::start(|_, _| with("x-from: provider\r\n", "")).await;
+    let tokens = Tokens::new();
+    let rule = inline(&tokens, ", outputClaimToHeaders: [{header: x-team, claim: team}]");
+    let declared = "http includeRequestHeadersInCheck: [x-team], headersToUpstreamOnAllow: [x-from]";
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: tools}\nspec:\n  parentRefs: [{group: '', kind: Service, name: web, port: 80}]\n  rules:\n  - matches: [{headers: [{name: x-team, value: red}]}]\n    filters: [{type: RequestRedirect, requestRedirect: {statusCode: 302, path: {type: ReplaceFullPath, replaceFullPath: /red}}}]\n  - backendRefs: [{name: web, port: 80}]\n";
+    let documents = crate::custom::documents(upstream.addr, provider.addr, declared, "[{}]");
+    let lab = Lab::start(&format!("{documents}---\n{}---\n{route}", idp("web", &rule))).await;
+    let sign = |team: &str| {
+        let token = tokens.sign_claims(&value!({"iss": "https://idp", "sub": "alice", "team": team}));
+        format!("Authorization: Bearer {token}\r\n")
+    };
+    let forged = "X-Team: red\r\n";
+    for (fields, status, told) in [
+        (forged.to_owned(), 200, None),
+        (format!("{}{forged}", sign("blue")), 200, Some("x-team: blue\r\n")),
+        (format!("{}X-Team: blue\r\n", sign("red")), 302, Some("x-team: red\r\n")),
+    ] {
+        let before = provider.seen().len();
+        assert_eq!(get(&lab, "/", &fields).await.status, status, "{fields}");
+        let asked = provider.seen().get(before..).unwrap().to_ascii_lowercase();
+        assert_eq!(asked.matches("x-team").count(), usize::from(told.is_some()), "{asked}");
+        assert!(told.is_none_or(|told| asked.contains(told)), "{asked}");
+        assert_eq!(asked.contains("authorization: bearer"), told.is_some(), "the token itself is shown: {asked}");
+    }
+    assert!(!upstream.seen().to_ascii_lowercase().contains("x-team: red"), "{}", upstream.seen());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mcp_calls_carry_tokens_in_every_place_too() {
     let upstream = tools().await;

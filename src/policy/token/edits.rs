@@ -20,12 +20,27 @@ impl Stripped {
         Self(names.into())
     }
 
+    /// Takes out the caller's own and puts in those of `vouched`.
+    pub(super) fn replace(&self, headers: &mut HeaderMap, vouched: &HeaderMap) {
+        if self.0.is_empty() {
+            return;
+        }
+        let own: Vec<HeaderName> = headers.keys().filter(|name| self.has(name)).cloned().collect();
+        for name in own {
+            headers.remove(name);
+        }
+        for (name, value) in vouched.iter().filter(|(name, _)| self.has(name)) {
+            headers.append(name, value.clone());
+        }
+    }
+
     fn has(&self, name: &HeaderName) -> bool {
         !self.0.is_empty() && self.0.contains(&folded(name))
     }
 }
 
-fn folded(name: &HeaderName) -> String {
+/// A field's name as CGI and its heirs read it.
+pub(super) fn folded(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 
 use super::TokenFault;
+use super::edits::folded;
 use crate::call::HttpHead;
 
 /// What holds a token.
@@ -78,10 +79,17 @@ impl Place {
     fn in_field<'h>(&self, head: &'h HttpHead, name: &HeaderName) -> Result<Option<Cow<'h, str>>, TokenFault> {
         let mut token = None;
         let mut fields = 0;
+        // CGI and its heirs read `_` and `-` alike, and might take that one for the token that was verified.
+        let other = |other: &HeaderName| other != name && folded(other) == folded(name);
+        if name.as_str().contains(['-', '_']) && head.headers.keys().any(other) {
+            return Err(TokenFault::Malformed);
+        }
         for value in head.headers.get_all(name) {
             fields += 1;
             if let Some(rest) = after(value.as_bytes(), self.prefix.as_bytes()) {
-                token = Some(std::str::from_utf8(rest).map_err(|_not_text| TokenFault::Malformed)?.trim_matches(' '));
+                token = Some(
+                    std::str::from_utf8(rest).map_err(|_not_text| TokenFault::Malformed)?.trim_matches([' ', '\t']),
+                );
             }
         }
         match token {
@@ -116,7 +124,8 @@ fn without_cookie(field: &HeaderValue, name: &str) -> Option<HeaderValue> {
     HeaderValue::from_bytes(kept.join("; ").as_bytes()).ok().filter(|field| !field.is_empty())
 }
 
-/// What follows `prefix`; for one that ends in a space, also nothing at all: a scheme without its token.
+/// What follows `prefix`; for one that ends in a space, also nothing at all: a scheme without its token. A tab is as good
+/// as the space: many servers part a scheme from its token at any blank.
 fn after<'v>(value: &'v [u8], prefix: &[u8]) -> Option<&'v [u8]> {
     if let Some((start, rest)) = value.split_at_checked(prefix.len())
         && start.eq_ignore_ascii_case(prefix)
@@ -124,7 +133,8 @@ fn after<'v>(value: &'v [u8], prefix: &[u8]) -> Option<&'v [u8]> {
         return Some(rest);
     }
     let bare = prefix.strip_suffix(b" ")?;
-    value.eq_ignore_ascii_case(bare).then_some(&[])
+    let (start, rest) = value.split_at_checked(bare.len())?;
+    (start.eq_ignore_ascii_case(bare) && matches!(rest.first(), None | Some(b'\t'))).then_some(rest)
 }
 
 /// The one of several; none of none.

@@ -195,6 +195,9 @@ impl Exchange {
         self.record.session(self.shared.telemetry.keyed().session(&bound.key.id));
         // From here on it is the server's own.
         let own = HeaderValue::from_str(&bound.key.id).map_err(|_invisible| ProxyFault::SessionUnknown)?;
+        if let Some(sent) = &mut self.sent {
+            sent.headers.insert(super::SESSION_ID, own.clone());
+        }
         self.head.headers.insert(super::SESSION_ID, own);
         match (self.mcp.version(), bound.session.version) {
             (Some(said), Some(agreed)) if said != agreed => Err(ProxyFault::VersionChanged),
