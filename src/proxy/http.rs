@@ -195,6 +195,10 @@ async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: Rec
         Some(Ok((endpoint, mut response))) => {
             record.upstream(&endpoint.id, note::identity(&endpoint));
             standing.asked().downstream().iter().for_each(|edits| edits.apply(response.headers_mut()));
+            let mcp = [&lead.to, standing.asked().target()].iter().any(|target| target.protocol == PortProtocol::Mcp);
+            if mcp && says_events(response.headers()) {
+                return answer::proxy_fault(record, ProxyFault::BadAnswer);
+            }
             lead.answered(response.headers_mut());
             stream(calls, standing, record, response)
         }
@@ -204,6 +208,14 @@ async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: Rec
         }
         None => answer::proxy_fault(record, ProxyFault::RouteTimeout),
     }
+}
+
+/// Whether an answer is, to any client, a stream of events. Of an MCP server such a stream holds messages, which nobody
+/// would look at: it is asked for as one or not at all.
+fn says_events(headers: &HeaderMap) -> bool {
+    let says =
+        |value: &HeaderValue| value.as_bytes().to_ascii_lowercase().windows(12).any(|text| text == b"event-stream");
+    headers.get_all(CONTENT_TYPE).iter().any(says)
 }
 
 /// The output, or none where it did not come in time.

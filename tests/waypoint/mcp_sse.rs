@@ -169,3 +169,25 @@ async fn an_address_elsewhere_reaches_nobody() {
         assert!(!text.contains("evil") && !text.contains("endpoint"), "{endpoint}: {text}");
     }
 }
+
+/// Servers of this transport do not ask what a GET accepts. One that does not say so is plain HTTP, and no way past the
+/// stream that is read here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_not_asked_for_as_one_does_not_pass() {
+    let upstream = lab::Upstream::start(|head, _body| {
+        if head.starts_with("GET /health") {
+            return lab::json("{}");
+        }
+        lab::events("event: endpoint\ndata: /m/s3cret\n\n")
+    })
+    .await;
+    let documents =
+        notes(upstream.addr).trim_end().to_owned() + "\n  - name: gets\n    to: [{http: {methods: [GET]}}]\n";
+    let lab = Lab::start(&documents).await;
+    for accept in ["", "Accept: */*\r\n", "Accept: text/*\r\n"] {
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: tools\r\n{accept}\r\n");
+        assert_eq!(lab.raw("agents/reader", NOTES, get("/health").as_bytes()).await.status, 200);
+        let reply = lab.raw("agents/reader", NOTES, get("/sse").as_bytes()).await;
+        assert!(reply.status == 502 && !format!("{reply:?}").contains("s3cret"), "{reply:?}");
+    }
+}
