@@ -149,18 +149,6 @@ impl McpCall {
         Self { method: Arc::clone(&self.method), object, version: self.version.clone(), session: self.session.clone() }
     }
 
-    /// The same call with its arguments not known, and without what it listens to: for what is remembered of it.
-    pub fn without_arguments(&self) -> Self {
-        let mut call = self.clone();
-        if let McpObject::Subscription(wanted) = &mut call.object {
-            *wanted = Arc::default();
-        }
-        if let McpObject::Tool { arguments, .. } | McpObject::Prompt { arguments, .. } = &mut call.object {
-            *arguments = Knowable::Unknown;
-        }
-        call
-    }
-
     /// `list` for a list request and its entries, `result` for what a server asks, else `call`.
     pub fn phase(&self) -> Phase {
         if matches!(self.object, McpObject::ServerRequest(_)) {

@@ -145,6 +145,11 @@ pub const MAX_SESSIONS: usize = 65_536;
 pub const MAX_SESSIONS_PER_PRINCIPAL: usize = 16_384;
 /// Time for which an unused MCP session is remembered.
 pub const SESSION_IDLE: Duration = Duration::from_secs(3_600);
+/// Bytes of what is remembered of requests in MCP sessions, either way, until their answers come; beyond, what a client's
+/// was is told by its id alone, and a server's is not passed on.
+pub const MAX_ASKED_BYTES: usize = 32 << 20;
+/// Share of [`MAX_ASKED_BYTES`] that requests of one principal may take.
+pub const MAX_ASKED_BYTES_PER_PRINCIPAL: usize = 8 << 20;
 /// MCP tasks bound to a caller and the tool that made them; beyond, the oldest of the principal with most is forgotten.
 pub const MAX_TASKS: usize = 65_536;
 /// Share of [`MAX_TASKS`] that one principal may hold; beyond, its own oldest go.
@@ -312,6 +317,8 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_sessions", MAX_SESSIONS as u64, "sessions"),
     ("max_sessions_per_principal", MAX_SESSIONS_PER_PRINCIPAL as u64, "sessions"),
     ("session_idle", SESSION_IDLE.as_secs(), "seconds"),
+    ("max_asked_bytes", MAX_ASKED_BYTES as u64, "bytes"),
+    ("max_asked_bytes_per_principal", MAX_ASKED_BYTES_PER_PRINCIPAL as u64, "bytes"),
     ("max_tasks", MAX_TASKS as u64, "tasks"),
     ("max_tasks_per_principal", MAX_TASKS_PER_PRINCIPAL as u64, "tasks"),
     ("max_owned", MAX_OWNED as u64, "tasks"),

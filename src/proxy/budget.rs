@@ -79,11 +79,6 @@ impl Hold {
         Ok(())
     }
 
-    /// In whose share.
-    pub(super) fn principal(&self) -> &WorkloadId {
-        &self.principal
-    }
-
     /// Bytes held by this one.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

@@ -110,6 +110,15 @@ impl Lab {
         Reply::read(&mut stream).await
     }
 
+    /// The page of metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        let mut stream = tokio::net::TcpStream::connect(self.waypoint.stats_addr()).await.unwrap();
+        stream.write_all(b"GET /stats/prometheus HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
     /// POSTs a JSON body to `/mcp` with `headers` beside the usual ones.
     pub(crate) async fn post(&self, who: &str, authority: &str, headers: &str, body: &str) -> Reply {
         self.raw(who, authority, post(headers, body).as_bytes()).await

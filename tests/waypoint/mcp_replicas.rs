@@ -269,3 +269,60 @@ async fn a_session_that_begins_by_events_is_as_good() {
     assert_eq!((called.status, called.session(VERSION)), (200, session.clone()), "{called:?}");
     assert_eq!(call(&lab, "agents/reader", &session.replace(VERSION, "2025-06-18")).await.status, 400);
 }
+
+/// Bytes held for decoding.
+async fn used(lab: &Lab) -> usize {
+    let page = lab.metrics().await;
+    let line = page.lines().find_map(|line| line.strip_prefix("agent_waypoint_decode_budget_used_bytes "));
+    line.and_then(|bytes| bytes.parse().ok()).unwrap_or_default()
+}
+
+/// What is read before the answer that begins a session is held, and counts as that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_ahead_of_a_session_counts() {
+    let mut live = Live::start().await;
+    let lab = Lab::start(&notes(live.addr)).await;
+    let mut stream = lab.tunnel("agents/reader", NOTES).await.unwrap();
+    stream.write_all(lab::post("", HELLO).as_bytes()).await.unwrap();
+    let mut held = live.next().await;
+    held.begin_events().await;
+    let text = "x".repeat(100_000);
+    for _ in 0..8 {
+        let params = value!({"level":"info","data":text});
+        held.message(&value!({"jsonrpc":"2.0","method":"notifications/message","params":params}).to_string()).await;
+    }
+    for _ in 0..100 {
+        if used(&lab).await >= 800_000 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{} bytes", used(&lab).await);
+}
+
+/// A server whose questions stay open takes nothing of what its caller needs for every other server.
+#[tokio::test(flavor = "multi_thread")]
+async fn open_questions_take_nothing_of_what_decoding_may_take() {
+    let mut live = Live::start().await;
+    let asks = "  - name: forms\n    to: [{methods: [\"elicitation/create\"]}]\n";
+    let lab = Lab::start(&format!("{}\n{asks}", notes(live.addr).trim_end())).await;
+    let begun = async {
+        let hello = value!({"jsonrpc":"2.0","id":0,"result":{"protocolVersion":VERSION,"capabilities":{}}}).to_string();
+        live.next().await.write(with("Mcp-Session-Id: s-1\r\nConnection: close\r\n", &hello).as_bytes()).await;
+    };
+    let session = tokio::join!(begin(&lab, "agents/reader"), begun).0;
+    let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
+    caller.write_all(lab::post(&session, CALL).as_bytes()).await.unwrap();
+    let mut held = live.next().await;
+    held.begin_events().await;
+    let text = "x".repeat(60_000);
+    for id in 0..20 {
+        let params = value!({"message":text});
+        held.message(&value!({"jsonrpc":"2.0","id":id,"method":"elicitation/create","params":params}).to_string())
+            .await;
+    }
+    held.message(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"end"}}"#).await;
+    let asked = lab::read_until(&mut caller, "\"end\"").await;
+    assert_eq!(asked.matches("elicitation/create").count(), 20);
+    assert!(used(&lab).await < 200_000, "{} bytes", used(&lab).await);
+}

@@ -106,3 +106,20 @@ async fn a_task_ends_with_the_right_to_its_tool() {
     assert!(lab.post("agents/reader", NOTES, "", &ask).await.json()["error"].is_object());
     assert_eq!(upstream.bytes(), before);
 }
+
+/// Whatever is bound is kept: a server fills no memory by ids that no request could name.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_no_request_could_name_is_none() {
+    let long = "t".repeat(300);
+    let answered = long.clone();
+    let upstream = Upstream::start(move |_head, body| {
+        let message: Value = serde_json::from_str(body).unwrap_or_default();
+        let result = value!({"task":{"taskId":answered,"status":"working"}});
+        json(&value!({"jsonrpc":"2.0","id":message["id"],"result":result}).to_string())
+    })
+    .await;
+    let lab = Lab::start(&notes(upstream.addr)).await;
+    let call = message("tools/call", &value!({"name":"get_note","task":{}}));
+    let reply = lab.post("agents/reader", NOTES, "", &call).await;
+    assert!(reply.json()["error"].is_object() && !reply.body.contains(&long), "{reply:?}");
+}

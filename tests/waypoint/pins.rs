@@ -186,17 +186,7 @@ async fn modes_that_only_tell_hold_nothing_back() {
             assert!(lab.post("agents/reader", NOTES, "", &call(name)).await.body.contains("\"ok\""), "{name}");
         }
         assert_eq!(lists(&upstream), before, "nothing is asked for");
-        let stats = metrics(&lab).await;
+        let stats = lab.metrics().await;
         assert!(stats.contains("agent_waypoint_tools_not_pinned_total 1"), "{stats}");
     }
-}
-
-/// The page of metrics.
-async fn metrics(lab: &Lab) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(lab.waypoint.stats_addr()).await.unwrap();
-    stream.write_all(b"GET /stats/prometheus HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    text
 }

@@ -12,6 +12,7 @@ use super::super::tasks::Made;
 use super::listing;
 use super::reply::Reply;
 use crate::call::{Call, Knowable, McpCall, McpObject, Task, Value};
+use crate::config::limits::MAX_NAME;
 use crate::document::agent_policy::PinMode;
 use crate::fault::Faulty;
 use crate::policy::{Answered, Decision, Denial, Pinned, Redactor};
@@ -193,10 +194,14 @@ impl Reply {
         self.shared.tasks.find(&asked.target().key, task.id.known()?, asked.peer().id(), subject.as_deref())
     }
 
-    /// Binds the task that a call of a tool turned into, so that nobody else can use it. False where its id is taken.
+    /// Binds the task that a call of a tool turned into, so that nobody else can use it. False where its id is taken, or none.
     fn learn_task(&self, request: &McpCall, message: &ServerMessage) -> bool {
         let (McpObject::Tool { name, .. }, Some(result)) = (&request.object, message.result()) else { return true };
         let (Some(tool), Some(id)) = (name.known(), task_of(result)) else { return true };
+        // No request could name it, and what is bound is kept.
+        if id.is_empty() || id.len() > MAX_NAME {
+            return false;
+        }
         let asked = self.standing.asked();
         let made = Made {
             owner: asked.peer().id().clone(),
@@ -245,7 +250,8 @@ impl Reply {
                 return None;
             }
         };
-        let mut hold = self.shared.budget.hold(self.standing.asked().peer().id());
+        // Not of what decoding may take: a server whose questions stay open would keep its caller from every other server.
+        let mut hold = self.shared.sessions.hold(self.standing.asked().peer().id());
         // What is kept is the tree; its text is about as large.
         if hold.grow(message.canonical().len()).is_err() {
             self.shared.telemetry.metrics().fault(&ProxyFault::OverBudget);

@@ -283,8 +283,7 @@ impl Passage {
     fn ask(&self) -> Result<(), ProxyFault> {
         let Awaited { id: Some(id), sent: Some(sent), call } = &self.awaited else { return Ok(()) };
         let Some(bound) = &self.session else { return Ok(()) };
-        let held = self.shared.budget.hold(self.hold.principal());
-        bound.session.ask(id, sent, call, held).map_err(|_in_flight| ProxyFault::IdInFlight)
+        bound.session.ask(id, sent, call).map_err(|_in_flight| ProxyFault::IdInFlight)
     }
 
     /// A session whose endpoint is gone is unknown, so that its client starts anew; one whose endpoint gets no calls now waits.

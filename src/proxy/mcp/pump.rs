@@ -53,7 +53,7 @@ pub(super) struct Pump {
     body: InBody,
     parser: sse::Parser,
     frames: VecDeque<sse::Frame>,
-    /// Bytes in `frames`: counted along, since a server can make thousands of frames of one read.
+    /// Bytes in `frames`, and what is being read ahead: counted along, as one read can make thousands of frames.
     queued: usize,
     /// Bytes held for the request.
     base: usize,
@@ -108,17 +108,18 @@ impl Pump {
 
     /// Reads on until the answer has come, or as much else as one event may hold.
     pub(super) async fn read_answer(&mut self) {
-        let mut ready = VecDeque::new();
-        while !self.answered && ready.iter().map(Bytes::len).sum::<usize>() <= limits::MAX_EVENT {
+        let (mut ready, mut ahead) = (VecDeque::new(), 0);
+        while !self.answered && self.over.is_none() && ahead <= limits::MAX_EVENT {
             match self.next().await {
-                Some(Ok(bytes)) => ready.push_back(bytes),
+                Some(Ok(bytes)) => {
+                    (ahead, self.queued) = (ahead + bytes.len(), self.queued + bytes.len());
+                    ready.push_back(bytes);
+                }
                 Some(Err(fault)) => self.over = Some(Some(fault)),
                 None => self.over = Some(None),
             }
-            if self.over.is_some() {
-                break;
-            }
         }
+        self.queued = self.queued.saturating_sub(ahead);
         self.ready = ready;
     }
 

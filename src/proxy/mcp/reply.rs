@@ -178,7 +178,7 @@ impl Reply {
     /// No other answer to the request will come: its id is free.
     pub(super) fn answered(&self) {
         if let (Some(bound), Some(sent)) = (&self.session, &self.awaited.sent) {
-            bound.session.answered(sent, false, None);
+            bound.session.settled(sent);
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::super::budget::Hold;
+use super::super::budget::{Budget, Hold};
 use super::ids::Ids;
 use super::{Announced, Holder, Sealed, SessionKey};
 use crate::call::McpCall;
@@ -17,6 +17,8 @@ use crate::wire::mcp::{UnknownName, Version};
 
 /// Requests of one session that are remembered until their answers come.
 const MAX_ASKED: usize = 256;
+/// What remembering a request costs beside its texts, bytes.
+const ASKED: usize = 256;
 /// Requests of one session whose answers came and are not passed on again.
 const MAX_DONE: usize = 256;
 /// Requests of one session's server that its client may have unanswered.
@@ -36,12 +38,14 @@ pub(in crate::proxy) struct Session {
     pub(in crate::proxy) stream: Option<mpsc::Sender<Bytes>>,
     ids: Ids,
     asked: Mutex<Asked>,
+    /// Of what is remembered of requests: their callers may have gone, and answers may never come.
+    memory: Arc<Budget>,
     /// What the server asked of its client here, until that is answered.
     questions: Mutex<Vec<Question>>,
     keys: RandomState,
 }
 
-/// Requests, without their arguments.
+/// Requests. What they ask is said by the ids under which the server has them.
 #[derive(Debug, Default)]
 struct Asked {
     /// Whose answers have not been seen, oldest first.
@@ -56,7 +60,8 @@ struct Pending {
     sent: Id,
     /// Under which the client sent it.
     id: Id,
-    call: McpCall,
+    /// The digest of the session's id, as the request came.
+    session: Option<Arc<str>>,
     _held: Hold,
 }
 
@@ -87,32 +92,43 @@ pub(in crate::proxy) struct InFlight;
 
 impl Session {
     /// As its sealed id says.
-    pub(super) fn new(sealer: &Sealer, holder: Holder, key: &SessionKey, sealed: &Sealed) -> Self {
-        let ids = Ids::new(sealer.clone(), &holder, key);
-        Self {
-            holder,
-            version: sealed.version,
-            wording: sealed.wording(),
-            announced: sealed.announced,
-            stream: None,
-            ids,
-            asked: Mutex::default(),
-            questions: Mutex::default(),
-            keys: RandomState::new(),
-        }
+    pub(super) fn new(
+        (sealer, memory): (&Sealer, &Arc<Budget>),
+        holder: Holder,
+        key: &SessionKey,
+        sealed: &Sealed,
+    ) -> Self {
+        let version = sealed.version;
+        let (wording, announced) = (sealed.wording(), sealed.announced);
+        Self { version, wording, announced, ..Self::begun((sealer, memory), holder, key, None) }
     }
 
     /// One of a client that reads answers on `stream` alone.
-    pub(super) fn streaming(sealer: &Sealer, holder: Holder, key: &SessionKey, stream: mpsc::Sender<Bytes>) -> Self {
+    pub(super) fn streaming(
+        (sealer, memory): (&Sealer, &Arc<Budget>),
+        holder: Holder,
+        key: &SessionKey,
+        stream: mpsc::Sender<Bytes>,
+    ) -> Self {
+        Self::begun((sealer, memory), holder, key, Some(stream))
+    }
+
+    fn begun(
+        (sealer, memory): (&Sealer, &Arc<Budget>),
+        holder: Holder,
+        key: &SessionKey,
+        stream: Option<mpsc::Sender<Bytes>>,
+    ) -> Self {
         let ids = Ids::new(sealer.clone(), &holder, key);
         Self {
             holder,
             version: None,
             wording: None,
             announced: Announced::default(),
-            stream: Some(stream),
+            stream,
             ids,
             asked: Mutex::default(),
+            memory: Arc::clone(memory),
             questions: Mutex::default(),
             keys: RandomState::new(),
         }
@@ -128,12 +144,12 @@ impl Session {
         self.ids.seal(Purpose::Request, id, call)
     }
 
-    /// Remembers that a request went out. Beyond [`MAX_ASKED`] the oldest is forgotten here, and where its caller's share of
-    /// what is `held` for decoding is in use already, it is not remembered at all; its id still says what it was.
+    /// Remembers that a request went out. Beyond [`MAX_ASKED`], or where there is no memory for it, the oldest is forgotten
+    /// here; its id still says what it was.
     ///
     /// # Errors
     /// An id in flight is not asked again: clients take the first answer under it for the answer to either.
-    pub(in crate::proxy) fn ask(&self, id: &Id, sent: &Id, call: &McpCall, mut held: Hold) -> Result<(), InFlight> {
+    pub(in crate::proxy) fn ask(&self, id: &Id, sent: &Id, call: &McpCall) -> Result<(), InFlight> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.calls.iter().any(|pending| pending.id.collides(id)) {
             return Err(InFlight);
@@ -141,13 +157,25 @@ impl Session {
         if asked.calls.len() >= MAX_ASKED {
             asked.calls.pop_front();
         }
-        let texts = [sent.as_json(), id.as_json(), &call.method, call.name().unwrap_or_default()];
-        let cost = size_of::<Pending>() + texts.into_iter().map(str::len).sum::<usize>();
-        if held.grow(cost).is_ok() {
-            let (sent, id, call) = (sent.clone(), id.clone(), call.without_arguments());
-            asked.calls.push_back(Pending { sent, id, call, _held: held });
+        // An id is there as JSON and as text.
+        let cost = ASKED + 2 * (sent.plain().len() + id.plain().len());
+        let mut held = self.memory.hold(&self.holder.owner);
+        while held.grow(cost).is_err() {
+            if asked.calls.pop_front().is_none() {
+                return Ok(());
+            }
         }
+        let session = call.session.clone();
+        asked.calls.push_back(Pending { sent: sent.clone(), id: id.clone(), session, _held: held });
         Ok(())
+    }
+
+    /// The answer to what was sent under `sent` has come: it is not passed on again, and its id is free.
+    pub(in crate::proxy) fn settled(&self, sent: &Id) {
+        let hash = self.keys.hash_one(sent.plain());
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.calls.retain(|pending| pending.sent != *sent);
+        asked.note_done(hash);
     }
 
     /// No answer to what was sent under `sent` will come here: its id is free again.
@@ -159,20 +187,17 @@ impl Session {
     /// What a server's answer under `sent` answers, and under which id: once, or each time that it comes on a stream that
     /// was `resumed`. None where that was never asked in this session. `digest` is the digest of the session's id.
     pub(in crate::proxy) fn answered(&self, sent: &Id, resumed: bool, digest: Option<Arc<str>>) -> Option<Sessional> {
+        let (id, mut call) = self.ids.open(Purpose::Request, sent, digest)?;
         let hash = self.keys.hash_one(sent.plain());
-        {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            if !resumed && asked.done.contains(&hash) {
-                return None;
-            }
-            let at = asked.calls.iter().position(|pending| pending.sent == *sent);
-            if let Some(Pending { id, call, .. }) = at.and_then(|at| asked.calls.remove(at)) {
-                asked.note_done(hash);
-                return Some(Sessional { id, call });
-            }
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !resumed && asked.done.contains(&hash) {
+            return None;
         }
-        let (id, call) = self.ids.open(Purpose::Request, sent, digest)?;
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).note_done(hash);
+        let at = asked.calls.iter().position(|pending| pending.sent == *sent);
+        if let Some(pending) = at.and_then(|at| asked.calls.remove(at)) {
+            call.session = pending.session.or(call.session);
+        }
+        asked.note_done(hash);
         Some(Sessional { id, call })
     }
 
@@ -187,6 +212,10 @@ impl Session {
     #[must_use]
     pub(in crate::proxy) fn question(&self, id: &Id, call: McpCall, held: Hold) -> Option<Id> {
         let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asked) = questions.iter().find(|asked| asked.id == *id && asked.call == call) {
+            // Told again, on a stream that goes on after an earlier event.
+            return Some(asked.told.clone());
+        }
         if questions.len() >= MAX_QUESTIONS || questions.iter().any(|asked| asked.id.collides(id)) {
             return None;
         }

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::super::budget::{Budget, Hold};
 use super::{Bound, Holder, Sealed, Session, SessionKey};
+use crate::config::limits::{MAX_ASKED_BYTES, MAX_ASKED_BYTES_PER_PRINCIPAL};
 use crate::id::WorkloadId;
 use crate::seal::{Purpose, SealFault, Sealer};
 
@@ -18,6 +20,8 @@ use crate::seal::{Purpose, SealFault, Sealer};
 #[derive(Debug)]
 pub(in crate::proxy) struct Sessions {
     sealer: Sealer,
+    /// For what sessions remember of requests, either way.
+    memory: Arc<Budget>,
     table: Mutex<Table>,
     capacity: usize,
     share: usize,
@@ -61,12 +65,18 @@ pub(in crate::proxy) enum NotBegun {
 impl Sessions {
     /// At most `capacity` sessions, `share` of one principal, each forgotten when unused for `idle`.
     pub(in crate::proxy) fn new(sealer: Sealer, capacity: usize, share: usize, idle: Duration) -> Self {
-        Self { sealer, table: Mutex::default(), capacity, share, idle }
+        let memory = Budget::new(MAX_ASKED_BYTES, MAX_ASKED_BYTES_PER_PRINCIPAL);
+        Self { sealer, memory, table: Mutex::default(), capacity, share, idle }
     }
 
     /// What seals.
     pub(in crate::proxy) fn sealer(&self) -> &Sealer {
         &self.sealer
+    }
+
+    /// For what is remembered of a server's request to `owner`.
+    pub(in crate::proxy) fn hold(&self, owner: &WorkloadId) -> Hold {
+        self.memory.hold(owner)
     }
 
     /// A session that its server just began for `holder`.
@@ -76,7 +86,7 @@ impl Sessions {
     pub(in crate::proxy) fn begin(&self, holder: Holder, sealed: &Sealed, now: SystemTime) -> Result<Bound, NotBegun> {
         let token = self.sealer.seal(Purpose::Session, &holder.fields().into_bytes(), &sealed.write(now))?;
         let key = sealed.key(&holder);
-        let session = Arc::new(Session::new(&self.sealer, holder, &key, sealed));
+        let session = Arc::new(Session::new((&self.sealer, &self.memory), holder, &key, sealed));
         self.bind(key.clone(), &session)?;
         Ok(Bound { key, session, token: Some(token.into()) })
     }
@@ -93,7 +103,7 @@ impl Sessions {
         if table.sessions.contains_key(&key) {
             return None;
         }
-        let session = Arc::new(Session::streaming(&self.sealer, holder, &key, stream));
+        let session = Arc::new(Session::streaming((&self.sealer, &self.memory), holder, &key, stream));
         table.insert(key.clone(), session.holder().owner.clone(), State::Live(Arc::clone(&session)));
         self.fit(&mut table, &session.holder().owner);
         drop(table);
@@ -111,7 +121,7 @@ impl Sessions {
             Some(State::Live(session)) if session.holder() == holder => Arc::clone(session),
             Some(State::Live(_) | State::Ended) => return None,
             // Begun at another replica, before a restart, or forgotten.
-            None => Arc::new(Session::new(&self.sealer, holder.clone(), &key, &sealed)),
+            None => Arc::new(Session::new((&self.sealer, &self.memory), holder.clone(), &key, &sealed)),
         };
         table.insert(key.clone(), holder.owner.clone(), State::Live(Arc::clone(&session)));
         self.fit(&mut table, &holder.owner);
@@ -126,6 +136,12 @@ impl Sessions {
         let session = (session.holder() == holder).then(|| Arc::clone(session))?;
         table.insert(key.clone(), holder.owner.clone(), State::Live(Arc::clone(&session)));
         Some(Bound { key: key.clone(), session, token: None })
+    }
+
+    /// Bytes of what is remembered of requests.
+    #[cfg(test)]
+    pub(in crate::proxy) fn remembered(&self) -> usize {
+        self.memory.used()
     }
 
     /// Whether something is remembered under the key.

@@ -7,7 +7,7 @@ use super::session::InFlight;
 use super::table::NotBegun;
 use super::*;
 use crate::call::{Elicitation, Knowable, McpCall, McpObject, ServerRequest, Value};
-use crate::config::limits::{MAX_SESSION_ID, SESSION_LIFE};
+use crate::config::limits::{MAX_ASKED_BYTES_PER_PRINCIPAL, MAX_SESSION_ID, SESSION_LIFE};
 use crate::mesh::TargetKind;
 use crate::seal::{SECRET, Sealer, Secret};
 use crate::wire::jsonrpc::Id;
@@ -156,15 +156,14 @@ fn tool(name: &str) -> McpCall {
 #[tokio::test]
 async fn an_answer_is_known_by_its_own_id_at_every_replica() {
     let (one, other) = (replica(8, 8), replica(8, 8));
-    let hold = || Budget::new(1 << 20, 1 << 20).hold(&who("a"));
     let here = begin(&one, "a", "s");
     let there = other.open(&holder("a"), &token(&here), now()).unwrap();
     let (list, get) = (tool("x"), tool("get_note"));
     let sent = here.session.sent_id(&id("1"), &list).unwrap();
-    here.session.ask(&id("1"), &sent, &list, hold()).unwrap();
+    here.session.ask(&id("1"), &sent, &list).unwrap();
     // The same id at another replica: the server has two.
     let also = there.session.sent_id(&id("1"), &get).unwrap();
-    there.session.ask(&id("1"), &also, &get, hold()).unwrap();
+    there.session.ask(&id("1"), &also, &get).unwrap();
     assert_ne!(sent, also);
     let answered = |bound: &Bound, sent: &Id, resumed| bound.session.answered(sent, resumed, None);
     assert_eq!(answered(&there, &sent, false), Some(Sessional { id: id("1"), call: list.clone() }));
@@ -183,11 +182,10 @@ async fn an_answer_is_known_by_its_own_id_at_every_replica() {
 async fn an_id_in_flight_is_not_asked_again() {
     let sessions = replica(8, 8);
     let bound = begin(&sessions, "a", "s");
-    let budget = Budget::new(1 << 20, 1 << 20);
     let session = &bound.session;
     let ask = |text: &str| {
         let sent = session.sent_id(&id(text), &tool("x")).unwrap();
-        session.ask(&id(text), &sent, &tool("x"), budget.hold(&who("a"))).map(|()| sent)
+        session.ask(&id(text), &sent, &tool("x")).map(|()| sent)
     };
     let sent = ask("1").unwrap();
     assert_eq!(session.waiting(&id("1")), Some(sent.clone()));
@@ -198,30 +196,37 @@ async fn an_id_in_flight_is_not_asked_again() {
         ask(&n.to_string()).unwrap();
     }
     assert!(session.answered(&sent, false, None).is_some(), "what is forgotten says by its id what it was");
-    assert!(budget.used() > 0);
+    assert!(sessions.remembered() > 0);
+    sessions.forget(&bound.key);
     drop(bound);
-    drop(sessions);
-    assert_eq!(budget.used(), 0);
+    assert_eq!(sessions.remembered(), 0);
 }
 
 #[tokio::test]
-async fn what_is_remembered_of_requests_is_within_their_callers_share() {
-    let sessions = replica(64, 64);
-    let budget = Budget::new(1 << 20, 64 << 10);
-    let mut all = Vec::new();
-    for n in 0..64 {
-        let bound = begin(&sessions, "a", &format!("s{n}"));
-        for n in 0..64 {
-            let text = n.to_string();
-            let sent = bound.session.sent_id(&id(&text), &tool("x")).unwrap();
-            bound.session.ask(&id(&text), &sent, &tool("x"), budget.hold(&who("a"))).unwrap();
-            assert!(budget.used() <= 64 << 10);
-            all.push((bound.clone(), sent));
+async fn requests_without_answers_take_no_more_than_their_share_of_memory() {
+    let sessions = replica(1_000, 1_000);
+    let uri = crate::call::ResourceUri { raw: "x".repeat(8_000).into(), normal: "x".repeat(8_000).into() };
+    let read = McpCall { object: McpObject::Resource(Knowable::Known(uri)), ..call("resources/read") };
+    let asked = |owner: &str, session: &str, ids: std::ops::Range<usize>| {
+        let bound = begin(&sessions, owner, session);
+        for n in ids {
+            let sent = bound.session.sent_id(&id(&n.to_string()), &read).unwrap();
+            bound.session.ask(&id(&n.to_string()), &sent, &read).unwrap();
         }
+        bound
+    };
+    for n in 0..16 {
+        // Their caller has gone, and is not waited for.
+        asked("a", &n.to_string(), 0..64);
     }
-    let (last, sent) = all.last().unwrap();
-    assert_eq!(last.session.waiting(&id("63")), None, "not remembered");
-    assert_eq!(last.session.answered(sent, false, None).unwrap().call, tool("x"), "and known all the same");
+    assert!(sessions.remembered() <= MAX_ASKED_BYTES_PER_PRINCIPAL, "{}", sessions.remembered());
+    let bound = asked("b", "b", 0..2);
+    assert!(bound.session.waiting(&id("1")).is_some(), "another caller has its own share");
+    // What is forgotten still says what it was.
+    let bound = asked("a", "0", 100..100);
+    let sent = bound.session.sent_id(&id("1"), &read).unwrap();
+    bound.session.ask(&id("1"), &sent, &read).unwrap();
+    assert_eq!(bound.session.answered(&sent, false, None).unwrap().call, read);
 }
 
 #[tokio::test]
@@ -241,6 +246,8 @@ async fn a_server_is_answered_once_and_only_what_it_asked() {
     assert_eq!(here.session.reply(&id("1"), None), None);
     let told = here.session.question(&id("1"), small.clone(), hold()).unwrap();
     assert!(here.session.question(&id("\"1\""), small.clone(), hold()).is_none());
+    assert_eq!(here.session.question(&id("1"), small.clone(), hold()).as_ref(), Some(&told), "told again");
+    assert!(here.session.question(&id("1"), question("{}"), hold()).is_none(), "another one");
     assert_eq!(here.session.questioned(&id("1")), Some(told.clone()));
     assert_eq!(here.session.reply(&id("1"), None), None);
     let expected = Some(Sessional { id: id("1"), call: small.clone() });
