@@ -98,6 +98,11 @@ impl TaskState {
         Self::AuthRequired,
     ];
 
+    /// Whether a task stays in it: the terminal states of the specification.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Canceled | Self::Rejected)
+    }
+
     /// The name of A2A 1.0, which rules use.
     pub fn as_str(self) -> &'static str {
         match self {

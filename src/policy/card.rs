@@ -10,10 +10,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::problems::Problems;
 use super::token::Detached;
 use crate::call::{Card, Object};
+use crate::config::limits::MAX_NAME;
 use crate::document::agent_policy::CardTrust;
 use crate::wire::a2a::{card_signatures, card_skills, card_text, signed_text};
 
-/// Skills of one card that are remembered.
+/// Skills of one card that are remembered, each of an id of at most `MAX_NAME` bytes.
 const MAX_SKILLS: usize = 256;
 /// Before a digest, which then is hexadecimal.
 const SHA256_PREFIX: &str = "sha256:";
@@ -72,7 +73,7 @@ impl Trust {
             verified: signer.is_some(),
             key_id: signer.flatten().map(Arc::from),
             digest: fingerprint(&card_text(card)).into(),
-            skills: card_skills(card).take(MAX_SKILLS).map(Arc::from).collect(),
+            skills: card_skills(card).filter(|id| id.len() <= MAX_NAME).take(MAX_SKILLS).map(Arc::from).collect(),
         }
     }
 

@@ -192,14 +192,19 @@ impl Owners {
             return;
         };
         let mut now = known.clone();
-        if now.owner != told.owner && now.owner.is_some() {
+        let disputed = now.owner.is_some() && now.owner != told.owner;
+        if disputed {
             tracing::warn!(target = %key.target, kind = ?key.kind, "two callers are told to own one id: nobody does");
             now.owner = None;
         }
-        now.state = told.state.or(now.state);
+        // Who was not told of an end for a while tells of an earlier state: no task comes back from its end.
+        if !now.state.is_some_and(TaskState::is_end) {
+            now.state = told.state.or(now.state);
+        }
         if *known != now {
             *known = now.clone();
-            self.journal.tell(false, || Record::of(&key, &now));
+            // Whoever told it may have forgotten the other owner: that it is disputed is known here alone.
+            self.journal.tell(disputed, || Record::of(&key, &now));
         }
     }
 

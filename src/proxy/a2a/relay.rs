@@ -121,13 +121,15 @@ impl Events {
     /// What goes out for one event: its data as it came, in the one form that every client reads alike.
     fn event(&mut self, frame: &sse::Frame) -> Result<(Bytes, Option<Untold>), BodyFault> {
         let mut untold = None;
+        // Clients read an event's data whatever the event is called.
         if let sse::Frame::Event(event) = frame
-            && let Some(data) = event.as_message()
+            && let Some(data) = event.data.as_deref().filter(|data| !data.is_empty())
         {
             let answers = &self.answers;
             let learn = || answers.learner.read(&answers.shared, answers.asker.binding, data.as_bytes());
             untold = match run_now(data.len(), learn) {
                 Ok(untold) => untold,
+                Err(_fault) if event.event.is_some() => None,
                 Err(_fault) => return Err(self.answers.failed(ProxyFault::BadAnswer)),
             };
         }

@@ -80,3 +80,32 @@ async fn a_stream_ends_with_the_token_that_it_was_begun_with() {
     drop(tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the caller's stream ends"));
     assert!(!String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "it must not look whole");
 }
+
+/// Clients read the data of an event whatever it is called: so is it read here.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_any_name_say_whose_a_task_is() {
+    let mut agent = Live::start().await;
+    let lab = Lab::start(&documents(agent.addr, "  a2a: {ownership: Enforce}\n  allow: [{}]\n")).await;
+    let mut stream = lab.tunnel("agents/caller", AGENT).await.unwrap();
+    let body = envelope("SendStreamingMessage", &message("m"));
+    let request = format!("POST / HTTP/1.1\r\nHost: agent\r\n{V1}Content-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut held = agent.next().await;
+    held.begin_events().await;
+    let mut seen = String::new();
+    held.chunk("event: ping\ndata: now\n\n").await;
+    held.chunk("event: task\ndata: {\"jsonrpc\":\"2.0\",\"id\":\"q1\",\"result\":{\"task\":{\"id\":\"t\",\"contextId\":\"c\"}}}\n\n")
+        .await;
+    until(&mut stream, &mut seen, r#""id":"t""#).await;
+    assert!(seen.contains("event: ping") && seen.contains("event: task"), "{seen}");
+    let get = envelope("GetTask", &json!({"id": "t"}));
+    let request = format!("POST / HTTP/1.1\r\nHost: agent\r\n{V1}Content-Length: {}\r\n\r\n{get}", get.len());
+    let reply = lab.raw("agents/other", AGENT, request.as_bytes()).await;
+    assert_eq!(reply.json()["error"]["code"], -32001, "{reply:?}");
+    let answering = async {
+        let answer = r#"{"jsonrpc":"2.0","id":"q1","result":{"id":"t"}}"#;
+        agent.next().await.write(crate::lab::json(answer).as_bytes()).await;
+    };
+    let (reply, ()) = tokio::join!(lab.raw("agents/caller", AGENT, request.as_bytes()), answering);
+    assert!(reply.json()["result"].is_object(), "{reply:?}");
+}

@@ -16,9 +16,9 @@ use crate::config::limits::{OWNERS_QUEUE, OWNERS_SETTLE};
 pub(super) struct Line {
     /// Counts changes.
     pub(super) seq: u64,
-    /// Whether it was learnt here: what another replica told us it tells the others itself.
+    /// Whether it was learnt here, and so is for the other replicas: what another one told us it tells the others itself.
     pub(super) ours: bool,
-    /// With the end of the line.
+    /// With the end of the line; empty where there is nothing to be kept of it.
     pub(super) text: Arc<str>,
 }
 
@@ -58,11 +58,11 @@ impl Journal {
     /// Tells `record` to whoever listens; its number. Call it with the table locked.
     pub(super) fn tell(&self, ours: bool, record: impl FnOnce() -> Record) -> u64 {
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.lines.receiver_count() > 0
-            && let Some(text) = record().line()
-        {
+        if self.lines.receiver_count() > 0 {
+            // What is too long to be told is a line all the same: whoever waits for it waits for those before.
+            let text = record().line().unwrap_or_default().into();
             // That nobody listens any more is no fault.
-            let _told = self.lines.send(Line { seq, ours, text: text.into() });
+            let _told = self.lines.send(Line { seq, ours, text });
         }
         seq
     }
@@ -72,8 +72,18 @@ impl Journal {
         let (kept, receiver) = watch::channel(0);
         let late = CancellationToken::new();
         let keeper = Keeper { kept: receiver, late: late.clone() };
-        self.keepers.lock().unwrap_or_else(PoisonError::into_inner).push(keeper);
+        let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Also those that have gone meanwhile, as a link that breaks each time: nothing may have been waited for since.
+        keepers.retain(|keeper| keeper.kept.has_changed().is_ok());
+        keepers.push(keeper);
+        drop(keepers);
         Sink { lines: self.lines.subscribe(), seq: self.seq.load(Ordering::Relaxed), kept, late }
+    }
+
+    /// How many may be waited for.
+    #[cfg(test)]
+    pub(super) fn keepers(&self) -> usize {
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Waits until every keeper has line `seq`, [`OWNERS_SETTLE`] at most: who is later than that is given up.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entry, Key, Kind, SeenCard};
 use crate::call::{Card, Owner, TaskState};
-use crate::config::limits::MAX_NAME;
+use crate::config::limits::{MAX_NAME, MAX_OWNER_LINE};
 use crate::id::WorkloadId;
 use crate::mesh::{TargetKey, TargetKind};
 
@@ -103,11 +103,11 @@ impl Record {
         })
     }
 
-    /// With the end of the line.
+    /// With the end of the line; none where it is longer than what is said of one owner.
     pub(super) fn line(&self) -> Option<String> {
         let mut line = serde_json::to_string(self).ok()?;
         line.push('\n');
-        Some(line)
+        (line.len() <= MAX_OWNER_LINE).then_some(line)
     }
 
     pub(super) fn parse(line: &str) -> Option<Self> {

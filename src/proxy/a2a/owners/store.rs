@@ -1,6 +1,6 @@
 //! The file that keeps owners over a restart of this process.
 //!
-//! Lines are appended as they come and read at the start; of two about one id the last one holds. When most lines are about
+//! Lines are appended as they come and read at the start; of two owners of one id nobody is the owner. When most lines are about
 //! what was forgotten or said again, the file is written anew and put in the old one's place. A line that was cut off by a
 //! crash is left out: its answer had not gone out. Nothing is synced to the disk: a lost node loses its file anyway.
 

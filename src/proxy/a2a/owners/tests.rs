@@ -128,6 +128,65 @@ fn of_what_two_replicas_contradict_each_other_nobody_is_the_owner() {
 }
 
 #[test]
+fn a_replica_that_forgot_another_owner_is_told_of_the_dispute() {
+    let (forgetful, other) = (told(&[]), told(&["t"]));
+    let (_all, mut sink) = other.told();
+    forgetful.bind((&target("x"), None), Kind::Task, "t", &owner("b", None));
+    for line in forgetful.told().0.lines() {
+        other.adopt(&Record::parse(line.trim_end()).unwrap());
+    }
+    assert_eq!(whose(&other, "t"), None);
+    let line = sink.lines.try_recv().unwrap();
+    assert!(line.ours, "for the others too");
+    let (_all, mut back) = forgetful.told();
+    forgetful.adopt(&Record::parse(line.text.trim_end()).unwrap());
+    assert_eq!(whose(&forgetful, "t"), None);
+    assert_eq!(forgetful.bind((&target("x"), None), Kind::Task, "t", &owner("b", None)), Bound::Others);
+    // Back and forth it is told once.
+    let line = back.lines.try_recv().unwrap();
+    other.adopt(&Record::parse(line.text.trim_end()).unwrap());
+    assert!(sink.lines.try_recv().is_err());
+}
+
+#[test]
+fn no_task_comes_back_from_its_end_by_what_a_replica_missed() {
+    let (late, other) = (told(&["t"]), told(&["t"]));
+    late.note((&target("x"), None), "t", TaskState::Working);
+    other.note((&target("x"), None), "t", TaskState::Completed);
+    let (of_late, of_other) = (late.told().0, other.told().0);
+    for (told, to) in [(of_late, &other), (of_other, &late)] {
+        told.lines().for_each(|line| to.adopt(&Record::parse(line.trim_end()).unwrap()));
+        let state = |owners: &Owners| owners.told().0.owners.first().unwrap().1.state;
+        assert_eq!(state(to), Some(TaskState::Completed));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_long_to_be_told_is_not_waited_for() {
+    let owners = told(&[]);
+    let (_all, mut sink) = owners.told();
+    let skills = vec![Arc::from("\"".repeat(256)); 256];
+    let card = Card { verified: false, key_id: None, digest: "sha256:1".into(), skills };
+    let long = Record::of_card(&target("x"), &(7, Arc::new(card)));
+    assert_eq!(long.line(), None);
+    owners.adopt(&long);
+    let line = sink.lines.try_recv().unwrap();
+    assert!(line.text.is_empty());
+    sink.kept.send_replace(line.seq);
+    owners.settled(line.seq).await;
+    assert!(!sink.late.is_cancelled());
+}
+
+#[test]
+fn keepers_that_have_gone_are_forgotten() {
+    let owners = told(&["t"]);
+    for _ in 0..100 {
+        drop(owners.told());
+    }
+    assert!(owners.journal.keepers() <= 1, "{}", owners.journal.keepers());
+}
+
+#[test]
 fn states_are_of_what_is_known_alone() {
     let owners = told(&["t"]);
     let place = target("x");

@@ -80,7 +80,7 @@ async fn say<W: AsyncWrite + Unpin>(
     let mut write = BufWriter::new(write);
     let (told, mut sink) = owners.told();
     let mut seq = sink.seq;
-    for text in told.lines().filter(|text| text.len() <= MAX_OWNER_LINE) {
+    for text in told.lines() {
         if write.write_all(text.as_bytes()).await.is_err() {
             return End::Broken;
         }
@@ -91,7 +91,7 @@ async fn say<W: AsyncWrite + Unpin>(
         // What waits goes out as one piece, with one mark.
         while let Ok(line) = sink.lines.try_recv() {
             seq = line.seq;
-            if line.ours && line.text.len() <= MAX_OWNER_LINE && write.write_all(line.text.as_bytes()).await.is_err() {
+            if line.ours && write.write_all(line.text.as_bytes()).await.is_err() {
                 return End::Broken;
             }
         }
@@ -109,8 +109,7 @@ async fn say<W: AsyncWrite + Unpin>(
             line = sink.lines.recv() => {
                 let Ok(line) = line else { return End::Behind };
                 seq = line.seq;
-                let long = line.text.len() > MAX_OWNER_LINE;
-                if line.ours && !long && write.write_all(line.text.as_bytes()).await.is_err() {
+                if line.ours && write.write_all(line.text.as_bytes()).await.is_err() {
                     return End::Broken;
                 }
             }
