@@ -125,6 +125,10 @@ fn a_card_is_the_same_in_protobuf() {
     let mut other = bytes.clone();
     other[at] = b'8';
     assert!(!ours.look(&card_of_proto(A2aVersion::V1_0, &other).unwrap()).verified);
+    // Field 99, of a version to come: no signature is over it.
+    let later = [&bytes[..], b"\x9a\x06\x01x"].concat();
+    let card = ours.look(&card_of_proto(A2aVersion::V1_0, &later).unwrap());
+    assert!(!card.verified && card.digest != ours.look(&object(CARD)).digest);
     // A security scheme is a map: field 8, key `k`, value {mtlsSecurityScheme {description: "d"}}.
     let scheme = b"\x42\x0a\x0a\x01k\x12\x05\x2a\x03\x0a\x01d";
     let more = [&bytes[..], scheme].concat();
@@ -134,4 +138,12 @@ fn a_card_is_the_same_in_protobuf() {
     assert_eq!(described.and_then(crate::call::Value::as_str), Some("d"));
     assert!(!ours.look(&read).verified);
     assert!(card_of_proto(A2aVersion::V1_0, &[&more[..], scheme].concat()).is_err(), "a key twice");
+}
+
+#[test]
+fn skills_of_any_length_take_no_more_memory_than_is_known_before() {
+    let skills: Vec<_> = (1..=600).map(|at| format!(r#"{{"id": "{}"}}"#, "x".repeat(at))).collect();
+    let card = format!(r#"{{"name": "a", "skills": [{}]}}"#, skills.join(","));
+    let skills = Trust::default().look(&object(&card)).skills;
+    assert_eq!((skills.len(), skills.iter().map(|id| id.len()).max()), (256, Some(256)));
 }

@@ -11,8 +11,16 @@ use crate::wire::grpc::{Fields, Wire};
 
 /// Reads `bytes` as `shape`.
 pub(super) fn read(bytes: &[u8], shape: &Shape) -> Result<Object, ShapeFault> {
-    Reader { nodes: 0, depth: 0 }.message(bytes, shape)
+    Reader { nodes: 0, depth: 0, whole: false }.message(bytes, shape)
 }
+
+/// The same of what has to be known whole: where there is what the schema does not have, there is a member [`UNKNOWN`].
+pub(super) fn read_whole(bytes: &[u8], shape: &Shape) -> Result<Object, ShapeFault> {
+    Reader { nodes: 0, depth: 0, whole: true }.message(bytes, shape)
+}
+
+/// No field's name.
+const UNKNOWN: &str = "?";
 
 /// A member of an object.
 type Pair = (Box<str>, Value);
@@ -20,6 +28,8 @@ type Pair = (Box<str>, Value);
 struct Reader {
     nodes: usize,
     depth: usize,
+    /// Whether it is told that there is what the schema does not have.
+    whole: bool,
 }
 
 impl Reader {
@@ -28,11 +38,14 @@ impl Reader {
         let mut seen = Seen::default();
         let mut lists: Vec<(&'static Field, Vec<Value>)> = Vec::new();
         let mut maps: Vec<(&'static Field, Vec<Pair>)> = Vec::new();
-        let mut out = Vec::new();
+        let (mut out, mut unknown) = (Vec::new(), false);
         while let Some((number, wire)) = fields.next_field().map_err(ShapeFault::Wire)? {
             let known = shape.fields.iter().enumerate().find(|(_, field)| field.number == number);
             // What the schema does not have, no reader of this version acts on.
-            let Some((at, field)) = known else { continue };
+            let Some((at, field)) = known else {
+                unknown = self.whole;
+                continue;
+            };
             if let Kind::Map(of) = field.kind {
                 let entry = self.entry_of(wire, of, field.name)?;
                 match maps.iter_mut().find(|(of, _)| of.number == number) {
@@ -56,6 +69,7 @@ impl Reader {
             }
         }
         out.extend(lists.into_iter().map(|(field, items)| (Box::from(field.name), Value::Array(items))));
+        out.extend(unknown.then(|| (Box::from(UNKNOWN), Value::Bool(true))));
         let maps = maps.into_iter();
         out.extend(maps.map(|(field, pairs)| (Box::from(field.name), Value::Object(Object::from_unique(pairs)))));
         Ok(Object::from_unique(out))

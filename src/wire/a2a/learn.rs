@@ -57,15 +57,16 @@ pub fn learn_proto(operation: Op, version: A2aVersion, message: &[u8]) -> Result
     }
 }
 
-/// An agent card in protobuf as the JSON that it stands for: of 1.0 whole but for what its schema does not have, which no
-/// reader of it sees; of 0.3 its places only.
+/// An agent card in protobuf as the JSON that it stands for: of 1.0 whole, and with a member beside where there is what the
+/// schema does not have, as a reader of a later version sees it and no signature covers it; of 0.3 its places only.
 ///
 /// # Errors
 /// [`ShapeFault`] where the message is no card.
 pub fn card_of_proto(version: A2aVersion, message: &[u8]) -> Result<Object, ShapeFault> {
-    match shapes::answer(version, Op::GetExtendedAgentCard) {
-        Some(shape) => from_proto::read(message, shape),
-        None => Ok(Object::new()),
+    let Some(shape) = shapes::answer(version, Op::GetExtendedAgentCard) else { return Ok(Object::new()) };
+    match version {
+        A2aVersion::V1_0 => from_proto::read_whole(message, shape),
+        A2aVersion::V0_3 => from_proto::read(message, shape),
     }
 }
 
