@@ -112,7 +112,7 @@ impl Lab {
 
     /// The page of metrics.
     pub(crate) async fn metrics(&self) -> String {
-        let mut stream = tokio::net::TcpStream::connect(self.waypoint.stats_addr()).await.unwrap();
+        let mut stream = TcpStream::connect(self.waypoint.stats_addr()).await.unwrap();
         stream.write_all(b"GET /stats/prometheus HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();

@@ -8,6 +8,8 @@ use crate::mesh::TargetKey;
 
 /// Addresses that are guarded at once; beyond, no session of such an address begins.
 const MAX_ADDRESSES: usize = 65_536;
+/// Those of one target: a server that tells of ever other ones takes none of another's.
+const MAX_OF_TARGET: usize = 4_096;
 
 /// Servers disagree on whether `/m`, `/m/` and `/M` are one path: here they are.
 type Place = (TargetKey, Box<str>);
@@ -37,7 +39,8 @@ impl Addresses {
     pub(super) fn guard(&self, target: &TargetKey, path: &str, query: Option<&str>) -> Option<Guarded> {
         let place = place(target, path);
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= MAX_ADDRESSES && !seen.contains_key(&place) {
+        let of_target = || seen.keys().filter(|(of, _)| of == target).count();
+        if !seen.contains_key(&place) && (seen.len() >= MAX_ADDRESSES || of_target() >= MAX_OF_TARGET) {
             return None;
         }
         let entry = seen.entry(place.clone()).or_default();
@@ -98,5 +101,18 @@ mod tests {
         assert!(guards("/m/s3cret", None) && guards("/M/s3cret/", Some("x=1")));
         drop(alone);
         assert!(!guards("/m/s3cret", None));
+    }
+
+    #[test]
+    fn no_server_takes_the_addresses_of_others() {
+        let (addresses, many) = (Addresses::default(), target("many"));
+        let kept: Vec<_> = (0..MAX_OF_TARGET)
+            .filter_map(|at| addresses.guard(&many, &format!("/{at}"), (at % 2 == 0).then_some("x")))
+            .collect();
+        assert_eq!(kept.len(), MAX_OF_TARGET);
+        assert!(
+            addresses.guard(&many, "/more", Some("x")).is_none() && addresses.guard(&many, "/0", Some("y")).is_some()
+        );
+        assert!(addresses.guard(&target("other"), "/m", Some("x")).is_some());
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Its session is known by that address, of which the client gets a sealed form: it opens for the GET's caller alone, and
 //! leads to the server's own for as long as the GET goes on, at the replica that has it. What a server's own address is
-//! no client learns; who guesses one does not get there ([`super::addresses`]).
+//! no client learns; who guesses one does not get there ([`super::addresses`]): one that names a session in the words of
+//! an SDK at no replica, any other one at those that saw it.
 
 use std::sync::Arc;
 
