@@ -50,6 +50,11 @@ pub(super) fn write<B>(out: &mut BytesMut, request: &Request<B>) {
 /// [`SendFault::NotHttp`] also where two readers could find the end of the body in two places: a length beside a coding,
 /// two lengths, a coding in HTTP/1.0.
 pub(super) fn parse(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, SendFault> {
+    // An empty line before an answer is a request's alone to have (RFC 9112 section 2.2); an endless row of them would be
+    // read from its beginning with every byte.
+    if matches!(buffer.first(), Some(b'\r' | b'\n')) {
+        return Err(SendFault::NotHttp);
+    }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, buffer, &mut fields);
@@ -80,8 +85,15 @@ pub(super) fn parse(buffer: &mut BytesMut, method: &Method) -> Result<Option<Hea
         headers.append(name.map_err(|_refused| SendFault::NotHttp)?, value);
     }
     let framing = framing(&headers, method, status, modern)?;
-    let persists = framing != Framing::Close && persists(&headers, modern);
+    let persists = framing != Framing::Close && !goes_on(&headers, status) && persists(&headers, modern);
     Ok(Some(Head { status, headers, framing, persists }))
+}
+
+/// Whether a server may take something for a part of an answer that ends with its head: what it switched to, or a body that
+/// it announces of a 204.
+fn goes_on(headers: &HeaderMap, status: StatusCode) -> bool {
+    let announced = || headers.contains_key(TRANSFER_ENCODING) || !matches!(length(headers), Ok(None | Some(0)));
+    status == StatusCode::SWITCHING_PROTOCOLS || status == StatusCode::NO_CONTENT && announced()
 }
 
 fn framing(headers: &HeaderMap, method: &Method, status: StatusCode, modern: bool) -> Result<Framing, SendFault> {
@@ -190,6 +202,26 @@ mod tests {
         {
             let text = format!("HTTP/1.1 {status}\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n");
             assert_eq!(read(&text, method).unwrap().unwrap().framing, Framing::Length(0), "{status}");
+        }
+    }
+
+    #[test]
+    fn behind_which_something_may_follow_no_other_answer_is_read() {
+        for (head, persists) in [
+            ("101 x\r\nupgrade: x\r\n", false),
+            ("204 x\r\ncontent-length: 5\r\n", false),
+            ("204 x\r\ncontent-length: x\r\n", false),
+            ("204 x\r\ntransfer-encoding: chunked\r\n", false),
+            ("204 x\r\ncontent-length: 0\r\n", true),
+            ("204 x\r\n", true),
+            ("304 x\r\ncontent-length: 5\r\n", true),
+        ] {
+            let head = read(&format!("HTTP/1.1 {head}\r\n"), Method::GET).unwrap().unwrap();
+            assert_eq!((head.framing, head.persists), (Framing::Length(0), persists), "{head:?}");
+        }
+        for line in ["\r\n", "\n", "\r\n\r\n"] {
+            assert!(matches!(read(&format!("{line}HTTP/1.1 200 OK\r\n\r\n"), Method::GET), Err(SendFault::NotHttp)));
+            assert!(matches!(read(line, Method::GET), Err(SendFault::NotHttp)), "{line:?}");
         }
     }
 

@@ -444,6 +444,22 @@ async fn bytes_that_nobody_asked_for_are_no_answer() {
 }
 
 #[tokio::test]
+async fn a_connection_is_not_used_again_where_the_server_may_not_have_ended_its_answer() {
+    for answer in [
+        &b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"[..],
+        b"HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\n",
+    ] {
+        let server = Server::start(move |_, tcp| answering(tcp, answer)).await;
+        let upstreams = upstreams();
+        for _ in 0..2 {
+            drop(send(&upstreams, &server).await);
+            settle().await;
+        }
+        assert_eq!(server.accepted(), 2, "{}", String::from_utf8_lossy(answer));
+    }
+}
+
+#[tokio::test]
 async fn a_large_request_and_its_answer_cross() {
     // Answers before it has read the request, which is larger than what the sockets hold.
     let server = Server::start(|_, mut tcp| async move {
