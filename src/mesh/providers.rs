@@ -8,8 +8,9 @@ use super::endpoint::Endpoint;
 use super::found::Found;
 use super::fronted::Places;
 use super::policies::Policies;
+use super::services::CLUSTER_DOMAIN;
 use super::snapshot::Snapshot;
-use super::target::{Target, TargetKind};
+use super::target::{Target, TargetKey, TargetKind};
 use super::world::{self, ServiceRow, World};
 use super::{service_entries, services};
 use crate::document::Documents;
@@ -39,23 +40,33 @@ pub(super) fn of_documents<'a>(
     out
 }
 
+/// Where its service is: as it says, else as the name of a Kubernetes Service says. Anybody's ServiceEntry may have that
+/// name too, and whoever is asked in a provider's place allows what they like.
+fn namespace<'p>(provider: &'p Provider, cluster_domain: &str) -> Option<&'p str> {
+    let of_service = || provider.host.strip_suffix(cluster_domain)?.strip_suffix(".svc.")?.split_once('.');
+    provider.namespace.as_deref().or_else(|| of_service().map(|(_, namespace)| namespace))
+}
+
 /// The target of that name, where it is fronted here.
 fn fronted(snapshot: &Snapshot, provider: &Provider) -> Option<Arc<Target>> {
     let ports = snapshot.by_host.get(&provider.host)?;
-    let there = |target: &Target| provider.namespace.as_ref().is_none_or(|wanted| *wanted == target.key.namespace);
+    let wanted = namespace(provider, CLUSTER_DOMAIN);
+    let there = |target: &Target| wanted.is_none_or(|wanted| *wanted == *target.key.namespace);
     ports.iter().find(|(port, target)| *port == provider.port && there(target)).map(|(_, target)| Arc::clone(target))
 }
 
 /// What is fronted is asked as it is called, with TLS where that is originated; what a document's fault closed is asked by
-/// nobody.
+/// nobody, nor are endpoints all of which are held back: that is no failure of the provider.
 fn open(target: &Target) -> Option<Vec<Arc<Endpoint>>> {
-    target.closed().is_none().then(|| target.endpoints.clone())
+    let held = target.endpoints.is_empty() && !target.held.is_empty();
+    (target.closed().is_none() && !held).then(|| target.endpoints.clone())
 }
 
 /// The endpoints of a Service or ServiceEntry that is kept from this waypoint by its label.
 fn elsewhere(provider: &Provider, documents: &Documents, places: &Places<'_>) -> Option<Vec<Arc<Endpoint>>> {
     let mut told = Found::empty();
-    let here = |namespace: &str| provider.namespace.as_deref().is_none_or(|wanted| wanted == namespace);
+    let wanted = namespace(provider, CLUSTER_DOMAIN);
+    let here = |namespace: &str| wanted.is_none_or(|wanted| wanted == namespace);
     let services = documents.services.iter().filter(|one| here(&one.meta.namespace));
     let services = services.filter_map(|one| services::front(one, places, &mut told)).collect::<Vec<_>>();
     let entries = documents.service_entries.iter().filter(|one| here(&one.meta.namespace));
@@ -68,33 +79,45 @@ fn elsewhere(provider: &Provider, documents: &Documents, places: &Places<'_>) ->
 /// Where the mesh has them.
 pub(super) fn of_world(snapshot: &Snapshot, world: &World, policies: &Policies<'_>) -> Asked {
     let one = |provider: &Arc<Provider>| {
-        let endpoints = match fronted(snapshot, provider) {
-            Some(target) => open(&target)?,
-            None => unfronted(world, policies, provider)?,
+        let row = row(world, provider)?;
+        let endpoints = if world.fronts(row) {
+            target(snapshot, world, row, provider.port).and_then(|target| open(&target))?
+        } else {
+            unfronted(world, policies, row, provider.port)?
         };
         Some((Arc::clone(&provider.name), endpoints.into()))
     };
     policies.terms.providers.iter().filter_map(one).collect()
 }
 
-fn unfronted(world: &World, policies: &Policies<'_>, provider: &Provider) -> Option<Vec<Arc<Endpoint>>> {
-    let row = row(world, provider)?;
+/// The target that a fronted row is, whoever else has its name.
+fn target(snapshot: &Snapshot, world: &World, row: &ServiceRow, port: u16) -> Option<Arc<Target>> {
+    let parts = row.parts();
+    let (kind, at) = if world.here().is_service(row) {
+        (TargetKind::Service, None)
+    } else {
+        (TargetKind::ServiceEntry, Some(Arc::clone(&parts.hostname)))
+    };
+    let (namespace, name) = (Arc::clone(&parts.namespace), Arc::clone(&parts.name));
+    snapshot.by_key.get(&TargetKey { kind, namespace, name, port, at }).cloned()
+}
+
+fn unfronted(world: &World, policies: &Policies<'_>, row: &ServiceRow, port: u16) -> Option<Vec<Arc<Endpoint>>> {
     let parts = row.parts();
     // Its owner wants TLS, which is originated to what is fronted.
     let owned = (TargetKind::ServiceEntry, &*parts.namespace, &*parts.name);
-    if !policies.tls.at.of(owned, PortName { number: provider.port, name: None }).is_empty() {
+    if !policies.tls.at.of(owned, PortName { number: port, name: None }).is_empty() {
         return None;
     }
     let ports = world::endpoints(world, row, None);
-    ports.iter().find(|(port, _)| *port == provider.port).map(|(_, reached)| reached.endpoints.clone())
+    let (_, reached) = ports.iter().find(|(number, _)| *number == port)?;
+    (!reached.endpoints.is_empty() || reached.held.is_empty()).then(|| reached.endpoints.clone())
 }
 
 /// The service of that name; of several the one that the name alone means.
 fn row<'w>(world: &'w World, provider: &Provider) -> Option<&'w Arc<ServiceRow>> {
     let host = &provider.host;
-    let of_service = || host.strip_suffix(&*world.here().cluster_domain)?.strip_suffix(".svc.")?.split_once('.');
-    let namespace = provider.namespace.as_deref().or_else(|| of_service().map(|(_, namespace)| namespace));
-    if let Some(namespace) = namespace {
+    if let Some(namespace) = namespace(provider, &world.here().cluster_domain) {
         return world.service(&format!("{namespace}/{host}"));
     }
     let named = world.services().filter(|row| row.parts().hostname == *host);

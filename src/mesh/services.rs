@@ -14,7 +14,7 @@ use crate::document::Document;
 use crate::document::service::{EndpointSlice, PortRef, ServicePort, ServiceSpec, Transport};
 
 /// Kubernetes' default cluster domain.
-const CLUSTER_DOMAIN: &str = "cluster.local";
+pub(super) const CLUSTER_DOMAIN: &str = "cluster.local";
 
 type Service = Document<ServiceSpec>;
 

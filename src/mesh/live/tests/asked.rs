@@ -48,3 +48,29 @@ fn a_provider_is_found_by_its_name_and_followed() {
     lab.documents("");
     assert_eq!(at(&lab, "r"), None, "nobody declares it any more");
 }
+
+/// A ServiceEntry of any namespace can have the name of the provider's Service, and be fronted here where that is not.
+#[test]
+fn nobody_takes_a_providers_name() {
+    let mut lab = Lab::new(Some(CONFIG));
+    let imposter = |name: &str, host: &str| service(name).host(host).ours();
+    lab.put(&[
+        service("sys/authz"),
+        pod("a", "10.0.0.9").of("sys/authz"),
+        imposter("evil/a", "authz.sys.svc.cluster.local"),
+        pod("b", "10.0.0.66").behind("evil/authz.sys.svc.cluster.local", &[]),
+    ]);
+    assert_eq!(at(&lab, "p"), Some(vec!["10.0.0.9:8080".to_owned()]));
+    lab.drop(&["sys/authz.sys.svc.cluster.local"]);
+    assert_eq!(at(&lab, "p"), None, "nor when it is gone");
+    // Of several of one name that is no Service's, the one that istiod takes for it is asked, fronted or not.
+    lab.put(&[
+        service("sys/ext").host("authz.example.com").service(|parts| parts.canonical = true),
+        pod("c", "10.0.0.10").behind("sys/authz.example.com", &[]),
+        imposter("evil/b", "authz.example.com"),
+        pod("d", "10.0.0.67").behind("evil/authz.example.com", &[]),
+    ]);
+    assert_eq!(at(&lab, "r"), Some(vec!["10.0.0.10:8080".to_owned()]));
+    lab.put(&[service("sys/ext").host("authz.example.com").service(|parts| parts.canonical = true).ours()]);
+    assert_eq!(at(&lab, "r"), None, "what documents close is asked by nobody: of this one there is none");
+}
