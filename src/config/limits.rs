@@ -101,8 +101,10 @@ pub const SNIFF_TIMEOUT: Duration = Duration::from_secs(1);
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 /// What an authorization provider answers, bytes beside its head.
 pub const MAX_CHECK_ANSWER: usize = 64 << 10;
-/// Calls about which one authorization provider is asked at once; about more it counts as failed.
+/// Calls about which one authorization provider is asked at once; more are refused.
 pub const MAX_CHECKS: usize = 1_024;
+/// Share of [`MAX_CHECKS`] that calls of one principal may take.
+pub const MAX_CHECKS_PER_PRINCIPAL: usize = 256;
 /// TCP or HBONE connect to an upstream, with TLS.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time an unused upstream HBONE or HTTP connection is kept.
@@ -297,6 +299,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("check_timeout", CHECK_TIMEOUT.as_secs(), "seconds"),
     ("max_check_answer", MAX_CHECK_ANSWER as u64, "bytes"),
     ("max_checks", MAX_CHECKS as u64, "calls"),
+    ("max_checks_per_principal", MAX_CHECKS_PER_PRINCIPAL as u64, "calls"),
     ("dial_timeout", DIAL_TIMEOUT.as_secs(), "seconds"),
     ("pool_idle", POOL_IDLE.as_secs(), "seconds"),
     ("pool_idle_per_endpoint", POOL_IDLE_PER_ENDPOINT as u64, "connections"),

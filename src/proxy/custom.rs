@@ -8,23 +8,27 @@ mod answer;
 mod content;
 mod grpc;
 mod http;
+mod places;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ::http::{HeaderMap, StatusCode, Version};
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 
 pub(super) use content::{Content, Sample, SampleFault, beginning, whole};
+pub(super) use places::Checks;
 
 use super::Shared;
 use super::stages::{Asked, Decoded};
 use crate::call::{Call, HttpHead};
-use crate::config::limits::MAX_CHECKS;
-use crate::mesh::Target;
-use crate::policy::{Ask, Edits, Facts, Provider, Speaks, TokenFault, Verdicts, Word};
+use crate::mesh::{Target, Via};
+use crate::policy::{Ask, Destination, Edits, Facts, Speaks, TokenFault, Verdicts, Word};
 use crate::upstream::SendFault;
+
+/// A gRPC server says this of a message that is longer than it takes: a caller's body can make one.
+const RESOURCE_EXHAUSTED: u16 = 8;
+/// How often the part of a body that a provider gets is in memory while it is asked: cut out, as text, in a message, framed.
+const COPIES: usize = 4;
 
 /// What came of asking about one call.
 #[derive(Debug, Default)]
@@ -68,6 +72,8 @@ enum CheckFault {
     Nowhere,
     #[error("it is asked over HTTP, which a stream of bytes is not")]
     Bytes,
+    #[error("it is asked over gRPC, and its service wants TLS, over which that is not spoken here")]
+    Tls,
     #[error("it answered HTTP {0}")]
     Status(StatusCode),
     #[error("it answered gRPC status {0}")]
@@ -82,7 +88,8 @@ impl CheckFault {
     /// Whether it was the provider that failed, which is what `failOpen` is about: not documents, as Istio refuses then,
     /// and nothing that a caller can bring about by itself.
     fn is_the_providers(&self) -> bool {
-        !matches!(self, Self::Nowhere | Self::Bytes | Self::Busy | Self::LeadsOut)
+        let documents = matches!(self, Self::Nowhere | Self::Bytes | Self::Tls);
+        !documents && !matches!(self, Self::Busy | Self::LeadsOut | Self::Grpc(RESOURCE_EXHAUSTED))
     }
 }
 
@@ -93,19 +100,6 @@ pub(super) enum Stopped {
     Content(SampleFault),
     /// The token that a provider put into it is not valid.
     Token(TokenFault),
-}
-
-/// How many calls wait for each provider.
-#[derive(Debug, Default)]
-pub(super) struct Checks(Mutex<HashMap<Arc<str>, Arc<Semaphore>>>);
-
-impl Checks {
-    fn of(&self, provider: &Provider) -> Arc<Semaphore> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // As many as documents declare.
-        let fresh = || Arc::new(Semaphore::new(MAX_CHECKS));
-        Arc::clone(all.entry(Arc::clone(&provider.name)).or_insert_with(fresh))
-    }
 }
 
 /// Asks whoever is to be asked about a decoded call, one after the other, until one refuses.
@@ -121,8 +115,8 @@ async fn consult_all<M: Content>(shared: &Shared, decoded: &mut Decoded<M>) -> R
     while let Some(ask) = decoded.ask() {
         let (asked, call, message) = decoded.parts();
         let (sample, version) = (sample(shared, asked, &ask, message).await?, message.version());
-        let shown = asked.shown();
-        let question = Question { asked, head: shown.as_deref(), call, version, sample };
+        let (shown, destination) = (asked.shown(), ask.destination());
+        let question = Question { asked, destination, head: shown.as_deref(), call, version, sample };
         let said = check(shared, &ask, &question).await;
         if !decoded.heard(ask, said, shared)? {
             break;
@@ -151,7 +145,8 @@ pub(super) async fn consult_beyond<M: Content>(
         let facts = Facts { peer, destination, request: Some(head), claims: None, call: &Call::Http };
         let Some(ask) = to.rules.ask(&facts, &consulted.verdicts) else { return Ok(consulted) };
         let (sample, version) = (sample(shared, asked, &ask, message).await?, message.version());
-        let question = Question { asked, head: Some(head), call: &Call::Http, version, sample };
+        let (destination, call) = (ask.destination(), &Call::Http);
+        let question = Question { asked, destination, head: Some(head), call, version, sample };
         let said = check(shared, &ask, &question).await;
         let (goes_on, _changed) = consulted.note(ask, said, &mut head.headers, shared);
         if !goes_on {
@@ -168,12 +163,18 @@ async fn sample<M: Content>(
 ) -> Result<Option<Sample>, Stopped> {
     let Some(terms) = ask.provider().body else { return Ok(None) };
     let hold = shared.budget.hold(asked.peer().id());
-    message.sample(terms, hold).await.map(Some).map_err(Stopped::Content)
+    let sample = message.sample(terms, hold).await.map_err(Stopped::Content)?;
+    let mut copies = shared.budget.hold(asked.peer().id());
+    let length = sample.bytes.len().saturating_mul(COPIES);
+    copies.grow(length).map_err(|_full| Stopped::Content(SampleFault::OverBudget))?;
+    Ok(Some(sample.holding(copies)))
 }
 
 /// What a provider is asked about.
 struct Question<'a> {
     asked: &'a Asked,
+    /// Whose rule asks: not the one that was called, where a route leads on or several Services are meant.
+    destination: &'a Destination,
     /// The request, which is another on the way to another Service.
     head: Option<&'a HttpHead>,
     call: &'a Call,
@@ -185,9 +186,9 @@ struct Question<'a> {
 async fn check(shared: &Shared, ask: &Ask, question: &Question<'_>) -> Result<Said, CheckFault> {
     let provider = ask.provider();
     let endpoints = shared.published.current().provider(&provider.name).ok_or(CheckFault::Nowhere)?;
-    let places = shared.checks.of(provider);
-    let _place = places.try_acquire().map_err(|_full| CheckFault::Busy)?;
+    let _place = shared.checks.take(&provider.name, question.asked.peer().id()).ok_or(CheckFault::Busy)?;
     match (&provider.speaks, question.head) {
+        (Speaks::Grpc, _) if endpoints.iter().any(|one| matches!(one.via, Via::Tls { .. })) => Err(CheckFault::Tls),
         (Speaks::Grpc, _) => {
             let asking = grpc::ask(shared, ask, question, &endpoints);
             tokio::time::timeout(provider.timeout, asking).await.unwrap_or(Err(CheckFault::Timeout))

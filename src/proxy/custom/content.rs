@@ -23,8 +23,15 @@ pub(in super::super) struct Sample {
     pub(super) partial: bool,
     /// Whether gRPC has it as bytes.
     pub(super) as_bytes: bool,
-    /// What it holds of the memory for decoding; a stream's bytes hold theirs themselves.
+    /// What it and its copies hold of the memory for decoding; what it was cut out of holds its own.
     _hold: Option<Hold>,
+}
+
+impl Sample {
+    /// With what it holds from here on.
+    pub(super) fn holding(self, hold: Hold) -> Self {
+        Self { _hold: Some(hold), ..self }
+    }
 }
 
 /// Why there is none.

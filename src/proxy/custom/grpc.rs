@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE};
 use http::{Method, Request, Response, StatusCode, Version};
 
-use super::http::{known, read};
+use super::http::{is_ours, known, read};
 use super::{CheckFault, Question, Said, Shared, Told, answer};
 use crate::call::HttpHead;
 use crate::config::limits::MAX_CHECK_ANSWER;
@@ -179,7 +179,8 @@ fn http_request(head: &HttpHead, question: &Question<'_>) -> wire::HttpRequest {
         None => head.path.clone(),
     };
     let mut headers: HashMap<String, String> = HashMap::with_capacity(head.headers.keys_len() + 5);
-    for (name, value) in &head.headers {
+    // What this waypoint says of a call it says in extensions: nothing else may look like it.
+    for (name, value) in head.headers.iter().filter(|(name, _)| !is_ours(name)) {
         // Intake takes visible ASCII alone; lines of one name are one value (RFC 9110 section 5.3).
         let text = String::from_utf8_lossy(value.as_bytes());
         let known = headers.entry(name.as_str().to_owned()).or_default();
@@ -196,7 +197,7 @@ fn http_request(head: &HttpHead, question: &Question<'_>) -> wire::HttpRequest {
         if sample.as_bytes {
             raw_body = sample.bytes.to_vec();
         } else {
-            body = String::from_utf8_lossy(&sample.bytes).into_owned();
+            body = text(&sample.bytes);
         }
     }
     let whole = question.sample.as_ref().filter(|sample| !sample.partial);
@@ -211,5 +212,29 @@ fn http_request(head: &HttpHead, question: &Question<'_>) -> wire::HttpRequest {
         path,
         body,
         raw_body,
+    }
+}
+
+/// Bytes as the text that protobuf has a string be, as long as they are (Envoy's `sanitizeUtf8String`): a message that grows
+/// with what a caller puts into it is one that a provider refuses to read.
+fn text(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        out.extend(chunk.invalid().iter().map(|_| '!'));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_no_text_is_as_long_as_it_was() {
+        for (bytes, shown) in
+            [(&b"abc"[..], "abc"), ("\u{e4}".as_bytes(), "\u{e4}"), (b"\xff\xfea\xe2\x82", "!!a!!"), (b"", "")]
+        {
+            assert_eq!(super::text(bytes), shown);
+        }
+        assert_eq!(super::text(&[0xff; 1_000]).len(), 1_000);
     }
 }

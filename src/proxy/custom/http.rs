@@ -52,7 +52,7 @@ fn request(
     }
     let mut headers = HeaderMap::new();
     for (name, value) in &head.headers {
-        if (*name == AUTHORIZATION || terms.sent.has(name)) && !name.as_str().starts_with(OURS) {
+        if (*name == AUTHORIZATION || terms.sent.has(name)) && !is_ours(name) {
             headers.append(name, value.clone());
         }
     }
@@ -83,6 +83,11 @@ fn request(
     Ok(request)
 }
 
+/// Whether a provider could read a header of that name as one of ours, which says what was proven: CGI takes `_` for `-`.
+pub(super) fn is_ours(name: &HeaderName) -> bool {
+    name.as_str().replace('_', "-").starts_with(OURS)
+}
+
 /// Whether some server could read dot segments in a path, in whatever spelling.
 fn leads_out(path: &str) -> bool {
     let spelt =
@@ -93,7 +98,7 @@ fn leads_out(path: &str) -> bool {
 
 /// What this waypoint knows of a call beyond its request, by name: who calls what, proven and decoded.
 pub(super) fn known(question: &Question<'_>) -> Vec<(&'static str, String)> {
-    let destination = &question.asked.target().destination;
+    let destination = question.destination;
     let mut out = vec![
         ("source-principal", question.asked.peer().id().uri().to_owned()),
         ("destination", format!("{}/{}:{}", destination.namespace, destination.service, destination.port)),

@@ -81,7 +81,8 @@ async fn a_provider_over_http_that_fails() {
 async fn a_provider_over_grpc_that_fails() {
     let upstream = hello().await;
     type Script = fn() -> Result<CheckResponse, tonic::Status>;
-    let rows: [(&str, Script, (u16, u16)); 11] = [
+    let rows: [(&str, Script, (u16, u16)); 12] = [
+        ("what a caller can make too long for it", || Err(tonic::Status::resource_exhausted("x")), (503, 503)),
         ("gRPC error", || Err(tonic::Status::unavailable("x")), (503, 200)),
         ("permission denied as an error", || Err(tonic::Status::permission_denied("x")), (503, 200)),
         ("nothing", || Ok(CheckResponse::default()), (503, 200)),

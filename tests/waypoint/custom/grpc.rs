@@ -195,3 +195,32 @@ async fn a_provider_that_nobody_fronts_is_found() {
     assert_eq!(lab.raw("agents/reader", WEB, b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n").await.status, 200);
     assert_eq!(provider.seen().len(), 1);
 }
+
+/// Where a route leads on, the provider of the other Service is told of that one; and by whom it is told, nobody else says.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_told_of_the_service_whose_rule_asks_and_by_us_alone() {
+    let (web, v2) = (hello().await, hello().await);
+    let provider = Provider::start(|request| {
+        let attributes = request.attributes.as_ref().unwrap();
+        match attributes.context_extensions["agent-waypoint.dev/destination"].as_str() {
+            "tools/web:80" => allow(),
+            _ => deny(403, &[], ""),
+        }
+    })
+    .await;
+    let services = [
+        service("web", "127.0.9.2", web.addr, "http"),
+        service("v2", "127.0.9.12", v2.addr, "http"),
+        service("authz", "127.0.9.20", provider.addr, ""),
+    ];
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: tools}\nspec:\n  parentRefs: [{group: '', kind: Service, name: web, port: 80}]\n  rules:\n  - backendRefs: [{name: v2, port: 80}]\n";
+    let all = [providers("grpc"), policy("v2", "[{}]"), route.to_owned()].join("---\n");
+    let lab = Lab::start(&format!("{}---\n{all}", services.join("---\n"))).await;
+    let forged =
+        "X-Agent-Waypoint-Destination: tools/web:80\r\nX_Agent_Waypoint_Destination: tools/web:80\r\nX-Other: 1\r\n";
+    assert_eq!(get(&lab, "/x", forged).await.status, 403, "what may be done at one may not be done at the other");
+    assert_eq!(v2.bytes(), 0);
+    let seen = provider.seen().pop().unwrap();
+    let headers = seen.attributes.unwrap().request.unwrap().http.unwrap().headers;
+    assert!(headers.contains_key("x-other") && headers.keys().all(|name| !name.contains("agent")), "{headers:?}");
+}

@@ -23,11 +23,11 @@ async fn it_gets_what_is_declared_and_says_what_is_declared() {
         }
     })
     .await;
-    let declared = "http pathPrefix: /check, includeRequestHeadersInCheck: [cookie, x-forwarded-client-cert], \
+    let declared = "http pathPrefix: /check, includeRequestHeadersInCheck: [cookie, x-forwarded-client-cert, x_*], \
                     includeAdditionalHeadersInCheck: {x-key: k, cookie: fixed}, headersToUpstreamOnAllow: [x-user, host], \
                     headersToDownstreamOnDeny: [x-why], headersToDownstreamOnAllow: [x-cookie]";
     let lab = Lab::start(&documents(upstream.addr, provider.addr, declared, "[{}]")).await;
-    let lines = "Cookie: mine\r\nX-Private: p\r\nAuthorization: Bearer t\r\nX-Agent-Waypoint-Source-Principal: me\r\nX-User: mallory\r\n";
+    let lines = "Cookie: mine\r\nX-Private: p\r\nAuthorization: Bearer t\r\nX-Agent-Waypoint-Source-Principal: me\r\nX_Agent_Waypoint_Source_Principal: me\r\nX-User: mallory\r\n";
     let reply = ask(&lab, "POST /ok?a=b", lines, "body").await;
     assert_eq!((reply.status, reply.body.as_str()), (200, "hello"), "{reply:?}");
     let asked = provider.seen().to_ascii_lowercase();
@@ -43,7 +43,13 @@ async fn it_gets_what_is_declared_and_says_what_is_declared() {
     ] {
         assert!(asked.contains(line), "{line} in {asked}");
     }
-    assert!(!asked.contains("x-private") && !asked.contains("mine") && !asked.contains("x-user"), "{asked}");
+    assert!(
+        !asked.contains("x-private")
+            && !asked.contains("mine")
+            && !asked.contains("x-user")
+            && !asked.contains(": me\r"),
+        "{asked}"
+    );
     let seen = upstream.seen().to_ascii_lowercase();
     assert!(
         seen.contains("x-user: alice\r\n") && seen.contains("cookie: mine\r\n") && seen.ends_with("body"),
