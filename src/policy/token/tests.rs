@@ -15,7 +15,7 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn head(fields: &[&str]) -> HttpHead {
-    let mut headers = http::HeaderMap::new();
+    let mut headers = HeaderMap::new();
     for field in fields {
         headers.append(AUTHORIZATION, field.parse().unwrap());
     }
