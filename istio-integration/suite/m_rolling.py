@@ -26,19 +26,7 @@ class Load(Calls):
         due = time.monotonic()
         while not self.stop.wait(max(0.0, due - time.monotonic())):
             due = max(due + PERIOD, time.monotonic())
-            started = time.monotonic()
-            try:
-                self.connect()
-                answer = self.session.call("get_note", {"id": 1})
-            except Exception as error:  # Whatever it is, it is a call that failed.
-                self.failed.append(f"{time.strftime('%X')} {type(error).__name__}: {error}")
-                self.session.connection.close()
-                continue
-            if "result" in answer:
-                self.good += 1
-            else:
-                self.failed.append(f"{time.strftime('%X')} {answer}")
-            self.slowest = max(self.slowest, time.monotonic() - started)
+            self.once()
 
 
 class Stream(threading.Thread):

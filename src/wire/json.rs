@@ -14,7 +14,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use canonical::write_canonical;
+pub use canonical::{write_canonical, write_canonical_with_numbers_as_written};
 pub use parse::parse;
 pub use write::{FIRST, write, write_object, write_string};
 

@@ -1,43 +1,50 @@
 //! [`Value`] to bytes, in the canonical form of RFC 8785: the form in which JSON is signed.
 
-use super::write::write_string;
-use crate::call::{Number, Object, Value};
+use std::borrow::Cow;
+
+use super::write::{write, write_string};
+use crate::call::{Number, Value};
 
 /// Appends `value`: keys sorted by their UTF-16 code units, numbers as ECMAScript writes doubles, no white space.
 pub fn write_canonical(value: &Value, out: &mut Vec<u8>) {
+    write_sorted(value, |number| Cow::Owned(ecmascript(number)), out);
+}
+
+/// Appends `value` in that form but for its numbers, which stay as they were written: `1` and `1.0` are told apart.
+pub fn write_canonical_with_numbers_as_written(value: &Value, out: &mut Vec<u8>) {
+    write_sorted(value, |number| Cow::Borrowed(number.as_str()), out);
+}
+
+/// As deep as the parser let `value` be.
+fn write_sorted(value: &Value, number: fn(&Number) -> Cow<'_, str>, out: &mut Vec<u8>) {
     match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Bool(true) => out.extend_from_slice(b"true"),
-        Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(number) => out.extend_from_slice(ecmascript(number).as_bytes()),
-        Value::String(text) => write_string(text, out),
+        Value::Number(one) => out.extend_from_slice(number(one).as_bytes()),
         Value::Array(items) => {
             out.push(b'[');
             for (at, item) in items.iter().enumerate() {
                 if at > 0 {
                     out.push(b',');
                 }
-                write_canonical(item, out);
+                write_sorted(item, number, out);
             }
             out.push(b']');
         }
-        Value::Object(object) => write_sorted(object, out),
-    }
-}
-
-fn write_sorted(object: &Object, out: &mut Vec<u8>) {
-    let mut pairs: Vec<_> = object.iter().collect();
-    pairs.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
-    out.push(b'{');
-    for (at, (key, item)) in pairs.into_iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
+        Value::Object(object) => {
+            let mut pairs: Vec<_> = object.iter().collect();
+            pairs.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+            out.push(b'{');
+            for (at, (key, item)) in pairs.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_string(key, out);
+                out.push(b':');
+                write_sorted(item, number, out);
+            }
+            out.push(b'}');
         }
-        write_string(key, out);
-        out.push(b':');
-        write_canonical(item, out);
+        Value::Null | Value::Bool(_) | Value::String(_) => write(value, out),
     }
-    out.push(b'}');
 }
 
 /// `Number::toString` of ECMA-262 (section 6.1.6.1.20), which RFC 8785 section 3.2.2.3 takes.

@@ -30,39 +30,9 @@ impl Definition {
         let read = |key: &str| MEMBERS.iter().any(|member| alike(key, member));
         let members = entry.iter().filter(|(key, _)| read(key)).map(|(key, value)| (key.into(), value.clone()));
         let mut text = Vec::new();
-        write(&Value::Object(Object::from_unique(members.collect())), &mut text);
+        let members = Value::Object(Object::from_unique(members.collect()));
+        json::write_canonical_with_numbers_as_written(&members, &mut text);
         digest(&SHA256, &text).as_ref().try_into().ok().map(Self)
-    }
-}
-
-/// `value` in canonical form. As deep as the parser let it be.
-fn write(value: &Value, out: &mut Vec<u8>) {
-    match value {
-        Value::Object(object) => {
-            let mut pairs: Vec<_> = object.iter().collect();
-            pairs.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
-            out.push(b'{');
-            for (at, (key, value)) in pairs.into_iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                json::write_string(key, out);
-                out.push(b':');
-                write(value, out);
-            }
-            out.push(b'}');
-        }
-        Value::Array(items) => {
-            out.push(b'[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                write(item, out);
-            }
-            out.push(b']');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => json::write(value, out),
     }
 }
 
@@ -152,7 +122,7 @@ mod tests {
         // Section 3.2.3: U+1F600 is a surrogate pair, and so comes before U+FB33.
         let mut out = Vec::new();
         let text = "{\"\u{20ac}\":1,\"\\r\":2,\"\u{fb33}\":3,\"1\":4,\"\u{1f600}\":5,\"\u{80}\":6,\"\u{f6}\":7}";
-        write(&json::parse(text.as_bytes()).unwrap(), &mut out);
+        json::write_canonical_with_numbers_as_written(&json::parse(text.as_bytes()).unwrap(), &mut out);
         let want = "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"\u{f6}\":7,\"\u{20ac}\":1,\"\u{1f600}\":5,\"\u{fb33}\":3}";
         assert_eq!(String::from_utf8(out).unwrap(), want);
     }

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{AGENT, V1, documents, envelope, message};
 use crate::lab::{Lab, PATIENCE};
-use crate::live::Live;
+use crate::live::{Held, Live};
 
 async fn until(stream: &mut (impl tokio::io::AsyncRead + Unpin), seen: &mut String, what: &str) {
     let reading = async {
@@ -20,17 +20,31 @@ async fn until(stream: &mut (impl tokio::io::AsyncRead + Unpin), seen: &mut Stri
     tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("no {what}"));
 }
 
+/// Sends SendStreamingMessage with more `fields`; the server's side of it, which has begun to answer with events.
+async fn begin(stream: &mut (impl tokio::io::AsyncWrite + Unpin), agent: &mut Live, fields: &str) -> Held {
+    let body = envelope("SendStreamingMessage", &message("m"));
+    let request = format!("POST / HTTP/1.1\r\nHost: agent\r\n{V1}{fields}Content-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut held = agent.next().await;
+    held.begin_events().await;
+    held
+}
+
+/// The stream ends on both sides, and the caller can see that it is not whole.
+async fn cut(stream: &mut (impl tokio::io::AsyncRead + Unpin), held: &mut Held) {
+    assert!(held.closed(PATIENCE).await, "the agent's stream goes on");
+    let mut rest = Vec::new();
+    drop(tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the caller's stream ends"));
+    assert!(!String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "it must not look whole");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn events_pass_one_by_one_and_end_with_the_right_to_them() {
     let mut agent = Live::start().await;
     let rules = "  a2a: {ownership: Enforce}\n  allow: [{}]\n";
     let lab = Lab::start(&documents(agent.addr, rules)).await;
     let mut stream = lab.tunnel("agents/caller", AGENT).await.unwrap();
-    let body = envelope("SendStreamingMessage", &message("m"));
-    let request = format!("POST / HTTP/1.1\r\nHost: agent\r\n{V1}Content-Length: {}\r\n\r\n{body}", body.len());
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut held = agent.next().await;
-    held.begin_events().await;
+    let mut held = begin(&mut stream, &mut agent, "").await;
     let mut seen = String::new();
     held.message(r#"{"jsonrpc":"2.0","id":"q1","result":{"task":{"id":"t","contextId":"c"}}}"#).await;
     until(&mut stream, &mut seen, r#""id":"t""#).await;
@@ -45,10 +59,7 @@ async fn events_pass_one_by_one_and_end_with_the_right_to_them() {
 
     let denied = rules.replace("allow: [{}]", "allow: [{}]\n  deny: [{to: [{operations: [SendStreamingMessage]}]}]");
     std::fs::write(lab.documents(), documents(agent.addr, &denied)).unwrap();
-    assert!(held.closed(PATIENCE).await, "the agent's stream goes on");
-    let mut rest = Vec::new();
-    drop(tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the caller's stream ends"));
-    assert!(!String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "it must not look whole");
+    cut(&mut stream, &mut held).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,23 +73,13 @@ async fn a_stream_ends_with_the_token_that_it_was_begun_with() {
     );
     let lab = Lab::start(&documents).await;
     let mut stream = lab.tunnel("agents/caller", AGENT).await.unwrap();
-    let body = envelope("SendStreamingMessage", &message("m"));
     // It has ended already, but for what clocks may differ by: a few seconds are left.
     let token = tokens.sign("https://idp", "alice", "", -56);
-    let request = format!(
-        "POST / HTTP/1.1\r\nHost: agent\r\n{V1}Authorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut held = agent.next().await;
-    held.begin_events().await;
+    let mut held = begin(&mut stream, &mut agent, &format!("Authorization: Bearer {token}\r\n")).await;
     let mut seen = String::new();
     held.message(r#"{"jsonrpc":"2.0","id":"q1","result":{"task":{"id":"t","contextId":"c"}}}"#).await;
     until(&mut stream, &mut seen, r#""id":"t""#).await;
-    assert!(held.closed(PATIENCE).await, "the agent's stream goes on");
-    let mut rest = Vec::new();
-    drop(tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the caller's stream ends"));
-    assert!(!String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "it must not look whole");
+    cut(&mut stream, &mut held).await;
 }
 
 /// Clients read the data of an event whatever it is called: so is it read here.
@@ -87,11 +88,7 @@ async fn events_of_any_name_say_whose_a_task_is() {
     let mut agent = Live::start().await;
     let lab = Lab::start(&documents(agent.addr, "  a2a: {ownership: Enforce}\n  allow: [{}]\n")).await;
     let mut stream = lab.tunnel("agents/caller", AGENT).await.unwrap();
-    let body = envelope("SendStreamingMessage", &message("m"));
-    let request = format!("POST / HTTP/1.1\r\nHost: agent\r\n{V1}Content-Length: {}\r\n\r\n{body}", body.len());
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut held = agent.next().await;
-    held.begin_events().await;
+    let mut held = begin(&mut stream, &mut agent, "").await;
     let mut seen = String::new();
     held.chunk("event: ping\ndata: now\n\n").await;
     held.chunk("event: task\ndata: {\"jsonrpc\":\"2.0\",\"id\":\"q1\",\"result\":{\"task\":{\"id\":\"t\",\"contextId\":\"c\"}}}\n\n")
