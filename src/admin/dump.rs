@@ -94,5 +94,5 @@ fn endpoint(endpoint: &Endpoint) -> Value {
             },
         }}),
     };
-    json!({"id": endpoint.id, "address": at, "via": via, "weight": endpoint.weight})
+    json!({"id": endpoint.id, "address": at, "via": via, "weight": endpoint.weight, "distance": endpoint.distance})
 }

@@ -17,6 +17,8 @@ pub struct Endpoint {
     pub via: Via,
     /// Relative share of calls, at least 1.
     pub weight: u32,
+    /// How far it is by what its service prefers; 0 for the nearest. Farther ones get calls where no nearer one can.
+    pub distance: u8,
     /// Port of the same address that takes HBONE; [`HBONE_PORT`] unless the endpoint says otherwise. Only for [`Via::Hbone`].
     pub tunnel_port: u16,
 }

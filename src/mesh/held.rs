@@ -28,11 +28,14 @@ pub enum Hold {
     OfOthers,
     /// What istiod sends to ztunnel does not hold the pod's guard yet.
     Unguarded,
+    /// It is not where its Service's calls stay (`internalTrafficPolicy: Local`).
+    Elsewhere,
 }
 
 impl Hold {
     /// All of them, for metrics that fall back to zero.
-    pub const ALL: [Self; 5] = [Self::NoServer, Self::Ourselves, Self::OfService, Self::OfOthers, Self::Unguarded];
+    pub const ALL: [Self; 6] =
+        [Self::NoServer, Self::Ourselves, Self::OfService, Self::OfOthers, Self::Unguarded, Self::Elsewhere];
 
     /// As a metric label.
     pub fn as_str(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Hold {
             Self::OfService => "of_service",
             Self::OfOthers => "of_others",
             Self::Unguarded => "unguarded",
+            Self::Elsewhere => "elsewhere",
         }
     }
 
@@ -50,7 +54,13 @@ impl Hold {
         match self {
             Self::NoServer | Self::Ourselves | Self::OfService | Self::OfOthers => "endpoint_refused",
             Self::Unguarded => "endpoint_unguarded",
+            Self::Elsewhere => "endpoint_elsewhere",
         }
+    }
+
+    /// Whether what the endpoint is named by has to be mended.
+    pub(super) fn is_wrong(self) -> bool {
+        !matches!(self, Self::Unguarded | Self::Elsewhere)
     }
 }
 
@@ -63,6 +73,9 @@ impl fmt::Display for Hold {
             Self::OfOthers => "its address is that of a workload of another namespace; call that one's Service instead",
             Self::Unguarded => {
                 "its pod's guard is not in force yet: nobody would have to go through the waypoint (agent-waypoint guard --list)"
+            }
+            Self::Elsewhere => {
+                "its Service's calls stay near (internalTrafficPolicy: Local), and it is not where the waypoint is; run a waypoint there, or leave that field out"
             }
         })
     }

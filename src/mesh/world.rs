@@ -7,11 +7,13 @@ mod addressed;
 mod front;
 mod holders;
 mod intern;
+mod near;
 mod reach;
 mod rows;
 mod state;
 
 pub use intern::Interner;
+pub use near::{Place, Preference, Scope};
 pub use rows::{
     AppProtocol, Gateway, Member, PortPair, PortRow, Reach, Row, ServiceParts, ServiceRow, Vip, WorkloadParts,
     WorkloadRow,

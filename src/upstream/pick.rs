@@ -70,7 +70,7 @@ impl Missed {
 }
 
 impl Health {
-    /// Weighted among those not ejected; among all where all are, for a wrong guess must not close a target.
+    /// Weighted among the nearest of those not ejected; of all where all are, for a wrong guess must not close a target.
     pub(super) fn pick(&self, endpoints: &[Arc<Endpoint>], stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
         if let Some(id) = stick {
             return endpoints.iter().find(|endpoint| &*endpoint.id == id).cloned().ok_or(NoEndpoint::Gone);
@@ -81,7 +81,7 @@ impl Health {
         }
         let healthy = self.healthy(endpoints);
         let from = if healthy.is_empty() { endpoints.iter().collect() } else { healthy };
-        weighted(&from, random()).ok_or(NoEndpoint::Empty)
+        weighted(&nearest(from), random()).ok_or(NoEndpoint::Empty)
     }
 
     /// As [`Health::pick`], of a target's.
@@ -115,6 +115,12 @@ impl Health {
     }
 }
 
+/// Those than which none is nearer.
+fn nearest(endpoints: Vec<&Arc<Endpoint>>) -> Vec<&Arc<Endpoint>> {
+    let least = endpoints.iter().map(|endpoint| endpoint.distance).min();
+    endpoints.into_iter().filter(|endpoint| Some(endpoint.distance) == least).collect()
+}
+
 /// The endpoint at point `dice` of the line on which each takes as much as its weight.
 fn weighted(endpoints: &[&Arc<Endpoint>], dice: u64) -> Option<Arc<Endpoint>> {
     let share = |endpoint: &Endpoint| u64::from(endpoint.weight.max(1));
@@ -145,7 +151,11 @@ mod tests {
 
     fn endpoint(id: &str, weight: u32) -> Arc<Endpoint> {
         let at = At::Addr("10.0.0.1:80".parse().unwrap());
-        Arc::new(Endpoint { id: id.into(), at, via: Via::Plain, weight, tunnel_port: HBONE_PORT })
+        Arc::new(Endpoint { id: id.into(), at, via: Via::Plain, weight, distance: 0, tunnel_port: HBONE_PORT })
+    }
+
+    fn at_distance(id: &str, distance: u8) -> Arc<Endpoint> {
+        Arc::new(Endpoint { distance, ..(*endpoint(id, 1)).clone() })
     }
 
     #[test]
@@ -191,6 +201,29 @@ mod tests {
         assert!(!bad(&health), "and left alone at its next failure");
         health.reached("bad");
         assert!(bad(&health));
+    }
+
+    #[test]
+    fn the_nearest_are_called_and_farther_ones_where_those_fail() {
+        let all = [at_distance("far", 2), at_distance("near", 0), at_distance("near too", 0), at_distance("next", 1)];
+        let health = Health::default();
+        let among = |health: &Health| {
+            let mut ids: Vec<String> = (0..200).map(|_| health.pick(&all, None).unwrap().id.to_string()).collect();
+            ids.sort();
+            ids.dedup();
+            ids
+        };
+        let fail = |id: &str| (0..EJECTION_FAILURES).for_each(|_| health.missed(&id.into()));
+        assert_eq!(among(&health), ["near", "near too"]);
+        fail("near");
+        assert_eq!(among(&health), ["near too"]);
+        fail("near too");
+        assert_eq!(among(&health), ["next"]);
+        fail("next");
+        assert_eq!(among(&health), ["far"]);
+        fail("far");
+        assert_eq!(among(&health), ["near", "near too"], "where all fail, the nearest are tried");
+        assert_eq!(&*health.pick(&all, Some("far")).unwrap().id, "far", "a session stays where it is");
     }
 
     #[test]

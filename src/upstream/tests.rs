@@ -79,7 +79,14 @@ pub(super) fn upstreams() -> Upstreams {
 }
 
 pub(super) fn endpoint(addr: SocketAddr, via: Via) -> Arc<Endpoint> {
-    Arc::new(Endpoint { id: addr.to_string().into(), at: At::Addr(addr), via, weight: 1, tunnel_port: HBONE_PORT })
+    Arc::new(Endpoint {
+        id: addr.to_string().into(),
+        at: At::Addr(addr),
+        via,
+        weight: 1,
+        distance: 0,
+        tunnel_port: HBONE_PORT,
+    })
 }
 
 /// A server that runs `script` for each connection, with its number from 0.

@@ -115,6 +115,7 @@ mod tests {
             ips: [[10, 1, 0, 7].into()].into(),
             hostname: None,
             network: "".into(),
+            place: Arc::default(),
             reach: Reach::Hbone,
             healthy: true,
             own_ips: true,

@@ -7,7 +7,6 @@ use crate::mesh::build::target;
 use crate::mesh::closed::Closed;
 use crate::mesh::found::Found;
 use crate::mesh::fronted::{Fronted, Port};
-use crate::mesh::held::Hold;
 use crate::mesh::policies::Policies;
 use crate::mesh::protocol::Spoken;
 use crate::mesh::routes::RouteBook;
@@ -142,7 +141,7 @@ fn undocumented(fronted: &Fronted<'_>, port: &Port<'_>) -> Option<String> {
 /// Says which endpoints that a document names are not called.
 fn refused<'d>(fronted: &Fronted<'d>, port: &Port<'d>, found: &mut Found<'d>) {
     let Some(origin) = fronted.origin else { return };
-    for held in port.held.iter().filter(|held| held.why != Hold::Unguarded) {
+    for held in port.held.iter().filter(|held| held.why.is_wrong()) {
         let reason = format!("endpoint {} of port {} gets no calls: {}", held.id, port.port.number, held.why);
         found.warn(origin, "spec", reason);
     }

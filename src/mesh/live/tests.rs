@@ -6,6 +6,7 @@ mod fixture;
 mod guarded;
 mod held;
 mod increments;
+mod near;
 mod reached;
 mod workloads;
 

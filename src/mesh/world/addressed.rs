@@ -12,7 +12,7 @@ use super::reach::{target_port, via};
 use super::rows::WorkloadRow;
 use super::state::World;
 use crate::mesh::endpoint::{Endpoint, Via};
-use crate::mesh::held::Held;
+use crate::mesh::held::{Held, Hold};
 use crate::mesh::ruled::Ruled;
 use crate::mesh::target::{PortProtocol, Target, TargetKey, TargetKind, TargetRevision};
 use crate::mesh::workloads::Host;
@@ -113,11 +113,11 @@ pub(in crate::mesh) fn workload(
         let Ok(via) = world.way(row, *ip, via.clone(), &more) else { continue };
         let mut one = Addressed { ip: *ip, namespace, name, via, ports: Vec::new(), other: other.clone() };
         for (port, of) in &parts {
-            // Who gets no calls by a Service's name gets none by its own.
+            // Who gets no calls by a Service's name gets none by its own, unless the name alone prefers others.
             let (mut endpoints, mut held) = (one.endpoint(*port), Vec::new());
             let both = endpoints.iter().find_map(|own| {
                 let mut all = of.iter().flat_map(|target| &target.held);
-                all.find(|held| held.id == own.id).cloned()
+                all.find(|held| held.id == own.id && held.why != Hold::Elsewhere).cloned()
             });
             if let Some(both) = both {
                 (endpoints, held) = (Vec::new(), vec![both]);

@@ -61,6 +61,14 @@ impl Addresses {
         self.claimed.get(&ip.to_canonical()).into_iter().flatten()
     }
 
+    /// The workloads that have this address by right.
+    pub(super) fn workloads(&self, ip: IpAddr) -> impl Iterator<Item = &Arc<str>> {
+        self.held.get(&ip.to_canonical()).into_iter().flat_map(Holders::iter).filter_map(|holder| match holder {
+            Holder::Workload(uid) => Some(uid),
+            Holder::Service(_) => None,
+        })
+    }
+
     pub(super) fn add(&mut self, ip: IpAddr, holder: Holder) {
         let ip = ip.to_canonical();
         let holders = match self.held.get(&ip) {

@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::near::Place;
 use super::rows::Gateway;
 use crate::id::WorkloadId;
 
@@ -11,6 +12,7 @@ pub struct Interner {
     texts: HashSet<Arc<str>>,
     ids: HashSet<Arc<WorkloadId>>,
     gateways: HashSet<Arc<Gateway>>,
+    places: HashSet<Arc<Place>>,
     /// Texts kept when last swept.
     swept: usize,
 }
@@ -51,6 +53,16 @@ impl Interner {
         self.gateway(gateway)
     }
 
+    /// A place, once: all pods of a node are at the same one.
+    pub fn place(&mut self, place: Place) -> Arc<Place> {
+        if let Some(known) = self.places.get(&place) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(place);
+        self.places.insert(Arc::clone(&new));
+        new
+    }
+
     fn gateway(&mut self, gateway: Gateway) -> Arc<Gateway> {
         if let Some(known) = self.gateways.get(&gateway) {
             return Arc::clone(known);
@@ -66,6 +78,7 @@ impl Interner {
             return;
         }
         self.gateways.retain(|one| Arc::strong_count(one) > 1);
+        self.places.retain(|one| Arc::strong_count(one) > 1);
         self.ids.retain(|one| Arc::strong_count(one) > 1);
         self.texts.retain(|one| Arc::strong_count(one) > 1);
         self.swept = self.texts.len();

@@ -99,6 +99,10 @@ fn endpoint(
     let host = host(workload, service.parts.v6_only)?;
     let more = &service.parts.more_ids;
     let planned = via(workload, more)?;
+    let preference = &service.parts.preference;
+    let Some(distance) = preference.distance(world.place(), &parts.place) else {
+        return Some(Err(Held { id: host.endpoint(target, planned).id, why: Hold::Elsewhere }));
+    };
     let way = match &host {
         Host::Ip(ip) => world.way(workload, *ip, planned.clone(), more),
         // What a name leads to is looked at when it is dialled.
@@ -106,7 +110,7 @@ fn endpoint(
     };
     let weight = parts.weight;
     Some(match way {
-        Ok(via) => Ok(Endpoint { weight, ..host.endpoint(target, via) }),
+        Ok(via) => Ok(Endpoint { weight, distance, ..host.endpoint(target, via) }),
         Err(why) => Err(Held { id: host.endpoint(target, planned).id, why }),
     })
 }

@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::near::{Place, Preference};
 use crate::id::WorkloadId;
 
 /// A service or a workload.
@@ -49,6 +50,8 @@ pub struct ServiceParts {
     pub waypoints: Box<[Arc<Gateway>]>,
     /// Whether workloads that are not ready get calls too.
     pub any_health: bool,
+    /// Which of its workloads are the ones to call.
+    pub preference: Preference,
     /// Whether IPv6 addresses are the ones to use.
     pub v6_only: bool,
     /// Of several services with one host name, the one that the name alone means.
@@ -130,6 +133,8 @@ pub struct WorkloadParts {
     pub hostname: Option<Arc<str>>,
     /// Its network; empty: the only one.
     pub network: Arc<str>,
+    /// Where it runs.
+    pub place: Arc<Place>,
     /// How it is reached.
     pub reach: Reach,
     /// Whether it is ready.

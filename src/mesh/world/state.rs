@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::holders::{Addresses, Holder, Holders, is_pod};
+use super::near::Place;
 use super::rows::{Gateway, Row, ServiceRow, WorkloadRow};
 use crate::mesh::l4::{self, Action, Authorization, Scope};
 use crate::mesh::sharded::Sharded;
@@ -164,6 +165,13 @@ impl World {
         uids.filter_map(|uid| self.workloads.get(uid)).filter(|row| row.parts.healthy).count()
     }
 
+    /// Where we are, by the row of our own pod; none before istiod told of it.
+    pub(super) fn place(&self) -> Option<&Arc<Place>> {
+        let rows = self.here.ips.iter().flat_map(|ip| self.addresses.workloads(*ip));
+        let mut pods = rows.filter_map(|uid| self.workloads.get(uid)).filter(|row| is_pod(row));
+        pods.next().map(|row| &row.parts.place)
+    }
+
     /// Whether that waypoint is us.
     pub(super) fn is_us(&self, gateway: &Gateway) -> bool {
         match gateway {
@@ -194,6 +202,7 @@ impl World {
     /// Takes a change; what it may have made different.
     pub(in crate::mesh) fn apply(&mut self, change: Change) -> Dirty {
         let mut dirty = Dirty::default();
+        let place = self.place().cloned();
         for (key, row) in change.rows {
             match row {
                 Some(Row::Service(row)) => self.put_service(row, &mut dirty),
@@ -204,6 +213,8 @@ impl World {
                 }
             }
         }
+        // What is near to us is another then.
+        dirty.everything |= self.place() != place.as_ref();
         self.enforce(change.policies, &mut dirty);
         self.synced |= change.synced;
         self.enforced |= change.enforced;

@@ -37,6 +37,7 @@ fn by_hbone(tunnel: SocketAddr, expect: &str) -> Arc<Endpoint> {
         at: At::Addr(SocketAddr::new(tunnel.ip(), 8080)),
         via: Via::Hbone { expect: Arc::from([WorkloadId::parse(expect).unwrap()]) },
         weight: 1,
+        distance: 0,
         tunnel_port: tunnel.port(),
     })
 }
@@ -96,6 +97,7 @@ fn by_tls(server: &Server, name: &str, pem: &str) -> Arc<Endpoint> {
         at: At::Dns { host: "api.example.com".into(), port: server.addr.port() },
         via: Via::Tls { server_name: name.into(), roots: Roots::Inline(pem.into()) },
         weight: 1,
+        distance: 0,
         tunnel_port: HBONE_PORT,
     })
 }

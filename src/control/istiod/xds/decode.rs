@@ -6,12 +6,12 @@ use std::sync::Arc;
 use prost::Message as _;
 
 use super::workload::gateway_address::Destination;
-use super::workload::load_balancing::HealthPolicy;
+use super::workload::load_balancing::{self, HealthPolicy, Mode};
 use super::workload::{self as wire, Address, IpFamilies, NetworkAddress, NetworkMode, TunnelProtocol, WorkloadStatus};
 use crate::id::{TrustDomain, WorkloadId};
 use crate::mesh::world::{
-    AppProtocol, Gateway, Interner, Member, PortPair, PortRow, Reach, Row, ServiceParts, ServiceRow, Vip,
-    WorkloadParts, WorkloadRow,
+    AppProtocol, Gateway, Interner, Member, Place, PortPair, PortRow, Preference, Reach, Row, Scope, ServiceParts,
+    ServiceRow, Vip, WorkloadParts, WorkloadRow,
 };
 
 /// What istiod leaves out where it is this (Istio, `workload.proto`).
@@ -66,9 +66,41 @@ fn service(service: wire::Service, interner: &mut Interner) -> Result<Arc<Servic
         more_ids,
         waypoints,
         any_health: policy == Some(HealthPolicy::AllowAll),
+        preference: service.load_balancing.as_ref().map(preference).unwrap_or_default(),
         v6_only: service.ip_families() == IpFamilies::Ipv6Only,
         canonical: service.canonical,
     }))
+}
+
+/// Other modes – none, and `PASSTHROUGH`, which is about addresses that are no service's – prefer nobody.
+fn preference(balancing: &wire::LoadBalancing) -> Preference {
+    let strict = match balancing.mode() {
+        Mode::Strict => true,
+        Mode::Failover => false,
+        Mode::UnspecifiedMode | Mode::Passthrough => return Preference::default(),
+    };
+    let scopes = balancing.routing_preference.iter().map(|number| match load_balancing::Scope::try_from(*number) {
+        Ok(load_balancing::Scope::Network) => Scope::Network,
+        Ok(load_balancing::Scope::Region) => Scope::Region,
+        Ok(load_balancing::Scope::Zone) => Scope::Zone,
+        Ok(load_balancing::Scope::Subzone) => Scope::Subzone,
+        Ok(load_balancing::Scope::Node) => Scope::Node,
+        Ok(load_balancing::Scope::Cluster) => Scope::Cluster,
+        Ok(load_balancing::Scope::UnspecifiedScope) | Err(_) => Scope::Unknown,
+    });
+    Preference { scopes: scopes.collect(), strict }
+}
+
+fn place(workload: &wire::Workload, interner: &mut Interner) -> Arc<Place> {
+    let wire::Locality { region, zone, subzone } = workload.locality.clone().unwrap_or_default();
+    let place = Place {
+        region: interner.text(&region),
+        zone: interner.text(&zone),
+        subzone: interner.text(&subzone),
+        node: interner.text(&workload.node),
+        cluster: interner.text(&workload.cluster_id),
+    };
+    interner.place(place)
 }
 
 fn workload(workload: wire::Workload, interner: &mut Interner) -> Result<Arc<WorkloadRow>, String> {
@@ -103,6 +135,7 @@ fn workload(workload: wire::Workload, interner: &mut Interner) -> Result<Arc<Wor
         ips: workload.addresses.iter().map(|bytes| ip(bytes)).collect::<Result<_, _>>()?,
         hostname: hostname.map(Into::into),
         network: interner.text(&workload.network),
+        place: place(&workload, interner),
         reach,
         healthy: WorkloadStatus::try_from(workload.status) == Ok(WorkloadStatus::Healthy),
         own_ips: NetworkMode::try_from(workload.network_mode) == Ok(NetworkMode::Standard),

@@ -6,7 +6,9 @@ use prost_types::value::Kind;
 use super::workload::{self as wire, Address, Service, Workload};
 use super::*;
 use crate::control::delta::{Keeper as _, Push, Resource};
-use crate::mesh::world::{AppProtocol, Gateway, Interner, Reach, Row, ServiceParts, WorkloadParts};
+use crate::mesh::world::{
+    AppProtocol, Gateway, Interner, Place, Preference, Reach, Row, Scope, ServiceParts, WorkloadParts,
+};
 
 fn of_service(service: Service) -> Vec<u8> {
     Address { r#type: Some(wire::address::Type::Service(service)) }.encode_to_vec()
@@ -100,7 +102,7 @@ fn less_usual_services_are_read_too() {
         "spiffe://td/app",
     ];
     service.subject_alt_names = names.map(str::to_owned).into();
-    service.load_balancing = Some(wire::LoadBalancing { health_policy: 1 });
+    service.load_balancing = Some(wire::LoadBalancing { health_policy: 1, ..Default::default() });
     service.ip_families = wire::IpFamilies::Ipv6Only.into();
     service.weighted_waypoints =
         vec![wire::WeightedWaypoint { destination: Some(by_host("app", "canary.app.svc.cluster.local")), weight: 10 }];
@@ -120,6 +122,37 @@ fn less_usual_services_are_read_too() {
     });
     let ip = "10.96.0.1".parse().unwrap();
     assert_eq!(*service_parts(service).waypoints[0], Gateway::Ip { network: "n".into(), ip });
+}
+
+#[test]
+fn what_a_service_prefers_is_read_by_mode() {
+    let preference = |mode, scopes: &[i32]| {
+        let mut service = echo();
+        let routing_preference = scopes.to_vec();
+        service.load_balancing = Some(wire::LoadBalancing { routing_preference, mode, health_policy: 0 });
+        service_parts(service).preference
+    };
+    // `PreferClose`: NETWORK, REGION, ZONE; FAILOVER.
+    let close = Preference { scopes: [Scope::Network, Scope::Region, Scope::Zone].into(), strict: false };
+    assert_eq!(preference(2, &[6, 1, 2]), close);
+    // `internalTrafficPolicy: Local`: NODE; STRICT.
+    assert_eq!(preference(1, &[4]), Preference { scopes: [Scope::Node].into(), strict: true });
+    let others = Preference { scopes: [Scope::Subzone, Scope::Cluster, Scope::Unknown].into(), strict: true };
+    assert_eq!(preference(1, &[3, 5, 77]), others);
+    for mode in [0, 3, 9] {
+        assert_eq!(preference(mode, &[4]), Preference::default(), "mode {mode}");
+    }
+    assert_eq!(service_parts(echo()).preference, Preference::default());
+}
+
+#[test]
+fn where_a_workload_runs_is_read() {
+    let mut workload = echo_1();
+    (workload.node, workload.cluster_id) = ("n1".to_owned(), "c".to_owned());
+    workload.locality = Some(wire::Locality { region: "r".to_owned(), zone: "z".to_owned(), subzone: "s".to_owned() });
+    let [region, zone, subzone, node, cluster] = ["r", "z", "s", "n1", "c"].map(Into::into);
+    assert_eq!(*workload_parts(workload).place, Place { region, zone, subzone, node, cluster });
+    assert_eq!(*workload_parts(echo_1()).place, Place::default());
 }
 
 #[test]

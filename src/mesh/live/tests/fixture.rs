@@ -7,8 +7,8 @@ use crate::id::{TrustDomain, WorkloadId};
 use crate::mesh::build::Settings;
 use crate::mesh::live::Live;
 use crate::mesh::world::{
-    AppProtocol, Change, Here, Interner, Member, PortPair, PortRow, Reach, Row, ServiceParts, ServiceRow, Vip,
-    WorkloadParts, WorkloadRow,
+    AppProtocol, Change, Here, Interner, Member, PortPair, PortRow, Preference, Reach, Row, ServiceParts, ServiceRow,
+    Vip, WorkloadParts, WorkloadRow,
 };
 use crate::mesh::{Snapshot, Target};
 use crate::policy::{Decision, Facts, Reason, fixture as policy};
@@ -141,6 +141,7 @@ pub(super) fn service(name: &str) -> Build {
         more_ids: [].into(),
         waypoints: [].into(),
         any_health: false,
+        preference: Preference::default(),
         v6_only: false,
         canonical: true,
     })
@@ -161,6 +162,7 @@ pub(super) fn pod(name: &str, ip: &str) -> Build {
         ips: ip.split(',').filter(|ip| !ip.is_empty()).map(|ip| ip.parse().unwrap()).collect(),
         hostname: None,
         network: "".into(),
+        place: Arc::default(),
         reach: Reach::Hbone,
         healthy: true,
         own_ips: true,
