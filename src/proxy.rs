@@ -150,6 +150,11 @@ impl Proxy {
         self.shared.owners.len()
     }
 
+    /// Other replicas that tell us now whose A2A tasks are whose.
+    pub fn linked(&self) -> usize {
+        self.shared.replicas.linked()
+    }
+
     /// Budgets of calls that are not full now.
     pub fn quotas(&self) -> usize {
         self.shared.quotas.len()

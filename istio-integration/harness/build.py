@@ -105,8 +105,7 @@ def images(root: Path) -> dict[str, Path]:
     """The waypoint's binary as its image holds it (static), and the ends of the mesh. `WAYPOINT` names another binary."""
     subprocess.run(["cargo", "build", "-q", "--locked", "-p", "istio-integration", "-p", "tool-server", "--bins"], cwd=root, check=True)
     if given := os.environ.get("WAYPOINT"):
-        beside = root / "target" / "debug"
-        return {"agent-waypoint": named(Path(given)), "tool-server": beside / "tool-server", "peer": beside / "peer"}
+        return {"agent-waypoint": named(Path(given)), **ends(root / "target" / "debug")}
     # Only the last link is static: libraries are the same as everywhere, so that nothing is built twice.
     command = ["cargo", "rustc", "-q", "--locked", "--bin", "agent-waypoint", "--message-format=json", "--", "-C", "target-feature=+crt-static"]
     done = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True)
@@ -116,7 +115,12 @@ def images(root: Path) -> dict[str, Path]:
     image = built.parent / "image" / "agent-waypoint"
     image.parent.mkdir(exist_ok=True)
     shutil.copy2(built, image)
-    return {"agent-waypoint": image, "tool-server": built.parent / "tool-server", "peer": built.parent / "peer"}
+    return {"agent-waypoint": image, **ends(built.parent)}
+
+
+def ends(folder: Path) -> dict[str, Path]:
+    """What is not ours in a mesh: a tool server, an agent, and both their ztunnels."""
+    return {name: folder / name for name in ("tool-server", "agent", "peer")}
 
 
 def named(binary: Path) -> Path:

@@ -148,21 +148,30 @@ class Lab:
     def tool_server(self, namespace: str, name: str = "notes", *, captured: bool = True, app_protocol: str = "agent-waypoint.dev/mcp",
                     labels: dict[str, str] | None = None) -> str:
         """An MCP server with its Service on port 80; captured, it has an HBONE end. Returns the Service's address."""
+        program = ("tool-server", ["--listen", "0.0.0.0:8080"])
+        return self._server(namespace, name, program, ("mcp", app_protocol), captured=captured, labels=labels)
+
+    def agent(self, namespace: str, name: str = "agent") -> str:
+        """An A2A agent with its Service on port 80 and an HBONE end. Returns the Service's address."""
+        return self._server(namespace, name, ("agent", ["0.0.0.0:8080"]), ("a2a", "agent-waypoint.dev/a2a"))
+
+    def _server(self, namespace: str, name: str, program: tuple[str, list[str]], port: tuple[str, str], *, captured: bool = True,
+                labels: dict[str, str] | None = None) -> str:
+        (image, args), (port_name, app_protocol) = program, port
         service = self.api.apply({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace, "labels": labels or {}},
             "spec": {"selector": {"app": name}, "ports": [
-                {"name": "mcp", "port": 80, "targetPort": 8080, **({"appProtocol": app_protocol} if app_protocol else {})}]},
+                {"name": port_name, "port": 80, "targetPort": 8080, **({"appProtocol": app_protocol} if app_protocol else {})}]},
         })
         annotations = {"ambient.istio.io/redirection": "enabled"} if captured else {}
         end = {"name": "ztunnel", "image": "peer", "args": ["serve", "--listen", "$(INSTANCE_IP):15008"], "env": DOWNWARD, "volumeMounts": ISTIO_MOUNTS,
                "readinessProbe": {"tcpSocket": {"port": 15008}, "periodSeconds": 1}}
-        self.pod(namespace, name, "tool-server", ["--listen", "0.0.0.0:8080"], annotations=annotations, probe={"tcpSocket": {"port": 8080}},
-                 more=[end] if captured else [])
+        self.pod(namespace, name, image, args, annotations=annotations, probe={"tcpSocket": {"port": 8080}}, more=[end] if captured else [])
         self.ready_pod(namespace, name)
         return service["spec"]["clusterIP"]
 
     def seen(self, namespace: str, name: str = "notes") -> list[Object]:
-        """The requests that reached a tool server."""
+        """The requests that reached a server."""
         lines = [json.loads(line) for line in self.logged(namespace, name).splitlines() if line.startswith("{")]
         return [line for line in lines if "listening" not in line]
 

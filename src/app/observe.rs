@@ -73,6 +73,7 @@ impl Refresh {
         let metrics = self.telemetry.metrics();
         metrics.sessions(self.proxy.sessions());
         metrics.a2a_owned(self.proxy.owned());
+        metrics.a2a_linked(self.proxy.linked());
         metrics.quotas(self.proxy.quotas());
         metrics.decode_budget_used(self.proxy.bytes_held());
         metrics.certificate_expires(self.identity.svid().not_after());

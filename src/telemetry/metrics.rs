@@ -151,6 +151,11 @@ impl Metrics {
         self.own.a2a_owned(owned);
     }
 
+    /// Other replicas of this waypoint that tell us now whose A2A tasks are whose.
+    pub fn a2a_linked(&self, replicas: usize) {
+        self.own.a2a_linked(replicas);
+    }
+
     /// Budgets of calls that are not full.
     pub fn quotas(&self, quotas: usize) {
         self.own.quotas(quotas);

@@ -70,6 +70,7 @@ pub(super) struct Own {
     certificate: Gauge,
     sessions: Gauge,
     a2a_owned: Gauge,
+    a2a_linked: Gauge,
     quotas: Gauge,
     budget: Gauge,
     unguarded: Family<[(&'static str, &'static str); 1], Gauge>,
@@ -121,6 +122,7 @@ impl Own {
             certificate: Gauge::default(),
             sessions: Gauge::default(),
             a2a_owned: Gauge::default(),
+            a2a_linked: Gauge::default(),
             quotas: Gauge::default(),
             budget: Gauge::default(),
             unguarded: Family::default(),
@@ -156,6 +158,8 @@ impl Own {
         own.register("certificate_expiry_timestamp_seconds", ends, self.certificate.clone());
         own.register("sessions", "MCP sessions bound to a caller", self.sessions.clone());
         own.register("a2a_owned", "A2A tasks and contexts whose owner is known", self.a2a_owned.clone());
+        let linked = "Other replicas that tell us whose A2A tasks are whose";
+        own.register("a2a_linked_replicas", linked, self.a2a_linked.clone());
         own.register("quotas", "Budgets of calls that are not full", self.quotas.clone());
         own.register("decode_budget_used_bytes", "Bytes held for decoding", self.budget.clone());
         let unguarded = "Endpoints that can be reached past their waypoint, by reason";
@@ -245,6 +249,10 @@ impl Own {
 
     pub(super) fn a2a_owned(&self, owned: usize) {
         self.a2a_owned.set(signed(owned as u64));
+    }
+
+    pub(super) fn a2a_linked(&self, replicas: usize) {
+        self.a2a_linked.set(signed(replicas as u64));
     }
 
     pub(super) fn quotas(&self, quotas: usize) {

@@ -82,6 +82,7 @@ fn the_names_are_these_and_no_others() {
         .filter(|name| !["_bucket", "_sum"].iter().any(|part| name.ends_with(part)))
         .collect();
     let expected = [
+        "agent_waypoint_a2a_linked_replicas",
         "agent_waypoint_a2a_owned",
         "agent_waypoint_access_log_dropped_total",
         "agent_waypoint_build_info",

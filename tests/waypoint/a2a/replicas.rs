@@ -43,7 +43,7 @@ async fn replica(ca: &Path, documents: &str, state: Option<&Path>, of: &[&Lab]) 
 
 async fn ready(lab: &Lab) {
     for _ in 0..200 {
-        let page = page(&lab.waypoint.ready_addr().to_string()).await;
+        let page = page(&lab.waypoint.ready_addr().to_string(), "/healthz/ready").await;
         if page.starts_with("HTTP/1.1 200") {
             return;
         }
@@ -52,10 +52,18 @@ async fn ready(lab: &Lab) {
     panic!("not ready");
 }
 
-async fn page(address: &str) -> String {
+/// To how many others it says that it is linked.
+async fn linked(lab: &Lab) -> usize {
+    let page = page(&lab.waypoint.stats_addr().to_string(), "/stats/prometheus").await;
+    let line = page.lines().find_map(|line| line.strip_prefix("agent_waypoint_a2a_linked_replicas "));
+    line.unwrap().parse().unwrap()
+}
+
+async fn page(address: &str, path: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET /healthz/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     text
@@ -95,6 +103,8 @@ async fn what_one_replica_learns_every_other_knows_at_once_and_a_new_one_is_told
     assert!(not_found(&get(&two, "agents/other", "old").await));
     assert_eq!(upstream.bytes(), before, "{}", upstream.seen());
     assert!(get(&two, "agents/caller", "old").await["result"].is_object(), "told when it came");
+    // Only the second one knows here of another that it could dial.
+    assert_eq!((linked(&one).await, linked(&two).await), (0, 1));
     for at in 0..20 {
         let id = format!("t{at}");
         let (learns, knows) = if at % 2 == 0 { (&one, &two) } else { (&two, &one) };
@@ -110,6 +120,9 @@ async fn what_one_replica_learns_every_other_knows_at_once_and_a_new_one_is_told
     assert_eq!(reply.status, 200, "{reply:?}");
     // The first one goes, a third comes: it is told by the second what only the first had learnt.
     drop(one);
+    while linked(&two).await > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     let three = replica(ca.path(), &documents, None, &[&two]).await;
     ready(&three).await;
     assert!(get(&three, "agents/caller", "t0").await["result"].is_object());

@@ -10,7 +10,7 @@ mod link;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -46,6 +46,23 @@ pub(in crate::proxy) struct Replicas {
     /// Tells a link to ourselves.
     name: Name,
     caught_up: watch::Sender<bool>,
+    linked: AtomicUsize,
+}
+
+/// One link by which another replica told everything; it is counted while it stands.
+struct Linked<'a>(&'a AtomicUsize);
+
+impl<'a> Linked<'a> {
+    fn one_of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Linked<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Where the other replicas are.
@@ -68,7 +85,7 @@ struct Kept {
 impl Replicas {
     /// `me` is our own identity, which all replicas share.
     pub(in crate::proxy) fn new(owners: Arc<Owners>, me: WorkloadId) -> Self {
-        Self { owners, me, name: Name::random(), caught_up: watch::Sender::new(false) }
+        Self { owners, me, name: Name::random(), caught_up: watch::Sender::new(false), linked: AtomicUsize::new(0) }
     }
 
     /// Whether whoever dials is this waypoint.
@@ -80,6 +97,11 @@ impl Replicas {
     pub(in crate::proxy) async fn serve(&self, stream: hbone::Stream) {
         let end = exchange(stream, &self.owners, &self.name, || {}).await;
         tracing::debug!(?end, "a link from another replica ended");
+    }
+
+    /// Other replicas that tell us now what they learn.
+    pub(in crate::proxy) fn linked(&self) -> usize {
+        self.linked.load(Ordering::Relaxed)
     }
 
     /// Whether every replica that is there told us what it knows.
@@ -132,13 +154,21 @@ impl Replicas {
         let authority = format!("{HOST}:{}", place.port());
         loop {
             let begun = Instant::now();
+            let mut link = None;
             let end = match tunnels.connect(place, &expect, &authority).await {
-                Ok(stream) => exchange(stream, &self.owners, &self.name, || tried.store(true, Ordering::Relaxed)).await,
+                Ok(stream) => {
+                    let told = || {
+                        tried.store(true, Ordering::Relaxed);
+                        link = Some(Linked::one_of(&self.linked));
+                    };
+                    exchange(stream, &self.owners, &self.name, told).await
+                }
                 Err(fault) => {
                     tracing::debug!(%place, %fault, "no link to another replica");
                     End::Broken
                 }
             };
+            drop(link);
             tried.store(true, Ordering::Relaxed);
             if end == End::Ourselves {
                 return std::future::pending().await;

@@ -1,0 +1,163 @@
+"""Replicas of one waypoint: found by istiod's rows, linked under the identity that istiod gave them, one memory of owners."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import urllib.request
+from typing import Any
+
+from harness.api import Object, eventually, ready
+from harness.lab import Client, Lab
+from harness.tests import test
+
+from .i_waypoint import provisioned
+from .j_renewal import POD
+
+POLICY = """\
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: agent, namespace: {ns}}
+spec:
+  targetRefs: [{kind: Service, name: agent}]
+  protocol: A2A
+  a2a: {ownership: Enforce}
+  allow:
+  - from: [{serviceAccounts: ["{ns}/owner", "{ns}/other"]}]
+"""
+STATE = "/var/lib/agent-waypoint"
+NOT_FOUND = -32001
+
+
+class Agent:
+    """Calls to one agent, each through the replica that is said."""
+
+    def __init__(self, lab: Lab, ns: str, address: str) -> None:
+        self.lab, self.ns, self.authority = lab, ns, f"{address}:80"
+        self.owner, self.other = lab.client(ns, "owner"), lab.client(ns, "other")
+
+    def ask(self, who: Client, replica: str, method: str, params: Object) -> Any:
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        fields = {"Content-Type": "application/json", "A2A-Version": "1.0", "Host": self.authority}
+        answer = who.http(replica, self.authority, "POST", "/", body, fields)
+        assert answer.status == 200, (answer.status, answer.body[:300])
+        return answer.json()
+
+    def begin(self, replica: str) -> str:
+        """Of a new task of the owner's."""
+        message = {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "x"}]}
+        return self.ask(self.owner, replica, "SendMessage", {"message": message})["result"]["task"]["id"]
+
+    def is_owners(self, replica: str, task: str) -> None:
+        """The owner finds its task there; another finds none, and the agent is not asked."""
+        found = self.ask(self.owner, replica, "GetTask", {"id": task})
+        assert found.get("result", {}).get("id") == task, found
+        before = len(self.seen())
+        found = self.ask(self.other, replica, "GetTask", {"id": task})
+        assert found.get("error", {}).get("code") == NOT_FOUND, found
+        assert len(self.seen()) == before, self.seen()[before:]
+
+    def seen(self) -> list[Object]:
+        return self.lab.seen(self.ns, "agent")
+
+
+def pods(lab: Lab, ns: str) -> list[Object]:
+    return lab.pods_ready(ns, POD, 2, 90)
+
+
+def address(pod: Object) -> str:
+    return pod["status"]["podIP"]
+
+
+def linked(replica: str) -> int:
+    """To how many others it says that it is linked."""
+    with urllib.request.urlopen(f"http://{replica}:15020/stats/prometheus", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return next(int(line.split()[-1]) for line in lines if line.startswith("agent_waypoint_a2a_linked_replicas "))
+
+
+def kill(lab: Lab, pod: Object) -> None:
+    """`kill -9` of its waypoint, which its kubelet starts again in the same pod."""
+    lab.kubelet.pods[pod["metadata"]["uid"]].containers["waypoint"].signal(signal.SIGKILL)
+
+
+def restarted(lab: Lab, ns: str, pod: Object, times: int) -> None:
+    def look() -> bool:
+        now = lab.api.get("v1", "Pod", ns, pod["metadata"]["name"])
+        return ready(now) and now["status"]["containerStatuses"][0]["restartCount"] == times
+
+    eventually(f"{pod['metadata']['name']} is ready after {times} restarts", 60, look)
+
+
+@test
+def owners_are_known_to_every_replica(lab: Lab) -> None:
+    """A task that one replica saw begin is its caller's at the other, after kill -9 of one and of both, and at a pod that is new."""
+    ns = lab.namespace("replicas", labels={"istio.io/use-waypoint": "waypoint"})
+    agent_at = lab.agent(ns)
+    provisioned(lab, ns)
+    lab.apply(POLICY, ns=ns)
+    deployment = lab.api.get("apps/v1", "Deployment", ns, "waypoint")["spec"]["template"]["spec"]
+    mounts = [one["mountPath"] for one in deployment["containers"][0]["volumeMounts"] if one["name"] == "state"]
+    assert mounts == [STATE], mounts
+    assert any(one["name"] == "state" and "emptyDir" in one for one in deployment["volumes"]), deployment["volumes"]
+
+    agent = Agent(lab, ns, agent_at)
+    first, second = pods(lab, ns)
+    one, two = address(first), address(second)
+    for replica in (one, two):
+        eventually(f"{replica} is linked to the other", 20, lambda replica=replica: linked(replica) == 1)
+        eventually(f"the policy is in force at {replica}", 20, lambda replica=replica: began(agent, replica))
+    tasks = []
+    for learns, knows in ((one, two), (two, one)) * 5:
+        tasks.append(agent.begin(learns))
+        # At once: the answer went out when the other replica knew.
+        agent.is_owners(knows, tasks[-1])
+
+    kill(lab, first)
+    restarted(lab, ns, first, 1)
+    for task in tasks:
+        agent.is_owners(one, task)
+    # Nobody is left to tell: what is known is in the pods' own files.
+    kill(lab, first)
+    kill(lab, second)
+    restarted(lab, ns, first, 2)
+    restarted(lab, ns, second, 1)
+    for task in (tasks[0], tasks[-1]):
+        agent.is_owners(one, task)
+        agent.is_owners(two, task)
+
+    # A pod that is new has no file: it is ready once the other one has told it.
+    lab.api.delete(first, grace=0)
+
+    def replaced() -> Object | None:
+        found = [pod for pod in lab.api.list("v1", "Pod", ns, labelSelector=POD) if pod["metadata"]["uid"] not in
+                 (first["metadata"]["uid"], second["metadata"]["uid"]) and ready(pod)]
+        return found[0] if found else None
+
+    three = address(eventually("a new pod is ready", 60, replaced))
+    for task in (*tasks, agent.begin(two)):
+        agent.is_owners(three, task)
+    for replica in (two, three):
+        eventually(f"{replica} is linked to the other", 20, lambda replica=replica: linked(replica) == 1)
+
+
+def began(agent: Agent, replica: str) -> bool:
+    try:
+        return bool(agent.begin(replica))
+    except (AssertionError, KeyError, OSError, http.client.HTTPException):
+        return False
+
+
+@test
+def nobody_else_is_a_replica(lab: Lab) -> None:
+    """The authority of links is served to the waypoint's own identity alone: to others it is a name that nobody knows."""
+    ns = lab.namespace("replicas")
+    waypoint = provisioned(lab, ns)
+    stranger = lab.client(ns, "stranger")
+    status = 200
+    try:
+        stranger.open(waypoint, "replicas.agent-waypoint.internal:15008").close()
+    except OSError as error:
+        status = getattr(error, "status", 0)
+    assert status == 404, status
