@@ -11,26 +11,37 @@ import sys
 from contextlib import AsyncExitStack
 from typing import Any
 
+import wallet
+
 TIMEOUT = 20
 url, mode = sys.argv[1], sys.argv[2]
 
 
-async def open_v1(stack: AsyncExitStack) -> Any:
+async def open_v1(stack: AsyncExitStack, auth: Any) -> Any:
     from mcp import ClientSession
+    import httpx
     from mcp.client.streamable_http import streamable_http_client
 
-    read, write, _ = await stack.enter_async_context(streamable_http_client(url))
+    http = None if auth is None else await stack.enter_async_context(httpx.AsyncClient(auth=auth, timeout=TIMEOUT))
+    read, write, _ = await stack.enter_async_context(streamable_http_client(url, http_client=http))
     session = await stack.enter_async_context(ClientSession(read, write))
     await session.initialize()
     return session
 
 
 async def open_session(stack: AsyncExitStack) -> Any:
+    auth = wallet.of_environment(url)
     try:
         from mcp import Client  # 2.x
     except ImportError:
-        return await open_v1(stack)
-    return await stack.enter_async_context(Client(url, mode=mode))
+        return await open_v1(stack, auth)
+    if auth is None:
+        return await stack.enter_async_context(Client(url, mode=mode))
+    import httpx2
+    from mcp.client.streamable_http import streamable_http_client
+
+    http = await stack.enter_async_context(httpx2.AsyncClient(auth=auth, timeout=TIMEOUT))
+    return await stack.enter_async_context(Client(streamable_http_client(url, http_client=http), mode=mode))
 
 
 def failure(error: BaseException) -> dict[str, Any]:

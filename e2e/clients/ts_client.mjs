@@ -4,18 +4,23 @@
 // session, and prints one JSON line with the outcome. What went wrong is an outcome; only the end of input ends it.
 
 import { createInterface } from 'node:readline';
+import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { McpError } from '@modelcontextprotocol/sdk/types.js';
+import { connected } from './wallet.mjs';
 
 const TIMEOUT = 20_000;
-const client = new Client({ name: 'e2e', version: '1.0.0' });
-const transport = new StreamableHTTPClientTransport(new URL(process.argv[2]));
+const make = (authProvider) => ({
+  client: new Client({ name: 'e2e', version: '1.0.0' }),
+  transport: new StreamableHTTPClientTransport(new URL(process.argv[2]), { authProvider }),
+});
+let client, transport;
 
 async function obey(order) {
   switch (order.do) {
     case 'open':
-      await client.connect(transport, { timeout: TIMEOUT });
+      ({ client, transport } = await connected(make, (error) => error instanceof UnauthorizedError));
       return { outcome: 'ok' };
     case 'list': {
       const { tools } = await client.listTools({}, { timeout: TIMEOUT });

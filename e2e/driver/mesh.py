@@ -134,12 +134,14 @@ class Mesh:
         )
         self._wait(self.waypoint, "waypoint", self._is_ready)
 
-    def connect(self, identity: str, service_name: str) -> tuple[str, int]:
+    def connect(self, identity: str, service_name: str, port: int | None = None) -> tuple[str, int]:
         """Starts the client side for `identity` (NAMESPACE/SERVICEACCOUNT); returns the address to call."""
-        return self.connect_process(identity, service_name)[0]
+        return self.connect_process(identity, service_name, port)[0]
 
-    def connect_process(self, identity: str, service_name: str) -> tuple[tuple[str, int], subprocess.Popen[bytes]]:
-        address = ("127.0.0.1", free_port())
+    def connect_process(
+        self, identity: str, service_name: str, port: int | None = None
+    ) -> tuple[tuple[str, int], subprocess.Popen[bytes]]:
+        address = ("127.0.0.1", port or free_port())
         name = f"connect-{identity.replace('/', '-')}-{service_name}-{address[1]}"
         arguments = ["--as", identity, "--listen", f"{address[0]}:{address[1]}", "--waypoint", self.hbone]
         process = self._start(["connect", *arguments, f"{NAMESPACE}/{service_name}:{PORT}"], name)

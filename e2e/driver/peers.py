@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import queue
 import shutil
 import subprocess
@@ -23,15 +24,18 @@ SERVERS: dict[str, list[str]] = {
     "python1": [str(PYTHONS["python1"]), str(E2E / "servers/python_server.py")],
     "python2": [str(PYTHONS["python2"]), str(E2E / "servers/python_server.py")],
     "ts": ["node", str(E2E / "servers/ts_server.mjs")],
+    "ts2": ["node", str(E2E / "servers/ts2_server.mjs")],
     "rust": ["tool-server"],  # resolved to the built binary by `command`
 }
 
-# name -> command before and after the URL. python2 speaks 2026-07-28 where the server does, python2-legacy never.
+# name -> command before and after the URL. python2 and ts2 speak 2026-07-28 where the server does, NAME-legacy never.
 CLIENTS: dict[str, tuple[list[str], list[str]]] = {
     "python1": ([str(PYTHONS["python1"]), str(E2E / "clients/python_client.py")], ["legacy"]),
     "python2": ([str(PYTHONS["python2"]), str(E2E / "clients/python_client.py")], ["auto"]),
     "python2-legacy": ([str(PYTHONS["python2"]), str(E2E / "clients/python_client.py")], ["legacy"]),
     "ts": (["node", str(E2E / "clients/ts_client.mjs")], []),
+    "ts2": (["node", str(E2E / "clients/ts2_client.mjs")], ["auto"]),
+    "ts2-legacy": (["node", str(E2E / "clients/ts2_client.mjs")], ["legacy"]),
 }
 
 # What reads a request's body as a server of that SDK would. Go's client, server and parser join where there is Go.
@@ -39,6 +43,7 @@ PARSERS: dict[str, list[str]] = {
     "python1": [str(PYTHONS["python1"]), str(E2E / "parsers/python_parse.py")],
     "python2": [str(PYTHONS["python2"]), str(E2E / "parsers/python_parse.py")],
     "ts": ["node", str(E2E / "parsers/ts_parse.mjs")],
+    "ts2": ["node", str(E2E / "parsers/ts2_parse.mjs")],
 }
 
 
@@ -91,7 +96,9 @@ def _run(command: list[str]) -> None:
 class Lines:
     """A child process that speaks JSON lines on stdout; its stderr goes to a file beside."""
 
-    def __init__(self, command: list[str], log: Path, stdin: bool = False) -> None:
+    def __init__(
+        self, command: list[str], log: Path, stdin: bool = False, environment: dict[str, str] | None = None
+    ) -> None:
         self.command = command
         self.log = log
         with log.open("ab") as sink:
@@ -101,6 +108,7 @@ class Lines:
                 stdout=subprocess.PIPE,
                 stderr=sink,
                 text=True,
+                env={**os.environ, **(environment or {})},
             )
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -162,9 +170,11 @@ class Server(Lines):
 class Client(Lines):
     """One of CLIENTS, running against `url`; `where` is put before its command."""
 
-    def __init__(self, name: str, url: str, log: Path, where: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: str, url: str, log: Path, where: Sequence[str] = (), environment: dict[str, str] | None = None
+    ) -> None:
         before, after = CLIENTS[name]
-        super().__init__([*where, *before, url, *after], log, stdin=True)
+        super().__init__([*where, *before, url, *after], log, True, environment)
 
     def do(self, step: str, do: str, tool: str | None = None, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
         """Gives one order and waits for its outcome."""

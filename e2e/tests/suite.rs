@@ -13,6 +13,12 @@ fn bytes_that_reach_the_upstream_are_what_was_decided_on() {
 }
 
 #[test]
+#[ignore = "needs Python 3.11, Node 20 and package registries: run e2e/run"]
+fn clients_without_a_good_token_get_one_and_go_on() {
+    e2e::run("run", &["--only", "tokens"]).unwrap();
+}
+
+#[test]
 #[ignore = "needs Python 3.11: run e2e/run"]
 fn memory_stays_flat_while_readers_stall() {
     e2e::run("run", &["--only", "stalled"]).unwrap();
