@@ -242,13 +242,17 @@ fn revoked(mut record: RecordGuard, standing: &Standing, denial: Option<&Denial>
 
 fn stream(
     calls: &Calls,
-    standing: Standing,
+    mut standing: Standing,
     mut record: RecordGuard,
     response: Response<crate::upstream::InBody>,
 ) -> Answer {
     let (parts, body) = response.into_parts();
     record.status(parts.status);
     grpc_status(&mut record, &parts.headers);
+    // Other bodies have an end of their own, or the one that gRPC's caller gave them.
+    if says_events(&parts.headers) {
+        standing.lasts();
+    }
     let body = flow(Arc::clone(&calls.shared), standing, record, body);
     Answer::Response(Response::from_parts(parts, body))
 }

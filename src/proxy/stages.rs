@@ -3,6 +3,7 @@
 //! Fields are private, so that [`Routed`] – the only thing that can be sent – cannot exist without a [`Permit`], and a
 //! permit only comes from `policy`. No I/O here.
 
+mod end;
 mod token;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ use crate::id::Peer;
 use crate::mesh::{Endpoint, Published, Target};
 use crate::policy::{Ask, Claims, Decision, Denial, Edits, Facts, Permit, Verdicts};
 use crate::upstream::{NoEndpoint, Upstreams};
+use end::End;
 
 /// Who asks, for what target, with which head and verified token: everything a decision needs but the call.
 #[derive(Debug)]
@@ -252,8 +254,14 @@ impl<M> Routed<M> {
     /// Takes the message out to send it, and leaves what must hold for as long as the answer streams.
     pub(super) fn depart(self) -> (M, Arc<Endpoint>, Standing) {
         let Permitted { decoded, permit } = self.permitted;
-        let standing =
-            Standing { asked: decoded.asked, call: decoded.call, beyond: None, _permit: permit, editions: None };
+        let standing = Standing {
+            asked: decoded.asked,
+            call: decoded.call,
+            beyond: None,
+            _permit: permit,
+            editions: None,
+            end: End::Whole,
+        };
         (decoded.message, self.endpoint, standing)
     }
 }
@@ -277,6 +285,7 @@ pub(super) struct Standing {
     _permit: Permit,
     /// Editions not looked at yet; absent before the first look.
     editions: Option<watch::Receiver<u64>>,
+    end: End,
 }
 
 impl Standing {
@@ -290,13 +299,19 @@ impl Standing {
         self.beyond = Some(Box::new(beyond));
     }
 
+    /// From now on it is a stream, which ends with its token too. One whole answer does not: the call was permitted when it
+    /// was made, and its effects are there.
+    pub(super) fn lasts(&mut self) {
+        self.end = End::of(self.asked.claims());
+    }
+
     /// The call as one that was refused after all.
     pub(super) fn refused(self, denial: Denial) -> Refused {
         Refused { denial, asked: self.asked, call: self.call }
     }
 
     /// Waits until the call is no longer permitted: its rules changed and now refuse, or its target is gone or does not
-    /// take its token any longer (`None`).
+    /// take its token any longer (`None`), which for a stream it does not once the token has ended.
     pub(super) async fn revoked(&mut self, published: &Published) -> Option<Denial> {
         loop {
             if let Err(denial) = self.turned(published).await {
@@ -319,8 +334,14 @@ impl Standing {
             }
             let Some(editions) = &mut self.editions else { continue };
             // `changed` also takes the edition for seen, so that what follows it must look, not ask whether to.
-            if editions.changed().await.is_err() {
-                std::future::pending::<()>().await;
+            let changed = tokio::select! {
+                biased;
+                () = self.end.reached() => return Err(None),
+                changed = editions.changed() => changed,
+            };
+            if changed.is_err() {
+                self.end.reached().await;
+                return Err(None);
             }
             if self.look(published).map_err(|refused| refused.map(|denial| *denial))? {
                 return Ok(());
@@ -344,6 +365,9 @@ impl Standing {
         let changed = target.revision() != self.asked.target.revision();
         if changed {
             self.asked.readdress(target).ok_or(None)?;
+            if !matches!(self.end, End::Whole) {
+                self.lasts();
+            }
             if let Decision::Deny(denial) = self.asked.decide(&self.call) {
                 return Err(Some(Box::new(denial)));
             }

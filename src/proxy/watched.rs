@@ -1,4 +1,4 @@
-//! A switched connection (WebSocket) that ends when its call is no longer permitted.
+//! A switched connection (WebSocket) that ends when its call is no longer permitted, and with its token.
 
 use std::future::Future;
 use std::io;
@@ -23,6 +23,7 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(io: BoxedIo, shared: Arc<Shared>, mut standing: Standing, record: RecordGuard) -> Self {
+        standing.lasts();
         let revoked = Box::pin(async move {
             standing.revoked(&shared.published).await;
         });

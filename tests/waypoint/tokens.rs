@@ -2,6 +2,7 @@
 //! of what is refused not one byte.
 
 mod keys;
+mod streams;
 
 use std::net::SocketAddr;
 

@@ -1,7 +1,6 @@
 //! An agent's answer: passed as it came, read for whose tasks it is about, ended when its call is no longer permitted.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -121,15 +120,6 @@ pub(super) struct Answers {
     pub(super) standing: Standing,
 }
 
-/// Until a caller's token is accepted no more, which ends a stream that it began; for ever where it has no end.
-pub(super) async fn token_ends(ends: Option<SystemTime>) {
-    match ends.map(|ends| ends.duration_since(SystemTime::now())) {
-        Some(Ok(left)) => tokio::time::sleep(left).await,
-        Some(Err(_past)) => {}
-        None => std::future::pending().await,
-    }
-}
-
 /// What an answer is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -153,11 +143,6 @@ impl Form {
 }
 
 impl Answers {
-    /// When the caller's token ends.
-    pub(super) fn ends(&self) -> Option<SystemTime> {
-        self.standing.asked().claims()?.ends()
-    }
-
     /// Passes the answer.
     pub(super) async fn pass(mut self, answered: Response<InBody>) -> Answer {
         let (parts, body) = answered.into_parts();

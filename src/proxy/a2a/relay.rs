@@ -13,7 +13,7 @@ use super::super::answer::ProxyFault;
 use super::super::flow::grpc_status;
 use super::super::heavy::run_now;
 use super::super::mcp::note_revoked;
-use super::answers::{Answers, Untold, token_ends};
+use super::answers::{Answers, Untold};
 use crate::call::A2aOperation;
 use crate::config::limits::MAX_BODY;
 use crate::intake::{BodyFault, ResponseBody};
@@ -52,7 +52,8 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn new(answers: Answers, body: InBody) -> Self {
+    pub(super) fn new(mut answers: Answers, body: InBody) -> Self {
+        answers.standing.lasts();
         let base = answers.hold.bytes();
         Self { answers, body, parser: sse::Parser::new(MAX_BODY), frames: VecDeque::new(), base }
     }
@@ -73,7 +74,7 @@ impl Events {
     }
 
     async fn next(&mut self) -> Option<Result<Bytes, BodyFault>> {
-        let (shared, ends) = (Arc::clone(&self.answers.shared), self.answers.ends());
+        let shared = Arc::clone(&self.answers.shared);
         loop {
             // Also before what was read earlier: the caller may have taken its time.
             if let Some(denial) = self.answers.standing.revoked(&shared.published).now_or_never() {
@@ -94,10 +95,6 @@ impl Events {
                 biased;
                 denial = self.answers.standing.revoked(&shared.published) => {
                     self.answers.end(denial.as_ref());
-                    return Some(Err(BodyFault::Ended));
-                }
-                () = token_ends(ends) => {
-                    self.answers.end(None);
                     return Some(Err(BodyFault::Ended));
                 }
                 frame = self.body.frame() => frame,
@@ -156,7 +153,8 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    pub(super) fn new(answers: Answers, body: InBody) -> Self {
+    pub(super) fn new(mut answers: Answers, body: InBody) -> Self {
+        answers.standing.lasts();
         let base = answers.hold.bytes();
         Self { answers, body, frames: Frames::new(MAX_BODY), trailers: None, base }
     }
@@ -182,7 +180,7 @@ impl Messages {
     }
 
     async fn next(&mut self) -> Option<Result<Frame<Bytes>, BodyFault>> {
-        let (shared, ends) = (Arc::clone(&self.answers.shared), self.answers.ends());
+        let shared = Arc::clone(&self.answers.shared);
         loop {
             if let Some(denial) = self.answers.standing.revoked(&shared.published).now_or_never() {
                 return Some(Ok(self.revoked(denial.as_ref())));
@@ -208,7 +206,6 @@ impl Messages {
                 denial = self.answers.standing.revoked(&shared.published) => {
                     return Some(Ok(self.revoked(denial.as_ref())));
                 }
-                () = token_ends(ends) => return Some(Ok(self.revoked(None))),
                 frame = self.body.frame() => frame,
             };
             match frame {

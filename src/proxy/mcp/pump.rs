@@ -80,7 +80,8 @@ impl Drop for Pump {
 }
 
 impl Pump {
-    pub(super) fn new(reply: Reply, waits: Waits, body: InBody) -> Self {
+    pub(super) fn new(mut reply: Reply, waits: Waits, body: InBody) -> Self {
+        reply.standing.lasts();
         let list = matches!(waits, Waits::Session { .. }) || is_list(&reply.awaited.call.method);
         let limit = if list { limits::MAX_LIST } else { limits::MAX_EVENT };
         let base = reply.hold.bytes();
