@@ -98,6 +98,7 @@ fn service(n: u32, fronted: bool) -> Vec<Resource> {
         ports: vec![Port { service_port: 80, target_port: 8080, app_protocol: 1 }],
         waypoint: fronted.then_some(gateway),
         canonical: true,
+        ip_families: agent_waypoint::control::istiod::xds::workload::IpFamilies::Ipv4Only.into(),
         ..Default::default()
     };
     let pods = (0..PODS).map(|index| pod(n, index, 0));

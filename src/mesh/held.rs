@@ -26,6 +26,8 @@ pub enum Hold {
     OfService,
     /// The address is that of a workload of another namespace, which is reached as that one or not at all.
     OfOthers,
+    /// Workloads that are reached differently have the same address.
+    Contested,
     /// What istiod sends to ztunnel does not hold the pod's guard yet.
     Unguarded,
     /// It is not where its Service's calls stay (`internalTrafficPolicy: Local`).
@@ -34,8 +36,15 @@ pub enum Hold {
 
 impl Hold {
     /// All of them, for metrics that fall back to zero.
-    pub const ALL: [Self; 6] =
-        [Self::NoServer, Self::Ourselves, Self::OfService, Self::OfOthers, Self::Unguarded, Self::Elsewhere];
+    pub const ALL: [Self; 7] = [
+        Self::NoServer,
+        Self::Ourselves,
+        Self::OfService,
+        Self::OfOthers,
+        Self::Contested,
+        Self::Unguarded,
+        Self::Elsewhere,
+    ];
 
     /// As a metric label.
     pub fn as_str(self) -> &'static str {
@@ -44,6 +53,7 @@ impl Hold {
             Self::Ourselves => "ourselves",
             Self::OfService => "of_service",
             Self::OfOthers => "of_others",
+            Self::Contested => "contested",
             Self::Unguarded => "unguarded",
             Self::Elsewhere => "elsewhere",
         }
@@ -52,7 +62,7 @@ impl Hold {
     /// As the reason of a fault.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::NoServer | Self::Ourselves | Self::OfService | Self::OfOthers => "endpoint_refused",
+            Self::NoServer | Self::Ourselves | Self::OfService | Self::OfOthers | Self::Contested => "endpoint_refused",
             Self::Unguarded => "endpoint_unguarded",
             Self::Elsewhere => "endpoint_elsewhere",
         }
@@ -71,6 +81,9 @@ impl fmt::Display for Hold {
             Self::Ourselves => "its address is the waypoint's own",
             Self::OfService => "its address is a Service's; name that Service instead",
             Self::OfOthers => "its address is that of a workload of another namespace; call that one's Service instead",
+            Self::Contested => {
+                "workloads that are reached differently have its address, so that nobody can say whom a call would reach"
+            }
             Self::Unguarded => {
                 "its pod's guard is not in force yet: nobody would have to go through the waypoint (agent-waypoint guard --list)"
             }

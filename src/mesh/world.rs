@@ -22,6 +22,6 @@ pub use state::{Change, Here, World};
 
 pub(super) use addressed::{Addressed, workload};
 pub(super) use front::{Docs, Endpoints, endpoints, front};
-pub(super) use holders::{Holder, Holders};
+pub(super) use holders::{Holder, Holders, is_of_pod};
 pub(super) use reach::Guard;
 pub(super) use state::Dirty;

@@ -11,8 +11,8 @@ use agent_waypoint::control::delta::wire::aggregated_discovery_service_server::{
 };
 use agent_waypoint::control::delta::wire::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
 use agent_waypoint::control::istiod::xds::workload::{
-    Address, GatewayAddress, NamespacedHostname, NetworkAddress, Port, PortList, Service, TunnelProtocol, Workload,
-    address, gateway_address,
+    Address, GatewayAddress, IpFamilies, NamespacedHostname, NetworkAddress, Port, PortList, Service, TunnelProtocol,
+    Workload, address, gateway_address,
 };
 use agent_waypoint::control::istiod::{Istiod, Roots};
 use futures_util::{Stream, stream};
@@ -224,6 +224,7 @@ pub(crate) fn service(name: &str, ip: [u8; 4], target: u16, waypoint: Option<&st
         ports: vec![Port { service_port: 80, target_port: target.into(), app_protocol: 0 }],
         waypoint: waypoint.map(gateway),
         canonical: true,
+        ip_families: IpFamilies::Ipv4Only.into(),
         ..Default::default()
     };
     let body = Address { r#type: Some(address::Type::Service(service)) }.encode_to_vec();

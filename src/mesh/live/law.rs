@@ -75,6 +75,7 @@ impl Law<'_, '_> {
             row: Arc::clone(row),
             vips: fronted.vips.into(),
             kind: fronted.kind,
+            created: fronted.created.into(),
             names,
             targets,
             endpoints,

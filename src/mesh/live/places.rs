@@ -9,7 +9,7 @@ use crate::mesh::attached::{Owned, PortName};
 use crate::mesh::providers::Asked;
 use crate::mesh::snapshot::Snapshot;
 use crate::mesh::target::{Target, TargetKind};
-use crate::mesh::world::{Addressed, Endpoints, ServiceRow};
+use crate::mesh::world::{Addressed, Endpoints, ServiceRow, is_of_pod};
 
 /// A service that is fronted.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Placed {
     /// Its virtual addresses on our network.
     pub(super) vips: Box<[IpAddr]>,
     pub(super) kind: TargetKind,
+    /// When its document was created, RFC 3339; empty: not known.
+    pub(super) created: Arc<str>,
     /// Its ports as policies can name them.
     pub(super) names: Vec<(u16, Option<Box<str>>)>,
     pub(super) targets: Vec<Arc<Target>>,
@@ -27,9 +29,12 @@ pub(super) struct Placed {
     pub(super) problems: Vec<Problem>,
 }
 
-/// Who comes before whom where two claim one address or name: the canonical one, Services before ServiceEntries, then by
-/// key. Whoever came first plays no part: every replica must say the same.
-type Rank = (bool, TargetKind, Arc<str>);
+/// Who comes before whom where two claim one address or name: the canonical one, Services before ServiceEntries, the older
+/// document, as istiod has it for names too, then by key. Which was told of first plays no part: every replica must say the
+/// same, and no new ServiceEntry takes the calls of one that is there.
+type Rank = (bool, TargetKind, Arc<str>, Arc<str>);
+/// After every point in time: no document has come.
+const NEVER: &str = "~";
 
 impl Placed {
     pub(super) fn target(&self, port: u16) -> Option<Arc<Target>> {
@@ -37,7 +42,8 @@ impl Placed {
     }
 
     fn rank(&self) -> Rank {
-        (!self.row.parts().canonical, self.kind, Arc::clone(&self.row.parts().key))
+        let created = if self.created.is_empty() { NEVER.into() } else { Arc::clone(&self.created) };
+        (!self.row.parts().canonical, self.kind, created, Arc::clone(&self.row.parts().key))
     }
 
     fn vips(&self) -> impl Iterator<Item = IpAddr> {
@@ -200,7 +206,7 @@ impl Places {
     fn address(&mut self, ip: IpAddr, ports: &BTreeSet<u16>) {
         for port in ports {
             let claims = self.by_vip.get(&ip).into_iter().flatten();
-            let first = claims.filter_map(|(_, _, key)| self.placed.get(key)?.target(*port)).next();
+            let first = claims.filter_map(|(.., key)| self.placed.get(key)?.target(*port)).next();
             let addr = SocketAddr::new(ip, *port);
             match first {
                 None => self.snapshot.by_addr.remove(&addr),
@@ -213,7 +219,7 @@ impl Places {
     /// Settles who has the ports of a host name.
     fn host(&mut self, host: &Arc<str>) {
         let mut ports: BTreeMap<u16, Arc<Target>> = BTreeMap::new();
-        for (_, _, key) in self.by_host.get(host).into_iter().flatten() {
+        for (.., key) in self.by_host.get(host).into_iter().flatten() {
             for target in self.placed.get(key).into_iter().flat_map(|placed| &placed.targets) {
                 ports.entry(target.key.port).or_insert_with(|| Arc::clone(target));
             }
@@ -230,8 +236,8 @@ impl Places {
         self.ips.keys().cloned()
     }
 
-    /// Puts a workload where it is to be found by its own addresses. One that two claim is nobody's: who is there, and whose
-    /// rules hold, nobody can say.
+    /// Puts a workload where it is to be found by its own addresses. One that two pods have is nobody's: who is there, and
+    /// whose rules hold, nobody can say. A pod's is the pod's, whoever registers a machine there.
     pub(super) fn put_workload(&mut self, uid: &Arc<str>, now: Vec<(IpAddr, Arc<Addressed>)>) {
         let before = self.ips.remove(uid).unwrap_or_default();
         if before.is_empty() && now.is_empty() {
@@ -252,19 +258,29 @@ impl Places {
             self.by_ip.entry(ip).or_default().insert(Arc::clone(uid), workload);
         }
         for ip in touched {
-            let claims = self.by_ip.get(&ip);
-            match claims.map(BTreeMap::len) {
-                Some(1) => {
-                    if let Some(workload) = claims.and_then(|claims| claims.values().next()) {
-                        self.snapshot.by_workload.insert(ip, Arc::clone(workload));
-                    }
-                }
-                Some(2..) => self.snapshot.by_workload.remove(&ip),
-                Some(0) | None => {
-                    self.by_ip.remove(&ip);
-                    self.snapshot.by_workload.remove(&ip);
-                }
+            match self.by_ip.get(&ip).and_then(holder) {
+                Some(workload) => self.snapshot.by_workload.insert(ip, workload),
+                None => self.snapshot.by_workload.remove(&ip),
+            }
+            if self.by_ip.get(&ip).is_some_and(BTreeMap::is_empty) {
+                self.by_ip.remove(&ip);
             }
         }
+    }
+}
+
+/// Whose an address is among those who claim it: the one pod's, else the only claimant's.
+fn holder(claims: &BTreeMap<Arc<str>, Arc<Addressed>>) -> Option<Arc<Addressed>> {
+    let only = |pods: bool| {
+        let mut of = claims.iter().filter(|(uid, _)| !pods || is_of_pod(uid)).map(|(_, workload)| workload);
+        (of.next(), of.next())
+    };
+    match only(true) {
+        (None, _) => match only(false) {
+            (Some(one), None) => Some(Arc::clone(one)),
+            _ => None,
+        },
+        (Some(one), None) => Some(Arc::clone(one)),
+        (Some(_), Some(_)) => None,
     }
 }

@@ -1,8 +1,9 @@
 //! Who has which address of the mesh, and what may be dialled at an address that somebody only claims.
 //!
-//! Pods have their addresses by their kubelet's word, Services theirs by the API server's; a WorkloadEntry is a machine
-//! that somebody registered. What a ServiceEntry or an EndpointSlice lists is a tenant's word alone: it takes no address
-//! from anybody else, and where somebody has the address by right, it does not lead there past that one's rules.
+//! Pods have their addresses by their kubelet's word, Services theirs by the API server's: nobody takes those. A
+//! WorkloadEntry is a machine that somebody registered: two of different namespaces that claim one address get no calls
+//! either, as nobody can say whose it is. What a ServiceEntry or an EndpointSlice lists is a tenant's word alone: it takes no
+//! address from anybody else, and where somebody has the address by right, it does not lead there past that one's rules.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -110,9 +111,12 @@ impl Addresses {
 }
 
 impl Here {
-    /// Whether the row is a Kubernetes Service's, by its host name: those of ServiceEntries are as their writers like.
+    /// Whether the row is a Kubernetes Service's. A ServiceEntry may have the host name of one, and any address with it.
     pub(in crate::mesh) fn is_service(&self, row: &ServiceRow) -> bool {
         let parts = &row.parts;
+        if !parts.of_kubernetes {
+            return false;
+        }
         let rest = parts.hostname.strip_prefix(&*parts.name).and_then(|rest| rest.strip_prefix('.'));
         let rest = rest.and_then(|rest| rest.strip_prefix(&*parts.namespace));
         rest.and_then(|rest| rest.strip_prefix(".svc.")) == Some(&*self.cluster_domain)
@@ -123,23 +127,29 @@ impl Here {
         row.parts.vips.iter().filter(|vip| same_network(&vip.network, &self.network)).map(|vip| vip.ip)
     }
 
-    /// Whether the workload has its addresses by right, and not because a tenant said so. The API server's are told of by
-    /// an EndpointSlice.
+    /// Whether the workload has its addresses by right, and not because somebody listed them.
     pub(super) fn has_by_right(&self, row: &WorkloadRow) -> bool {
-        let parts = &row.parts;
+        same_network(&row.parts.network, &self.network)
+            && (self.is_vouched(row) || kind(&row.parts.uid) == "WorkloadEntry")
+    }
+
+    /// Whether somebody other than tenants vouches for its addresses: a pod's kubelet, or the API server for its own, which
+    /// an EndpointSlice tells. No claim that nobody vouches for takes such an address, or keeps calls from it.
+    fn is_vouched(&self, row: &WorkloadRow) -> bool {
         let api_server = || format!("default/kubernetes.default.svc.{}", self.cluster_domain);
-        same_network(&parts.network, &self.network)
-            && match kind(&parts.uid) {
-                "Pod" | "WorkloadEntry" => true,
-                "EndpointSlice" => parts.services.iter().any(|member| *member.service == *api_server()),
-                _ => false,
-            }
+        let of_api_server = || row.parts.services.iter().any(|member| *member.service == *api_server());
+        is_pod(row) || kind(&row.parts.uid) == "EndpointSlice" && of_api_server()
     }
 }
 
 /// Whether istiod says that the row is a pod, whose addresses its kubelet told. A uid is `CLUSTER/GROUP/KIND/NAMESPACE/NAME`.
 pub(super) fn is_pod(row: &WorkloadRow) -> bool {
-    kind(&row.parts.uid) == "Pod"
+    is_of_pod(&row.parts.uid)
+}
+
+/// Whether the uid is a pod's.
+pub(in crate::mesh) fn is_of_pod(uid: &str) -> bool {
+    kind(uid) == "Pod"
 }
 
 fn kind(uid: &str) -> &str {
@@ -185,6 +195,9 @@ impl World {
                 Holder::Workload(uid) if *uid == workload.parts.uid => {}
                 Holder::Workload(uid) => {
                     let Some(other) = self.workload(uid) else { continue };
+                    if self.here().is_vouched(workload) && !self.here().is_vouched(other) {
+                        continue;
+                    }
                     if other.parts.namespace != workload.parts.namespace {
                         return Err(Hold::OfOthers);
                     }

@@ -1,9 +1,10 @@
 //! How the workloads behind a service are reached.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::holders::is_pod;
 use super::rows::{PortRow, Reach, ServiceRow, WorkloadRow};
 use super::state::{World, same_network};
 use crate::id::WorkloadId;
@@ -18,41 +19,89 @@ pub(in crate::mesh) struct Reached {
     pub(in crate::mesh) endpoints: Vec<Arc<Endpoint>>,
     /// Those that are named and get no calls, in order of their ids.
     pub(in crate::mesh) held: Vec<Held>,
+    /// Under a guard: uids of the workloads at each endpoint, with the endpoint's id before, in order.
+    admitted: Vec<(Arc<str>, Arc<str>)>,
 }
 
-/// Where calls to `port` of `service` can go: its ready workloads on our network that have the port. An address that two
-/// workloads claim with different identities is left out, as nobody can say whom to expect there.
-/// A workload that is to be guarded gets no calls until it is.
+/// Where calls to `port` of `service` can go: its ready workloads on our network that have the port. A workload that is to
+/// be guarded gets no calls until it is.
 pub(super) fn endpoints(world: &World, service: &ServiceRow, port: &PortRow, guard: Option<Guard<'_>>) -> Reached {
-    let mut by_id: BTreeMap<Arc<str>, Option<Endpoint>> = BTreeMap::new();
-    let mut held = BTreeSet::new();
+    let mut by_id: BTreeMap<Arc<str>, Vec<Candidate<'_>>> = BTreeMap::new();
     let mut last: Option<Arc<[WorkloadId]>> = None;
     for workload in world.behind(&service.parts.key) {
-        let mut found = endpoint(world, service, port, workload);
-        if let Some(Ok(endpoint)) = &mut found {
+        let Some(mut found) = endpoint(world, service, port, workload) else { continue };
+        if let Ok(endpoint) = &mut found {
             share(endpoint, &mut last);
         }
-        let endpoint = match found {
-            Some(Ok(endpoint)) if guard.is_some_and(|guard| !guard.admits(world, port, workload, &endpoint)) => {
-                held.insert(Held { id: endpoint.id, why: Hold::Unguarded });
-                continue;
-            }
-            Some(Ok(endpoint)) => endpoint,
-            Some(Err(one)) => {
-                held.insert(one);
-                continue;
-            }
-            None => continue,
+        let id = match &found {
+            Ok(endpoint) => &endpoint.id,
+            Err(held) => &held.id,
         };
-        match by_id.get_mut(&endpoint.id) {
-            None => drop(by_id.insert(Arc::clone(&endpoint.id), Some(endpoint))),
-            Some(known) if known.as_ref().is_some_and(|known| known.via != endpoint.via) => *known = None,
-            Some(_) => {}
+        by_id.entry(Arc::clone(id)).or_default().push(Candidate { workload, found });
+    }
+    let mut reached = Reached::default();
+    for (id, candidates) in by_id {
+        match settled(world, port, candidates, guard) {
+            Ok((endpoint, uids)) => {
+                if guard.is_some() {
+                    reached.admitted.extend(uids.into_iter().map(|uid| (Arc::clone(&id), uid)));
+                }
+                reached.endpoints.push(Arc::new(endpoint));
+            }
+            Err(why) => reached.held.push(Held { id, why }),
         }
     }
-    held.retain(|one: &Held| !by_id.contains_key(&one.id));
-    let endpoints = by_id.into_values().flatten().map(Arc::new).collect();
-    Reached { endpoints, held: held.into_iter().collect() }
+    reached
+}
+
+impl Reached {
+    /// Whether that workload was called there, under a guard.
+    fn has(&self, endpoint: &Endpoint, uid: &str) -> bool {
+        let at = self.endpoints.binary_search_by(|one| one.id.cmp(&endpoint.id));
+        let same = at.ok().and_then(|at| self.endpoints.get(at)).is_some_and(|one| one.via == endpoint.via);
+        let admitted = (&*endpoint.id, uid);
+        same && self.admitted.binary_search_by(|(id, uid)| (&**id, &**uid).cmp(&admitted)).is_ok()
+    }
+}
+
+/// A workload of a service, with where it would be called or why it is not.
+#[derive(Debug)]
+struct Candidate<'w> {
+    workload: &'w WorkloadRow,
+    found: Result<Endpoint, Held>,
+}
+
+/// Who is called at an address, with their uids. Where a pod is it is the pod, whoever else names its address. Of two that
+/// are to be expected with different identities, or of which one is not guarded, nobody can say whom a call would reach.
+fn settled(
+    world: &World,
+    port: &PortRow,
+    mut candidates: Vec<Candidate<'_>>,
+    guard: Option<Guard<'_>>,
+) -> Result<(Endpoint, Vec<Arc<str>>), Hold> {
+    if candidates.iter().any(|one| is_pod(one.workload)) {
+        candidates.retain(|one| is_pod(one.workload));
+    }
+    let (mut settled, mut uids, mut refused): (Option<Endpoint>, _, _) = (None, Vec::new(), Hold::Contested);
+    for Candidate { workload, found } in candidates {
+        let endpoint = match found {
+            Ok(endpoint) => endpoint,
+            Err(held) => {
+                refused = held.why;
+                continue;
+            }
+        };
+        if guard.is_some_and(|guard| !guard.admits(world, port, workload, &endpoint)) {
+            return Err(Hold::Unguarded);
+        }
+        uids.push(Arc::clone(&workload.parts.uid));
+        match &settled {
+            Some(known) if known.via != endpoint.via => return Err(Hold::Contested),
+            Some(_) => {}
+            None => settled = Some(endpoint),
+        }
+    }
+    settled.map(|endpoint| (endpoint, uids)).ok_or(refused)
 }
 
 /// Pods of one Service have one identity, nearly always: it is held once.
@@ -69,8 +118,10 @@ fn share(endpoint: &mut Endpoint, last: &mut Option<Arc<[WorkloadId]>>) {
 pub(in crate::mesh) struct Guard<'g> {
     /// Its name.
     pub(in crate::mesh) name: &'g str,
-    /// Endpoints that got calls under it before: one whose guard is taken away under way is the controller's to mend, and
-    /// no reason to end the sessions that live there.
+    /// Who got calls under it before: a pod whose guard is taken away under way is the controller's to mend, and no reason
+    /// to end the sessions that live there. Known is the pod, by its uid: whoever gets its address and account after it was
+    /// never guarded. (A uid is made of the name, so that a StatefulSet's next pod has it again; but that one is not ready at
+    /// first, and so forgotten.)
     pub(in crate::mesh) known: &'g [(u16, Reached)],
 }
 
@@ -78,9 +129,9 @@ impl Guard<'_> {
     /// Whether a workload may get calls. Before what has no ztunnel there can be no guard.
     fn admits(&self, world: &World, port: &PortRow, workload: &WorkloadRow, endpoint: &Endpoint) -> bool {
         let (Via::Hbone { .. }, At::Addr(at)) = (&endpoint.via, &endpoint.at) else { return true };
-        let before = self.known.iter().filter(|(number, _)| *number == port.port).flat_map(|(_, all)| &all.endpoints);
+        let mut before = self.known.iter().filter(|(number, _)| *number == port.port).map(|(_, all)| all);
         world.is_guarded(workload, self.name, at.port())
-            || before.into_iter().any(|one| one.id == endpoint.id && one.via == endpoint.via)
+            || before.any(|before| before.has(endpoint, &workload.parts.uid))
     }
 }
 

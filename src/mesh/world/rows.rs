@@ -56,6 +56,9 @@ pub struct ServiceParts {
     pub v6_only: bool,
     /// Of several services with one host name, the one that the name alone means.
     pub canonical: bool,
+    /// Whether it is the API server's: istiod says the IP families of Services, which always have them, and of no
+    /// ServiceEntry, whose host name may be any Service's.
+    pub of_kubernetes: bool,
 }
 
 /// A virtual address on a network.

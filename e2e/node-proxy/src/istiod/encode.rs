@@ -28,6 +28,7 @@ pub(super) fn authorizations(world: &World) -> impl Iterator<Item = (String, Vec
 
 fn service(given: &Service) -> workload::Service {
     let network = |ip: IpAddr| workload::NetworkAddress { address: bytes(ip), ..Default::default() };
+    let is_service = given.hostname.starts_with(&format!("{}.{}.svc.", given.name, given.namespace));
     workload::Service {
         name: given.name.clone(),
         namespace: given.namespace.clone(),
@@ -36,6 +37,8 @@ fn service(given: &Service) -> workload::Service {
         ports: given.ports.iter().map(port).collect(),
         waypoint: given.waypoint.as_ref().map(gateway),
         canonical: true,
+        // A ServiceEntry has none.
+        ip_families: if is_service { workload::IpFamilies::Dual } else { workload::IpFamilies::Automatic }.into(),
         ..Default::default()
     }
 }

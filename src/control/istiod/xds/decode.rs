@@ -69,6 +69,7 @@ fn service(service: wire::Service, interner: &mut Interner) -> Result<Arc<Servic
         preference: service.load_balancing.as_ref().map(preference).unwrap_or_default(),
         v6_only: service.ip_families() == IpFamilies::Ipv6Only,
         canonical: service.canonical,
+        of_kubernetes: service.ip_families() != IpFamilies::Automatic,
     }))
 }
 

@@ -33,6 +33,7 @@ fn echo() -> Service {
         ports: vec![port(80, 8080, wire::AppProtocol::Http11), port(9000, 0, wire::AppProtocol::Tcp)],
         waypoint: Some(by_host("app", "waypoint.app.svc.cluster.local")),
         canonical: true,
+        ip_families: wire::IpFamilies::Ipv4Only.into(),
         ..Service::default()
     }
 }
@@ -83,7 +84,9 @@ fn a_service_is_read_as_istiod_sends_it() {
     assert_eq!(ports, [(80, 8080, AppProtocol::Http), (9000, 0, AppProtocol::Tcp)]);
     let host = "waypoint.app.svc.cluster.local".into();
     assert_eq!(*parts.waypoints[0], Gateway::Host { namespace: "app".into(), host });
-    assert!(parts.canonical && !parts.any_health && !parts.v6_only);
+    assert!(parts.canonical && !parts.any_health && !parts.v6_only && parts.of_kubernetes);
+    let entry = Service { ip_families: wire::IpFamilies::Automatic.into(), ..echo() };
+    assert!(!service_parts(entry).of_kubernetes, "a ServiceEntry has no IP families, whatever its host name");
 }
 
 #[test]

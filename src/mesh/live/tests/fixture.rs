@@ -144,6 +144,7 @@ pub(super) fn service(name: &str) -> Build {
         preference: Preference::default(),
         v6_only: false,
         canonical: true,
+        of_kubernetes: true,
     })
 }
 
@@ -211,7 +212,7 @@ impl Build {
     pub(super) fn host(self, host: &str) -> Self {
         self.service(|parts| {
             parts.key = format!("{}/{host}", parts.namespace).into();
-            (parts.hostname, parts.canonical) = (host.into(), false);
+            (parts.hostname, parts.canonical, parts.of_kubernetes) = (host.into(), false, false);
         })
     }
 

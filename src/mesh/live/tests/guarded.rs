@@ -132,6 +132,37 @@ fn a_pod_that_got_calls_keeps_them_and_a_new_one_waits() {
 }
 
 #[test]
+fn whoever_gets_the_address_and_account_of_a_known_pod_waits_for_its_own_guard() {
+    let known = || {
+        let mut lab = Lab::new(Some(&documents()));
+        lab.changes(vec![sent(GUARD, Some(guard(8080))), rows(&[repo(), guarded("1", "10.0.0.1")])]);
+        assert!(!is_held(&lab, VIP));
+        lab
+    };
+    let bare = || pod("2", "10.0.0.1").of("tools/repo");
+    let gone = || (Arc::from("Kubernetes//Pod/tools/1"), None);
+    // One goes and the other comes, in one push.
+    let mut lab = known();
+    let mut both = rows(&[bare()]);
+    both.rows.extend([gone()]);
+    lab.changes(vec![both]);
+    assert!(is_held(&lab, VIP));
+    lab.changes(vec![rows(&[guarded("2", "10.0.0.1")])]);
+    assert!(!is_held(&lab, VIP), "its own guard is there");
+    // It comes before the other goes: whom a call reaches, nobody can say.
+    let mut lab = known();
+    lab.changes(vec![rows(&[bare()])]);
+    assert!(is_held(&lab, VIP));
+    lab.changes(vec![Change { rows: [gone()].into(), ..Change::default() }]);
+    assert!(is_held(&lab, VIP));
+    // One of the same name (a StatefulSet's) is not ready at first.
+    let mut lab = known();
+    let again = || pod("1", "10.0.0.1").of("tools/repo");
+    lab.changes(vec![rows(&[again().workload(|parts| parts.healthy = false)]), rows(&[again()])]);
+    assert!(is_held(&lab, VIP));
+}
+
+#[test]
 fn a_guard_that_is_to_stand_from_now_on_is_waited_for() {
     let mut lab = Lab::new(Some(&format!("{MCP}{MESH_POLICY}")));
     lab.put(&[repo(), guarded("1", "10.0.0.1")]);

@@ -199,3 +199,108 @@ fn what_a_service_entry_names_and_nobody_serves_is_said() {
         assert_eq!(told.iter().filter(|one| one.contains(reason)).count(), 1, "{told:?}");
     }
 }
+
+/// A machine that somebody of another namespace registered; nothing keeps him from saying that it speaks HBONE.
+fn registered(ip: &str) -> Build {
+    theirs("vm", ip).workload(|parts| parts.uid = "Kubernetes/networking.istio.io/WorkloadEntry/others/vm".into())
+}
+
+#[test]
+fn no_claim_keeps_calls_from_a_pod_or_the_api_server() {
+    const POLICY: &str = "
+---
+apiVersion: v1
+kind: Service
+metadata: {name: repo, namespace: tools}
+spec: {ports: [{name: mcp, port: 80, appProtocol: agent-waypoint.dev/mcp}]}
+";
+    let machine = || listed("WorkloadEntry", "10.0.0.1").workload(|parts| parts.services = [].into());
+    // Of its own namespace a machine can even be behind the same Service, and reached otherwise.
+    let beside = || registered("10.0.0.1").workload(|parts| parts.namespace = "tools".into()).of("tools/repo");
+    let entry = || service("others/x").host("x.example.com").vip("10.0.0.1");
+    let named_as_a_service = || service("others/x").vip("10.0.0.1").service(|parts| parts.of_kubernetes = false);
+    let claims = [
+        ("a machine of its own namespace", machine()),
+        ("one that is reached otherwise", beside()),
+        ("a machine of another", registered("10.0.0.1").plain()),
+        ("one by HBONE", registered("10.0.0.1")),
+        (
+            "an endpoint of a ServiceEntry",
+            theirs("x", "10.0.0.1").plain().workload(|parts| {
+                parts.uid = "Kubernetes/networking.istio.io/ServiceEntry/others/x/10.0.0.1".into();
+            }),
+        ),
+        ("a ServiceEntry", entry()),
+        ("a ServiceEntry with the host name of a Service", named_as_a_service()),
+    ];
+    for (what, claim) in claims {
+        for plain in [false, true] {
+            let own = || if plain { pod("1", "10.0.0.1").plain() } else { pod("1", "10.0.0.1") };
+            let mut lab = Lab::new(Some(POLICY));
+            lab.put(&[super::fixture::repo(), own().of("tools/repo").ours()]);
+            let claim = match &claim {
+                Build::Workload(_) => claim.clone().ours(),
+                Build::Service(_) => claim.clone(),
+            };
+            lab.put(&[claim]);
+            let target = lab.find("10.96.0.7:80").unwrap();
+            assert_eq!(target.endpoints.len(), 1, "{what}, plaintext {plain}: {:?}", target.held);
+            assert_eq!(matches!(target.endpoints[0].via, Via::Plain), plain, "{what}: as the pod's own row says");
+            let own = lab.find("10.0.0.1:8080").unwrap();
+            assert_eq!((&*own.key.name, &*own.key.namespace), ("1", "tools"), "{what}, plaintext {plain}");
+        }
+    }
+    // The API server's addresses are an EndpointSlice's word, and still nobody's to take.
+    const API: &str = "default/kubernetes.default.svc.cluster.local";
+    let slice = pod("slice", "10.0.0.1").plain().behind(API, &[]).workload(|parts| {
+        parts.uid = "Kubernetes/discovery.k8s.io/EndpointSlice/default/kubernetes/10.0.0.1".into();
+        parts.namespace = "default".into();
+    });
+    let mut lab = Lab::new(None);
+    lab.put(&[service("default/kubernetes").vip("10.96.0.1").ours(), slice, registered("10.0.0.1").plain()]);
+    assert_eq!(lab.find("10.96.0.1:80").unwrap().endpoints.len(), 1);
+}
+
+#[test]
+fn two_whom_nobody_vouches_for_get_no_calls_and_it_is_said() {
+    let mut lab = lab_of(&[listed("WorkloadEntry", "10.0.0.1")]);
+    assert_eq!(way(&lab).unwrap(), "10.0.0.1:8080 plain");
+    lab.put(&[registered("10.0.0.1").plain()]);
+    assert_eq!(way(&lab), Err(Hold::OfOthers), "a machine of another namespace says that it is there too");
+    // Of one namespace and with two identities.
+    let of = |account: &'static str| {
+        listed("WorkloadEntry", "10.0.0.2").account(account).workload(|parts| {
+            parts.uid = format!("Kubernetes/networking.istio.io/WorkloadEntry/tools/{account}").into();
+            parts.reach = crate::mesh::world::Reach::Hbone;
+        })
+    };
+    assert_eq!(way(&lab_of(&[of("one"), of("two")])), Err(Hold::Contested));
+}
+
+#[test]
+fn a_service_entry_with_a_services_host_name_takes_no_address() {
+    let named = service("others/x").vip("10.9.0.1").service(|parts| parts.of_kubernetes = false);
+    let lab = lab_of(&[listed("ServiceEntry", "10.9.0.1"), named]);
+    assert_eq!(way(&lab).unwrap(), "10.9.0.1:8080 plain");
+    // Nor anybody's calls by a virtual address: the older document has them.
+    let of = |namespace: &str, created: &str| {
+        EXT.replace("namespace: tools", &format!("namespace: {namespace}, creationTimestamp: '{created}'"))
+            .replace("ext.example.com", &format!("{namespace}.example.com"))
+    };
+    let row = |namespace: &str| {
+        service(&format!("{namespace}/ext")).host(&format!("{namespace}.example.com")).vip("240.240.0.1").ours()
+    };
+    let all = format!(
+        "{}---{}---{}",
+        of("tools", "2026-01-01T00:00:00Z"),
+        of("late", "2026-02-01T00:00:00Z"),
+        of("never", "")
+    );
+    let mut lab = Lab::new(Some(&all.replace("creationTimestamp: ''", "labels: {}")));
+    for rows in [[row("late"), row("tools"), row("never")], [row("tools"), row("never"), row("late")]] {
+        lab.put(&rows);
+        assert_eq!(&*lab.find(VIP).unwrap().key.namespace, "tools");
+        lab.drop(&["tools/tools.example.com"]);
+        assert_eq!(&*lab.find(VIP).unwrap().key.namespace, "late");
+    }
+}
