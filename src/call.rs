@@ -4,6 +4,8 @@
 
 mod a2a;
 mod http_call;
+mod indexed;
+mod kept;
 mod mcp;
 mod value;
 
@@ -11,8 +13,10 @@ pub use a2a::{
     A2aBinding, A2aCall, A2aOperation, A2aVersion, Card, Named, Owner, PushTarget, TaskState, UrlHost, UrlParts,
 };
 pub use http_call::HttpHead;
+pub(crate) use indexed::{Indexed, Node};
+pub use kept::{List, Object};
 pub use mcp::{Elicitation, Knowable, McpCall, McpObject, Phase, ResourceUri, ServerRequest, Subscription, Task};
-pub use value::{Number, Object, Value};
+pub use value::{Number, Value};
 
 /// A decoded call: exactly what will be decided on and, if permitted, forwarded.
 #[derive(Debug, Clone, PartialEq)]

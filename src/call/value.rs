@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use super::{List, Object};
 
 /// A JSON value that keeps what matters for forwarding: key order and the text of numbers.
 ///
@@ -15,7 +15,7 @@ pub enum Value {
     /// A string, decoded.
     String(Box<str>),
     /// An array.
-    Array(Vec<Self>),
+    Array(List),
     /// An object, in the order it was sent.
     Object(Object),
 }
@@ -43,69 +43,6 @@ impl Number {
     /// The value as a double.
     pub fn as_f64(&self) -> Option<f64> {
         self.0.parse().ok().filter(|v: &f64| v.is_finite())
-    }
-}
-
-/// A JSON object: unique keys in the order they were sent.
-///
-/// A clone shares the pairs until one of the two is changed, so that what policy decides on and what is forwarded can
-/// be the same memory.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Object(Arc<Vec<(Box<str>, Value)>>);
-
-impl Object {
-    /// An empty object.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The value under exactly `key`.
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.iter().find(|(k, _)| &**k == key).map(|(_, v)| v)
-    }
-
-    /// The value under exactly `key`, to change in place.
-    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        Arc::make_mut(&mut self.0).iter_mut().find(|(k, _)| &**k == key).map(|(_, v)| v)
-    }
-
-    /// Sets `key`, in its old place if it is there, else at the end.
-    pub fn set(&mut self, key: &str, value: Value) {
-        match self.get_mut(key) {
-            Some(slot) => *slot = value,
-            None => Arc::make_mut(&mut self.0).push((key.into(), value)),
-        }
-    }
-
-    /// Takes `key` out.
-    pub fn remove(&mut self, key: &str) -> Option<Value> {
-        let at = self.0.iter().position(|(k, _)| &**k == key)?;
-        Some(Arc::make_mut(&mut self.0).remove(at).1)
-    }
-
-    /// Pairs in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(k, v)| (&**k, v))
-    }
-
-    /// Pairs in order, their values to change in place.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Value)> {
-        Arc::make_mut(&mut self.0).iter_mut().map(|(k, v)| (&**k, v))
-    }
-
-    /// How many keys.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// For `wire::json`, which has already refused duplicates.
-    pub(crate) fn from_unique(pairs: Vec<(Box<str>, Value)>) -> Self {
-        Self(Arc::new(pairs))
     }
 }
 
@@ -145,6 +82,15 @@ impl Value {
         if let Self::Array(a) = self { Some(a) } else { None }
     }
 
+    /// Whether `name` is a key anywhere inside. `name` is one that is written without escapes.
+    pub fn names(&self, name: &str) -> bool {
+        match self {
+            Self::Object(object) => object.names(name),
+            Self::Array(items) => items.names(name),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) => false,
+        }
+    }
+
     /// What kind of value it is, in JSON's words.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -176,19 +122,14 @@ impl From<i64> for Number {
     }
 }
 
-impl From<Object> for Value {
-    fn from(object: Object) -> Self {
-        Self::Object(object)
+impl From<Vec<Self>> for Value {
+    fn from(items: Vec<Self>) -> Self {
+        Self::Array(items.into())
     }
 }
 
-/// Pairs in order; of a key that comes twice the last value is kept, in the first one's place.
-impl<K: AsRef<str>> FromIterator<(K, Value)> for Object {
-    fn from_iter<I: IntoIterator<Item = (K, Value)>>(pairs: I) -> Self {
-        let mut object = Self::new();
-        for (key, value) in pairs {
-            object.set(key.as_ref(), value);
-        }
-        object
+impl From<Object> for Value {
+    fn from(object: Object) -> Self {
+        Self::Object(object)
     }
 }

@@ -139,7 +139,7 @@ impl Redactor {
     fn walk(&self, value: &mut Value, key: &str, here: Here<'_>) -> usize {
         match value {
             Value::String(text) => usize::from(self.replace(text, key, &here)),
-            Value::Array(items) => items.iter_mut().map(|item| self.walk(item, key, here.clone())).sum(),
+            Value::Array(items) => items.make_mut().iter_mut().map(|item| self.walk(item, key, here.clone())).sum(),
             Value::Object(object) => object.iter_mut().map(|(key, value)| self.walk(value, key, here.below(key))).sum(),
             Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         }

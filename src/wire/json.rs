@@ -16,7 +16,7 @@ mod tests;
 
 pub use canonical::{write_canonical, write_canonical_with_numbers_as_written};
 pub use parse::parse;
-pub use write::{FIRST, write, write_object, write_string};
+pub use write::{FIRST, escape, write, write_object, write_string};
 
 /// Why a text is not JSON that may pass, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -119,7 +119,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         while let Some(Strict(item)) = access.next_element()? {
             items.push(item);
         }
-        Ok(Value::Array(items))
+        Ok(items.into())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {

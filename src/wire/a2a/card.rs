@@ -86,7 +86,7 @@ fn filled(value: &Value) -> Option<Value> {
         Value::String(text) => (!text.is_empty()).then(|| value.clone()),
         Value::Array(items) => {
             let items: Vec<_> = items.iter().filter_map(filled).collect();
-            (!items.is_empty()).then_some(Value::Array(items))
+            (!items.is_empty()).then_some(items.into())
         }
         Value::Object(object) => {
             let pairs: Object = object.iter().filter_map(|(key, value)| Some((key, filled(value)?))).collect();

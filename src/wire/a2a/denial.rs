@@ -252,7 +252,7 @@ fn http_json(saying: Saying, text: &str, details: &Details<'_>) -> Told {
         ("code", Value::from(i64::from(status.as_u16()))),
         ("status", saying.grpc().as_str().into()),
         ("message", text.into()),
-        ("details", Value::Array(vec![info.into()])),
+        ("details", vec![info.into()].into()),
     ]
     .into_iter()
     .collect();

@@ -68,7 +68,7 @@ impl Reader {
                 None => lists.push((field, vec![value])),
             }
         }
-        out.extend(lists.into_iter().map(|(field, items)| (Box::from(field.name), Value::Array(items))));
+        out.extend(lists.into_iter().map(|(field, items)| (Box::from(field.name), Value::from(items))));
         out.extend(unknown.then(|| (Box::from(UNKNOWN), Value::Bool(true))));
         let maps = maps.into_iter();
         out.extend(maps.map(|(field, pairs)| (Box::from(field.name), Value::Object(Object::from_unique(pairs)))));
@@ -204,7 +204,7 @@ impl Reader {
             let (1, Wire::Bytes(item)) = (number, wire) else { return Err(ShapeFault::Type(name)) };
             items.push(self.deeper(name, |reader| reader.any(item, name))?);
         }
-        Ok(Value::Array(items))
+        Ok(items.into())
     }
 }
 

@@ -198,7 +198,7 @@ fn canonical(family: Family, message: &Object) -> Result<Object, MessageFault> {
     let parts = parts.and_then(Value::as_array).unwrap_or_default();
     let parts = parts.iter().map(|part| part_of(family, part.as_object().ok_or(MessageFault::Part)?));
     out.set("parts", Value::Array(parts.collect::<Result<_, _>>()?));
-    out.set("extensions", message.get("extensions").cloned().unwrap_or_else(|| Value::Array(Vec::new())));
+    out.set("extensions", message.get("extensions").cloned().unwrap_or_else(|| Vec::new().into()));
     let metadata = message.get("metadata").cloned().unwrap_or_else(|| Object::new().into());
     out.set("metadata", metadata);
     Ok(out)

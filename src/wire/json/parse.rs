@@ -1,35 +1,46 @@
 //! Bytes to [`Value`]: recursive descent, its depth bounded by `MAX_DEPTH`.
+//!
+//! All of a text is checked in one pass, which notes where each value stands and what it leaves as. Values themselves are
+//! read when they are asked for (`call`).
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::{JsonFault, JsonFaultKind as Kind};
-use crate::call::{Number, Object, Value};
+use crate::call::{Indexed, Node, Value};
 use crate::config::limits::{MAX_DEPTH, MAX_NODES};
 
 /// Objects up to this many keys are checked for duplicates pair by pair, larger ones by hashing.
 const FEW_KEYS: usize = 16;
 /// An integer of fewer digits is below 1e308, finite as a double without a look.
 const SURELY_FINITE: usize = 300;
+/// Bytes of text for each place that is made ready for a value: more than most messages need.
+const BYTES_PER_NODE: usize = 12;
 
 /// Reads exactly one JSON value, with white space around it.
 ///
 /// # Errors
 /// [`JsonFault`] with the offset for everything that RFC 8259 does not allow, and beyond it for duplicate keys, lone
-/// surrogates, NUL in keys, numbers that are not finite as doubles, and more than `MAX_DEPTH` levels or `MAX_NODES`
-/// values.
+/// surrogates, NUL in keys, numbers that are not finite as doubles, more than `MAX_DEPTH` levels or `MAX_NODES` values,
+/// and texts of 4 GiB.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonFault> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(JsonFault { kind: Kind::ByteOrderMark, at: 0 });
     }
     let text = std::str::from_utf8(bytes).map_err(|e| JsonFault { kind: Kind::NotUtf8, at: e.valid_up_to() })?;
-    let mut parser = Parser { text, at: 0, depth: 0, nodes: 0 };
+    if u32::try_from(text.len()).is_err() {
+        return Err(JsonFault { kind: Kind::TooMany, at: 0 });
+    }
+    let mut parser = Parser::new(text);
     parser.skip_white();
-    let value = parser.value()?;
+    parser.value()?;
     parser.skip_white();
     if parser.at < text.len() {
         return Err(parser.fault(Kind::Trailing));
     }
-    Ok(value)
+    let (text, nodes) = parser.finish();
+    Ok(Arc::new(Indexed::new(text, nodes)).root())
 }
 
 /// Where the reading stands.
@@ -37,10 +48,45 @@ pub(super) struct Parser<'a> {
     text: &'a str,
     pub(super) at: usize,
     depth: usize,
-    nodes: usize,
+    values: usize,
+    nodes: Vec<Node>,
+    /// Keys of the objects that are open, decoded.
+    keys: Vec<Cow<'a, str>>,
+    /// What was read so far as it leaves, up to `kept_to`; from there on the text itself is.
+    written: String,
+    kept_to: usize,
 }
 
 impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Self {
+        let nodes = Vec::with_capacity(text.len() / BYTES_PER_NODE + 8);
+        Self { text, at: 0, depth: 0, values: 0, nodes, keys: Vec::new(), written: String::new(), kept_to: 0 }
+    }
+
+    fn finish(mut self) -> (Box<str>, Vec<Node>) {
+        let rest = self.text.get(self.kept_to..).unwrap_or_default();
+        if self.written.is_empty() {
+            return (rest.into(), self.nodes);
+        }
+        self.written.push_str(rest);
+        (self.written.into(), self.nodes)
+    }
+
+    /// The text from `from` to here leaves as `instead`.
+    pub(super) fn replace(&mut self, from: usize, instead: &str) {
+        if self.written.capacity() == 0 {
+            self.written.reserve(self.text.len());
+        }
+        self.written.push_str(self.text.get(self.kept_to..from).unwrap_or_default());
+        self.written.push_str(instead);
+        self.kept_to = self.at;
+    }
+
+    /// Where in what leaves this place is. Never more than in the text, which is shorter than 4 GiB.
+    fn place(&self) -> u32 {
+        u32::try_from(self.written.len() + self.at - self.kept_to).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn fault(&self, kind: Kind) -> JsonFault {
         JsonFault { kind, at: self.at }
     }
@@ -59,8 +105,12 @@ impl<'a> Parser<'a> {
     }
 
     fn skip_white(&mut self) {
+        let from = self.at;
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
+        }
+        if self.at > from {
+            self.replace(from, "");
         }
     }
 
@@ -72,52 +122,74 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn value(&mut self) -> Result<Value, JsonFault> {
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return Err(self.fault(Kind::TooMany));
-        }
-        match self.peek() {
-            Some(b'{') => self.nested(Self::object),
-            Some(b'[') => self.nested(Self::array),
-            Some(b'"') => Ok(Value::String(self.string()?)),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true", Value::Bool(true)),
-            Some(b'f') => self.word("false", Value::Bool(false)),
-            Some(b'n') => self.word("null", Value::Null),
-            _ => Err(self.fault(Kind::Syntax)),
+    /// Notes that a value or key begins here.
+    fn open(&mut self) -> usize {
+        let start = self.place();
+        self.nodes.push(Node { start, end: start, next: 0, len: 0 });
+        self.nodes.len() - 1
+    }
+
+    /// Notes that it ends here.
+    fn close(&mut self, opened: usize, len: usize) {
+        let (end, next) = (self.place(), self.nodes.len());
+        if let Some(node) = self.nodes.get_mut(opened) {
+            node.end = end;
+            // There are at most twice `MAX_NODES`.
+            node.next = u32::try_from(next).unwrap_or(u32::MAX);
+            node.len = u32::try_from(len).unwrap_or(u32::MAX);
         }
     }
 
-    fn word(&mut self, word: &str, value: Value) -> Result<Value, JsonFault> {
+    fn value(&mut self) -> Result<(), JsonFault> {
+        self.values += 1;
+        if self.values > MAX_NODES {
+            return Err(self.fault(Kind::TooMany));
+        }
+        let opened = self.open();
+        let len = match self.peek() {
+            Some(b'{') => self.nested(Self::object)?,
+            Some(b'[') => self.nested(Self::array)?,
+            Some(b'"') => self.string()?,
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b't') => self.word("true")?,
+            Some(b'f') => self.word("false")?,
+            Some(b'n') => self.word("null")?,
+            _ => return Err(self.fault(Kind::Syntax)),
+        };
+        self.close(opened, len);
+        Ok(())
+    }
+
+    fn word(&mut self, word: &str) -> Result<usize, JsonFault> {
         if !self.rest().starts_with(word.as_bytes()) {
             return Err(self.fault(Kind::Syntax));
         }
         self.at += word.len();
-        Ok(value)
+        Ok(0)
     }
 
-    fn nested(&mut self, read: fn(&mut Self) -> Result<Value, JsonFault>) -> Result<Value, JsonFault> {
+    fn nested(&mut self, read: fn(&mut Self) -> Result<usize, JsonFault>) -> Result<usize, JsonFault> {
         if self.depth == MAX_DEPTH {
             return Err(self.fault(Kind::TooDeep));
         }
         self.depth += 1;
-        let value = read(self)?;
+        let len = read(self)?;
         self.depth -= 1;
-        Ok(value)
+        Ok(len)
     }
 
-    fn array(&mut self) -> Result<Value, JsonFault> {
+    fn array(&mut self) -> Result<usize, JsonFault> {
         self.take(b'[')?;
-        let mut items = Vec::new();
         self.skip_white();
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Ok(Value::Array(items));
+            return Ok(0);
         }
+        let mut len = 0;
         loop {
             self.skip_white();
-            items.push(self.value()?);
+            self.value()?;
+            len += 1;
             self.skip_white();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -126,29 +198,25 @@ impl<'a> Parser<'a> {
             }
         }
         self.at += 1;
-        Ok(Value::Array(items))
+        Ok(len)
     }
 
-    fn object(&mut self) -> Result<Value, JsonFault> {
+    fn object(&mut self) -> Result<usize, JsonFault> {
         let start = self.at;
+        let outer = self.keys.len();
         self.take(b'{')?;
-        let mut pairs = Vec::new();
         self.skip_white();
         if self.peek() == Some(b'}') {
             self.at += 1;
-            return Ok(Value::Object(Object::new()));
+            return Ok(0);
         }
         loop {
             self.skip_white();
-            let key_at = self.at;
-            let key = self.string()?;
-            if key.as_bytes().contains(&0) {
-                return Err(JsonFault { kind: Kind::Control, at: key_at });
-            }
+            self.key()?;
             self.skip_white();
             self.take(b':')?;
             self.skip_white();
-            pairs.push((key, self.value()?));
+            self.value()?;
             self.skip_white();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -157,13 +225,28 @@ impl<'a> Parser<'a> {
             }
         }
         self.at += 1;
-        if !all_unique(&pairs) {
+        let keys = self.keys.get(outer..).unwrap_or_default();
+        if !all_unique(keys) {
             return Err(JsonFault { kind: Kind::DuplicateKey, at: start });
         }
-        Ok(Value::Object(Object::from_unique(pairs)))
+        let len = keys.len();
+        self.keys.truncate(outer);
+        Ok(len)
     }
 
-    fn number(&mut self) -> Result<Value, JsonFault> {
+    fn key(&mut self) -> Result<(), JsonFault> {
+        let key_at = self.at;
+        let opened = self.open();
+        let key = self.text()?;
+        if key.as_bytes().contains(&0) {
+            return Err(JsonFault { kind: Kind::Control, at: key_at });
+        }
+        self.keys.push(key);
+        self.close(opened, 0);
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<usize, JsonFault> {
         let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -187,11 +270,10 @@ impl<'a> Parser<'a> {
             self.digits()?;
             surely_finite = false;
         }
-        let text = self.since(start);
-        if !surely_finite && !text.parse().is_ok_and(f64::is_finite) {
+        if !surely_finite && !self.since(start).parse().is_ok_and(f64::is_finite) {
             return Err(JsonFault { kind: Kind::NotFinite, at: start });
         }
-        Ok(Value::Number(Number::from_valid(text)))
+        Ok(0)
     }
 
     /// One digit or more.
@@ -205,14 +287,14 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn all_unique(pairs: &[(Box<str>, Value)]) -> bool {
-    if pairs.len() > FEW_KEYS {
-        let mut seen = HashSet::with_capacity(pairs.len());
-        return pairs.iter().all(|(key, _)| seen.insert(&**key));
+fn all_unique(keys: &[Cow<'_, str>]) -> bool {
+    if keys.len() > FEW_KEYS {
+        let mut seen = HashSet::with_capacity(keys.len());
+        return keys.iter().all(|key| seen.insert(&**key));
     }
-    let mut rest = pairs;
-    while let Some(((key, _), others)) = rest.split_first() {
-        if others.iter().any(|(other, _)| other == key) {
+    let mut rest = keys;
+    while let Some((key, others)) = rest.split_first() {
+        if others.contains(key) {
             return false;
         }
         rest = others;

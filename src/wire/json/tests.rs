@@ -148,6 +148,98 @@ fn a_duplicate_is_found_at_every_size() {
     }
 }
 
+/// The same with everything in it read, so that nothing is written as the text that it came as.
+fn read_through(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(read_through).collect::<Vec<_>>().into(),
+        Value::Object(object) => {
+            let pairs = object.iter().map(|(key, value)| (key.into(), read_through(value)));
+            Value::Object(Object::from_unique(pairs.collect()))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
+#[test]
+fn what_was_changed_leaves_changed_and_nothing_else() {
+    let sent =
+        br#" { "id" : 1, "params" : { "name" : "a\u0062\/", "n" : [ 1.50 , { "x" : [ ] } ] , "e":"\"\u001F" } } "#;
+    let first = parse(sent).unwrap();
+    let whole = r#"{"id":1,"params":{"name":"ab/","n":[1.50,{"x":[]}],"e":"\"\u001f"}}"#;
+    assert_eq!(text(&first), whole);
+    let mut second = first.clone();
+    let message = second.as_object_mut().unwrap();
+    message.set("id", Value::from("seven"));
+    let params = message.get_mut("params").and_then(Value::as_object_mut).unwrap();
+    assert_eq!(params.remove("e").unwrap().as_str(), Some("\"\u{1f}"));
+    assert_eq!(text(&second), r#"{"id":"seven","params":{"name":"ab/","n":[1.50,{"x":[]}]}}"#);
+    let params = second.as_object_mut().unwrap().get_mut("params").and_then(Value::as_object_mut).unwrap();
+    let Some(Value::Array(items)) = params.get_mut("n") else { panic!("no list") };
+    assert_eq!(items.len(), 2);
+    items.make_mut().remove(0);
+    assert_eq!(text(&second), r#"{"id":"seven","params":{"name":"ab/","n":[{"x":[]}]}}"#);
+    assert_eq!(text(&first), whole, "what shares its text stays as it was");
+    assert_eq!(first, parse(whole.as_bytes()).unwrap());
+}
+
+#[test]
+fn keys_are_found_wherever_they_are() {
+    for (json, there) in [
+        (r#"{"__proto__":1}"#, true),
+        (r#"[[{"a":{"__proto__":{}}}]]"#, true),
+        (r#"{"a":{"\u005f_proto__" : 1}}"#, true),
+        (r#"{"a":"__proto__","b":["__proto__"]}"#, false),
+        (r#"{"__proto_":1,"___proto__":{"a":"__proto__"}}"#, false),
+        (r#""__proto__""#, false),
+        ("{}", false),
+    ] {
+        let value = parse(json.as_bytes()).unwrap();
+        assert_eq!((value.names("__proto__"), read_through(&value).names("__proto__")), (there, there), "{json}");
+    }
+    // Of a part only what is inside of it.
+    let value = parse(br#"{"a":{"b":1},"__proto__":{"c":2}}"#).unwrap();
+    assert!(value.names("__proto__") && !value.get("a").unwrap().names("__proto__"));
+    assert!(!value.get("__proto__").unwrap().names("__proto__") && value.get("__proto__").unwrap().names("c"));
+}
+
+/// As other writers write: white space here and there, escapes where none need be.
+fn written_otherwise(value: &Value, out: &mut String) {
+    let string = |text: &str, out: &mut String| {
+        out.push('"');
+        for (at, unit) in text.encode_utf16().enumerate() {
+            match char::from_u32(unit.into()) {
+                Some(plain @ (' '..='!' | '#'..='[' | ']'..='~')) if at % 3 > 0 => out.push(plain),
+                _ => out.push_str(&format!("\\u{unit:04X}")),
+            }
+        }
+        out.push('"');
+    };
+    out.push_str(" \n");
+    match value {
+        Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                out.push_str(if at > 0 { " ," } else { "" });
+                written_otherwise(item, out);
+            }
+            out.push_str("\t]");
+        }
+        Value::Object(object) => {
+            out.push('{');
+            for (at, (key, item)) in object.iter().enumerate() {
+                out.push_str(if at > 0 { ", " } else { "\r" });
+                string(key, out);
+                out.push_str(" :");
+                written_otherwise(item, out);
+            }
+            out.push_str(" }");
+        }
+        Value::String(plain) => string(plain, out),
+        Value::Null | Value::Bool(_) | Value::Number(_) => out.push_str(&text(value)),
+    }
+    out.push(' ');
+}
+
 fn number() -> impl Strategy<Value = Value> {
     prop_oneof![
         any::<i64>().prop_map(Value::from),
@@ -167,7 +259,7 @@ fn value() -> impl Strategy<Value = Value> {
     let key = any::<String>().prop_map(|k| k.replace('\0', ""));
     leaf.prop_recursive(5, 64, 8, move |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..8).prop_map(Value::Array),
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
             prop::collection::vec((key.clone(), inner), 0..24)
                 .prop_map(|pairs| Value::Object(pairs.into_iter().collect::<Object>())),
         ]
@@ -191,6 +283,21 @@ fn same(a: &serde_json::Value, b: &serde_json::Value) -> bool {
 }
 
 proptest! {
+    /// Unread, read, and in other spelling: one form leaves.
+    #[test]
+    fn there_is_one_form_in_which_a_value_leaves(value in value()) {
+        let written = text(&value);
+        let unread = parse(written.as_bytes()).unwrap();
+        prop_assert_eq!(&text(&unread), &written);
+        prop_assert_eq!(&text(&read_through(&unread)), &written);
+        let mut otherwise = String::new();
+        written_otherwise(&value, &mut otherwise);
+        let other = parse(otherwise.as_bytes()).unwrap();
+        prop_assert_eq!(&text(&other), &written);
+        prop_assert_eq!(&text(&read_through(&other)), &written);
+        prop_assert_eq!(other, value);
+    }
+
     #[test]
     fn what_is_written_is_read_again(value in value()) {
         let written = text(&value);

@@ -1,18 +1,38 @@
 //! Strings: plain runs, escapes, surrogate pairs.
 
+use std::borrow::Cow;
+
 use super::parse::Parser;
 use super::scan::plain_run;
+use super::write::escape;
 use super::{JsonFault, JsonFaultKind as Kind};
 
-impl Parser<'_> {
-    pub(super) fn string(&mut self) -> Result<Box<str>, JsonFault> {
+impl<'a> Parser<'a> {
+    /// A string of which only its place is noted.
+    pub(super) fn string(&mut self) -> Result<usize, JsonFault> {
         self.take(b'"')?;
-        let start = self.at;
+        loop {
+            self.at += plain_run(self.rest());
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => drop(self.escape()?),
+                Some(_) => return Err(self.fault(Kind::Control)),
+                None => return Err(self.fault(Kind::Syntax)),
+            }
+        }
+        self.at += 1;
+        Ok(0)
+    }
+
+    /// A string, decoded.
+    pub(super) fn text(&mut self) -> Result<Cow<'a, str>, JsonFault> {
+        let start = self.at + 1;
+        self.take(b'"')?;
         self.at += plain_run(self.rest());
         if self.peek() == Some(b'"') {
             let plain = self.since(start);
             self.at += 1;
-            return Ok(plain.into());
+            return Ok(Cow::Borrowed(plain));
         }
         let mut out = String::from(self.since(start));
         loop {
@@ -29,11 +49,23 @@ impl Parser<'_> {
             }
         }
         self.at += 1;
-        Ok(out.into())
+        Ok(Cow::Owned(out))
     }
 
-    /// One escape sequence, `\` included; a surrogate pair is one.
+    /// One escape sequence, `\` included; a surrogate pair is one. It leaves in the one form in which strings are written.
     fn escape(&mut self) -> Result<char, JsonFault> {
+        let start = self.at;
+        let character = self.escaped()?;
+        let sent = self.since(start);
+        let mut room = [0; 6];
+        let written = escape(character, &mut room);
+        if sent != written {
+            self.replace(start, written);
+        }
+        Ok(character)
+    }
+
+    fn escaped(&mut self) -> Result<char, JsonFault> {
         self.take(b'\\')?;
         let plain = match self.peek() {
             Some(c @ (b'"' | b'\\' | b'/')) => char::from(c),

@@ -1,7 +1,7 @@
 //! [`Value`] to bytes, in the one canonical form.
 
 use super::scan::plain_run;
-use crate::call::{Object, Value};
+use crate::call::{List, Object, Value};
 
 /// Room to begin with for a message, bytes: most are shorter, and growing from nothing is a copy for every doubling.
 pub const FIRST: usize = 2 << 10;
@@ -14,24 +14,32 @@ pub fn write(value: &Value, out: &mut Vec<u8>) {
         Value::Bool(false) => out.extend_from_slice(b"false"),
         Value::Number(number) => out.extend_from_slice(number.as_str().as_bytes()),
         Value::String(text) => write_string(text, out),
-        Value::Array(items) => {
-            let mut before = b'[';
-            for item in items {
-                out.push(before);
-                write(item, out);
-                before = b',';
-            }
-            if items.is_empty() {
-                out.push(b'[');
-            }
-            out.push(b']');
-        }
+        Value::Array(items) => write_list(items, out),
         Value::Object(object) => write_object(object, out),
     }
 }
 
-/// Appends `object`, in the same form.
+fn write_list(items: &List, out: &mut Vec<u8>) {
+    if let Some(text) = items.text() {
+        return out.extend_from_slice(text.as_bytes());
+    }
+    let mut before = b'[';
+    for item in items {
+        out.push(before);
+        write(item, out);
+        before = b',';
+    }
+    if items.is_empty() {
+        out.push(b'[');
+    }
+    out.push(b']');
+}
+
+/// Appends `object`, in the same form: as the text that the parser made ready, where nothing of it was changed.
 pub fn write_object(object: &Object, out: &mut Vec<u8>) {
+    if let Some(text) = object.text() {
+        return out.extend_from_slice(text.as_bytes());
+    }
     let mut before = b'{';
     for (key, item) in object.iter() {
         out.push(before);
@@ -48,7 +56,6 @@ pub fn write_object(object: &Object, out: &mut Vec<u8>) {
 
 /// Appends `text` as a JSON string: only quote, backslash and U+0000 to U+001F are escaped.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let mut rest = text.as_bytes();
     loop {
@@ -56,18 +63,29 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(plain);
         let Some((&byte, after)) = special.split_first() else { break };
         rest = after;
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            0x8 => out.extend_from_slice(b"\\b"),
-            0xc => out.extend_from_slice(b"\\f"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            _ => {
-                let low = HEX.get(usize::from(byte & 0xf)).copied().unwrap_or(b'0');
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), low]);
-            }
-        }
+        out.extend_from_slice(escape(char::from(byte), &mut [0; 6]).as_bytes());
     }
     out.push(b'"');
+}
+
+/// What `character` is inside of a string that leaves; `room` is for what has to be made.
+pub fn escape(character: char, room: &mut [u8; 6]) -> &str {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match character {
+        '"' => "\\\"",
+        '\\' => "\\\\",
+        '\u{8}' => "\\b",
+        '\u{c}' => "\\f",
+        '\n' => "\\n",
+        '\r' => "\\r",
+        '\t' => "\\t",
+        '\0'..'\u{20}' => {
+            let byte = u32::from(character);
+            let digit = |of: u32| HEX.get(of as usize & 0xf).copied().unwrap_or(b'0');
+            *room = [b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte)];
+            // ASCII all of it.
+            std::str::from_utf8(room).unwrap_or_default()
+        }
+        _ => character.encode_utf8(room),
+    }
 }

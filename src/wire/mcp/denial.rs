@@ -101,7 +101,7 @@ pub fn tool_error(id: &Id, call: &McpCall, text: &str) -> Vec<u8> {
     if is_modern(call) {
         result.set("resultType", "complete".into());
     }
-    result.set("content", Value::Array(vec![item.into()]));
+    result.set("content", vec![item.into()].into());
     result.set("isError", Value::Bool(true));
     message(Some(id), "result", result.into())
 }

@@ -145,9 +145,10 @@ fn filter(
         *result = Object::new();
     }
     let Some(Value::Array(entries)) = result.get_mut(listing.key()) else {
-        result.set(listing.key(), Value::Array(Vec::new()));
+        result.set(listing.key(), Vec::new().into());
         return Filtered::default();
     };
+    let entries = entries.make_mut();
     let before = entries.len();
     entries.retain(|entry| listing.object(entry).is_some_and(|object| keep(&request.entry(object), entry)));
     Filtered { kept: entries.len(), dropped: before - entries.len() }

@@ -44,6 +44,10 @@ impl UnknownName {
             }
             ServerKind::Result | ServerKind::Request(_) | ServerKind::Notification(_) => return None,
         }
+        // A text of its own: what was learnt is kept, the rest of the answer is not.
+        let mut text = Vec::new();
+        json::write_object(&message, &mut text);
+        let Ok(Value::Object(message)) = json::parse(&text) else { return None };
         Some(Self { about: discriminant(&call.object), message })
     }
 
@@ -133,7 +137,7 @@ fn learn_result(name: &str, result: &mut Object) -> Option<()> {
         return None;
     }
     let Some(Value::Array(items)) = result.get_mut("content") else { return None };
-    let [item] = items.as_mut_slice() else { return None };
+    let [item] = items.make_mut().as_mut_slice() else { return None };
     let item = item.as_object_mut()?;
     let wording = punch(name, item.get("text")?.as_str()?)?;
     if item.len() != 2 || item.get("type")?.as_str() != Some("text") || !RESULT_TEXTS.contains(&wording.as_str()) {
@@ -154,7 +158,7 @@ fn punch(name: &str, text: &str) -> Option<String> {
 fn fill(value: &mut Value, name: &str) {
     match value {
         Value::String(text) if text.contains(HOLE) => *text = text.replace(HOLE, name).into(),
-        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, name)),
+        Value::Array(items) => items.make_mut().iter_mut().for_each(|item| fill(item, name)),
         Value::Object(object) => {
             let keys: Vec<String> = object.iter().map(|(key, _)| key.to_owned()).collect();
             for key in keys {
