@@ -78,3 +78,21 @@ impl Faulty for SseFault {
         }
     }
 }
+
+/// Bytes before the first CR or LF, eight at a time.
+fn before_line_end(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    /// The high bit of each byte that may be zero: of the lowest that is one it is set, below that none is.
+    fn zero(word: u64) -> u64 {
+        word.wrapping_sub(ONES) & !word & (ONES << 7)
+    }
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let end = zero(word ^ (ONES * u64::from(b'\n'))) | zero(word ^ (ONES * u64::from(b'\r')));
+        if end != 0 {
+            return at * 8 + (end.trailing_zeros() / 8) as usize;
+        }
+    }
+    words.len() * 8 + tail.iter().take_while(|b| !matches!(b, b'\n' | b'\r')).count()
+}

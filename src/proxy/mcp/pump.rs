@@ -30,6 +30,8 @@ use crate::wire::sse;
 
 /// JSON-RPC's internal error.
 const INTERNAL_ERROR: i64 = -32603;
+/// Room for an event beside its data, bytes.
+const SPARE: usize = 128;
 const UNREADABLE: &str = "the server's answer cannot be passed on";
 
 /// What the stream belongs to.
@@ -257,7 +259,7 @@ impl Pump {
 
     /// What becomes of one event.
     fn event(&mut self, frame: sse::Frame) -> Result<Passed, ProxyFault> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(size(&frame) + SPARE);
         let sse::Frame::Event(mut event) = frame else {
             frame.write(&mut out);
             return Ok(Passed::Out(out.into()));

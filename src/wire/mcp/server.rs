@@ -5,12 +5,17 @@ use crate::fault::{Blame, Faulty, Retry, Stage};
 use crate::wire::json::{self, JsonFault};
 use crate::wire::jsonrpc::{Body, EnvelopeFault, Id, Message};
 
+/// Room for another id than the server's, bytes.
+const SPARE: usize = 64;
+
 /// One message from a server, in full.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerMessage {
     kind: ServerKind,
     id: Option<Id>,
     tree: Value,
+    /// Bytes that it came in.
+    size: usize,
 }
 
 /// What a server sent.
@@ -72,7 +77,7 @@ impl ServerMessage {
             Body::Result(_) => ServerKind::Result,
             Body::Error(_) => ServerKind::Error,
         };
-        Ok(Self { kind, id: message.id, tree })
+        Ok(Self { kind, id: message.id, size: bytes.len(), tree })
     }
 
     /// What it is.
@@ -151,7 +156,7 @@ impl ServerMessage {
 
     /// The message as it goes to the client.
     pub fn canonical(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(json::FIRST);
+        let mut out = Vec::with_capacity(self.size + SPARE);
         json::write(&self.tree, &mut out);
         out
     }

@@ -1,6 +1,6 @@
 //! Bytes, in whatever pieces they come, to frames.
 
-use super::{Event, Frame, SseFault};
+use super::{Event, Frame, SseFault, before_line_end};
 use crate::config::limits::MAX_EVENT;
 
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -50,25 +50,29 @@ impl Parser {
                 bytes = rest;
                 continue;
             }
-            let end = bytes.iter().position(|b| matches!(b, b'\n' | b'\r'));
-            let (part, rest) = bytes.split_at_checked(end.unwrap_or(bytes.len())).unwrap_or((bytes, &[]));
+            let (part, rest) = bytes.split_at_checked(before_line_end(bytes)).unwrap_or((bytes, &[]));
             if self.held + self.line.len() + part.len() > self.limit {
                 return Err(SseFault::TooLarge);
             }
-            self.line.extend_from_slice(part);
+            let Some((end, rest)) = rest.split_first() else {
+                self.line.extend_from_slice(part);
+                return Ok(());
+            };
+            self.after_cr = *end == b'\r';
             bytes = rest;
-            if let Some((end, rest)) = rest.split_first() {
-                self.after_cr = *end == b'\r';
-                bytes = rest;
-                self.end_of_line(out)?;
+            if self.line.is_empty() {
+                self.line(part, out)?;
+            } else {
+                self.line.extend_from_slice(part);
+                let whole = std::mem::take(&mut self.line);
+                self.line(&whole, out)?;
             }
         }
         Ok(())
     }
 
-    fn end_of_line(&mut self, out: &mut Vec<Frame>) -> Result<(), SseFault> {
-        let line = std::mem::take(&mut self.line);
-        let mut line = line.as_slice();
+    /// A whole line, without its end.
+    fn line(&mut self, mut line: &[u8], out: &mut Vec<Frame>) -> Result<(), SseFault> {
         if std::mem::take(&mut self.first_line) {
             line = line.strip_prefix(MARK).unwrap_or(line);
         }

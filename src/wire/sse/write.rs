@@ -1,6 +1,6 @@
 //! Frames to bytes.
 
-use super::{Event, Frame};
+use super::{Event, Frame, before_line_end};
 
 impl Frame {
     /// Appends the canonical form.
@@ -28,17 +28,31 @@ impl Event {
             write_line("retry", &retry.to_string(), out);
         }
         if let Some(data) = data {
-            for line in data.replace("\r\n", "\n").split(['\n', '\r']) {
-                write_line("data", line, out);
-            }
+            write_data(data, out);
         }
         out.push(b'\n');
+    }
+}
+
+fn write_data(data: &str, out: &mut Vec<u8>) {
+    // JSON is of one line.
+    if before_line_end(data.as_bytes()) == data.len() {
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(data.as_bytes());
+        return out.push(b'\n');
+    }
+    for line in data.replace("\r\n", "\n").split(['\n', '\r']) {
+        write_line("data", line, out);
     }
 }
 
 fn write_line(field: &str, value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(field.as_bytes());
     out.extend_from_slice(b": ");
+    if !value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+        out.extend_from_slice(value.as_bytes());
+        return out.push(b'\n');
+    }
     // Only an `id` may not hold NUL: taken out of a name it would make another name of it, `message` among them.
     out.extend(value.bytes().filter(|b| !matches!(b, b'\r' | b'\n') && (*b != 0 || field != "id")));
     out.push(b'\n');
