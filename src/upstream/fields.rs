@@ -2,8 +2,14 @@ use http::HeaderMap;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 
 /// Fields that are about one connection (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 4] = [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
-const HOP_BY_HOP_NAMED: [&str; 2] = ["keep-alive", "proxy-connection"];
+const HOP_BY_HOP: [HeaderName; 6] = [
+    CONNECTION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 /// Takes out what is about the connection only: the fixed set, and what `Connection` nominates. `Content-Length` stays
 /// whatever is nominated: it is about the message.
@@ -17,9 +23,6 @@ pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
         .filter(|name| *name != CONTENT_LENGTH)
         .collect();
     for name in nominated.into_iter().chain(HOP_BY_HOP) {
-        fields.remove(name);
-    }
-    for name in HOP_BY_HOP_NAMED {
         fields.remove(name);
     }
 }

@@ -148,8 +148,9 @@ pub fn strip_answer(headers: &mut HeaderMap) {
             headers.remove(token);
         }
     }
-    for name in HOP_BY_HOP {
-        headers.remove(*name);
+    let ends: Vec<HeaderName> = headers.keys().filter(|name| HOP_BY_HOP.contains(&name.as_str())).cloned().collect();
+    for name in ends {
+        headers.remove(name);
     }
 }
 

@@ -12,6 +12,9 @@ use crate::call::HttpHead;
 use crate::config::limits::MAX_FIELDS;
 use crate::wire::path::Normalization;
 
+/// As many fields as most requests have: room for them is made at once.
+const FEW_FIELDS: usize = 12;
+
 /// Whether the connection may carry another request (RFC 9112 section 9.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepAlive {
@@ -78,9 +81,10 @@ impl RequestParser {
 }
 
 fn parse(text: &str, consumed: usize, paths: Normalization) -> Result<RequestHead, HeadFault> {
-    let mut lines = text.split("\r\n");
+    // The scanner let no CR and no LF through but as one line end.
+    let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     let (method, target, version) = request_line(lines.next().unwrap_or_default())?;
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::with_capacity(FEW_FIELDS);
     for line in lines.take_while(|line| !line.is_empty()) {
         if headers.len() >= MAX_FIELDS {
             return Err(HeadFault::TooLarge);

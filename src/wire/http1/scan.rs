@@ -14,7 +14,15 @@ pub(super) struct Scanner {
 impl Scanner {
     /// Looks at what is new in `buffer`, which begins with the head: its length, with the empty line, once it is whole.
     pub(super) fn advance(&mut self, buffer: &[u8]) -> Result<Option<usize>, HeadFault> {
-        for byte in buffer.get(self.at..).unwrap_or_default() {
+        while let Some(byte) = buffer.get(self.at) {
+            if !self.after_cr {
+                let run = printable(buffer.get(self.at..buffer.len().min(MAX_HEAD)).unwrap_or_default());
+                if run > 0 {
+                    self.at += run;
+                    self.line += run;
+                    continue;
+                }
+            }
             if self.at >= MAX_HEAD {
                 return Err(HeadFault::TooLarge);
             }
@@ -33,5 +41,45 @@ impl Scanner {
             }
         }
         Ok(None)
+    }
+}
+
+/// Bytes before the first that is not of `' '..='~'`, eight at a time; fewer than eight at the end are left to be looked
+/// at.
+fn printable(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    let (words, _) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // What is borrowed or carried marks bytes above a marked one only, so the lowest mark is right.
+        let below = word.wrapping_sub(ONES * 0x20) & !word;
+        // 0x7f becomes 0x80.
+        let above = word | word.wrapping_add(ONES);
+        let marked = (below | above) & HIGHS;
+        if marked != 0 {
+            return at * 8 + (marked.trailing_zeros() / 8) as usize;
+        }
+    }
+    words.len() * 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_at_a_time_is_as_one_by_one() {
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                let mut bytes = [b'a'; 16];
+                bytes[at] = byte;
+                let plain = matches!(byte, b' '..=b'~');
+                assert_eq!(printable(&bytes), if plain { 16 } else { at }, "{byte} at {at}");
+                bytes = [b'~'; 16];
+                bytes[8 + at] = byte;
+                assert_eq!(printable(&bytes), if plain { 16 } else { 8 + at }, "{byte} at {at}");
+            }
+        }
     }
 }

@@ -10,7 +10,11 @@ use super::{Decoded, McpHead, Version};
 use crate::call::McpObject;
 
 /// Fields by which some servers let a request say another method than its own.
-const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+const OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Makes the headers of a POST fit `decoded`: content type and accept, `Mcp-Method` and `Mcp-Name` from 2026-07-28 on
