@@ -15,10 +15,13 @@ pub(crate) enum Case {
     List,
     /// `tools/call` answered by 100 events.
     Events,
+    /// `SendMessage` of 1 KiB to an agent, in JSON-RPC.
+    Message,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 6] = [Self::Get, Self::Call, Self::Refused, Self::LargeCall, Self::List, Self::Events];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Get, Self::Call, Self::Refused, Self::LargeCall, Self::List, Self::Events, Self::Message];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -28,6 +31,7 @@ impl Case {
             Self::Refused => "tools/call refused",
             Self::List => "tools/list of 200",
             Self::Events => "SSE of 100 events",
+            Self::Message => "A2A message 1 KiB",
         }
     }
 
@@ -37,6 +41,7 @@ impl Case {
             Self::Call | Self::LargeCall => "Envoy: no rule on arguments",
             Self::List => "Envoy: list not filtered",
             Self::Events => "Envoy: events not decoded",
+            Self::Message => "Envoy: a plain POST, neither decoded nor decided on",
             Self::Refused => "Envoy: 403, the session's HTTP/1.1 connection may end",
             Self::Get => "",
         }
@@ -46,6 +51,7 @@ impl Case {
     pub(crate) fn vip(self) -> &'static str {
         match self {
             Self::Get => super::HTTP,
+            Self::Message => super::A2A,
             Self::Call | Self::LargeCall | Self::Refused | Self::List | Self::Events => super::MCP,
         }
     }
@@ -59,13 +65,15 @@ impl Case {
             Self::LargeCall => call("create_issue", 64 << 10),
             Self::Refused => call("delete_issue", 1 << 10),
             Self::Events => call("get_events", 200),
+            Self::Message => return post("/", "a2a-version: 1.0\r\n", &message()),
             Self::List => br#"{"jsonrpc":"2.0","id":17,"method":"tools/list"}"#.to_vec(),
         };
-        let head = format!(
-            "POST /mcp HTTP/1.1\r\nhost: tools\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\nmcp-protocol-version: 2025-06-18\r\nuser-agent: bench\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        [head.as_bytes(), &body].concat()
+        post("/mcp", MCP_FIELDS, &body)
+    }
+
+    /// A `tools/call` whose answer begins with an event and never ends.
+    pub(crate) fn held() -> Vec<u8> {
+        post("/mcp", MCP_FIELDS, &call("get_held", 200))
     }
 
     /// Whether that is the answer.
@@ -77,9 +85,29 @@ impl Case {
             Self::Call | Self::LargeCall => ok && has(r#""isError":false"#),
             Self::Refused => answer.starts_with(b"HTTP/1.1 403") || (ok && has(r#""error""#)),
             Self::List => ok && has("get_item_0"),
+            Self::Message => ok && has(r#""message""#),
             Self::Events => ok && has(r#""progress":98"#) && has(r#""isError":false"#),
         }
     }
+}
+
+const MCP_FIELDS: &str = "accept: application/json, text/event-stream\r\nmcp-protocol-version: 2025-06-18\r\n";
+
+fn post(path: &str, fields: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: tools\r\ncontent-type: application/json\r\n{fields}user-agent: bench\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// `SendMessage` of about 1 KiB.
+fn message() -> Vec<u8> {
+    let text = "Please look at the printer on floor 3. ".repeat(20);
+    format!(
+        r#"{{"jsonrpc":"2.0","id":17,"method":"SendMessage","params":{{"message":{{"messageId":"m-1","role":"ROLE_USER","parts":[{{"text":"{text}"}},{{"url":"https://files.example.com/report.pdf","mediaType":"application/pdf"}}]}}}}}}"#
+    )
+    .into_bytes()
 }
 
 /// A `tools/call` of about `size` bytes, as agents send them.

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{HTTP, MCP, TCP};
+use super::{A2A, HTTP, MCP, TCP};
 
 pub(crate) fn config(hbone: SocketAddr, origin: SocketAddr, chain: &Path, key: &Path, root: &Path) -> String {
     let (chain, key, root) = (chain.display(), key.display(), root.display());
@@ -24,7 +24,7 @@ pub(crate) fn config(hbone: SocketAddr, origin: SocketAddr, chain: &Path, key: &
             - {{name: {name}, domains: ["{vip}"], routes: [{{match: {{connect_matcher: {{}}}}, route: {{cluster: to_{name}, upgrade_configs: [{{upgrade_type: CONNECT, connect_config: {{}}}}], timeout: 0s}}}}]}}"#
         )
     };
-    let routes = [route(MCP, "mcp"), route(HTTP, "http"), route(TCP, "tcp")].concat();
+    let routes = [route(MCP, "mcp"), route(HTTP, "http"), route(TCP, "tcp"), route(A2A, "a2a")].concat();
     let internal_cluster = |name: &str, listener: &str| {
         format!(
             r#"
@@ -37,10 +37,13 @@ pub(crate) fn config(hbone: SocketAddr, origin: SocketAddr, chain: &Path, key: &
         internal_cluster("to_mcp", "mcp"),
         internal_cluster("to_http", "http"),
         internal_cluster("to_tcp", "tcp"),
+        internal_cluster("to_a2a", "a2a"),
         internal_cluster("originate", "originate"),
     ]
     .concat();
     let (mcp, http) = (http_listener("mcp", &mcp_filters()), http_listener("http", ""));
+    // It has no filter for A2A.
+    let a2a = http_listener("a2a", "");
     format!(
         r#"
 bootstrap_extensions: [{{name: internal, typed_config: {{"@type": {TYPE}/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}}}}]
@@ -67,7 +70,7 @@ static_resources:
               on_request_headers:
               - {{object_key: io.istio.peer_principal, factory_key: envoy.string, shared_with_upstream: TRANSITIVE, format_string: {{text_format_source: {{inline_string: "%DOWNSTREAM_PEER_URI_SAN%"}}}}}}
           - {{name: router, typed_config: {{"@type": {TYPE}/envoy.extensions.filters.http.router.v3.Router}}}}
-{mcp}{http}
+{mcp}{http}{a2a}
   - name: tcp
     internal_listener: {{}}
     filter_chains: [{{filters: [{{name: tcp, typed_config: {{"@type": {TYPE}/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: tcp, cluster: originate}}}}]}}]

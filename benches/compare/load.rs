@@ -188,6 +188,32 @@ impl Load {
         BULK as f64 / began.elapsed().as_secs_f64()
     }
 
+    /// Streams of events that have begun and go on.
+    pub(crate) async fn streams(&self, streams: usize) -> Vec<BoxedIo> {
+        let mut held = Vec::new();
+        for number in 0..streams {
+            let mut io = self.tunnel(number, super::MCP).await;
+            io.write_all(&Case::held()).await.unwrap();
+            let mut came = Vec::new();
+            while !came.windows(9).any(|window| window == b"progress\"") {
+                assert!(io.read_buf(&mut came).await.unwrap() > 0, "a stream ended before its first event");
+            }
+            held.push(io);
+        }
+        held
+    }
+
+    /// Whether the call that policies allow at first still is.
+    pub(crate) async fn is_allowed(&self) -> bool {
+        let mut io = self.tunnel(0, Case::Call.vip()).await;
+        io.write_all(&Case::Call.request()).await.unwrap();
+        let mut held = Vec::new();
+        while whole(&held).is_none() {
+            assert!(io.read_buf(&mut held).await.unwrap() > 0, "a call was not answered");
+        }
+        Case::Call.is_answered(&held)
+    }
+
     /// Tunnels that say nothing.
     pub(crate) async fn idle(&self, tunnels: usize, vip: &str) -> Vec<BoxedIo> {
         let mut held = Vec::new();

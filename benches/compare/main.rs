@@ -33,10 +33,11 @@ use origin::Origin;
 use proxy::Proxy;
 use table::Table;
 
-/// Virtual addresses of the three services.
+/// Virtual addresses of the services.
 const MCP: &str = "127.0.99.1:80";
 const HTTP: &str = "127.0.99.2:80";
 const TCP: &str = "127.0.99.3:80";
+const A2A: &str = "127.0.99.4:80";
 
 /// What stands beside ours.
 const ENVOY: &str = "Envoy";
@@ -48,6 +49,10 @@ const TUNNELS: usize = 32;
 const RATE: f64 = 300.0;
 /// Tunnels that say nothing, for the memory rows.
 const IDLE: usize = 800;
+/// Streams of events that stay open, for theirs.
+const STREAMS: usize = 200;
+/// How many times as long Envoy is measured at refused calls, of which it does so few.
+const LONGER: u32 = 5;
 
 fn main() {
     // `cargo test --benches` runs this too; there it has nothing to say.
@@ -89,6 +94,7 @@ async fn run() {
     }
     if !calls_only() {
         scale(&mut table, &origin, &ours).await;
+        edits(&mut table, &origin, &ours).await;
     }
     println!("{}", table.markdown());
     if let Ok(file) = std::env::var("AGENT_WAYPOINT_BENCH_JSON") {
@@ -109,6 +115,7 @@ async fn measure(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, time: Du
     for case in Case::ALL {
         load.closed(case, TUNNELS, time / 5).await;
         let before = proxy.cpu();
+        let time = if case == Case::Refused && name == ENVOY { time * LONGER } else { time };
         let ran = load.closed(case, TUNNELS, time).await;
         let cpu = (proxy.cpu() - before) * 1e5 / ran.calls as f64;
         let row = |what: &str| format!("{}: {what}", case.name());
@@ -143,6 +150,12 @@ async fn idle(table: &mut Table, load: &Arc<Load>, proxy: &Proxy) {
     let each = (proxy.resident() - before) * 1024.0 / IDLE as f64;
     table.add("per idle tunnel, KiB", proxy.name, each, "");
     drop(held);
+    let before = proxy.resident();
+    let held = load.streams(STREAMS).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let each = (proxy.resident() - before) * 1024.0 / STREAMS as f64;
+    table.add("per open SSE stream, KiB", proxy.name, each, "after idle tunnels, whose memory may serve again");
+    drop(held);
 }
 
 async fn rates(table: &mut Table, load: &Arc<Load>, proxy: &Proxy, time: Duration) {
@@ -161,12 +174,38 @@ async fn rates(table: &mut Table, load: &Arc<Load>, proxy: &Proxy, time: Duratio
     table.add("resident after the load, MiB", name, proxy.resident(), "");
 }
 
+/// From the writing of a policy until the first call is refused by it, beside as many policies on other targets.
+async fn edits(table: &mut Table, origin: &Arc<Origin>, ours: &Path) {
+    for policies in [1, 10_000, 100_000] {
+        let proxy = Proxy::ours_with(ours, origin, 7, policies).await;
+        let (name, load) = (proxy.name, Arc::new(Load::new(origin, &proxy, CONNECTIONS)));
+        let label = format!("{policies} policies elsewhere");
+        table.add(&format!("{label}: start to ready, ms"), name, proxy.ready.as_secs_f64() * 1e3, "");
+        table.add(&format!("{label}: resident, MiB"), name, proxy.resident(), "");
+        let before = proxy.cpu();
+        let ran = load.closed(Case::Call, TUNNELS, Duration::from_secs(2)).await;
+        table.add(
+            &format!("{label}: CPU s per 100,000 calls"),
+            name,
+            (proxy.cpu() - before) * 1e5 / ran.calls as f64,
+            "",
+        );
+        let began = std::time::Instant::now();
+        origin.forbid();
+        while load.is_allowed().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        table.add(&format!("{label}: edit to in force, ms"), name, began.elapsed().as_secs_f64() * 1e3, "");
+        proxy.stop().await;
+    }
+}
+
 /// What more services cost ours; Envoy's configuration would have to be made anew for each.
 async fn scale(table: &mut Table, origin: &Arc<Origin>, ours: &Path) {
-    for services in [7, 9_997] {
+    for services in [6, 9_996] {
         let proxy = Proxy::ours(ours, origin, services).await;
         let name = proxy.name;
-        let label = services + 3;
+        let label = services + 4;
         table.add(&format!("{label} services: start to ready, ms"), name, proxy.ready.as_secs_f64() * 1e3, "");
         table.add(&format!("{label} services: resident, MiB"), name, proxy.resident(), "");
         let load = Arc::new(Load::new(origin, &proxy, CONNECTIONS));

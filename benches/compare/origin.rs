@@ -45,6 +45,12 @@ impl Origin {
         self.ca.identity(&WorkloadId::of_istio(&domain(), namespace, account).unwrap(), DEV_TTL).unwrap()
     }
 
+    /// Adds a policy by which the call of the benchmark is refused, beside the documents of who was started last.
+    pub(crate) fn forbid(&self) {
+        let policy = super::proxy::FORBIDS;
+        std::fs::write(self.dir.path().join("documents/zz-edit.yaml"), policy).unwrap();
+    }
+
     /// Certificate chain and key, and the root, as PEM files for a proxy that takes files.
     pub(crate) fn pem(&self, namespace: &str, account: &str) -> [std::path::PathBuf; 3] {
         let id = WorkloadId::of_istio(&domain(), namespace, account).unwrap();
@@ -67,6 +73,8 @@ struct Answers {
     made: Vec<u8>,
     list: Vec<u8>,
     events: Vec<u8>,
+    held: Vec<u8>,
+    said: Vec<u8>,
 }
 
 impl Answers {
@@ -100,12 +108,18 @@ impl Answers {
             let event = format!("event: message\ndata: {message}\n\n");
             events.extend_from_slice(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes());
         }
+        // As much as there is of an answer whose end never comes.
+        let first = events.windows(4).position(|window| window == b"\n\n\r\n").unwrap() + 4;
+        let held = events[..first].to_vec();
         events.extend_from_slice(b"0\r\n\r\n");
+        let said = r#"{"jsonrpc":"2.0","id":17,"result":{"message":{"messageId":"m-2","role":"ROLE_AGENT","parts":[{"text":"It prints again."}]}}}"#;
         Self {
             plain: json("x".repeat(1 << 10)),
             made: json(made("Made. ".repeat(170))),
             list: json(format!(r#"{{"jsonrpc":"2.0","id":17,"result":{{"tools":[{tools}]}}}}"#)),
             events,
+            held,
+            said: json(said.to_owned()),
         }
     }
 
@@ -116,6 +130,8 @@ impl Answers {
             () if request.starts_with(b"GET") => &self.plain,
             () if says(b"tools/list") => &self.list,
             () if says(b"get_events") => &self.events,
+            () if says(b"get_held") => &self.held,
+            () if says(b"SendMessage") => &self.said,
             () => &self.made,
         }
     }

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::origin::{Origin, domain};
-use super::{HTTP, MCP, TCP};
+use super::{A2A, HTTP, MCP, TCP};
 
 /// Clock ticks per second in `/proc` (`getconf CLK_TCK`; 100 on every Linux of today).
 const TICKS: f64 = 100.0;
@@ -32,11 +32,22 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// `agent-waypoint run --dev`, with documents for as many more `services` that nobody calls.
     pub(crate) async fn ours(binary: &Path, origin: &Origin, services: usize) -> Self {
-        let file = origin.dir.path().join(format!("documents-{services}.yaml"));
-        fs::write(&file, documents(origin.hbone, services)).unwrap();
+        Self::ours_with(binary, origin, services, 0).await
+    }
+
+    /// The same beside as many `policies` on other services.
+    pub(crate) async fn ours_with(binary: &Path, origin: &Origin, services: usize, policies: usize) -> Self {
+        let directory = origin.dir.path().join("documents");
+        // There is none the first time.
+        let _none = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("documents.yaml"), documents(origin.hbone, services)).unwrap();
+        for (number, part) in others(policies).into_iter().enumerate() {
+            fs::write(directory.join(format!("policies-{number}.yaml")), part).unwrap();
+        }
         let ports = free_ports();
         let mut command = Command::new(binary);
-        command.args(["run", "--dev", "-f"]).arg(&file);
+        command.args(["run", "--dev", "-f"]).arg(&directory);
         for (flag, addr) in ["--hbone-addr", "--stats-addr", "--ready-addr", "--admin-addr"].iter().zip(ports) {
             command.arg(flag).arg(addr.to_string());
         }
@@ -72,7 +83,7 @@ impl Proxy {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), started).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(180), started).await.unwrap();
         let ready = began.elapsed();
         // So that both have settled before they are measured.
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -146,10 +157,53 @@ spec:
   - {name: writers, from: [{serviceAccounts: ["agents/writer"]}], to: [{tools: ["get_*", "create_*", "update_*"]}]}
 "#;
 
+/// Whoever may send, and a rule that looks into the message.
+const AGENT: &str = r#"
+---
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: agent, namespace: tools}
+spec:
+  targetRefs: [{kind: Service, name: a2a}]
+  protocol: A2A
+  deny:
+  - to: [{operations: ["Send*"]}]
+    when: a2a.message.parts.exists(p, p.kind == "url" && p.url.startsWith("http://"))
+  allow:
+  - {from: [{serviceAccounts: ["agents/writer"]}], to: [{operations: [SendMessage, GetTask]}]}
+"#;
+
+/// By this the benchmark's call is refused.
+pub(crate) const FORBIDS: &str = r#"
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: frozen, namespace: tools}
+spec:
+  targetRefs: [{kind: Service, name: mcp}]
+  protocol: MCP
+  deny: [{name: frozen, to: [{tools: ["create_*"]}]}]
+"#;
+
+/// So many policies of other services, a hundred for each; a thousand in a file.
+fn others(policies: usize) -> Vec<String> {
+    let one = |n: usize| {
+        format!(
+            "---\n{{apiVersion: agent-waypoint.dev/v1alpha1, kind: AgentPolicy, metadata: {{name: p{n}, namespace: other}}, spec: {{targetRefs: [{{kind: Service, name: s{}}}], protocol: MCP, allow: [{{from: [{{serviceAccounts: [\"agents/a{n}\"]}}], to: [{{tools: [\"get_{n}\", \"list_*\"]}}]}}]}}}}\n",
+            n / 100
+        )
+    };
+    let all: Vec<_> = (0..policies).map(one).collect();
+    all.chunks(1_000).map(<[String]>::concat).collect()
+}
+
 fn documents(origin: SocketAddr, services: usize) -> String {
-    let mut text = POLICY.to_owned();
-    for (name, vip) in [("mcp", MCP), ("http", HTTP), ("tcp", TCP)] {
-        let app = if name == "mcp" { String::new() } else { format!(", appProtocol: {name}") };
+    let mut text = [POLICY, AGENT].concat();
+    for (name, vip) in [("mcp", MCP), ("http", HTTP), ("tcp", TCP), ("a2a", A2A)] {
+        let app = match name {
+            "mcp" => String::new(),
+            "a2a" => ", appProtocol: agent-waypoint.dev/a2a".to_owned(),
+            _ => format!(", appProtocol: {name}"),
+        };
         let ip = vip.trim_end_matches(":80");
         let (host, port) = (origin.ip(), origin.port());
         text.push_str(&format!(
