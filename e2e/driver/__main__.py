@@ -1,4 +1,4 @@
-"""Drives the end-to-end tests: `e2e/run [--direct] [--only matrix|bytes|tokens|stalled]`."""
+"""Drives the end-to-end tests: `e2e/run [--direct] [--only matrix|bytes|tokens|pins|stalled]`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import bytes_kept, matrix, peers, stalled, tokens
+from . import bytes_kept, matrix, peers, pins, stalled, tokens
 from .report import Report
 
-PARTS = ("matrix", "bytes", "tokens", "stalled")
+PARTS = ("matrix", "bytes", "tokens", "pins", "stalled")
 
 
 def main() -> int:
@@ -37,6 +37,8 @@ def main() -> int:
         bytes_kept.run(report, arguments.bin, directory, arguments.direct)
     if "tokens" in parts and not arguments.direct:
         tokens.run(report, arguments.bin, directory)
+    if "pins" in parts and not arguments.direct:
+        pins.run(report, arguments.bin, directory)
     if "stalled" in parts and not arguments.direct:
         stalled.run(report, arguments.bin, directory)
     if report.failed or arguments.keep:

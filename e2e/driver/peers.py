@@ -152,11 +152,11 @@ class Lines:
 class Server(Lines):
     """One of SERVERS, running; `address` is where it listens."""
 
-    def __init__(self, name: str, bin_dir: Path, log: Path) -> None:
+    def __init__(self, name: str, bin_dir: Path, log: Path, environment: dict[str, str] | None = None) -> None:
         command = list(SERVERS[name])
         if name == "rust":
             command[0] = str(bin_dir / command[0])
-        super().__init__(command, log)
+        super().__init__(command, log, environment=environment)
         host, port = self.next(timeout=30)["listening"].rsplit(":", 1)
         self.address = (host, int(port))
 

@@ -5,6 +5,7 @@ Prints one JSON line with its address, then one for each tool that really ran: w
 
 import asyncio
 import json
+import os
 import socket
 import sys
 
@@ -23,9 +24,8 @@ def ran(tool: str, **arguments: str) -> None:
 server = Server("python-notes", log_level="WARNING")
 
 
-@server.tool()
+@server.tool(description=os.environ.get("E2E_DESCRIPTION", "Read one note."))
 def get_note(id: str) -> str:
-    """Read one note."""
     ran("get_note", id=id)
     return f"the note {id}"
 

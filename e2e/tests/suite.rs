@@ -19,6 +19,12 @@ fn clients_without_a_good_token_get_one_and_go_on() {
 }
 
 #[test]
+#[ignore = "needs Python 3.11, Node 20 and package registries: run e2e/run"]
+fn pins_of_live_servers_hold() {
+    e2e::run("run", &["--only", "pins"]).unwrap();
+}
+
+#[test]
 #[ignore = "needs Python 3.11: run e2e/run"]
 fn memory_stays_flat_while_readers_stall() {
     e2e::run("run", &["--only", "stalled"]).unwrap();
