@@ -216,8 +216,8 @@ pub const JWKS_MAX_TIMEOUT: Duration = Duration::from_secs(30);
 pub const JWKS_MAX_BODY: usize = 512 << 10;
 /// Keys of one issuer.
 pub const JWKS_MAX_KEYS: usize = 64;
-/// Places from which keys are fetched.
-pub const JWKS_SOURCES: usize = 256;
+/// Places from which keys are fetched for the rules of one namespace.
+pub const JWKS_SOURCES: usize = 64;
 /// Time a file that does not parse keeps its last documents in force.
 pub const FILE_GRACE: Duration = Duration::from_secs(5);
 /// Quiet after which a change of files is read, so that a writer's steps are one.

@@ -154,7 +154,7 @@ impl<'a> Policies<'a> {
             }
             let mut rules = Vec::new();
             for (index, spec) in document.spec.jwt_rules.iter().enumerate() {
-                match JwtRule::read(spec, &settings.keys) {
+                match JwtRule::read(spec, &document.meta.namespace, &settings.keys) {
                     Ok(rule) => rules.push(rule),
                     Err(fault) => {
                         let field = format!("spec.jwtRules[{index}].{}", fault.field);

@@ -29,7 +29,7 @@ pub use edits::Edits;
 pub use hosts::{HostFault, KeyHost, KeyHosts, KeyUrl};
 pub use keys::{KeyFault, KeySet};
 pub use place::{Place, Site};
-pub use remote::{KeySource, Keyring, Outcome, RemoteKeys};
+pub use remote::{KeySource, Keyring, Lease, Outcome, RemoteKeys};
 pub use rule::{JwtRule, Keys, RuleFault};
 
 use self::edits::Stripped;

@@ -136,19 +136,21 @@ async fn a_silent_server_costs_what_the_rule_gives_it_and_no_more() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let host: KeySource = KeySource::Set(KeyUrl::parse(&format!("http://{addr}/k")).unwrap());
-    let keys = Keyring::default().keys(host, Duration::from_secs(3)).unwrap();
+    let lease = Keyring::default().keys("tools", host, Duration::from_secs(3)).unwrap();
+    let keys = lease.keys();
     let fetcher = fetcher(&[format!("http://{addr}")], ExternalRoots::System);
     let start = Instant::now();
-    assert_eq!(fetch(&keys, &fetcher).await.unwrap_err().reason(), "jwks_timeout");
+    assert_eq!(fetch(keys, &fetcher).await.unwrap_err().reason(), "jwks_timeout");
     assert_eq!(start.elapsed(), Duration::from_secs(3));
 }
 
 #[test]
 fn a_failure_is_tried_again_soon_and_then_less_often() {
     let source = KeySource::Set(KeyUrl::parse("https://idp/k").unwrap());
-    let keys = Keyring::default().keys(source, Duration::from_secs(3)).unwrap();
+    let lease = Keyring::default().keys("tools", source, Duration::from_secs(3)).unwrap();
+    let keys = lease.keys();
     let mut backoff = Backoff::new(FIRST_RETRY, JWKS_RETRY);
-    let waits: Vec<Duration> = (0..8).map(|_| settle(&keys, Err(FetchFault::Timeout), &mut backoff)).collect();
+    let waits: Vec<Duration> = (0..8).map(|_| settle(keys, Err(FetchFault::Timeout), &mut backoff)).collect();
     assert!(waits.first().unwrap() <= &FIRST_RETRY && waits.last().unwrap() >= &(JWKS_RETRY / 2), "{waits:?}");
     assert!(waits.iter().all(|wait| *wait <= JWKS_RETRY), "{waits:?}");
 }

@@ -6,7 +6,7 @@ use super::edits::{Edits, Stripped, claim_value};
 use super::jws::Parts;
 use super::keys::{KeyFault, KeySet};
 use super::place::{Place, Site};
-use super::remote::RemoteKeys;
+use super::remote::Lease;
 use super::rule::{JwtRule, Keys};
 use super::{TokenFault, Unverified};
 use crate::call::{Object, Value};
@@ -27,7 +27,7 @@ pub(super) struct Issuer {
 #[derive(Debug)]
 enum Held {
     Inline(KeySet),
-    Remote(Arc<RemoteKeys>),
+    Remote(Arc<Lease>),
 }
 
 impl Issuer {
@@ -74,7 +74,8 @@ impl Issuer {
     pub(super) fn verify(&self, parts: &Parts<'_>) -> Result<(), Unverified> {
         match &self.keys {
             Held::Inline(keys) => keys.verify(parts)?,
-            Held::Remote(remote) => {
+            Held::Remote(lease) => {
+                let remote = lease.keys();
                 let newer = |fault| Unverified { fault, keys: Some(Arc::clone(remote)) };
                 let keys = remote.keys().ok_or_else(|| newer(TokenFault::NoKeys))?;
                 // A key that is known by name did not make the signature: no other one will have.

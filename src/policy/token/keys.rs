@@ -31,8 +31,8 @@ pub enum KeyFault {
         "keys may not be fetched from {0} here: whoever runs the waypoint lists the hosts in --jwks-hosts (AGENT_WAYPOINT_JWKS_HOSTS)"
     )]
     Host(String),
-    /// More sources than are fetched.
-    #[error("keys of more than {JWKS_SOURCES} places are not fetched")]
+    /// More sources than are fetched for one namespace.
+    #[error("keys of more than {JWKS_SOURCES} places are not fetched for one namespace")]
     TooManySources,
     /// Nothing that could verify a token.
     #[error("jwks holds no key for RS, PS, ES or EdDSA signatures")]

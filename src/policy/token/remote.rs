@@ -111,6 +111,12 @@ impl RemoteKeys {
         self.asking().timeout
     }
 
+    /// Lets a fetch take as long as one more rule says.
+    fn allow(&self, timeout: Duration) {
+        let mut asking = self.asking();
+        asking.timeout = asking.timeout.max(timeout);
+    }
+
     /// Asks for a fetch, for a token that the keys do not know, and waits for its end: whether it is worth trying again.
     /// Tokens are anybody's to make up, so that they may ask once in [`JWKS_REFETCH`] and no more.
     pub async fn renewed(&self) -> bool {
@@ -190,7 +196,23 @@ impl fmt::Debug for RemoteKeys {
     }
 }
 
+/// What a namespace has of a source's keys, and what counts towards its share, for as long as some rule of it holds this.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    keys: Arc<RemoteKeys>,
+}
+
+impl Lease {
+    /// The keys, which other namespaces may have as well.
+    pub fn keys(&self) -> &Arc<RemoteKeys> {
+        &self.keys
+    }
+}
+
 /// All sources of keys that documents name: one for each, however many rules name it, and for as long as some rule does.
+///
+/// Each namespace has a share of [`JWKS_SOURCES`]. There is no limit over all of them, which would be one namespace's way to
+/// close the rules of another.
 #[derive(Debug, Clone, Default)]
 pub struct Keyring {
     inner: Arc<Ring>,
@@ -200,8 +222,26 @@ pub struct Keyring {
 struct Ring {
     /// From where keys may be fetched; anywhere where nobody fetches any, as in `check`.
     hosts: Option<KeyHosts>,
-    known: Mutex<HashMap<KeySource, Weak<RemoteKeys>>>,
+    known: Mutex<Known>,
     added: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    sources: HashMap<KeySource, Weak<RemoteKeys>>,
+    /// By namespace.
+    shares: HashMap<Box<str>, HashMap<KeySource, Weak<Lease>>>,
+}
+
+impl Known {
+    /// Forgets what nobody wants any more.
+    fn clear_up(&mut self) {
+        self.sources.retain(|_, keys| keys.strong_count() > 0);
+        self.shares.retain(|_, share| {
+            share.retain(|_, lease| lease.strong_count() > 0);
+            !share.is_empty()
+        });
+    }
 }
 
 impl Keyring {
@@ -215,35 +255,42 @@ impl Keyring {
         self.inner.hosts.as_ref()
     }
 
-    /// The keys of `source`.
+    /// The keys of `source`, for rules of `namespace`.
     ///
     /// # Errors
-    /// [`KeyFault::Host`] where the host is not one from which keys may be fetched; [`KeyFault::TooManySources`].
-    pub fn keys(&self, source: KeySource, timeout: Duration) -> Result<Arc<RemoteKeys>, KeyFault> {
+    /// [`KeyFault::Host`] where the host is not one from which keys may be fetched; [`KeyFault::TooManySources`] where the
+    /// namespace has its share.
+    pub fn keys(&self, namespace: &str, source: KeySource, timeout: Duration) -> Result<Arc<Lease>, KeyFault> {
         if self.hosts().is_some_and(|hosts| !hosts.lists(source.url())) {
             return Err(KeyFault::Host(source.url().authority()));
         }
         let mut known = self.known();
-        if let Some(keys) = known.get(&source).and_then(Weak::upgrade) {
-            let mut asking = keys.asking();
-            asking.timeout = asking.timeout.max(timeout);
-            drop(asking);
-            return Ok(keys);
+        known.clear_up();
+        let Known { sources, shares } = &mut *known;
+        let share = shares.entry(namespace.into()).or_default();
+        if let Some(lease) = share.get(&source).and_then(Weak::upgrade) {
+            lease.keys.allow(timeout);
+            return Ok(lease);
         }
-        known.retain(|_, keys| keys.strong_count() > 0);
-        if known.len() >= JWKS_SOURCES {
+        if share.len() >= JWKS_SOURCES {
             return Err(KeyFault::TooManySources);
         }
-        let keys = Arc::new(RemoteKeys::new(source.clone(), timeout));
-        known.insert(source, Arc::downgrade(&keys));
-        drop(known);
-        self.inner.added.notify_one();
-        Ok(keys)
+        let fetched = sources.get(&source).and_then(Weak::upgrade);
+        let is_new = fetched.is_none();
+        let keys = fetched.unwrap_or_else(|| Arc::new(RemoteKeys::new(source.clone(), timeout)));
+        keys.allow(timeout);
+        let lease = Arc::new(Lease { keys: Arc::clone(&keys) });
+        share.insert(source.clone(), Arc::downgrade(&lease));
+        if is_new {
+            sources.insert(source, Arc::downgrade(&keys));
+            self.inner.added.notify_one();
+        }
+        Ok(lease)
     }
 
     /// All sources that some rule names now.
     pub fn sources(&self) -> Vec<Arc<RemoteKeys>> {
-        self.known().values().filter_map(Weak::upgrade).collect()
+        self.known().sources.values().filter_map(Weak::upgrade).collect()
     }
 
     /// For who fetches: returns when a source may have come since it was last called.
@@ -251,7 +298,7 @@ impl Keyring {
         self.inner.added.notified().await;
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<KeySource, Weak<RemoteKeys>>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -272,25 +319,37 @@ mod tests {
     #[test]
     fn one_source_is_one_set_of_keys_for_as_long_as_somebody_wants_it() {
         let ring = Keyring::default();
-        let a = ring.keys(source("https://a/k"), Duration::from_secs(1)).unwrap();
-        let again = ring.keys(source("https://A:443/k"), Duration::from_secs(3)).unwrap();
+        let a = ring.keys("ns", source("https://a/k"), Duration::from_secs(1)).unwrap();
+        let again = ring.keys("ns", source("https://A:443/k"), Duration::from_secs(3)).unwrap();
         assert!(Arc::ptr_eq(&a, &again));
-        assert_eq!(a.timeout(), Duration::from_secs(3), "the longest that a rule gives it");
+        let other = ring.keys("other", source("https://a/k"), Duration::from_secs(2)).unwrap();
+        assert!(Arc::ptr_eq(a.keys(), other.keys()), "fetched once for all");
+        assert_eq!(a.keys().timeout(), Duration::from_secs(3), "the longest that a rule gives it");
         assert_eq!(ring.sources().len(), 1);
         drop((a, again));
+        assert_eq!(ring.sources().len(), 1);
+        drop(other);
         assert_eq!(ring.sources().len(), 0);
     }
 
     #[test]
     fn only_listed_hosts_and_not_without_end() {
         let ring = Keyring::new(KeyHosts::new(vec!["a".parse().unwrap()]));
-        assert!(ring.keys(source("https://a/k"), Duration::ZERO).is_ok());
-        let fault = ring.keys(source("https://b/k"), Duration::ZERO).unwrap_err();
+        let ask = |namespace, path: &str| ring.keys(namespace, source(&format!("https://a/{path}")), Duration::ZERO);
+        assert!(ask("ns", "k").is_ok());
+        let fault = ring.keys("ns", source("https://b/k"), Duration::ZERO).unwrap_err();
         assert_eq!(fault, KeyFault::Host("b".to_owned()));
-        let held: Vec<_> =
-            (0..JWKS_SOURCES).map(|i| ring.keys(source(&format!("https://a/{i}")), Duration::ZERO)).collect();
+        let held: Vec<_> = (0..JWKS_SOURCES).map(|i| ask("ns", &i.to_string())).collect();
         assert!(held.iter().all(Result::is_ok));
-        assert_eq!(ring.keys(source("https://a/more"), Duration::ZERO).unwrap_err(), KeyFault::TooManySources);
+        assert_eq!(ask("ns", "more").unwrap_err(), KeyFault::TooManySources);
+        assert!(ask("ns", "0").is_ok(), "what it has is no more");
+        for namespace in ["other", "another"] {
+            let theirs: Vec<_> = (0..JWKS_SOURCES).map(|i| ask(namespace, &format!("{namespace}/{i}"))).collect();
+            assert!(theirs.iter().all(Result::is_ok), "one namespace's share is nobody else's");
+            assert_eq!(ask(namespace, "0").unwrap_err(), KeyFault::TooManySources);
+        }
+        drop(held);
+        assert!(ask("ns", "more").is_ok(), "and what it no longer names is free again");
     }
 
     #[test]
@@ -310,7 +369,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_last_good_keys_count_until_they_are_too_old() {
-        let keys = Keyring::default().keys(source("https://a/k"), Duration::from_secs(5)).unwrap();
+        let lease = Keyring::default().keys("ns", source("https://a/k"), Duration::from_secs(5)).unwrap();
+        let keys = lease.keys();
         assert!(keys.keys().is_none(), "none came yet");
         assert_eq!(keys.fetched(some()), Outcome::First);
         tokio::time::advance(JWKS_MAX_AGE).await;
@@ -324,7 +384,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn tokens_ask_for_new_keys_seldom_and_wait_for_them_no_longer_than_a_fetch() {
-        let keys = Keyring::default().keys(source("https://a/k"), Duration::from_secs(5)).unwrap();
+        let lease = Keyring::default().keys("ns", source("https://a/k"), Duration::from_secs(5)).unwrap();
+        let keys = lease.keys();
         let start = Instant::now();
         assert!(!keys.renewed().await, "the first fetch never ends");
         assert_eq!(start.elapsed(), Duration::from_secs(5));

@@ -9,7 +9,7 @@ use super::hosts::KeyUrl;
 use super::issuer::Issuer;
 use super::keys::KeyFault;
 use super::place::Place;
-use super::remote::{KeySource, Keyring, RemoteKeys};
+use super::remote::{KeySource, Keyring, Lease};
 use crate::config::limits::{JWKS_MAX_TIMEOUT, JWKS_TIMEOUT};
 use crate::document::request_authentication::JwtRuleSpec;
 
@@ -40,7 +40,7 @@ pub enum Keys {
     /// A JWK set (RFC 7517), as JSON text.
     Inline(String),
     /// Fetched.
-    Remote(Arc<RemoteKeys>),
+    Remote(Arc<Lease>),
 }
 
 /// What of a rule cannot be used.
@@ -54,11 +54,11 @@ pub struct RuleFault {
 }
 
 impl JwtRule {
-    /// Reads a rule; its keys, where they are fetched, are those of `ring`.
+    /// Reads a rule of `namespace`; its keys, where they are fetched, are those of `ring`.
     ///
     /// # Errors
     /// [`RuleFault`]
-    pub fn read(spec: &JwtRuleSpec, ring: &Keyring) -> Result<Self, RuleFault> {
+    pub fn read(spec: &JwtRuleSpec, namespace: &str, ring: &Keyring) -> Result<Self, RuleFault> {
         let name = |text: &str, field| {
             let fault = || RuleFault { field, reason: format!("{text:?} is no name of a header field") };
             HeaderName::from_bytes(text.as_bytes()).map_err(|_no_name| fault())
@@ -77,7 +77,7 @@ impl JwtRule {
         let rule = Self {
             issuer: spec.issuer.clone(),
             audiences: spec.audiences.clone(),
-            keys: keys(spec, ring)?,
+            keys: keys(spec, namespace, ring)?,
             space_delimited: spec.space_delimited_claims.clone(),
             places,
             forward: spec.forward_original_token,
@@ -96,7 +96,7 @@ impl JwtRule {
     }
 }
 
-fn keys(spec: &JwtRuleSpec, ring: &Keyring) -> Result<Keys, RuleFault> {
+fn keys(spec: &JwtRuleSpec, namespace: &str, ring: &Keyring) -> Result<Keys, RuleFault> {
     if !spec.jwks.is_empty() {
         return Ok(Keys::Inline(spec.jwks.clone()));
     }
@@ -116,7 +116,7 @@ fn keys(spec: &JwtRuleSpec, ring: &Keyring) -> Result<Keys, RuleFault> {
             ("issuer", source)
         }
     };
-    let keys = ring.keys(source, timeout.min(JWKS_MAX_TIMEOUT));
+    let keys = ring.keys(namespace, source, timeout.min(JWKS_MAX_TIMEOUT));
     keys.map(Keys::Remote).map_err(|cause| fault(field, cause.to_string()))
 }
 

@@ -486,8 +486,9 @@ fn keys_that_are_fetched_verify_once_they_are_there_and_may_be_asked_for_anew() 
     let (old, new) = (Signer::ec(Some("old")), Signer::ec(Some("new")));
     let ring = Keyring::default();
     let source = KeySource::Set(KeyUrl::parse("https://idp/keys").unwrap());
-    let keys = ring.keys(source, Duration::from_secs(5)).unwrap();
-    let rule = JwtRule { keys: Keys::Remote(Arc::clone(&keys)), ..rule(&[]) };
+    let lease = ring.keys("tools", source, Duration::from_secs(5)).unwrap();
+    let keys = lease.keys();
+    let rule = JwtRule { keys: Keys::Remote(Arc::clone(&lease)), ..rule(&[]) };
     let verifier = Verifier::new(std::slice::from_ref(&rule)).unwrap();
     let ask = |signer: &Signer| {
         let token = signer.sign(&json!({"iss": "https://iss"}));
