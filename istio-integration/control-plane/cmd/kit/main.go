@@ -12,6 +12,7 @@ const usage = `usage: kit COMMAND
   crds           the CRDs of Istio and Gateway API that this module pins, as a JSON list
   chart DIR NS [KEY=VALUE..]   our Helm chart as YAML documents
   json FILE..    YAML documents as a JSON list
+  listeners ADDRESS NS GATEWAY  what istiod sends its own waypoint of a Gateway, as a JSON list
   fields         field numbers of the messages that the waypoint speaks, as JSON`
 
 func main() {
@@ -37,6 +38,11 @@ func run(args []string) error {
 		return chart(rest[0], rest[1], rest[2:])
 	case "json":
 		return printJSON(rest)
+	case "listeners":
+		if len(rest) != 3 {
+			return fmt.Errorf("listeners takes istiod's address, a namespace and a Gateway")
+		}
+		return listeners(rest[0], rest[1], rest[2])
 	case "fields":
 		return fields()
 	default:
