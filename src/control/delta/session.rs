@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::stream;
 use tokio::sync::mpsc;
+use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -108,7 +109,10 @@ pub(super) async fn serve(
     let outgoing = stream::unfold(outgoing, |mut queue| async move { Some((queue.recv().await?, queue)) });
     let mut request = Request::new(outgoing);
     *request.metadata_mut() = metadata;
-    let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(limits::XDS_MAX_MESSAGE);
+    // The limit is of a message as it is once it is decompressed.
+    let mut client = AggregatedDiscoveryServiceClient::new(channel)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(limits::XDS_MAX_MESSAGE);
     let mut responses = client.delta_aggregated_resources(request).await?.into_inner();
     while let Some(response) = responses.message().await? {
         link.up();

@@ -6,16 +6,21 @@ use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use serde::Serialize;
+use tokio::sync::OnceCell;
 
 use super::super::cluster::{DocumentKind, View, key};
 use super::super::guard::Due;
 use super::super::provision::is_ours;
 use super::super::scope::{GatewayKey, Object, Scopes};
 use super::encode::{Resource, hash};
+use super::packed::Packed;
 use crate::document::service::GUARDED_BY;
 
 /// Says which Gateway a pod is of.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+
+/// Less than this is sent as it is, bytes.
+const WORTH_PACKING: usize = 16 << 10;
 
 /// Everything that the pods of one identity are sent, in one state of the cluster.
 #[derive(Debug, Default)]
@@ -23,6 +28,7 @@ pub struct Scope {
     resources: BTreeMap<Arc<str>, Arc<Resource>>,
     digest: String,
     all: OnceLock<Bytes>,
+    packed: OnceCell<Option<Packed>>,
     /// What changed since the state of this digest, which most waypoints are in when this one is new.
     since: Mutex<Option<(String, Arc<Delta>)>>,
 }
@@ -44,7 +50,7 @@ impl Scope {
     pub(super) fn new(resources: BTreeMap<Arc<str>, Arc<Resource>>) -> Self {
         let said = resources.values().flat_map(|one| [one.name.as_bytes(), b"\0", one.version.as_bytes(), b"\n"]);
         let digest = hash(&said.collect::<Vec<_>>());
-        Self { resources, digest, all: OnceLock::new(), since: Mutex::default() }
+        Self { resources, digest, all: OnceLock::new(), packed: OnceCell::new(), since: Mutex::default() }
     }
 
     /// Names the state: the same on every replica that sees the same cluster.
@@ -71,6 +77,20 @@ impl Scope {
             all.into()
         });
         all.clone()
+    }
+
+    /// All of them, compressed once, whoever asks; none where there is not enough to be worth it.
+    pub(super) async fn packed(self: &Arc<Self>) -> Option<&Packed> {
+        if self.iter().map(|one| one.field.len()).sum::<usize>() < WORTH_PACKING {
+            return None;
+        }
+        let make = async {
+            let scope = Arc::clone(self);
+            let packed =
+                tokio::task::spawn_blocking(move || Packed::new(scope.iter().map(|one| one.field.clone()))).await;
+            packed.ok().and_then(Result::ok)
+        };
+        self.packed.get_or_init(|| make).await.as_ref()
     }
 
     /// What changed since `before`, found once for all who are there.

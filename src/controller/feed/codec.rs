@@ -1,5 +1,6 @@
 //! gRPC's framing (gRPC over HTTP/2, "Length-Prefixed-Message"), so that what many waypoints are sent is held once: a
-//! response goes out in parts that it shares with others, and no stream copies ten thousand documents for itself.
+//! response goes out in parts that it shares with others, and no stream copies ten thousand documents for itself. Nor is
+//! it compressed for each: tonic would do both.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,26 +15,27 @@ use tonic::codec::{DecodeBuf, Decoder};
 use tonic::{Code, Status};
 
 use super::catalog::Delta;
+use super::packed::Packed;
 use crate::control::delta::wire::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 
 /// A response put together from parts that other responses share.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
-    head: Vec<u8>,
+    compressed: bool,
     parts: Vec<Bytes>,
 }
 
 impl Frame {
     /// `parts` are encoded resources, one or many in each.
     pub(super) fn new(type_url: &str, nonce: &str, removed: Vec<String>, parts: Vec<Bytes>) -> Self {
-        let head = DeltaDiscoveryResponse {
-            type_url: type_url.to_owned(),
-            nonce: nonce.to_owned(),
-            removed_resources: removed,
-            ..DeltaDiscoveryResponse::default()
-        };
-        // The order of fields in a message is nobody's business (protobuf, encoding).
-        Self { head: head.encode_to_vec(), parts }
+        let head = Bytes::from(head(type_url, nonce, removed));
+        Self { compressed: false, parts: std::iter::once(head).chain(parts).collect() }
+    }
+
+    /// Of resources that are compressed already; none where the rest does not fit before them.
+    pub(super) fn packed(type_url: &str, nonce: &str, packed: &Packed) -> Option<Self> {
+        let parts = packed.after(&head(type_url, nonce, Vec::new()))?;
+        Some(Self { compressed: true, parts: parts.into() })
     }
 
     pub(super) fn of(type_url: &str, nonce: &str, delta: &Delta) -> Self {
@@ -41,13 +43,24 @@ impl Frame {
         Self::new(type_url, nonce, delta.removed.clone(), parts)
     }
 
-    /// The message with its prefix: not compressed, and its length.
+    /// The message with its prefix: whether it is compressed, and its length.
     fn framed(self) -> Result<VecDeque<Bytes>, Status> {
-        let length = self.head.len() + self.parts.iter().map(Bytes::len).sum::<usize>();
+        let length = self.parts.iter().map(Bytes::len).sum::<usize>();
         let length = u32::try_from(length).map_err(|_long| Status::resource_exhausted("over 4 GiB of documents"))?;
-        let first = [&[0_u8][..], &length.to_be_bytes(), &self.head].concat();
-        Ok(std::iter::once(Bytes::from(first)).chain(self.parts).collect())
+        let prefix = [&[u8::from(self.compressed)][..], &length.to_be_bytes()].concat();
+        Ok(std::iter::once(Bytes::from(prefix)).chain(self.parts).collect())
     }
+}
+
+/// A response without its resources. The order of fields in a message is nobody's business (protobuf, encoding).
+fn head(type_url: &str, nonce: &str, removed: Vec<String>) -> Vec<u8> {
+    let head = DeltaDiscoveryResponse {
+        type_url: type_url.to_owned(),
+        nonce: nonce.to_owned(),
+        removed_resources: removed,
+        ..DeltaDiscoveryResponse::default()
+    };
+    head.encode_to_vec()
 }
 
 /// Requests, as usual.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -35,6 +35,10 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Whoever is no waypoint's has so long to be told, so that others of the mesh cannot hold all places.
 const TELLING: Duration = Duration::from_secs(5);
+/// How gRPC says what messages are compressed with (gRPC over HTTP/2, "Message-Encoding").
+const ENCODING: &str = "grpc-encoding";
+const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+const GZIP: &str = "gzip";
 /// The one method that is served.
 const METHOD: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
@@ -156,14 +160,24 @@ fn answer(method: &Method, request: Request<Incoming>) -> Response<tonic::body::
     if request.uri().path() != METHOD {
         return Status::unimplemented("this is the feed of agent-waypoint; it serves delta xDS only").into_http();
     }
-    match method.open(Streaming::new_request(Requests, request.into_body(), None, Some(MAX_REQUEST))) {
+    let gzip = takes_gzip(request.headers());
+    match method.open(Streaming::new_request(Requests, request.into_body(), None, Some(MAX_REQUEST)), gzip) {
         Ok(body) => {
             let mut response = Response::new(body);
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            if gzip {
+                // What messages may be; each says itself whether it is.
+                response.headers_mut().insert(ENCODING, HeaderValue::from_static(GZIP));
+            }
             response
         }
         Err(status) => status.into_http(),
     }
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|one| one.trim() == GZIP)
 }
 
 /// The method, for one peer.
@@ -175,10 +189,10 @@ struct Method {
 }
 
 impl Method {
-    fn open(&self, requests: Streaming<DeltaDiscoveryRequest>) -> Result<tonic::body::Body, Status> {
+    fn open(&self, requests: Streaming<DeltaDiscoveryRequest>, gzip: bool) -> Result<tonic::body::Body, Status> {
         let istio = self.admitted()?;
         let (responses, frames) = mpsc::channel(1);
-        let serving = Serving::new(self.feed.shared.clone(), self.id.clone(), istio, responses);
+        let serving = Serving::new(self.feed.shared.clone(), self.id.clone(), istio, (responses, gzip));
         let stop = self.feed.stop.clone();
         self.feed.tasks.spawn(async move { stop.run_until_cancelled(serving.run(requests)).await });
         Ok(codec::body(frames))

@@ -34,6 +34,8 @@ pub(super) struct Serving {
     pod: Option<PodKey>,
     voice: Voice,
     responses: mpsc::Sender<Result<Frame, Status>>,
+    /// Whether the client takes compressed messages.
+    gzip: bool,
     documents: Subscription,
     keys: Subscription,
     nonce: u64,
@@ -62,15 +64,24 @@ impl Serving {
         shared: Shared,
         id: WorkloadId,
         istio: IstioId,
-        responses: mpsc::Sender<Result<Frame, Status>>,
+        (responses, gzip): (mpsc::Sender<Result<Frame, Status>>, bool),
     ) -> Self {
         let (documents, keys) = (Subscription::default(), Subscription::default());
         let voice = shared.acks.voice();
-        Self { shared, id, istio, pod: None, voice, responses, documents, keys, nonce: 0 }
+        Self { shared, id, istio, pod: None, voice, responses, gzip, documents, keys, nonce: 0 }
     }
 
     /// Serves to the end of the stream. A client that may not ask is told so, at whatever time that comes to be.
     pub(super) async fn run(mut self, mut requests: Streaming<DeltaDiscoveryRequest>) {
+        // All come back at once when a controller starts, and each says what it has: that stays in their windows until
+        // there is something to compare it to.
+        let known = tokio::select! {
+            () = self.responses.closed() => return,
+            known = self.shared.catalogs.wait_for(|catalog| catalog.whole) => known.is_ok(),
+        };
+        if !known {
+            return;
+        }
         loop {
             let ended = tokio::select! {
                 request = requests.message() => match request {
@@ -167,7 +178,11 @@ impl Serving {
                 Frame::of(DOCUMENT, &nonce, &delta)
             }
             (None, Some(has)) if !has.is_empty() => Frame::of(DOCUMENT, &nonce, &scope.beyond(has)),
-            (None, _) => Frame::new(DOCUMENT, &nonce, Vec::new(), vec![scope.all()]),
+            (None, _) => {
+                let packed = if self.gzip { scope.packed().await } else { None };
+                let packed = packed.and_then(|packed| Frame::packed(DOCUMENT, &nonce, packed));
+                packed.unwrap_or_else(|| Frame::new(DOCUMENT, &nonce, Vec::new(), vec![scope.all()]))
+            }
         };
         (self.documents.sent, self.documents.has, self.documents.awaiting) = (Some(scope), None, Some(nonce));
         self.send(frame).await

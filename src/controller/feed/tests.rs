@@ -13,6 +13,8 @@ use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::codec::CompressionEncoding;
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::super::cluster::{Cluster, Standing, View};
@@ -130,10 +132,18 @@ impl Lab {
 
     /// A stream of which a test sees every message.
     async fn raw(&self, who: &str) -> Result<Raw, Status> {
+        self.raw_with(who, |client| client).await
+    }
+
+    async fn raw_gzip(&self, who: &str) -> Result<Raw, Status> {
+        self.raw_with(who, |client| client.accept_compressed(CompressionEncoding::Gzip)).await
+    }
+
+    async fn raw_with(&self, who: &str, with: impl FnOnce(RawClient) -> RawClient) -> Result<Raw, Status> {
         let (channel, _) = self.way(who, CONTROLLER).open().await.unwrap();
         let (requests, outgoing) = mpsc::channel::<DeltaDiscoveryRequest>(8);
         let outgoing = stream::unfold(outgoing, |mut queue| async move { Some((queue.recv().await?, queue)) });
-        let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(1 << 30);
+        let mut client = with(AggregatedDiscoveryServiceClient::new(channel)).max_decoding_message_size(1 << 30);
         let responses = client.delta_aggregated_resources(Request::new(outgoing)).await?.into_inner();
         Ok(Raw { requests, responses })
     }
@@ -168,6 +178,8 @@ impl Waypoint {
         self.published.current().counts().loaded
     }
 }
+
+type RawClient = AggregatedDiscoveryServiceClient<Channel>;
 
 struct Raw {
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
@@ -266,6 +278,28 @@ async fn only_the_difference_is_sent_and_nothing_before_the_last_is_acknowledged
     lab.show(MESH);
     raw.ask(DOCUMENT, &[]).await;
     assert_eq!(raw.next().await.unwrap().removed_resources, [REPO]);
+}
+
+#[tokio::test]
+async fn who_takes_gzip_and_who_does_not_are_sent_the_same() {
+    let many: String = (0..100).map(|n| POLICY.replace("name: repo\n", &format!("name: repo-{n}\n"))).collect();
+    let lab = Lab::start(view(&format!("{MESH}{many}"))).await;
+    let mut plain = lab.raw(WAYPOINT).await.unwrap();
+    plain.ask(DOCUMENT, &[]).await;
+    let plain = plain.next().await.unwrap();
+    assert_eq!(plain.resources.len(), 102);
+    let mut packed = lab.raw_gzip(WAYPOINT).await.unwrap();
+    packed.ask(DOCUMENT, &[]).await;
+    let first = packed.next().await.unwrap();
+    assert_eq!((&first.resources, &*first.nonce), (&plain.resources, "1"));
+    packed.acknowledge(&first).await;
+    // What is small comes as it is, on the same stream.
+    lab.show(&format!("{MESH}{many}{POLICY}"));
+    assert_eq!(names(&packed.next().await.unwrap()), [REPO]);
+    // A waypoint takes it.
+    let waypoint = lab.waypoint(WAYPOINT, CONTROLLER);
+    eventually(|| waypoint.first.load(Ordering::SeqCst)).await;
+    assert_eq!(waypoint.documents(), 103);
 }
 
 #[tokio::test]

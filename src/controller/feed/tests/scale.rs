@@ -2,12 +2,13 @@
 //! `cargo test --lib feed::tests::scale -- --ignored --nocapture --test-threads 1`. The clients are in this process too and
 //! do their half of the cryptography on the same cores, so that a controller by itself is better than what is printed.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Instant;
 
 use bytes::Buf as _;
 use futures_util::future::join_all;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use super::*;
 
@@ -59,11 +60,14 @@ struct Counted {
 }
 
 impl Counted {
-    async fn connect(lab: &Lab, who: &str) -> Self {
+    async fn connect(lab: &Lab, who: &str, gzip: bool) -> Self {
         let (channel, _) = lab.way(who, CONTROLLER).open().await.unwrap();
         let (requests, outgoing) = mpsc::channel::<DeltaDiscoveryRequest>(8);
         let outgoing = stream::unfold(outgoing, |mut queue| async move { Some((queue.recv().await?, queue)) });
         let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(1 << 30);
+        if gzip {
+            grpc = grpc.accept_compressed(CompressionEncoding::Gzip);
+        }
         grpc.ready().await.unwrap();
         let path = http::uri::PathAndQuery::from_static(
             "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",
@@ -73,16 +77,21 @@ impl Counted {
     }
 
     /// Asks for everything, and acknowledges it.
-    async fn sync(&mut self) -> usize {
-        self.send("").await;
+    async fn sync(&mut self, has: &HashMap<String, String>) -> usize {
+        self.send("", has.clone()).await;
         let size = self.responses.message().await.unwrap().unwrap();
-        self.send("1").await;
+        self.send("1", HashMap::new()).await;
         size
     }
 
-    async fn send(&self, response_nonce: &str) {
+    async fn send(&self, response_nonce: &str, initial_resource_versions: HashMap<String, String>) {
         let (type_url, response_nonce) = (DOCUMENT.to_owned(), response_nonce.to_owned());
-        let request = DeltaDiscoveryRequest { type_url, response_nonce, ..DeltaDiscoveryRequest::default() };
+        let request = DeltaDiscoveryRequest {
+            type_url,
+            response_nonce,
+            initial_resource_versions,
+            ..DeltaDiscoveryRequest::default()
+        };
         self.requests.send(request).await.unwrap();
     }
 }
@@ -108,14 +117,18 @@ fn mesh(gateways: usize, word: &str) -> View {
     view(&yaml)
 }
 
-/// First sync of all, and one edit for each Gateway to all.
-async fn measured(gateways: usize) -> (Duration, Duration) {
+fn who(gateways: usize) -> Vec<String> {
+    (0..REPLICAS).map(|n| format!("spiffe://td/ns/infra/sa/wp-{}", n % gateways)).collect()
+}
+
+/// First sync of all, one edit for each Gateway to all, and all coming back with what they have.
+async fn measured(gateways: usize, gzip: bool) -> [Duration; 3] {
     let (before, after) = (mesh(gateways, "before"), mesh(gateways, "after"));
     let lab = Lab::start(before).await;
-    let who: Vec<String> = (0..REPLICAS).map(|n| format!("spiffe://td/ns/infra/sa/wp-{}", n % gateways)).collect();
-    let mut waypoints = join_all(who.iter().map(|who| Counted::connect(&lab, who))).await;
+    let (who, nothing) = (who(gateways), HashMap::new());
+    let mut waypoints = join_all(who.iter().map(|who| Counted::connect(&lab, who, gzip))).await;
     let start = Instant::now();
-    let sizes = join_all(waypoints.iter_mut().map(|waypoint| waypoint.sync())).await;
+    let sizes = join_all(waypoints.iter_mut().map(|waypoint| waypoint.sync(&nothing))).await;
     let first = start.elapsed();
     let start = Instant::now();
     lab.views.send_replace(Arc::new(after));
@@ -123,26 +136,77 @@ async fn measured(gateways: usize) -> (Duration, Duration) {
     let edit = start.elapsed();
     let edited: Vec<usize> = edits.into_iter().map(|edit| edit.unwrap().unwrap()).collect();
     assert!(edited.iter().all(|size| *size < 4_096), "an edit costs an edit: {:?}", edited.iter().max());
-    let bytes: usize = sizes.iter().sum();
+    let mut has = Vec::new();
+    for who in who.iter().take(gateways) {
+        let mut raw = lab.raw(who).await.unwrap();
+        raw.ask(DOCUMENT, &[]).await;
+        let all = raw.next().await.unwrap().resources.into_iter().map(|one| (one.name, one.version));
+        has.push(all.collect::<HashMap<_, _>>());
+    }
+    let mut waypoints = join_all(who.iter().map(|who| Counted::connect(&lab, who, gzip))).await;
+    let start = Instant::now();
+    let told = join_all(waypoints.iter_mut().zip(has.iter().cycle()).map(|(waypoint, has)| waypoint.sync(has))).await;
+    let again = start.elapsed();
+    assert!(told.iter().all(|size| *size < 256), "who has everything is told nothing: {:?}", told.iter().max());
+    let (bytes, how) = (sizes.iter().sum::<usize>() >> 20, if gzip { "compressed" } else { "as it is" });
     println!(
-        "{REPLICAS} replicas of {gateways} Gateways, {DOCUMENTS} documents: first sync {first:?} ({} MiB), an edit {edit:?}",
-        bytes >> 20
+        "{REPLICAS} replicas of {gateways} Gateways, {DOCUMENTS} documents: first sync {first:?} ({bytes} MiB, {how}), an edit {edit:?}, all come back {again:?}; {} MiB resident",
+        resident() >> 10
     );
-    (first, edit)
+    [first, edit, again]
+}
+
+/// Of this process, KiB.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).map_or(0, |pages: usize| pages * 4)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute and both cores; run by hand"]
 async fn five_hundred_replicas_of_fifty_gateways() {
-    let (first, edit) = measured(50).await;
+    let [first, edit, again] = measured(50, true).await;
     assert!(first < Duration::from_secs(5) && edit < Duration::from_secs(2), "{first:?} {edit:?}");
+    assert!(again < Duration::from_secs(5), "{again:?}");
 }
 
-/// The worst that can be asked: some 3.4 GiB in all, encrypted and decrypted here. How long that takes says how fast the
-/// cores are; an edit still costs an edit.
+/// The worst that can be asked: some 3.4 GiB of documents in all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute and both cores; run by hand"]
 async fn five_hundred_replicas_that_all_have_every_document() {
-    let (_first, edit) = measured(1).await;
+    let [first, edit, again] = measured(1, true).await;
+    assert!(first < Duration::from_secs(5) && edit < Duration::from_secs(2), "{first:?} {edit:?}");
+    assert!(again < Duration::from_secs(20), "{again:?}");
+}
+
+/// Whoever takes nothing compressed: all of it is encrypted and decrypted here, and how long that takes says how fast the
+/// cores are; an edit still costs an edit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute and both cores; run by hand"]
+async fn five_hundred_replicas_that_take_nothing_compressed() {
+    let [_first, edit, _again] = measured(1, false).await;
     assert!(edit < Duration::from_secs(2), "{edit:?}");
+}
+
+/// KiB that each of so many takes, both ends, that ask for all documents and read nothing of the answer.
+async fn stalled(lab: &Lab, gzip: bool) -> usize {
+    let who = who(1);
+    let before = resident();
+    let waypoints = join_all(who.iter().map(|who| Counted::connect(lab, who, gzip))).await;
+    let nothing = HashMap::new();
+    join_all(waypoints.iter().map(|waypoint| waypoint.send("", nothing.clone()))).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    (resident() - before) / REPLICAS
+}
+
+/// What nobody has read yet is held once, and not for each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute and both cores; run by hand"]
+async fn a_replica_takes_the_same_memory_whatever_the_documents() {
+    let lab = Lab::start(mesh(1, "before")).await;
+    for gzip in [false, true] {
+        let each = stalled(&lab, gzip).await;
+        println!("{REPLICAS} that do not read, {DOCUMENTS} documents, gzip {gzip}: {each} KiB for each, both ends");
+        assert!(each < 768, "{each} KiB for each of 6,800 KiB that it is to be sent");
+    }
 }
