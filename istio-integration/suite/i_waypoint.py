@@ -11,6 +11,8 @@ from harness.tests import test
 from .g_guarded import becomes, guards
 from .mesh import GATEWAY, POLICY, Mesh, gateway
 
+POLICIES = "agent-waypoint.dev/v1alpha1"
+
 def provisioned(lab: Lab, ns: str, kind: str = "agent-waypoint", pods: int = 2, name: str = "waypoint") -> str:
     """Applies the Gateway, waits until it is programmed and its pods are ready; the Service's address."""
     lab.apply(GATEWAY.replace("name: waypoint", f"name: {name}"), **{"ns": ns, "class": kind})
@@ -127,7 +129,7 @@ def edit_is_in_force_within_two_seconds(lab: Lab) -> None:
 
 
 def enforced(lab: Lab, ns: str) -> Object | None:
-    policy = lab.api.get("agent-waypoint.dev/v1alpha1", "AgentPolicy", ns, "notes")
+    policy = lab.api.get(POLICIES, "AgentPolicy", ns, "notes")
     said = condition(policy, "Enforced")
     return policy if said and said["status"] == "True" and said.get("observedGeneration") == policy["metadata"]["generation"] else None
 
@@ -292,6 +294,48 @@ def held(this: Mesh) -> int | None:
     headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
     answer = this.reader.http(this.waypoint, f"{this.server}:80", "POST", "/mcp", body, headers)
     return answer.status if answer.status == 503 else None
+
+
+@test
+def what_a_waypoint_closed_is_not_enforced(lab: Lab) -> None:
+    """Keys from a host that nobody listed close the target: `Enforced` says TargetClosed and why, on both policies; a port that goes away says so too."""
+    this = mesh(lab)
+    eventually("the policy is Enforced", 20, lambda: enforced(lab, this.ns))
+    lab.apply("""\
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: token, namespace: {ns}}
+spec:
+  targetRefs: [{kind: Service, group: "", name: notes}]
+  jwtRules: [{issuer: "https://idp.example", jwksUri: "https://idp.example/keys"}]
+""", ns=this.ns)
+
+    def told(api: str, kind: str, name: str, condition_type: str) -> str | None:
+        said = condition(lab.api.get(api, kind, this.ns, name), condition_type)
+        return said["message"] if said and (said["status"], said["reason"]) == ("False", "TargetClosed") else None
+
+    token = "security.istio.io/v1", "RequestAuthentication", "token", "agent-waypoint.dev/Enforced"
+    policy = POLICIES, "AgentPolicy", "notes", "Enforced"
+    why = eventually("the RequestAuthentication is not enforced", 20, lambda: told(*token))
+    assert "idp.example" in why and "--jwks-hosts" in why and "2 of 2" in why, why
+    why = eventually("nor is the policy beside it", 20, lambda: told(*policy))
+    assert f"Service {this.ns}/notes:80 is closed" in why and "idp.example" in why, why
+    assert not this.opens(this.reader)
+    events = [one for one in lab.api.list("v1", "Event", this.ns) if one["reason"] == "TargetClosed"]
+    assert {one["involvedObject"]["name"] for one in events} == {"token", "notes"}, events
+    lab.api.delete(lab.api.get("security.istio.io/v1", "RequestAuthentication", this.ns, "token"))
+    eventually("without it the policy is enforced", 20, lambda: enforced(lab, this.ns))
+    eventually("and calls go on", 20, this.allowed)
+    # The policy stays as it is; what it names goes away.
+    policy_now = lab.api.get(POLICIES, "AgentPolicy", this.ns, "notes")
+    port = lab.api.get("v1", "Service", this.ns, "notes")["spec"]["ports"][0]
+    lab.api.patch(policy_now, {"spec": {"targetRefs": [{"kind": "Service", "name": "notes", "sectionName": port["name"]}]}})
+    eventually("the policy is Enforced on the port by its name", 20, lambda: enforced(lab, this.ns))
+    lab.api.patch(lab.api.get("v1", "Service", this.ns, "notes"), {"spec": {"ports": [{**port, "name": "renamed"}]}})
+    why = eventually("the port is gone, and so is what it enforces", 20, lambda: told(*policy))
+    assert port["name"] in why, why
+    lab.api.patch(lab.api.get("v1", "Service", this.ns, "notes"), {"spec": {"ports": [port]}})
+    eventually("with the port the policy is enforced again", 20, lambda: enforced(lab, this.ns))
 
 
 @test

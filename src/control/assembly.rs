@@ -22,6 +22,7 @@ use crate::policy::on_compile_thread;
 use desk::Desk;
 pub use desk::{Offered, Progress};
 use findings::Findings;
+pub use findings::Unenforced;
 use work::Work;
 
 /// The way in, and what was found. A cheap handle; the thread ends at `stop`.
@@ -96,6 +97,11 @@ impl Assembly {
     /// What is wrong with the documents in force, by place.
     pub fn problems(&self) -> Vec<Problem> {
         self.findings.problems()
+    }
+
+    /// Documents that are not in force, by the file or name that their source gave them, as it is now and as it changes.
+    pub fn unenforced(&self) -> watch::Receiver<Unenforced> {
+        self.findings.unenforced()
     }
 
     /// How many snapshots were put in force.

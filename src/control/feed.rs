@@ -2,16 +2,19 @@
 //!
 //! Delta xDS over the mesh's own mutual TLS. Only `spiffe://<our trust domain>/ns/<controller's namespace>/sa/<its account>`
 //! is believed; whoever else answers is told nothing. A push is one state of the cluster: it is handed to the assembly
-//! whole, and acknowledged once it is in force. What was received stays in force while the controller is away.
+//! whole, and acknowledged once it is in force, with a [`Report`] of what does not decide because its target is closed; when
+//! that changes later, it is said again. What was received stays in force while the controller is away.
 
 mod documents;
 mod keys;
+mod report;
 mod way;
 
 use tokio::sync::watch;
 
 pub use documents::Documents;
 pub use keys::{SealingKey, SealingKeys};
+pub use report::Report;
 pub use way::{FeedAddress, FeedFault, FeedWay};
 
 use super::assembly::Assembly;

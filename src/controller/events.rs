@@ -31,7 +31,7 @@ const BAD: [(&str, &str); 5] = [
     ("agent-waypoint.dev/Fed", "False"),
 ];
 /// `Enforced` is False for many reasons that pass by themselves; these do not.
-const STUCK: [&str; 2] = ["NoWaypoint", "NotAccepted"];
+const STUCK: [&str; 3] = ["NoWaypoint", "NotAccepted", "TargetClosed"];
 
 /// An object that an Event is about.
 #[derive(Debug, Clone)]

@@ -48,6 +48,11 @@ impl Origin {
         &self.title
     }
 
+    /// The file, or the name that another source has for it.
+    pub fn source(&self) -> &Arc<PathBuf> {
+        &self.place.file
+    }
+
     /// What is closed if the document turns out not to be fit to be in force.
     pub fn closes(&self) -> &Closes {
         &self.closes

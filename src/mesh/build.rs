@@ -157,6 +157,7 @@ pub(super) fn target(fronted: &Fronted<'_>, port: Port<'_>, ruled: Ruled) -> Tar
         paths: ruled.paths,
         routes: ruled.routes,
         closed: ruled.closed,
+        unenforced: ruled.unenforced,
         revision: ruled.revision,
         endpoints: port.endpoints,
         held: port.held,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::cache::{Cache, Compiled, RulesKey, Same, Verifiers};
@@ -28,6 +29,7 @@ pub(super) struct Ruled {
     pub(super) paths: Normalization,
     pub(super) routes: Option<Arc<Routes>>,
     pub(super) closed: Option<Arc<str>>,
+    pub(super) unenforced: Arc<[Arc<PathBuf>]>,
     pub(super) revision: TargetRevision,
 }
 
@@ -43,6 +45,7 @@ impl Ruled {
             rules,
             tokens: None,
             closed: None,
+            unenforced: Arc::default(),
             revision,
         }
     }
@@ -106,7 +109,18 @@ impl<'p, 'a> Compiler<'p, 'a> {
         };
         let revision = self.revision(&rules, &token);
         let protocol = protocol(declared, port.spoken);
-        Ruled { protocol, rules, paths, routes, tokens: tokens.unwrap_or(None), closed, revision }
+        let tokens = tokens.unwrap_or(None);
+        let unenforced = closed.is_some().then(|| self.sources((&agent, &istio, &token))).unwrap_or_default();
+        Ruled { protocol, rules, paths, routes, tokens, closed, unenforced, revision }
+    }
+
+    /// Where the policies of a port are from.
+    fn sources(&self, (agent, istio, token): (&[usize], &[usize], &[usize])) -> Arc<[Arc<PathBuf>]> {
+        let policies = self.policies;
+        let agent = agent.iter().filter_map(|item| policies.agent.items.get(*item)).map(|one| &one.origin);
+        let istio = istio.iter().filter_map(|item| policies.istio.items.get(*item)).map(|one| &one.origin);
+        let token = token.iter().filter_map(|item| policies.tokens.items.get(*item)).map(|one| &one.document.origin);
+        agent.chain(istio).chain(token).map(|origin| Arc::clone(origin.source())).collect()
     }
 
     /// Routes lead plain HTTP. A declared port that has some is closed, as its calls would go where they do not say; a

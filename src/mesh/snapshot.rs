@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::providers::Asked;
@@ -100,6 +101,21 @@ impl Snapshot {
     pub fn closed(&self) -> BTreeMap<String, String> {
         let closed = self.targets().filter_map(|target| Some((target.key.to_string(), target.closed()?.to_owned())));
         closed.collect()
+    }
+
+    /// Policies that a closed target keeps from deciding, by where they are from, and why: the first of several targets.
+    pub fn unenforced(&self) -> BTreeMap<Arc<PathBuf>, String> {
+        let mut out: BTreeMap<Arc<PathBuf>, (&TargetKey, &str)> = BTreeMap::new();
+        for (key, target) in self.by_key.iter() {
+            let Some(reason) = target.closed() else { continue };
+            for source in target.unenforced.iter() {
+                let first = out.entry(Arc::clone(source)).or_insert((key, reason));
+                if key < first.0 {
+                    *first = (key, reason);
+                }
+            }
+        }
+        out.into_iter().map(|(source, (key, reason))| (source, format!("{key} is closed: {reason}"))).collect()
     }
 
     /// How many endpoints get no calls, by why; the same of several ports counts for each.

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Endpoint, Held, Hold, Routes};
@@ -30,6 +31,8 @@ pub struct Target {
     pub routes: Option<Arc<Routes>>,
     pub(super) upstream_h2: bool,
     pub(super) closed: Option<Arc<str>>,
+    /// The policies that would decide were it not closed, by where they are from.
+    pub(super) unenforced: Arc<[Arc<PathBuf>]>,
     pub(super) revision: TargetRevision,
 }
 
@@ -57,6 +60,7 @@ impl Target {
         };
         what(self) == what(other)
             && self.destination == other.destination
+            && self.unenforced == other.unenforced
             && self.routes.as_ref().map(|routes| routes.revision) == other.routes.as_ref().map(|routes| routes.revision)
             && self.closed == other.closed
             && self.endpoints == other.endpoints

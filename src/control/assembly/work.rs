@@ -39,9 +39,10 @@ impl Work {
         let (snapshot, problems) = build_with(documents, &self.settings, &previous, cache);
         let (counts, targets) = (snapshot.counts(), snapshot.targets().len());
         told_closed(&snapshot, &previous);
+        self.findings.tell(problems);
+        self.findings.look(&snapshot);
         self.published.publish(snapshot);
         self.findings.published();
-        self.findings.tell(problems);
         let took = start.elapsed().as_millis();
         tracing::info!(counts.loaded, counts.refused, counts.skipped, targets, took, "documents in force");
     }
@@ -92,15 +93,19 @@ impl Work {
         }
         let snapshot = edition.snapshot.clone().with_replicas(edition.world.replicas());
         let counts = snapshot.counts();
+        let look = edition.targets_changed || whole || edition.problems.is_some();
+        if let Some(problems) = edition.problems {
+            self.findings.tell(problems);
+        }
+        if look {
+            self.findings.look(&snapshot);
+        }
         if edition.targets_changed || whole {
             self.published.publish(snapshot);
         } else {
             self.published.replace(snapshot);
         }
         self.findings.published();
-        if let Some(problems) = edition.problems {
-            self.findings.tell(problems);
-        }
         let (services, workloads) = (edition.world.services().len(), edition.world.workloads().len());
         let took = start.elapsed().as_millis();
         if whole {

@@ -1,3 +1,5 @@
+use prost_types::Struct;
+
 /// Keeps the resources of one type.
 #[tonic::async_trait]
 pub trait Keeper: Send {
@@ -8,6 +10,17 @@ pub trait Keeper: Send {
     /// refuses it, and what was kept under those names before stays. The push is acknowledged when this returns: not before
     /// it is in force, where the server is to know that.
     async fn apply(&mut self, push: Push) -> Vec<Rejected>;
+
+    /// What the server is to know beside: it goes with every answer of this type, as metadata of the node. None by default.
+    fn report(&mut self) -> Option<Struct> {
+        None
+    }
+
+    /// Waits until there is another report than the one that was last given; it is sent then, without a push that it
+    /// answers. May be dropped at any time. Never, by default.
+    async fn news(&mut self) {
+        std::future::pending().await
+    }
 }
 
 /// What one response says of one type.

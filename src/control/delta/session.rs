@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures_util::future::select_all;
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tonic::codec::CompressionEncoding;
@@ -23,16 +24,19 @@ const MAX_DETAIL: usize = 8 << 10;
 /// A keeper and what it was last sent: it outlives streams.
 pub(super) struct Kept {
     keeper: Box<dyn Keeper>,
+    /// Whether a push of this stream was answered: before that there is nothing to report.
+    answered: bool,
     versions: HashMap<Box<str>, Box<str>>,
 }
 
 impl Kept {
     pub(super) fn new(keeper: Box<dyn Keeper>) -> Self {
-        Self { keeper, versions: HashMap::new() }
+        Self { keeper, answered: false, versions: HashMap::new() }
     }
 
     /// The first request on a stream: everything, and what of it is still here.
-    fn initial(&self, node: &Node) -> DeltaDiscoveryRequest {
+    fn initial(&mut self, node: &Node) -> DeltaDiscoveryRequest {
+        self.answered = false;
         let versions = self.versions.iter().map(|(name, version)| (name.to_string(), version.to_string()));
         DeltaDiscoveryRequest {
             node: Some(node.clone()),
@@ -40,6 +44,12 @@ impl Kept {
             initial_resource_versions: versions.collect(),
             ..DeltaDiscoveryRequest::default()
         }
+    }
+
+    /// Who we are, with what the server is to know beside.
+    fn reporting(&mut self, node: &Node) -> Option<Node> {
+        let metadata = self.keeper.report()?;
+        Some(Node { metadata: Some(metadata), ..node.clone() })
     }
 
     /// Has the push kept, and remembers the versions of what was.
@@ -102,7 +112,7 @@ pub(super) async fn serve(
     link: &Link,
 ) -> Result<(), Status> {
     let (requests, outgoing) = mpsc::channel(REQUESTS.max(kept.len()));
-    let initial: Vec<_> = kept.iter().map(|one| one.initial(node)).collect();
+    let initial: Vec<_> = kept.iter_mut().map(|one| one.initial(node)).collect();
     for request in initial {
         send(&requests, request).await?;
     }
@@ -114,19 +124,54 @@ pub(super) async fn serve(
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(limits::XDS_MAX_MESSAGE);
     let mut responses = client.delta_aggregated_resources(request).await?.into_inner();
-    while let Some(response) = responses.message().await? {
+    loop {
+        let response = tokio::select! {
+            biased;
+            response = responses.message() => response?,
+            place = news(kept) => {
+                let Some(one) = kept.get_mut(place) else { continue };
+                let type_url = one.keeper.type_url().to_owned();
+                if let Some(reporting) = one.reporting(node) {
+                    let node = Some(reporting);
+                    send(&requests, DeltaDiscoveryRequest { node, type_url, ..Default::default() }).await?;
+                }
+                continue;
+            }
+        };
+        let Some(response) = response else { return Ok(()) };
         link.up();
         let (type_url, response_nonce) = (response.type_url.clone(), response.nonce.clone());
-        let rejected = match kept.iter_mut().find(|one| one.keeper.type_url() == type_url) {
-            Some(one) => one.apply(response).await,
+        let (rejected, node) = match kept.iter_mut().find(|one| one.keeper.type_url() == type_url) {
+            Some(one) => {
+                let rejected = one.apply(response).await;
+                one.answered = true;
+                (rejected, one.reporting(node))
+            }
             // A type that nobody asked for is nobody's concern.
-            None => Vec::new(),
+            None => (Vec::new(), None),
         };
         link.refused(rejected.len());
         let error_detail = detail(&type_url, &rejected);
-        send(&requests, DeltaDiscoveryRequest { type_url, response_nonce, error_detail, ..Default::default() }).await?;
+        let answer = DeltaDiscoveryRequest { node, type_url, response_nonce, error_detail, ..Default::default() };
+        send(&requests, answer).await?;
     }
-    Ok(())
+}
+
+/// Which of them has something to report.
+async fn news(kept: &mut [Kept]) -> usize {
+    let waiting = kept.iter_mut().enumerate().filter(|(_, one)| one.answered);
+    let waiting: Vec<_> = waiting
+        .map(|(place, one)| {
+            Box::pin(async move {
+                one.keeper.news().await;
+                place
+            })
+        })
+        .collect();
+    if waiting.is_empty() {
+        return std::future::pending().await;
+    }
+    select_all(waiting).await.0
 }
 
 async fn send(requests: &mpsc::Sender<DeltaDiscoveryRequest>, request: DeltaDiscoveryRequest) -> Result<(), Status> {

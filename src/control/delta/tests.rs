@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use futures_util::stream;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use prost_types::Any;
-use tokio::sync::mpsc;
+use prost_types::value::Kind;
+use prost_types::{Any, Struct};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::Service as _;
@@ -312,4 +313,73 @@ async fn a_type_that_nobody_asked_for_is_acknowledged_and_stopping_ends_the_stre
     assert!(stream.next().await.error_detail.is_none());
     lab.stop.cancel();
     assert!(stream.requests.recv().await.is_none());
+}
+
+/// A keeper of fruit that reports a number.
+struct Teller {
+    fruit: Basket,
+    says: watch::Receiver<u32>,
+    said: Option<u32>,
+}
+
+#[tonic::async_trait]
+impl Keeper for Teller {
+    fn type_url(&self) -> &'static str {
+        FRUIT
+    }
+
+    async fn apply(&mut self, push: Push) -> Vec<Rejected> {
+        self.fruit.apply(push).await
+    }
+
+    fn report(&mut self) -> Option<Struct> {
+        let says = *self.says.borrow();
+        self.said = Some(says);
+        let number = prost_types::Value { kind: Some(Kind::NumberValue(says.into())) };
+        Some(Struct { fields: [("says".to_owned(), number)].into() })
+    }
+
+    async fn news(&mut self) {
+        let said = self.said;
+        let _ended = self.says.wait_for(|says| Some(*says) != said).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_goes_with_answers_and_by_itself_when_it_changes() {
+    let (sender, mut streams) = mpsc::channel(10);
+    let pipe = Pipe { ads: Ads(sender), failures: Arc::default(), tried: Arc::default() };
+    let [fruit, stone] = [FRUIT, STONE].map(|url| Basket { url, held: Arc::default() });
+    let (say, says) = watch::channel(1);
+    let node = Node { id: "me".to_owned(), ..Node::default() };
+    let teller = Teller { fruit, says, said: None };
+    let client = Client::new("test", pipe, node).keep(Box::new(teller)).keep(Box::new(stone));
+    let stop = CancellationToken::new();
+    tokio::spawn(client.run(stop.clone()));
+    let number = |request: &DeltaDiscoveryRequest| {
+        let node = request.node.as_ref()?;
+        assert_eq!((node.id.as_str(), request.type_url.as_str()), ("me", FRUIT));
+        match node.metadata.as_ref()?.fields["says"].kind {
+            Some(Kind::NumberValue(number)) => Some(number),
+            _ => None,
+        }
+    };
+    let mut stream = streams.recv().await.unwrap();
+    let first = [stream.next().await, stream.next().await];
+    assert!(first.iter().all(|request| request.node.as_ref().unwrap().metadata.is_none()), "nothing is known yet");
+    say.send_replace(2);
+    let silent = tokio::time::timeout(Duration::from_secs(60), stream.next()).await;
+    assert!(silent.is_err(), "and nothing is said before there is something to answer");
+    let ack = stream.push("n1", &[("a", "1", "apple")], &[]).await;
+    assert_eq!((number(&ack), ack.response_nonce.as_str()), (Some(2.0), "n1"));
+    say.send_replace(3);
+    let news = stream.next().await;
+    assert_eq!((number(&news), news.response_nonce.as_str(), news.error_detail), (Some(3.0), "", None));
+    // A new stream begins without, and has it with the first answer.
+    drop(stream);
+    let mut again = streams.recv().await.unwrap();
+    assert!(again.next().await.node.unwrap().metadata.is_none());
+    again.next().await;
+    assert_eq!(number(&again.push("n1", &[], &[]).await), Some(3.0));
+    stop.cancel();
 }

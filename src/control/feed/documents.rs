@@ -2,26 +2,36 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message as _;
+use prost_types::Struct;
+use tokio::sync::watch;
 
 use super::DOCUMENT;
+use super::report::Report;
 use super::wire::Document;
-use crate::control::assembly::Assembly;
+use crate::control::assembly::{Assembly, Unenforced};
 use crate::control::delta::{Keeper, Push, Rejected};
 use crate::document::{Input, Source, read};
+
+/// News that come within this time of each other are one.
+const GATHER: Duration = Duration::from_millis(200);
 
 /// Keeps the documents of the feed, and hands them to the assembly after every push.
 pub struct Documents {
     assembly: Assembly,
     held: BTreeMap<String, Input>,
     first: Option<Box<dyn FnOnce() + Send>>,
+    unenforced: watch::Receiver<Unenforced>,
+    reported: Option<Unenforced>,
 }
 
 impl Documents {
     /// `first` is told once the first push is in force.
     pub fn new(assembly: Assembly, first: Box<dyn FnOnce() + Send>) -> Self {
-        Self { assembly, held: BTreeMap::new(), first: Some(first) }
+        let unenforced = assembly.unenforced();
+        Self { assembly, held: BTreeMap::new(), first: Some(first), unenforced, reported: None }
     }
 }
 
@@ -61,6 +71,22 @@ impl Keeper for Documents {
             first();
         }
         rejected
+    }
+
+    fn report(&mut self) -> Option<Struct> {
+        let all = Arc::clone(&self.unenforced.borrow_and_update());
+        let report = Report::new(all.iter().map(|(name, why)| (name.as_str(), why.as_str())));
+        self.reported = Some(all);
+        Some(report.metadata())
+    }
+
+    async fn news(&mut self) {
+        let reported = self.reported.as_ref();
+        if self.unenforced.wait_for(|all| reported.is_none_or(|known| *known != *all)).await.is_err() {
+            // The assembly has ended: there will be no news.
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(GATHER).await;
     }
 }
 

@@ -3,11 +3,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::control::feed::Report;
+
 /// What a pod has in force, as it says itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ack {
     /// The state of this digest.
-    InForce(String),
+    InForce {
+        /// Names the state.
+        digest: String,
+        /// What of it does not decide; none where the waypoint is of a version that does not say.
+        report: Option<Arc<Report>>,
+    },
     /// It refused a part of what it was sent; why.
     Refused(String),
 }

@@ -10,7 +10,7 @@ use super::catalog::{Catalog, Scope};
 use super::codec::Frame;
 use super::encode::Resource;
 use crate::control::delta::wire::DeltaDiscoveryRequest;
-use crate::control::feed::{DOCUMENT, KEY};
+use crate::control::feed::{DOCUMENT, KEY, Report};
 use crate::id::{IstioId, WorkloadId};
 
 /// Names in what a client says that it has.
@@ -32,6 +32,9 @@ pub(super) struct Serving {
     id: WorkloadId,
     istio: IstioId,
     pod: Option<PodKey>,
+    /// The state that the client said last that it has in force, and what it says of it.
+    in_force: Option<String>,
+    report: Option<Arc<Report>>,
     voice: Voice,
     responses: mpsc::Sender<Result<Frame, Status>>,
     /// Whether the client takes compressed messages.
@@ -68,7 +71,20 @@ impl Serving {
     ) -> Self {
         let (documents, keys) = (Subscription::default(), Subscription::default());
         let voice = shared.acks.voice();
-        Self { shared, id, istio, pod: None, voice, responses, gzip, documents, keys, nonce: 0 }
+        Self {
+            shared,
+            id,
+            istio,
+            pod: None,
+            in_force: None,
+            report: None,
+            voice,
+            responses,
+            gzip,
+            documents,
+            keys,
+            nonce: 0,
+        }
     }
 
     /// Serves to the end of the stream. A client that may not ask is told so, at whatever time that comes to be.
@@ -108,6 +124,9 @@ impl Serving {
             self.pod = node.id.split_once('/').map(|(namespace, pod)| (namespace.to_owned(), pod.to_owned()));
         }
         let documents = request.type_url == DOCUMENT;
+        if documents && let Some(metadata) = request.node.as_ref().and_then(|node| node.metadata.as_ref()) {
+            self.report = Report::read(metadata).map(Arc::new);
+        }
         let subscription = match request.type_url.as_str() {
             DOCUMENT => &mut self.documents,
             KEY => &mut self.keys,
@@ -119,6 +138,9 @@ impl Serving {
             }
             if subscription.sent.is_none() {
                 subscription.has = Some(request.initial_resource_versions);
+            } else if documents {
+                // Nothing is asked: there is another report.
+                self.says_in_force();
             }
             return Ok(());
         }
@@ -134,17 +156,25 @@ impl Serving {
     }
 
     fn acknowledged(&mut self, request: DeltaDiscoveryRequest, digest: String) {
-        // A pod's name is only said, but none of another namespace is believed.
-        let Some(pod) = self.pod.clone().filter(|(namespace, _)| **namespace == *self.istio.namespace) else { return };
-        let ack = match request.error_detail {
-            None => Ack::InForce(digest),
-            Some(refused) => {
-                let reason: String = refused.message.chars().take(MAX_REASON).collect();
-                tracing::error!(peer = %self.id, pod = pod.1, reason, "a waypoint refused documents");
-                Ack::Refused(reason)
-            }
+        let Some(refused) = request.error_detail else {
+            self.in_force = Some(digest);
+            return self.says_in_force();
         };
-        self.voice.says(&pod, ack);
+        self.in_force = None;
+        let Some(pod) = self.believed_pod() else { return };
+        let reason: String = refused.message.chars().take(MAX_REASON).collect();
+        tracing::error!(peer = %self.id, pod = pod.1, reason, "a waypoint refused documents");
+        self.voice.says(&pod, Ack::Refused(reason));
+    }
+
+    fn says_in_force(&mut self) {
+        let (Some(pod), Some(digest)) = (self.believed_pod(), self.in_force.clone()) else { return };
+        self.voice.says(&pod, Ack::InForce { digest, report: self.report.clone() });
+    }
+
+    /// A pod's name is only said, but none of another namespace is believed.
+    fn believed_pod(&self) -> Option<PodKey> {
+        self.pod.clone().filter(|(namespace, _)| **namespace == *self.istio.namespace)
     }
 
     /// Says what there is to say, if anything.

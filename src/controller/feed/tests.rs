@@ -26,10 +26,11 @@ use crate::control::assembly::Assembly;
 use crate::control::delta::Way as _;
 use crate::control::delta::wire::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use crate::control::delta::wire::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node};
-use crate::control::feed::{DOCUMENT, FeedWay, KEY, SealingKeys, client};
+use crate::control::feed::{DOCUMENT, FeedWay, KEY, Report, SealingKeys, client};
 use crate::control::identity::{DEV_TTL, DevCa};
 use crate::id::{TrustDomain, WorkloadId};
 use crate::mesh::{Published, Settings, TargetKey, TargetKind};
+use crate::policy::token::{KeyHosts, Keyring};
 use crate::tls::Identity;
 
 const CONTROLLER: &str = "spiffe://td/ns/agent-waypoint-system/sa/agent-waypoint";
@@ -115,7 +116,8 @@ impl Lab {
         let settings = Settings {
             trust_domain: TrustDomain::parse("td").unwrap(),
             gateway: None,
-            keys: crate::policy::token::Keyring::default(),
+            // Keys are fetched from nowhere here.
+            keys: Keyring::new(KeyHosts::default()),
         };
         let assembly = Assembly::start(settings, Arc::clone(&published), self.stop.clone()).unwrap();
         let first = Arc::new(AtomicBool::new(false));
@@ -202,6 +204,13 @@ impl Raw {
         Ok(self.responses.message().await?.expect("the stream goes on"))
     }
 
+    async fn report(&self, report: &Report) {
+        let node = Node { id: "infra/wp-1".to_owned(), metadata: Some(report.metadata()), ..Node::default() };
+        let type_url = DOCUMENT.to_owned();
+        let request = DeltaDiscoveryRequest { node: Some(node), type_url, ..DeltaDiscoveryRequest::default() };
+        self.requests.send(request).await.unwrap();
+    }
+
     async fn acknowledge(&self, response: &DeltaDiscoveryResponse) {
         let (type_url, response_nonce) = (response.type_url.clone(), response.nonce.clone());
         let request = DeltaDiscoveryRequest { type_url, response_nonce, ..DeltaDiscoveryRequest::default() };
@@ -241,6 +250,62 @@ async fn a_waypoint_has_its_documents_in_force_and_says_so() {
     lab.stop.cancel();
     eventually(|| lab.acks.all().is_empty()).await;
     assert_eq!(waypoint.documents(), 2, "what was received stays");
+}
+
+/// What the waypoint says of the documents that it has.
+fn report(lab: &Lab) -> Option<Arc<Report>> {
+    match lab.acks.all().remove(&("infra".to_owned(), "wp-1".to_owned()))? {
+        Ack::InForce { report, .. } => report,
+        Ack::Refused(why) => panic!("{why}"),
+    }
+}
+
+#[tokio::test]
+async fn a_waypoint_says_which_policies_do_not_decide_and_why() {
+    let token = "
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: token, namespace: tools, generation: 1}
+spec: {targetRefs: [{kind: Service, name: repo}], jwtRules: [{issuer: a, jwksUri: 'https://idp.example/keys'}]}
+";
+    let lab = Lab::start(view(&format!("{MESH}{POLICY}"))).await;
+    let waypoint = lab.waypoint(WAYPOINT, CONTROLLER);
+    eventually(|| report(&lab).is_some()).await;
+    assert_eq!(waypoint.target("tools", "repo"), Some(None));
+    assert_eq!(*report(&lab).unwrap(), Report::default());
+    // What one document does wrong closes the target for the other, which says so.
+    lab.show(&format!("{MESH}{POLICY}{token}"));
+    eventually(|| report(&lab).is_some_and(|report| report.of(REPO).is_err())).await;
+    let said = report(&lab).unwrap();
+    assert!(said.of(REPO).unwrap_err().starts_with("Service tools/repo:80 is closed: "), "{said:?}");
+    let own = said.of("security.istio.io/RequestAuthentication/tools/token").unwrap_err();
+    assert!(own.contains("--jwks-hosts") && own.contains("spec.jwtRules[0].jwksUri"), "{own}");
+    assert!(waypoint.target("tools", "repo").flatten().is_some());
+    // A port that there is not.
+    let section = POLICY.replace("name: repo}]", "name: repo, sectionName: other}]");
+    lab.show(&format!("{MESH}{section}"));
+    eventually(|| report(&lab).is_some_and(|report| report.unenforced.len() == 1)).await;
+    assert!(report(&lab).unwrap().of(REPO).unwrap_err().contains("other"), "{:?}", report(&lab));
+    lab.show(&format!("{MESH}{POLICY}"));
+    eventually(|| report(&lab).is_some_and(|report| *report == Report::default())).await;
+}
+
+#[tokio::test]
+async fn a_report_without_a_push_is_heard_and_asks_for_nothing() {
+    let lab = Lab::start(view(MESH)).await;
+    let mut raw = lab.raw(WAYPOINT).await.unwrap();
+    raw.ask(DOCUMENT, &[]).await;
+    let first = raw.next().await.unwrap();
+    raw.acknowledge(&first).await;
+    eventually(|| !lab.acks.all().is_empty()).await;
+    assert_eq!(report(&lab), None, "an older waypoint's acknowledgement says nothing of it");
+    let closed = Report::new([(REPO, "closed")]);
+    raw.report(&closed).await;
+    eventually(|| report(&lab).as_deref() == Some(&closed)).await;
+    raw.report(&Report::default()).await;
+    eventually(|| report(&lab).as_deref() == Some(&Report::default())).await;
+    assert!(tokio::time::timeout(Duration::from_millis(200), raw.next()).await.is_err(), "nothing was asked");
 }
 
 #[tokio::test]

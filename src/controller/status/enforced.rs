@@ -15,6 +15,7 @@ use super::super::provision::is_ready;
 use super::super::scope::{Fronting, GatewayKey, Object, Scopes};
 use super::relay::relayed;
 use super::{Checked, Known};
+use crate::control::feed::Report;
 
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// States of one identity's documents that are remembered, to recognise what a pod says that it has.
@@ -22,6 +23,8 @@ const STATES: usize = 8;
 /// For so long after this replica began to lead, a policy that was enforced is not said to be pending because a pod was
 /// not heard of yet: it has to find its way here first.
 const HEARING: Duration = Duration::from_secs(30);
+/// What is said of a pod that does not say what of its documents decides.
+const UNSAID: &str = "its version does not say whether targets are closed; update it";
 /// Pods that a message names.
 const NAMED: usize = 4;
 
@@ -48,7 +51,15 @@ impl Pods {
 }
 
 /// What a pod has in force, or why it refused a part of it.
-type Has = Result<Arc<Scope>, String>;
+type Has = Result<InForce, String>;
+
+/// A state of the documents, and what a pod says of them.
+#[derive(Debug, Clone)]
+pub(super) struct InForce {
+    scope: Arc<Scope>,
+    /// None where the pod is of a version that does not say.
+    report: Option<Arc<Report>>,
+}
 
 /// What each pod has in force, as far as this replica learnt.
 #[derive(Debug)]
@@ -82,12 +93,12 @@ impl Confirmed {
             let Some(uid) = view.pods.get(&pod.0, &pod.1).and_then(|pod| pod.uid()) else { continue };
             match ack {
                 Ack::Refused(why) => drop(self.pods.insert(pod, (uid, Err(why)))),
-                Ack::InForce(digest) => {
+                Ack::InForce { digest, report } => {
                     let account = accounts.get(&pod).map(|account| (pod.0.clone(), account.clone()));
                     let states = account.and_then(|account| self.states.get(&account));
                     let said = states.and_then(|states| states.iter().find(|state| state.digest() == digest));
                     if let Some(scope) = said {
-                        self.pods.insert(pod, (uid, Ok(Arc::clone(scope))));
+                        self.pods.insert(pod, (uid, Ok(InForce { scope: Arc::clone(scope), report })));
                     }
                 }
             }
@@ -102,10 +113,18 @@ impl Confirmed {
         self.since = Instant::now();
     }
 
-    /// Says what a pod has in force, for tests.
+    /// Says what a pod has in force, and that all of it decides, for tests.
     #[cfg(test)]
-    pub(super) fn put(&mut self, namespace: &str, pod: &str, has: Has) {
+    pub(super) fn put(&mut self, namespace: &str, pod: &str, has: Result<Arc<Scope>, String>) {
+        let has = has.map(|scope| InForce { scope, report: Some(Arc::default()) });
         self.pods.insert((namespace.to_owned(), pod.to_owned()), (String::new(), has));
+    }
+
+    /// Says what a pod reports of what it has, for tests.
+    #[cfg(test)]
+    pub(super) fn put_report(&mut self, namespace: &str, pod: &str, report: Option<Report>) {
+        let has = self.pods.get_mut(&(namespace.to_owned(), pod.to_owned())).unwrap();
+        has.1.as_mut().unwrap().report = report.map(Arc::new);
     }
 
     /// Pretends that this replica has led for long, for tests.
@@ -178,6 +197,7 @@ pub(super) fn enforced(
     }
     let resource = document_name(kind, namespace, name);
     let (mut ready, mut behind, mut silent) = (0_usize, Vec::new(), 0_usize);
+    let mut closed = Vec::new();
     for gateway in gateways {
         let of_gateway = pods.of_gateway(gateway);
         if of_gateway.is_empty() {
@@ -189,7 +209,15 @@ pub(super) fn enforced(
         ready += of_gateway.len();
         for pod in of_gateway {
             match known.confirmed.has(&gateway.0, pod) {
-                Some(Ok(scope)) if version.is_some() && scope.get(&resource).map(|one| &one.version) == version => {}
+                Some(Ok(InForce { scope, report }))
+                    if version.is_some() && scope.get(&resource).map(|one| &one.version) == version =>
+                {
+                    match report.as_ref().map(|report| report.of(&resource)) {
+                        Some(Ok(())) => {}
+                        Some(Err(why)) => closed.push((format!("{}/{pod}", gateway.0), why.to_owned())),
+                        None => behind.push(format!("{}/{pod} ({UNSAID})", gateway.0)),
+                    }
+                }
                 Some(Ok(_)) => behind.push(format!("{}/{pod}", gateway.0)),
                 Some(Err(why)) => behind.push(format!("{}/{pod} ({why})", gateway.0)),
                 None => {
@@ -200,6 +228,14 @@ pub(super) fn enforced(
         }
     }
     let generation = policy.metadata.generation.unwrap_or(0);
+    if let Some((_, why)) = closed.first() {
+        let pods: Vec<&str> = closed.iter().take(NAMED).map(|(pod, _)| pod.as_str()).collect();
+        let (of, pods) = (closed.len(), pods.join(", "));
+        return no(
+            "TargetClosed",
+            format!("{why}; so says {pods} ({of} of {ready} ready replicas): calls are refused"),
+        );
+    }
     if behind.is_empty() {
         return Condition::new(
             condition,

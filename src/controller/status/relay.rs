@@ -1,6 +1,7 @@
 //! What waypoints say to one replica, told to the one that writes: a ConfigMap for each replica, in our own namespace.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -12,10 +13,14 @@ use super::super::apply::{Applier, Wanted};
 use super::super::cluster::{Cluster, View, key};
 use super::super::feed::{Ack, Acks};
 use super::super::lead::Leading;
+use crate::control::feed::Report;
 
 const PREFIX: &str = "agent-waypoint-acks-";
 const LABEL: &str = "agent-waypoint.dev/acks";
 const KEY: &str = "acks.json";
+const REPORTS: &str = "reports.json";
+/// Of all reports together, bytes: the API server takes no ConfigMap over 1 MiB.
+const MAX_REPORTS: usize = 512 << 10;
 /// Written at most so often.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Looked at again so often even where nothing changed.
@@ -48,11 +53,15 @@ fn name(replica: &str) -> String {
 }
 
 fn wanted(view: &View, acks: &BTreeMap<(String, String), Ack>, (namespace, replica): &(String, String)) -> Wanted {
+    let mut reports = Reports::default();
     let said: BTreeMap<String, Value> = acks
         .iter()
         .map(|((namespace, pod), ack)| {
             let said = match ack {
-                Ack::InForce(digest) => json!({"inForce": digest}),
+                Ack::InForce { digest, report: None } => json!({"inForce": digest}),
+                Ack::InForce { digest, report: Some(report) } => {
+                    json!({"inForce": digest, "report": reports.place(report)})
+                }
                 Ack::Refused(why) => json!({"refused": why}),
             };
             (format!("{namespace}/{pod}"), said)
@@ -60,7 +69,7 @@ fn wanted(view: &View, acks: &BTreeMap<(String, String), Ack>, (namespace, repli
         .collect();
     let mut body = json!({
         "metadata": {"labels": {LABEL: "true"}},
-        "data": {KEY: json!(said).to_string()},
+        "data": {KEY: json!(said).to_string(), REPORTS: json!(reports.written).to_string()},
     });
     // It goes with the pod whose words it holds.
     if let Some(uid) = view.pods.get(namespace, replica).and_then(|pod| pod.uid())
@@ -70,6 +79,43 @@ fn wanted(view: &View, acks: &BTreeMap<(String, String), Ack>, (namespace, repli
         metadata.insert("ownerReferences".to_owned(), owner);
     }
     Wanted::object::<ConfigMap>(Some(namespace), &name(replica), body)
+}
+
+/// The reports of pods, of which most are the same: each is written once.
+#[derive(Default)]
+struct Reports {
+    written: Vec<Value>,
+    size: usize,
+}
+
+impl Reports {
+    /// Where it is written. One for which there is no room is one that vouches for nothing.
+    fn place(&mut self, report: &Report) -> usize {
+        let mut value = written(report);
+        if let Some(place) = self.written.iter().position(|one| *one == value) {
+            return place;
+        }
+        if self.size + value.to_string().len() > MAX_REPORTS {
+            value = written(&Report { more: true, ..Report::default() });
+            if let Some(place) = self.written.iter().position(|one| *one == value) {
+                return place;
+            }
+        }
+        self.size += value.to_string().len();
+        self.written.push(value);
+        self.written.len() - 1
+    }
+}
+
+fn written(report: &Report) -> Value {
+    json!({"unenforced": report.unenforced, "more": report.more})
+}
+
+fn read(value: &Value) -> Option<Arc<Report>> {
+    let all = value.get("unenforced")?.as_object()?;
+    let mut report = Report::new(all.iter().map(|(name, why)| (name.as_str(), why.as_str().unwrap_or_default())));
+    report.more |= value.get("more")? != &Value::Bool(false);
+    Some(Arc::new(report))
 }
 
 /// What the other replicas that live have heard.
@@ -83,12 +129,75 @@ pub(super) fn relayed(view: &View, (namespace, own): &(String, String)) -> Vec<(
         }
         let text = map.data.as_ref().and_then(|data| data.get(KEY)).map(String::as_str).unwrap_or_default();
         let said: BTreeMap<String, Value> = serde_json::from_str(text).unwrap_or_default();
+        let text = map.data.as_ref().and_then(|data| data.get(REPORTS)).map(String::as_str).unwrap_or_default();
+        let reports: Vec<Value> = serde_json::from_str(text).unwrap_or_default();
+        let reports: Vec<Option<Arc<Report>>> = reports.iter().map(read).collect();
         heard.extend(said.into_iter().filter_map(|(pod, said)| {
             let (namespace, pod) = pod.split_once('/')?;
             let text = |field: &str| said.get(field).and_then(Value::as_str).map(str::to_owned);
-            let ack = text("inForce").map(Ack::InForce).or_else(|| text("refused").map(Ack::Refused))?;
+            let place = said.get("report").and_then(Value::as_u64).and_then(|place| usize::try_from(place).ok());
+            let report = place.and_then(|place| reports.get(place).cloned()).flatten();
+            let in_force = text("inForce").map(|digest| Ack::InForce { digest, report });
+            let ack = in_force.or_else(|| text("refused").map(Ack::Refused))?;
             Some(((namespace.to_owned(), pod.to_owned()), ack))
         }));
     }
     heard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixture::view;
+    use super::*;
+
+    fn told(acks: &[(&str, Ack)]) -> BTreeMap<(String, String), Ack> {
+        acks.iter().map(|(pod, ack)| (("tools".to_owned(), (*pod).to_owned()), ack.clone())).collect()
+    }
+
+    /// What another replica reads of what one wrote.
+    fn read_again(acks: &BTreeMap<(String, String), Ack>) -> (BTreeMap<(String, String), Ack>, usize) {
+        let body = wanted(&View::default(), acks, &("system".to_owned(), "one".to_owned())).body;
+        let size = body.to_string().len();
+        let pod = "{apiVersion: v1, kind: Pod, metadata: {name: one, namespace: system}, spec: {containers: []}}";
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name("one"), "namespace": "system", "labels": {LABEL: "true"}}, "data": body["data"]});
+        let there = view(&format!("{pod}\n---\n{map}"));
+        (relayed(&there, &("system".to_owned(), "other".to_owned())).into_iter().collect(), size)
+    }
+
+    fn in_force(report: Option<Report>) -> Ack {
+        Ack::InForce { digest: "d".to_owned(), report: report.map(Arc::new) }
+    }
+
+    #[test]
+    fn what_one_replica_heard_another_knows() {
+        let closed = || Report::new([("agent-waypoint.dev/AgentPolicy/tools/p", "closed")]);
+        let acks = told(&[
+            ("wp-1", in_force(Some(closed()))),
+            ("wp-2", in_force(Some(closed()))),
+            ("wp-3", in_force(Some(Report::default()))),
+            ("wp-4", in_force(None)),
+            ("wp-5", Ack::Refused("no".to_owned())),
+        ]);
+        assert_eq!(read_again(&acks).0, acks);
+    }
+
+    #[test]
+    fn reports_that_have_no_room_vouch_for_nothing() {
+        let long = "x".repeat(200);
+        let report = |n: usize| {
+            let names: Vec<String> = (0..1_000).map(|doc| format!("g/K/ns-{n}/{doc}")).collect();
+            Report::new(names.iter().map(|name| (name.as_str(), long.as_str())))
+        };
+        let pods: Vec<String> = (0..10).map(|n| format!("wp-{n}")).collect();
+        let acks: Vec<(&str, Ack)> =
+            pods.iter().enumerate().map(|(n, pod)| (pod.as_str(), in_force(Some(report(n))))).collect();
+        let (read, size) = read_again(&told(&acks));
+        assert!(size < 1 << 20, "{size}");
+        let vouched = read.values().filter(|ack| match ack {
+            Ack::InForce { report: Some(report), .. } => report.of("g/K/ns-9/1").is_ok(),
+            _ => panic!("{ack:?}"),
+        });
+        assert!((1..9).contains(&vouched.count()), "those that have room say what they said");
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::feed::Cataloguer;
 use super::super::fixture::view;
 use super::*;
+use crate::control::feed::Report;
 
 const MESH: &str = "
 apiVersion: gateway.networking.k8s.io/v1
@@ -99,6 +100,34 @@ fn enforced_is_what_every_ready_replica_has_in_force() {
 }
 
 #[test]
+fn what_a_waypoint_closed_is_not_enforced_whatever_it_acknowledged() {
+    let mesh = format!("{MESH}{}{}{}", pod("wp-1", true), pod("wp-2", true), policy("p", 1, GOOD));
+    let mut confirmed = heard();
+    for pod in ["wp-1", "wp-2"] {
+        confirmed.put("tools", pod, Ok(scope(&mesh)));
+    }
+    is(&told(&mesh, &confirmed, "p"), "Enforced", "True", "Enforced");
+    let name = "agent-waypoint.dev/AgentPolicy/tools/p";
+    let why =
+        "Service tools/repo:80 is closed: RequestAuthentication tools/t: keys may not be fetched from idp.example";
+    confirmed.put_report("tools", "wp-2", Some(Report::new([(name, why)])));
+    let closed = told(&mesh, &confirmed, "p");
+    is(&closed, "Enforced", "False", "TargetClosed");
+    let message = &closed["Enforced"].2;
+    assert!(message.starts_with(why) && message.contains("tools/wp-2 (1 of 2 ready"), "{message}");
+    // Of another document that is closed nothing follows; but it does where not all of them are named.
+    confirmed.put_report("tools", "wp-2", Some(Report::new([("agent-waypoint.dev/AgentPolicy/tools/q", why)])));
+    is(&told(&mesh, &confirmed, "p"), "Enforced", "True", "Enforced");
+    confirmed.put_report("tools", "wp-2", Some(Report { more: true, ..Report::default() }));
+    is(&told(&mesh, &confirmed, "p"), "Enforced", "False", "TargetClosed");
+    // Who does not say is of another version: it is not taken for an open target.
+    confirmed.put_report("tools", "wp-2", None);
+    let silent = told(&mesh, &confirmed, "p");
+    is(&silent, "Enforced", "False", "Pending");
+    assert!(silent["Enforced"].2.contains("tools/wp-2 (its version does not say"), "{silent:?}");
+}
+
+#[test]
 fn without_a_ready_replica_nothing_is_enforced() {
     let mesh = format!("{MESH}{}{}", pod("wp-1", false), policy("p", 1, GOOD));
     let mut confirmed = heard();
@@ -184,7 +213,7 @@ fn other_replicas_words_count_while_they_live() {
     let digest = scope(&mesh).digest().to_owned();
     let replica = "\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: aw-2, namespace: system}\nspec: {containers: []}";
     let map = format!(
-        "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: agent-waypoint-acks-aw-2, namespace: system, labels: {{agent-waypoint.dev/acks: 'true'}}}}\ndata: {{acks.json: '{{\"tools/wp-1\": {{\"inForce\": \"{digest}\"}}}}'}}"
+        "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: agent-waypoint-acks-aw-2, namespace: system, labels: {{agent-waypoint.dev/acks: 'true'}}}}\ndata: {{acks.json: '{{\"tools/wp-1\": {{\"inForce\": \"{digest}\", \"report\": 0}}}}', reports.json: '[{{\"unenforced\": {{}}, \"more\": false}}]'}}"
     );
     let own = ("system".to_owned(), "aw-1".to_owned());
     let learnt = |yaml: &str| {
@@ -195,6 +224,11 @@ fn other_replicas_words_count_while_they_live() {
     };
     is(&learnt(&format!("{mesh}{replica}{map}")), "Enforced", "True", "Enforced");
     is(&learnt(&format!("{mesh}{map}")), "Enforced", "False", "Pending");
+    // Of what a replica does not know, as it is older, nobody vouches.
+    let older = format!("{mesh}{replica}{}", map.replace(", \"report\": 0", ""));
+    is(&learnt(&older), "Enforced", "False", "Pending");
+    let closed = map.replace("{}, \"more\"", "{\"agent-waypoint.dev/AgentPolicy/tools/p\": \"no port\"}, \"more\"");
+    is(&learnt(&format!("{mesh}{replica}{closed}")), "Enforced", "False", "TargetClosed");
     is(&learnt(&format!("{mesh}{replica}{}", map.replace(&digest, "0"))), "Enforced", "False", "Pending");
 }
 
