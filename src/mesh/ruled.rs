@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use super::attached::{Owned, PortName};
 use super::cache::{Cache, Compiled, RulesKey, Same, Verifiers};
 use super::found::{Found, because};
 use super::fronted::{Fronted, Port, age};
@@ -36,7 +37,9 @@ pub(super) struct Ruled {
 impl Ruled {
     /// Before documents have come: everything is refused, and that is why.
     pub(super) fn no_documents(spoken: Spoken) -> Self {
-        let rules = Arc::new(Rules::no_documents());
+        // One for all ports of the mesh.
+        static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::no_documents()));
+        let rules = Arc::clone(&RULES);
         let revision = TargetRevision(rules.revision().as_u64());
         Self {
             protocol: protocol(None, spoken),
@@ -110,13 +113,17 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let revision = self.revision(&rules, &token);
         let protocol = protocol(declared, port.spoken);
         let tokens = tokens.unwrap_or(None);
-        let unenforced = closed.is_some().then(|| self.sources((&agent, &istio, &token))).unwrap_or_default();
+        let unenforced = closed.is_some().then(|| self.sources(owned, port.port)).unwrap_or_default();
         Ruled { protocol, rules, paths, routes, tokens, closed, unenforced, revision }
     }
 
-    /// Where the policies of a port are from.
-    fn sources(&self, (agent, istio, token): (&[usize], &[usize], &[usize])) -> Arc<[Arc<PathBuf>]> {
+    /// Where the policies of a port are from, those of a whole namespace or Gateway left out: what one tenant closes is not
+    /// to look as if the mesh's own policies were not in force.
+    fn sources(&self, owned: Owned<'_>, port: PortName<'_>) -> Arc<[Arc<PathBuf>]> {
         let policies = self.policies;
+        let agent = policies.agent.at.directly(owned, port);
+        let istio = policies.istio.at.directly(owned, port);
+        let token = policies.tokens.at.directly(owned, port);
         let agent = agent.iter().filter_map(|item| policies.agent.items.get(*item)).map(|one| &one.origin);
         let istio = istio.iter().filter_map(|item| policies.istio.items.get(*item)).map(|one| &one.origin);
         let token = token.iter().filter_map(|item| policies.tokens.items.get(*item)).map(|one| &one.document.origin);

@@ -131,7 +131,34 @@ pub struct Catalog {
     pub whole: bool,
     scopes: BTreeMap<GatewayKey, Arc<Scope>>,
     /// Gateways by namespace and ServiceAccount.
-    identities: BTreeMap<(String, String), BTreeSet<GatewayKey>>,
+    identities: BTreeMap<Account, BTreeSet<GatewayKey>>,
+    /// Of the accounts that several Gateways' pods run as, everything that those have.
+    joined: BTreeMap<Account, Joined>,
+}
+
+/// Namespace and name of a ServiceAccount.
+type Account = (String, String);
+
+/// Several scopes, and what they are together: put together once for all streams.
+#[derive(Debug, Clone)]
+struct Joined {
+    of: Vec<Arc<Scope>>,
+    all: Arc<Scope>,
+}
+
+impl Joined {
+    /// As it was before, if it is still that.
+    fn new(of: Vec<Arc<Scope>>, before: Option<&Self>) -> Self {
+        let same = |before: &&Self| {
+            before.of.len() == of.len() && before.of.iter().zip(&of).all(|(before, now)| Arc::ptr_eq(before, now))
+        };
+        if let Some(before) = before.filter(same) {
+            return before.clone();
+        }
+        let all = of.iter().flat_map(|scope| scope.resources.clone());
+        let all = Arc::new(Scope::new(all.collect()));
+        Self { of, all }
+    }
 }
 
 impl Catalog {
@@ -148,15 +175,11 @@ impl Catalog {
 
     /// Everything for the pods that run as a ServiceAccount; `None` if no Gateway's do.
     pub fn documents(&self, namespace: &str, service_account: &str) -> Option<Arc<Scope>> {
-        let gateways = self.gateways(namespace, service_account);
-        let mut scopes = gateways.iter().filter_map(|gateway| self.scope(gateway));
-        let first = scopes.next()?;
-        let rest: Vec<&Arc<Scope>> = scopes.collect();
-        if rest.is_empty() {
-            return Some(Arc::clone(first));
+        let account = (namespace.to_owned(), service_account.to_owned());
+        if let Some(joined) = self.joined.get(&account) {
+            return Some(Arc::clone(&joined.all));
         }
-        let all = rest.into_iter().chain([first]).flat_map(|scope| scope.resources.clone());
-        Some(Arc::new(Scope::new(all.collect())))
+        self.identities.get(&account)?.iter().find_map(|gateway| self.scope(gateway)).cloned()
     }
 }
 
@@ -166,6 +189,7 @@ pub struct Cataloguer {
     namespace: String,
     encoded: HashMap<String, (Option<String>, Arc<Resource>)>,
     scopes: BTreeMap<GatewayKey, Arc<Scope>>,
+    joined: BTreeMap<Account, Joined>,
     last: Option<(View, Due)>,
 }
 
@@ -183,7 +207,13 @@ impl Cataloguer {
             self.scopes = self.scopes(view, &due);
             self.last = Some((view.clone(), due));
         }
-        Catalog { whole: view.is_whole(), scopes: self.scopes.clone(), identities: identities(view) }
+        let identities = identities(view);
+        let joined = identities.iter().filter_map(|(account, gateways)| {
+            let of: Vec<_> = gateways.iter().filter_map(|gateway| self.scopes.get(gateway)).cloned().collect();
+            (of.len() > 1).then(|| (account.clone(), Joined::new(of, self.joined.get(account))))
+        });
+        self.joined = joined.collect();
+        Catalog { whole: view.is_whole(), scopes: self.scopes.clone(), identities, joined: self.joined.clone() }
     }
 
     fn scopes(&mut self, view: &View, due: &Due) -> BTreeMap<GatewayKey, Arc<Scope>> {
@@ -276,8 +306,8 @@ pub fn document_name(kind: DocumentKind, namespace: &str, name: &str) -> String 
 
 /// Which identities are whose pods. For a Gateway that we provision that is the one ServiceAccount that we gave it; a pod
 /// that somebody else labels as its is not. For one that istiod provisions it is whatever its pods run as.
-fn identities(view: &View) -> BTreeMap<(String, String), BTreeSet<GatewayKey>> {
-    let mut identities: BTreeMap<(String, String), BTreeSet<GatewayKey>> = BTreeMap::new();
+fn identities(view: &View) -> BTreeMap<Account, BTreeSet<GatewayKey>> {
+    let mut identities: BTreeMap<Account, BTreeSet<GatewayKey>> = BTreeMap::new();
     for gateway in view.gateways.iter() {
         let (namespace, name) = key(&**gateway);
         let mut add = |account: &str| {

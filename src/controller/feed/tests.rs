@@ -268,6 +268,14 @@ apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: token, namespace: tools, generation: 1}
 spec: {targetRefs: [{kind: Service, name: repo}], jwtRules: [{issuer: a, jwksUri: 'https://idp.example/keys'}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: wide, namespace: infra, generation: 1}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: wp}]
+  action: DENY
+  rules: [{from: [{source: {namespaces: [rivals]}}]}]
 ";
     let lab = Lab::start(view(&format!("{MESH}{POLICY}"))).await;
     let waypoint = lab.waypoint(WAYPOINT, CONTROLLER);
@@ -282,6 +290,8 @@ spec: {targetRefs: [{kind: Service, name: repo}], jwtRules: [{issuer: a, jwksUri
     let own = said.of("security.istio.io/RequestAuthentication/tools/token").unwrap_err();
     assert!(own.contains("--jwks-hosts") && own.contains("spec.jwtRules[0].jwksUri"), "{own}");
     assert!(waypoint.target("tools", "repo").flatten().is_some());
+    // What a tenant closed is no fault of a policy for all, which nothing goes past.
+    assert_eq!((waypoint.documents(), said.unenforced.len()), (4, 2), "{said:?}");
     // A port that there is not.
     let section = POLICY.replace("name: repo}]", "name: repo, sectionName: other}]");
     lab.show(&format!("{MESH}{section}"));
@@ -535,4 +545,22 @@ spec: {ports: [{port: 80}], selector: {app: repo}}
     let before = version(&cataloguer.catalog(&view(&plain)));
     assert_ne!(version(&cataloguer.catalog(&view(&format!("{plain}{off}")))), before);
     assert_eq!(version(&cataloguer.catalog(&view(&plain))), before);
+}
+
+#[test]
+fn what_several_gateways_of_one_account_have_is_put_together_once() {
+    let gateway = |name: &str| {
+        format!(
+            "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: {name}, namespace: tools}}\nspec: {{gatewayClassName: istio-agentgateway-waypoint, listeners: [{{name: mesh, port: 15008, protocol: HBONE}}]}}\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}-1, namespace: tools, labels: {{gateway.networking.k8s.io/gateway-name: {name}}}}}\nspec: {{containers: []}}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: of-{name}, namespace: tools, labels: {{istio.io/use-waypoint: {name}}}}}\nspec: {{ports: [{{port: 80}}]}}"
+        )
+    };
+    let mesh = ["a", "b"].map(gateway).concat().trim_start_matches("\n---").to_owned();
+    let mut cataloguer = Cataloguer::new("agent-waypoint-system");
+    let mut all = |yaml: &str| cataloguer.catalog(&view(yaml)).documents("tools", "default").unwrap();
+    let first = all(&mesh);
+    let names: Vec<String> = first.iter().map(|one| one.name.to_string()).collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+    assert!(Arc::ptr_eq(&first, &all(&mesh)));
+    assert!(Arc::ptr_eq(&first, &all(&format!("{mesh}\n---{MESH}"))), "others play no part");
+    assert_ne!(first.digest(), all(&mesh.replace("port: 80", "port: 81")).digest());
 }

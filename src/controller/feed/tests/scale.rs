@@ -189,7 +189,7 @@ async fn stalled(lab: &Lab, gzip: bool) -> usize {
     let nothing = HashMap::new();
     join_all(waypoints.iter().map(|waypoint| waypoint.send("", nothing.clone()))).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    (resident() - before) / REPLICAS
+    resident().saturating_sub(before) / REPLICAS
 }
 
 /// What nobody has read yet is held once, and not for each.
@@ -197,7 +197,7 @@ async fn stalled(lab: &Lab, gzip: bool) -> usize {
 #[ignore = "takes a minute and both cores; run by hand"]
 async fn a_replica_takes_the_same_memory_whatever_the_documents() {
     let lab = Lab::start(mesh(1, "before")).await;
-    for gzip in [false, true] {
+    for gzip in [true, false] {
         let each = stalled(&lab, gzip).await;
         println!("{REPLICAS} that do not read, {DOCUMENTS} documents, gzip {gzip}: {each} KiB for each, both ends");
         // 2 MiB are the client's window, which it fills.
