@@ -23,6 +23,10 @@ use agent_waypoint::policy::on_compile_thread;
 use agent_waypoint::policy::token::Keyring;
 use prost::Message as _;
 
+/// The binary's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SERVICES: u32 = 10_000;
 const PODS: u32 = 5;
 const PUSH: u32 = 500;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::document::Problem;
 use crate::mesh::attached::{Owned, PortName};
@@ -34,7 +34,7 @@ pub(super) struct Placed {
 /// same, and no new ServiceEntry takes the calls of one that is there.
 type Rank = (bool, TargetKind, Arc<str>, Arc<str>);
 /// After every point in time: no document has come.
-const NEVER: &str = "~";
+static NEVER: LazyLock<Arc<str>> = LazyLock::new(|| "~".into());
 
 impl Placed {
     pub(super) fn target(&self, port: u16) -> Option<Arc<Target>> {
@@ -42,7 +42,7 @@ impl Placed {
     }
 
     fn rank(&self) -> Rank {
-        let created = if self.created.is_empty() { NEVER.into() } else { Arc::clone(&self.created) };
+        let created = if self.created.is_empty() { Arc::clone(&NEVER) } else { Arc::clone(&self.created) };
         (!self.row.parts().canonical, self.kind, created, Arc::clone(&self.row.parts().key))
     }
 
@@ -64,13 +64,41 @@ impl Placed {
     }
 }
 
+/// Who claims one address or name, in order. Nearly always one: the room for one is all that is taken, which a tree's nodes
+/// would be ten times of.
+#[derive(Debug, Default)]
+struct Claims(Vec<Rank>);
+
+impl Claims {
+    fn insert(&mut self, rank: Rank) {
+        if let Err(place) = self.0.binary_search(&rank) {
+            self.0.reserve_exact(1);
+            self.0.insert(place, rank);
+        }
+    }
+
+    fn remove(&mut self, rank: &Rank) {
+        if let Ok(place) = self.0.binary_search(rank) {
+            self.0.remove(place);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.iter().map(|(.., key)| key)
+    }
+}
+
 /// All of them, and the snapshot that they make.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     pub(super) snapshot: Snapshot,
     placed: HashMap<Arc<str>, Placed>,
-    by_vip: HashMap<IpAddr, BTreeSet<Rank>>,
-    by_host: HashMap<Arc<str>, BTreeSet<Rank>>,
+    by_vip: HashMap<IpAddr, Claims>,
+    by_host: HashMap<Arc<str>, Claims>,
     /// Fronted workloads by each of their addresses, and the addresses of each.
     by_ip: HashMap<IpAddr, BTreeMap<Arc<str>, Arc<Addressed>>>,
     ips: HashMap<Arc<str>, Vec<IpAddr>>,
@@ -205,8 +233,8 @@ impl Places {
     /// Settles who has these ports of an address.
     fn address(&mut self, ip: IpAddr, ports: &BTreeSet<u16>) {
         for port in ports {
-            let claims = self.by_vip.get(&ip).into_iter().flatten();
-            let first = claims.filter_map(|(.., key)| self.placed.get(key)?.target(*port)).next();
+            let claims = self.by_vip.get(&ip).into_iter().flat_map(Claims::keys);
+            let first = claims.filter_map(|key| self.placed.get(key)?.target(*port)).next();
             let addr = SocketAddr::new(ip, *port);
             match first {
                 None => self.snapshot.by_addr.remove(&addr),
@@ -219,7 +247,7 @@ impl Places {
     /// Settles who has the ports of a host name.
     fn host(&mut self, host: &Arc<str>) {
         let mut ports: BTreeMap<u16, Arc<Target>> = BTreeMap::new();
-        for (.., key) in self.by_host.get(host).into_iter().flatten() {
+        for key in self.by_host.get(host).into_iter().flat_map(Claims::keys) {
             for target in self.placed.get(key).into_iter().flat_map(|placed| &placed.targets) {
                 ports.entry(target.key.port).or_insert_with(|| Arc::clone(target));
             }
