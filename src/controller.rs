@@ -133,7 +133,13 @@ fn start(
     tasks.spawn(standing::keep(cluster.clone(), client.clone(), applier(), stop.clone()));
     tasks.spawn(provision::keep(cluster.clone(), client.clone(), template, applier(), stop.clone()));
     let followed = (cluster.clone(), client.clone(), feed.catalogs());
-    tasks.spawn(status::keep(followed, feed.acks(), replica(), applier(), stop.clone()));
+    tasks.spawn(status::keep(
+        followed,
+        feed.acks(),
+        (replica(), settings.template.jwks_hosts.clone()),
+        applier(),
+        stop.clone(),
+    ));
     tasks.spawn(status::relay(cluster.clone(), feed.acks(), client.clone(), replica(), stop.clone()));
     feed
 }

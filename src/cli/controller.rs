@@ -35,6 +35,7 @@ fn settings(args: ControllerArgs) -> Result<Settings, ControllerFault> {
             trust_domain: args.identity.trust_domain.to_string(),
             cluster_id: args.istiod.cluster_id.clone(),
             cluster_domain: args.cluster_domain,
+            jwks_hosts: args.jwks_hosts,
         },
         namespace,
         replica: args.istiod.pod_name.unwrap_or_else(|| SERVICE_ACCOUNT.to_owned()),

@@ -55,6 +55,8 @@ pub struct Template {
     pub cluster_id: String,
     /// DNS domain of the cluster.
     pub cluster_domain: String,
+    /// Hosts from which keys of tokens may be fetched, as `--jwks-hosts` takes them; none: each Gateway's parameters say.
+    pub jwks_hosts: Vec<String>,
 }
 
 /// Parameters of the Gateways that name some, by namespace and name of the Gateway.

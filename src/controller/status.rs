@@ -102,7 +102,7 @@ pub fn plan_shared(view: &View, routes: &mut RouteStatus, known: &Known<'_>) -> 
 pub async fn keep(
     (cluster, client, mut catalogs): (Cluster, Client, watch::Receiver<Arc<Catalog>>),
     acks: Acks,
-    replica: (String, String),
+    (replica, jwks_hosts): ((String, String), Vec<String>),
     mut applier: Applier,
     stop: CancellationToken,
 ) {
@@ -111,7 +111,7 @@ pub async fn keep(
     let mut events = Events::new(client.clone(), applier.leading());
     let (mut sharer, mut routes) = (Sharer::new(client, applier.leading()), RouteStatus::default());
     let mut heard = acks.subscribe();
-    let (mut checks, mut confirmed) = (Checks::default(), Confirmed::default());
+    let (mut checks, mut confirmed) = (Checks::with_hosts(&jwks_hosts), Confirmed::default());
     loop {
         let view = Arc::clone(&views.borrow_and_update());
         let catalog = Arc::clone(&catalogs.borrow_and_update());

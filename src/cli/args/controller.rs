@@ -5,6 +5,7 @@ use clap::builder::BoolishValueParser;
 
 use super::{IdentityFiles, IstiodArgs};
 use crate::control::feed::FeedAddress;
+use crate::policy::token::{HostFault, KeyHost};
 
 /// `controller`
 #[derive(Debug, Args)]
@@ -34,6 +35,17 @@ pub struct ControllerArgs {
     /// Our feed for the waypoints that are provisioned [default: agent-waypoint.NAMESPACE.svc:15018]
     #[arg(long, value_name = "HOST:PORT", env = "AGENT_WAYPOINT_FEED")]
     pub feed: Option<FeedAddress>,
+    /// Hosts from which waypoints may fetch the keys of tokens, as `run` has it. Said here it holds for all that are
+    /// provisioned, whatever a Gateway's parameters say, and a policy that names another is not accepted; left out, each
+    /// Gateway's parameters say
+    #[arg(
+        long,
+        value_name = "HOST[=NETWORK]",
+        env = "AGENT_WAYPOINT_JWKS_HOSTS",
+        value_delimiter = ',',
+        value_parser = key_host
+    )]
+    pub jwks_hosts: Vec<String>,
     /// DNS domain of the cluster
     #[arg(long, value_name = "DOMAIN", env = "AGENT_WAYPOINT_CLUSTER_DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
@@ -52,4 +64,9 @@ pub struct ControllerArgs {
     /// Log lines of our own as JSON
     #[arg(long, env = "AGENT_WAYPOINT_LOG_JSON", value_parser = BoolishValueParser::new())]
     pub log_json: bool,
+}
+
+/// It is handed on as it is written, but what no waypoint would take is refused here.
+fn key_host(text: &str) -> Result<String, HostFault> {
+    text.parse::<KeyHost>().map(|_good| text.to_owned())
 }

@@ -13,6 +13,9 @@ const DEFAULT_REPLICAS: u16 = 2;
 /// Where a waypoint keeps what its next container should know.
 const STATE: &str = "/var/lib/agent-waypoint";
 
+/// Whoever installs us may say it for all; else it is for who writes a Gateway's parameters.
+const JWKS_HOSTS: &str = "AGENT_WAYPOINT_JWKS_HOSTS";
+
 /// Variables that a user of parameters may not set.
 const OURS: [&str; 16] = [
     "POD_NAME",
@@ -163,7 +166,12 @@ fn environment(gateway: &Gateway, template: &Template, params: &Params) -> Vec<V
         field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
     ];
     env.extend(values.iter().map(|(name, value)| variable(name, value)));
-    let given = params.env.iter().filter(|(name, _)| !OURS.contains(&name.as_str()));
+    let hosts = !template.jwks_hosts.is_empty();
+    if hosts {
+        env.push(variable(JWKS_HOSTS, &template.jwks_hosts.join(",")));
+    }
+    let ours = |name: &str| OURS.contains(&name) || (hosts && name == JWKS_HOSTS);
+    let given = params.env.iter().filter(|(name, _)| !ours(name));
     env.extend(given.map(|(name, value)| variable(name, value)));
     env
 }

@@ -37,6 +37,7 @@ fn template() -> Template {
         trust_domain: "td".to_owned(),
         cluster_id: "Kubernetes".to_owned(),
         cluster_domain: "cluster.local".to_owned(),
+        jwks_hosts: Vec::new(),
     }
 }
 
@@ -220,6 +221,22 @@ fn parameters_shape_the_pods_and_wrong_ones_are_told() {
     let wanted = planned_with(GATEWAY, &params);
     assert_eq!(wanted.len(), 1);
     assert_eq!(condition(&status(&wanted), "Accepted").1, "InvalidParameters");
+}
+
+#[test]
+fn hosts_of_keys_are_the_installers_to_name_or_else_the_gateways() {
+    let own = "env: {AGENT_WAYPOINT_JWKS_HOSTS: own.example}";
+    let params = AllParams::from([(("infra".to_owned(), "wp".to_owned()), Params::parse("m", own))]);
+    let hosts = |template: &Template| {
+        let wanted = plan(&view(GATEWAY), template, &params, "now");
+        let wanted: Vec<Wanted> = wanted.into_iter().map(|(wanted, _)| wanted).collect();
+        let env = find(&wanted, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"].clone();
+        let env = env.as_array().unwrap().iter().filter(|one| one["name"] == "AGENT_WAYPOINT_JWKS_HOSTS");
+        env.map(|one| one["value"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(hosts(&template()), ["own.example"]);
+    let named = ["idp.example".to_owned(), "idp.corp=10.0.0.0/8".to_owned()];
+    assert_eq!(hosts(&Template { jwks_hosts: named.into(), ..template() }), ["idp.example,idp.corp=10.0.0.0/8"]);
 }
 
 #[test]

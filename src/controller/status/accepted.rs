@@ -14,6 +14,7 @@ use crate::document::mesh_config::CONFIG_MAP;
 use crate::document::{FieldProblem, Severity, Source, load};
 use crate::id::TrustDomain;
 use crate::mesh::{Settings, Snapshot, build};
+use crate::policy::token::{KeyHost, KeyHosts, Keyring};
 use crate::policy::{check_agent_policy, on_compile_thread};
 
 /// Problems that a message names.
@@ -47,8 +48,9 @@ impl Checked {
         checked
     }
 
-    /// Checks a policy of Istio's as a waypoint would, over the mesh's own settings. As [`Checked::of`] it blocks.
-    pub fn of_istio(kind: DocumentKind, policy: &DynamicObject, view: &View) -> Self {
+    /// Checks a policy of Istio's as a waypoint would, over the mesh's own settings; `hosts` are those from which every
+    /// waypoint may fetch keys, where that is known. As [`Checked::of`] it blocks.
+    pub fn of_istio(kind: DocumentKind, policy: &DynamicObject, (view, hosts): (&View, Option<&KeyHosts>)) -> Self {
         let file = |name: &str| Arc::new(PathBuf::from(name));
         let own = file("policy");
         let mut sources = vec![Source { file: Arc::clone(&own), text: Resource::document_text(policy, kind) }];
@@ -63,7 +65,8 @@ impl Checked {
         let mut checked = Self::default();
         // Which trust domain it is plays no part in whether a policy is fit to be in force.
         let Ok(trust_domain) = TrustDomain::parse("cluster.local") else { return checked };
-        let settings = Settings { trust_domain, gateway: None, keys: crate::policy::token::Keyring::default() };
+        let keys = hosts.cloned().map_or_else(Keyring::default, Keyring::new);
+        let settings = Settings { trust_domain, gateway: None, keys };
         let (_, problems) = build(&documents, &settings, &Snapshot::no_documents());
         for problem in problems.iter().filter(|one| one.severity == Severity::Error && one.place.file == own) {
             checked.add(problem.severity, &problem.field, &problem.reason);
@@ -95,14 +98,23 @@ impl Checked {
 
 /// What was checked, by version: only what changed is checked again.
 #[derive(Debug, Default)]
-pub struct Checks(HashMap<Owned, (Option<String>, Checked)>);
+pub struct Checks {
+    known: HashMap<Owned, (Option<String>, Checked)>,
+    hosts: Option<KeyHosts>,
+}
 
 type Owned = (DocumentKind, String, String);
 
 impl Checks {
+    /// Where it is known from which hosts waypoints may fetch keys, by `--jwks-hosts`; an empty list says nothing.
+    pub fn with_hosts(hosts: &[String]) -> Self {
+        let all: Vec<KeyHost> = hosts.iter().filter_map(|host| host.parse().ok()).collect();
+        Self { hosts: (!hosts.is_empty()).then(|| KeyHosts::new(all)), ..Self::default() }
+    }
+
     /// Checks what is new in a view.
     pub fn update(&mut self, view: &View) {
-        let mut before = std::mem::take(&mut self.0);
+        let mut before = std::mem::take(&mut self.known);
         let mut new = Vec::new();
         for kind in [DocumentKind::AgentPolicy].into_iter().chain(KINDS) {
             let selected = |policy: &&Arc<DynamicObject>| kind == DocumentKind::AgentPolicy || has_targets(policy);
@@ -110,7 +122,7 @@ impl Checks {
                 let (key, version) = (owned(kind, policy), version(policy));
                 match before.remove(&key) {
                     Some((known, checked)) if known == version && known.is_some() => {
-                        self.0.insert(key, (known, checked));
+                        self.known.insert(key, (known, checked));
                     }
                     Some(_) | None => new.push((kind, Arc::clone(policy))),
                 }
@@ -120,7 +132,8 @@ impl Checks {
             return;
         }
         let check = |(kind, policy): &(DocumentKind, Arc<DynamicObject>)| {
-            if KINDS.contains(kind) { Checked::of_istio(*kind, policy, view) } else { Checked::of(policy) }
+            let over = (view, self.hosts.as_ref());
+            if KINDS.contains(kind) { Checked::of_istio(*kind, policy, over) } else { Checked::of(policy) }
         };
         let checked = on_compile_thread(|| new.iter().map(check).collect::<Vec<_>>());
         for ((kind, policy), checked) in new.iter().zip(checked) {
@@ -128,13 +141,13 @@ impl Checks {
                 let ((namespace, name), kind) = (key(&**policy), kind.as_str());
                 tracing::warn!(kind, namespace, name, errors = checked.errors.join("; "), "not accepted");
             }
-            self.0.insert(owned(*kind, policy), (version(policy), checked));
+            self.known.insert(owned(*kind, policy), (version(policy), checked));
         }
     }
 
     /// What was found; nothing for one that was not checked.
     pub fn of(&self, kind: DocumentKind, policy: &DynamicObject) -> Checked {
-        self.0.get(&owned(kind, policy)).map(|(_, checked)| checked.clone()).unwrap_or_default()
+        self.known.get(&owned(kind, policy)).map(|(_, checked)| checked.clone()).unwrap_or_default()
     }
 }
 

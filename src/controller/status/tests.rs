@@ -291,6 +291,29 @@ fn istios_policies_get_our_condition_where_our_waypoints_enforce_them() {
 }
 
 #[test]
+fn keys_from_a_host_that_nobody_listed_are_not_accepted_where_the_list_is_known() {
+    let token = "
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens, namespace: tools, generation: 1}
+spec: {targetRefs: [{kind: Service, name: repo}], jwtRules: [{issuer: a, jwksUri: 'https://idp.example/keys'}]}
+";
+    let view = view(&format!("{MESH}{token}"));
+    let errors = |hosts: &[&str]| {
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let mut checks = Checks::with_hosts(&hosts);
+        checks.update(&view);
+        let kind = DocumentKind::RequestAuthentication;
+        checks.of(kind, view.documents(kind).iter().next().unwrap()).errors
+    };
+    assert_eq!(errors(&[]), [""; 0], "nobody said: each waypoint says itself");
+    assert_eq!(errors(&["other.example", "idp.example"]), [""; 0]);
+    let [error] = errors(&["other.example"]).try_into().unwrap();
+    assert!(error.starts_with("spec.jwtRules[0].jwksUri: ") && error.contains("idp.example"), "{error}");
+}
+
+#[test]
 fn a_route_says_for_each_parent_of_ours_what_became_of_it() {
     let route = |parents: &str, rules: &str| {
         format!(
