@@ -113,7 +113,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let revision = self.revision(&rules, &token);
         let protocol = protocol(declared, port.spoken);
         let tokens = tokens.unwrap_or(None);
-        let unenforced = closed.is_some().then(|| self.sources(owned, port.port)).unwrap_or_default();
+        let unenforced = if closed.is_some() { self.sources(owned, port.port) } else { Arc::default() };
         Ruled { protocol, rules, paths, routes, tokens, closed, unenforced, revision }
     }
 

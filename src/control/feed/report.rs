@@ -62,7 +62,7 @@ impl Report {
     pub fn read(metadata: &Struct) -> Option<Self> {
         let Some(Kind::StructValue(unenforced)) = &metadata.fields.get(UNENFORCED)?.kind else { return None };
         // What is no text is no reason, but no permission either.
-        let text = |value: &'_ Value| match &value.kind {
+        let text = |value: &Value| match &value.kind {
             Some(Kind::StringValue(why)) => why.clone(),
             _ => "no reason given".to_owned(),
         };

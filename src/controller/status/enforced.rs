@@ -196,53 +196,23 @@ pub(super) fn enforced(
         return no("NoWaypoint", no_waypoint(policy, past));
     }
     let resource = document_name(kind, namespace, name);
-    let (mut ready, mut behind, mut silent) = (0_usize, Vec::new(), 0_usize);
-    let mut closed = Vec::new();
+    let mut said = Said::default();
     for gateway in gateways {
-        let of_gateway = pods.of_gateway(gateway);
-        if of_gateway.is_empty() {
+        if pods.of_gateway(gateway).is_empty() {
             let message =
                 format!("no pod of Gateway {}/{} is ready: calls are refused meanwhile", gateway.0, gateway.1);
             return no("NoReadyReplica", message);
         }
-        let version = known.catalog.scope(gateway).and_then(|scope| scope.get(&resource)).map(|one| &one.version);
-        ready += of_gateway.len();
-        for pod in of_gateway {
-            match known.confirmed.has(&gateway.0, pod) {
-                Some(Ok(InForce { scope, report }))
-                    if version.is_some() && scope.get(&resource).map(|one| &one.version) == version =>
-                {
-                    match report.as_ref().map(|report| report.of(&resource)) {
-                        Some(Ok(())) => {}
-                        Some(Err(why)) => closed.push((format!("{}/{pod}", gateway.0), why.to_owned())),
-                        None => behind.push(format!("{}/{pod} ({UNSAID})", gateway.0)),
-                    }
-                }
-                Some(Ok(_)) => behind.push(format!("{}/{pod}", gateway.0)),
-                Some(Err(why)) => behind.push(format!("{}/{pod} ({why})", gateway.0)),
-                None => {
-                    silent += 1;
-                    behind.push(format!("{}/{pod}", gateway.0));
-                }
-            }
-        }
+        said.hear((gateway, pods), &resource, known);
     }
     let generation = policy.metadata.generation.unwrap_or(0);
-    if let Some((_, why)) = closed.first() {
-        let pods: Vec<&str> = closed.iter().take(NAMED).map(|(pod, _)| pod.as_str()).collect();
-        let (of, pods) = (closed.len(), pods.join(", "));
-        return no(
-            "TargetClosed",
-            format!("{why}; so says {pods} ({of} of {ready} ready replicas): calls are refused"),
-        );
+    if let Some(message) = said.closed() {
+        return no("TargetClosed", message);
     }
+    let Said { ready, mut behind, silent, .. } = said;
     if behind.is_empty() {
-        return Condition::new(
-            condition,
-            true,
-            "Enforced",
-            format!("generation {generation} is in force on {ready} of {ready} ready replicas"),
-        );
+        let message = format!("generation {generation} is in force on {ready} of {ready} ready replicas");
+        return Condition::new(condition, true, "Enforced", message);
     }
     if silent == behind.len() && known.confirmed.is_hearing() && was_enforced(policy, condition) {
         return Condition::new(condition, true, "Enforced", last_message(policy, condition));
@@ -254,6 +224,58 @@ pub(super) fn enforced(
         behind.join(", ")
     );
     no("Pending", message)
+}
+
+/// What the ready pods say of one document.
+#[derive(Default)]
+struct Said {
+    /// How many there are.
+    ready: usize,
+    /// Those that do not have it in force, as a message names them.
+    behind: Vec<String>,
+    /// How many of those said nothing at all.
+    silent: usize,
+    /// Those that have it, and closed what it selects; why.
+    closed: Vec<(String, String)>,
+}
+
+impl Said {
+    fn hear(&mut self, (gateway, pods): (&GatewayKey, &Pods), resource: &str, known: &Known<'_>) {
+        let version = known.catalog.scope(gateway).and_then(|scope| scope.get(resource)).map(|one| &one.version);
+        for pod in pods.of_gateway(gateway) {
+            self.ready += 1;
+            let named = format!("{}/{pod}", gateway.0);
+            let has = match known.confirmed.has(&gateway.0, pod) {
+                Some(Ok(has)) => has,
+                Some(Err(why)) => {
+                    self.behind.push(format!("{named} ({why})"));
+                    continue;
+                }
+                None => {
+                    self.silent += 1;
+                    self.behind.push(named);
+                    continue;
+                }
+            };
+            if version.is_none() || has.scope.get(resource).map(|one| &one.version) != version {
+                self.behind.push(named);
+                continue;
+            }
+            match has.report.as_ref().map(|report| report.of(resource)) {
+                Some(Ok(())) => {}
+                Some(Err(why)) => self.closed.push((named, why.to_owned())),
+                None => self.behind.push(format!("{named} ({UNSAID})")),
+            }
+        }
+    }
+
+    /// What the first of them says that closed it, and who they are.
+    fn closed(&self) -> Option<String> {
+        let (_, why) = self.closed.first()?;
+        let pods: Vec<&str> = self.closed.iter().take(NAMED).map(|(pod, _)| pod.as_str()).collect();
+        let (of, ready, pods) = (self.closed.len(), self.ready, pods.join(", "));
+        Some(format!("{why}; so says {pods} ({of} of {ready} ready replicas): calls are refused"))
+    }
 }
 
 /// Targets that no waypoint of ours is in front of: calls to them go past the policy, whatever becomes of the others.
