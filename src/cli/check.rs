@@ -84,7 +84,14 @@ fn count(target: &Target) -> String {
     // Which call is asked about is all the same: an explanation names every rule.
     let Ok(id) = WorkloadId::parse("spiffe://check/nobody") else { return String::new() };
     let peer = suppose::peer(id, ([127, 0, 0, 1], 0).into());
-    let facts = Facts { peer: &peer, destination: &target.destination, request: None, claims: None, call: &Call::Tcp };
+    let facts = Facts {
+        peer: &peer,
+        destination: &target.destination,
+        request: None,
+        claims: None,
+        call: &Call::Tcp,
+        led: None,
+    };
     let findings = target.rules.explain(&facts).findings;
     let (dry, wet): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| finding.dry_run);
     let mut words: Vec<String> = Vec::new();

@@ -47,6 +47,7 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
         request: question.head.as_ref(),
         claims: claims.as_ref(),
         call: &question.call,
+        led: None,
     };
     let explanation = target.rules.explain_if(&facts, args.custom == Supposed::Allow);
     let asked = Asked { from: peer.id().uri(), to: target.key.to_string(), call: &question.said };

@@ -1,21 +1,44 @@
+mod taken;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use regex::Regex;
 
+pub use taken::Taken;
+
 use super::TargetKey;
+use super::led::Legs;
 use crate::call::HttpHead;
 
 /// The routes of one port, most specific first.
 #[derive(Debug)]
 pub struct Routes {
     pub(super) ways: Box<[Way]>,
+    /// Where they lead, each once.
+    pub(super) backends: Box<[TargetKey]>,
     /// Hash of what they were made of.
     pub(super) revision: u64,
+    pub(super) legs: Legs,
 }
 
 impl Routes {
+    pub(super) fn new(ways: Vec<Way>, revision: u64) -> Self {
+        let mut backends: Vec<TargetKey> = Vec::new();
+        for key in ways.iter().flat_map(|way| &way.then.backends).filter_map(|backend| backend.to.as_ref()) {
+            if !backends.contains(key) {
+                backends.push(key.clone());
+            }
+        }
+        Self { ways: ways.into(), backends: backends.into(), revision, legs: Legs::default() }
+    }
+
+    /// Where they lead, each once.
+    pub fn backends(&self) -> &[TargetKey] {
+        &self.backends
+    }
+
     /// The way that holds for a request; none where routes are attached and none of them matches.
     pub fn choose(&self, head: &HttpHead) -> Option<&Way> {
         self.ways.iter().find(|way| way.when.matches(head))
@@ -94,6 +117,16 @@ pub struct HeaderEdit {
 }
 
 impl HeaderEdit {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.names().next().is_none()
+    }
+
+    /// Whose values it changes.
+    pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.set.iter().chain(&self.add).map(|(name, _)| name).chain(&self.remove)
+    }
+
     /// Makes the changes.
     pub fn apply(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.set {

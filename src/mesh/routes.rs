@@ -3,6 +3,7 @@
 //! A route moves requests, never the decision: what is asked of a Service is decided by its own rules, and where a route
 //! leads to another Service, by that one's too.
 
+mod declared;
 mod matches;
 mod read;
 
@@ -18,7 +19,7 @@ use super::found::Found;
 use super::fronted::age;
 use super::route::{Routes, Way};
 use crate::document::http_route::HttpRouteSpec;
-use crate::document::{Document, Documents};
+use crate::document::{Document, Documents, FieldProblem, Origin, Severity};
 
 /// Every route in force, and what it is attached to.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ pub(super) struct RouteBook<'a> {
 
 #[derive(Debug)]
 struct Item<'a> {
-    title: &'a str,
+    origin: &'a Origin,
     hosts: Arc<[Box<str>]>,
     rules: Vec<Rule>,
     /// Hash of the document and of what its references came to.
@@ -77,14 +78,25 @@ impl<'a> RouteBook<'a> {
             let mut hasher = DefaultHasher::new();
             format!("{:?} {:?} {rules:?}", document.meta, document.spec).hash(&mut hasher);
             let revision = hasher.finish();
-            out.items.push(Item { title: document.origin.title(), hosts, rules, revision });
+            out.items.push(Item { origin: &document.origin, hosts, rules, revision });
         }
         out
     }
 
     /// Titles of the routes of a port.
     pub(super) fn titles(&self, owner: Owned<'_>, port: PortName<'_>) -> Vec<&'a str> {
-        self.on(owner, port).map(|item| item.title).collect()
+        self.on(owner, port).map(|item| item.origin.title()).collect()
+    }
+
+    /// Why routes of a port cannot lead calls of a declared protocol: which, the field, and the reason.
+    pub(super) fn unfit(&self, owner: Owned<'_>, port: PortName<'_>) -> Vec<(&'a Origin, FieldProblem)> {
+        let rules = self.on(owner, port).flat_map(|item| item.rules.iter().enumerate().map(move |rule| (item, rule)));
+        let found = rules.filter_map(|(item, (at, rule))| {
+            let reason = declared::unfit(&rule.then)?;
+            let field = format!("spec.rules[{at}].filters");
+            Some((item.origin, FieldProblem { severity: Severity::Error, field, reason }))
+        });
+        found.collect()
     }
 
     /// The routes of a port; none where none is attached.
@@ -94,7 +106,7 @@ impl<'a> RouteBook<'a> {
         for item in self.on(owner, port) {
             item.revision.hash(&mut hasher);
             for (at, rule) in item.rules.iter().enumerate() {
-                let name: Arc<str> = format!("{} rules[{at}]", item.title).into();
+                let name: Arc<str> = format!("{} rules[{at}]", item.origin.title()).into();
                 let whens = rule.matches.iter().filter_map(|one| when(one, &item.hosts).ok());
                 ways.extend(whens.map(|when| Way { name: Arc::clone(&name), when, then: Arc::clone(&rule.then) }));
             }
@@ -102,7 +114,7 @@ impl<'a> RouteBook<'a> {
         // Stable: among equals the older route, and the earlier rule.
         ways.sort_by_key(|way| way.when.rank());
         let some = self.on(owner, port).next().is_some();
-        some.then(|| Arc::new(Routes { ways: ways.into(), revision: hasher.finish() }))
+        some.then(|| Arc::new(Routes::new(ways, hasher.finish())))
     }
 
     fn on(&self, owner: Owned<'_>, port: PortName<'_>) -> impl Iterator<Item = &Item<'a>> {

@@ -130,8 +130,8 @@ impl<'p, 'a> Compiler<'p, 'a> {
         agent.chain(istio).chain(token).map(|origin| Arc::clone(origin.source())).collect()
     }
 
-    /// Routes lead plain HTTP. A declared port that has some is closed, as its calls would go where they do not say; a
-    /// TCP port has none.
+    /// A declared port is closed by routes that would make another call of what was decided on, as its calls would go where
+    /// they do not say; a TCP port has none.
     fn routes(
         &self,
         fronted: &Fronted<'a>,
@@ -139,19 +139,18 @@ impl<'p, 'a> Compiler<'p, 'a> {
         declared: Option<Protocol>,
         (reasons, found): (&mut BTreeSet<String>, &mut Found<'a>),
     ) -> Option<Arc<Routes>> {
-        let titles = self.routes.titles(fronted.owned(), port.port);
         match (declared, port.spoken) {
             (Some(protocol), _) => {
-                reasons.extend(titles.iter().map(|title| {
-                    format!(
-                        "{title}: routes of {} ports are not built yet; take it away, or name another port",
-                        name(protocol)
-                    )
-                }));
-                None
+                for (origin, mut problem) in self.routes.unfit(fronted.owned(), port.port) {
+                    problem.reason =
+                        format!("{} ({} speaks {})", problem.reason, target(fronted, port), name(protocol));
+                    reasons.insert(because(origin, &problem));
+                    found.problems.push(origin.problem(problem));
+                }
+                self.routes.routes(fronted.owned(), port.port)
             }
             (None, Spoken::Tcp) => {
-                for title in titles {
+                for title in self.routes.titles(fronted.owned(), port.port) {
                     let reason = format!("{title} has no effect on it: the port speaks TCP");
                     if let Some(origin) = fronted.origin {
                         found.warn(origin, port.field.clone(), reason);

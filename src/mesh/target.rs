@@ -29,6 +29,8 @@ pub struct Target {
     pub paths: Normalization,
     /// Where requests go, where routes are attached; else to the endpoints.
     pub routes: Option<Arc<Routes>>,
+    /// Of a declared port, the Service to which a route leads its calls, whose rules decide too and whose endpoints these are.
+    pub leads_to: Option<(TargetKey, Destination)>,
     pub(super) upstream_h2: bool,
     pub(super) closed: Option<Arc<str>>,
     /// The policies that would decide were it not closed, by where they are from.

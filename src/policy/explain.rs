@@ -98,8 +98,7 @@ impl Rules {
                 explained
             }
             State::All(parts) => {
-                let each =
-                    parts.iter().map(|(to, rules)| rules.explain_if(&Facts { destination: to, ..*facts }, allowed));
+                let each = parts.iter().map(|(to, rules)| rules.explain_if(&facts.at(to), allowed));
                 Explanation::all(each, self.revision)
             }
         }

@@ -31,4 +31,15 @@ pub struct Facts<'a> {
     pub claims: Option<&'a Claims>,
     /// The call.
     pub call: &'a Call,
+    /// Where a route leads the call, and the request as that Service gets it, where that is another one.
+    pub led: Option<(&'a Destination, &'a HttpHead)>,
+}
+
+impl<'a> Facts<'a> {
+    /// The same as one of several Services sees it whose rules decide together.
+    #[must_use]
+    pub fn at(&self, destination: &'a Destination) -> Self {
+        let led = self.led.filter(|(to, _)| *to == destination).map(|(_, head)| head);
+        Self { destination, request: led.or(self.request), ..*self }
+    }
 }

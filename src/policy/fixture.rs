@@ -124,6 +124,7 @@ impl World {
             request: self.request.as_ref(),
             claims: self.claims.as_ref(),
             call: &self.call,
+            led: None,
         }
     }
 }

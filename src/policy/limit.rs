@@ -218,9 +218,7 @@ impl Rules {
                 let facts = open.seen(facts);
                 open.court.limits.iter().filter_map(|limit| limit.charge(&facts)).collect()
             }
-            State::All(parts) => {
-                parts.iter().flat_map(|(to, rules)| rules.charges(&Facts { destination: to, ..*facts })).collect()
-            }
+            State::All(parts) => parts.iter().flat_map(|(to, rules)| rules.charges(&facts.at(to))).collect(),
         }
     }
 }

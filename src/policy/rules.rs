@@ -144,7 +144,7 @@ impl Rules {
             State::Closed(_) => return None,
             State::All(parts) => {
                 let judge = |(destination, rules): &(Destination, Arc<Self>)| {
-                    rules.decide_answer(&Facts { destination, ..*facts }, answered)
+                    rules.decide_answer(&facts.at(destination), answered)
                 };
                 return parts.iter().find_map(judge);
             }
@@ -162,9 +162,7 @@ impl Rules {
         let open = match &self.state {
             State::Closed(_) => return Vec::new(),
             State::All(parts) => {
-                let each = parts
-                    .iter()
-                    .map(|(destination, rules)| rules.redactors(&Facts { destination, ..*facts }, answered));
+                let each = parts.iter().map(|(destination, rules)| rules.redactors(&facts.at(destination), answered));
                 return each.flatten().collect();
             }
             State::Open(open) => open,
@@ -192,9 +190,7 @@ impl Rules {
         match &self.state {
             State::Closed(_) => None,
             State::Open(open) => open.shadow(facts, true, &Verdicts::default()),
-            State::All(parts) => {
-                parts.iter().find_map(|(to, rules)| rules.shadow(&Facts { destination: to, ..*facts }))
-            }
+            State::All(parts) => parts.iter().find_map(|(to, rules)| rules.shadow(&facts.at(to))),
         }
     }
 
@@ -204,7 +200,7 @@ impl Rules {
         match &self.state {
             State::Closed(_) => false,
             State::Open(open) => open.visible(&open.seen(facts)),
-            State::All(parts) => parts.iter().all(|(to, rules)| rules.visible(&Facts { destination: to, ..*facts })),
+            State::All(parts) => parts.iter().all(|(to, rules)| rules.visible(&facts.at(to))),
         }
     }
 
@@ -291,8 +287,7 @@ impl Rules {
         let open = match &self.state {
             State::Closed(_) => return false,
             State::All(parts) => {
-                let admits =
-                    |(to, rules): &(Destination, Arc<Self>)| rules.may_ever_admit(&Facts { destination: to, ..*facts });
+                let admits = |(to, rules): &(Destination, Arc<Self>)| rules.may_ever_admit(&facts.at(to));
                 return parts.iter().all(admits);
             }
             State::Open(open) => open,
@@ -317,7 +312,7 @@ fn answer_scopes<'a>(facts: &Facts<'a>, answered: &Answered<'a>) -> Vec<Scope<'a
 fn decide_all(parts: &[(Destination, Arc<Rules>)], facts: &Facts<'_>, verdicts: &Verdicts) -> Decision {
     let mut permitted = None;
     for (destination, rules) in parts {
-        match rules.decide_on(&Facts { destination, ..*facts }, verdicts) {
+        match rules.decide_on(&facts.at(destination), verdicts) {
             Decision::Allow(permit) => permitted = permitted.or(Some(permit)),
             Decision::Deny(denial) => return Decision::Deny(denial),
         }

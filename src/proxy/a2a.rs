@@ -20,14 +20,15 @@ use super::answer::a2a::{self as answer, Asker};
 use super::authenticate::{Authenticated, authenticate};
 use super::budget::Hold;
 use super::custom::{self, Content, Sample, SampleFault};
-use super::http::{Calls, outgoing, upstream_version};
+use super::http::{Calls, outgoing, upstream_version, within};
 use super::mcp::{ReadFault, read_body};
 use super::note;
+use super::route::{self as ways, Choice};
 use super::stages::{Asked, Permitted};
 use crate::call::{A2aBinding, A2aCall, Call};
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
-use crate::mesh::Target;
+use crate::mesh::{Taken, Target};
 use crate::policy::{BodyTerms, Edits, caller, token};
 use crate::telemetry::{Operation, RecordGuard};
 use crate::upstream::UpstreamHttp;
@@ -96,8 +97,9 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
     };
     let mut headers = head.headers.clone();
     forward_headers(&mut headers);
-    let asked = Asked::http(Arc::clone(calls.peer()), target, Authenticated { head, sent, claims });
-    let passage = Passage { shared, asker, record, hold, learner };
+    let leg = ways::leg(&shared, &target, &head, Choice::of(&(&learner.owner, &target.key)));
+    let asked = Asked::http(Arc::clone(calls.peer()), leg.target, Authenticated { head, sent, claims }).on(leg.taken);
+    let passage = Passage { shared, asker, record, hold, learner, fault: leg.fault };
     Box::pin(passage.decide(asked, call, Message { bytes: body, headers })).await
 }
 
@@ -108,6 +110,8 @@ struct Passage {
     record: RecordGuard,
     hold: Hold,
     learner: Learner,
+    /// Why it goes nowhere once it is permitted, if it does not.
+    fault: Option<ProxyFault>,
 }
 
 impl Passage {
@@ -131,6 +135,9 @@ impl Passage {
     }
 
     async fn send(mut self, permitted: Permitted<Message>) -> Answer {
+        if let Some(fault) = self.fault {
+            return answer::proxy_fault(self.record, &self.asker, fault);
+        }
         let routed = match permitted.route(&self.shared.upstreams, None) {
             Ok(routed) => routed,
             Err(fault) => return answer::fault(self.record, &self.asker, &fault),
@@ -146,17 +153,19 @@ impl Passage {
         let version =
             if self.asker.binding == A2aBinding::Grpc { UpstreamHttp::Http2 } else { upstream_version(&target) };
         let sending = self.shared.upstreams.send_first(Arc::clone(&endpoint), &target.endpoints, version, request);
-        match sending.await {
-            Ok((endpoint, response)) => {
+        let sent = Box::pin(within(standing.asked().way().and_then(Taken::timeout), sending)).await;
+        match sent {
+            Some(Ok((endpoint, response))) => {
                 self.record.upstream(&endpoint.id, note::identity(&endpoint));
-                let Self { shared, asker, record, hold, learner } = self;
+                let Self { shared, asker, record, hold, learner, .. } = self;
                 let answers = Answers { shared, asker, record, hold, learner, standing };
                 Box::pin(answers.pass(response)).await
             }
-            Err(fault) => {
+            Some(Err(fault)) => {
                 tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "agent failed");
                 answer::fault(self.record, &self.asker, &fault)
             }
+            None => answer::proxy_fault(self.record, &self.asker, ProxyFault::RouteTimeout),
         }
     }
 }

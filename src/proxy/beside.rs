@@ -168,6 +168,7 @@ impl Heard {
             request: Some(&self.head),
             claims: self.claims.as_ref(),
             call,
+            led: None,
         };
         if let Some(shadow) = self.target.rules.shadow(&facts) {
             self.record.saw(Operation::of(call, Some(&self.head)), shadow);

@@ -219,7 +219,7 @@ fn says_events(headers: &HeaderMap) -> bool {
 }
 
 /// The output, or none where it did not come in time.
-async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
     match limit {
         Some(limit) => tokio::time::timeout(limit, future).await.ok(),
         None => Some(future.await),
@@ -277,7 +277,8 @@ async fn switch(
     }
 }
 
-/// The request that goes out: the method, path and host that were decided on, with these fields and this body.
+/// The request that goes out: the method, path and host that were decided on, with these fields, as the way of the call
+/// changes them, and this body.
 ///
 /// # Errors
 /// [`ProxyFault::Unsendable`] where path or host cannot be written: never something else in their place.
@@ -290,6 +291,9 @@ pub(super) fn outgoing(asked: &Asked, mut headers: HeaderMap, body: Bytes) -> Re
         None => head.path.clone(),
     };
     *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
+    if let Some(way) = asked.way() {
+        way.request(&mut headers);
+    }
     headers.insert(HOST, HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?);
     *request.headers_mut() = headers;
     Ok(request)

@@ -3,11 +3,15 @@
 //! A way is chosen for the request that was decided on. Where it leads to another Service, the request as that one would
 //! get it is decided on by that one's rules as well, so that no route goes round them.
 
+mod declared;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Request, StatusCode};
+
+pub(super) use declared::{Choice, is_there, leg};
 
 use super::Shared;
 use super::answer::ProxyFault;
@@ -103,15 +107,17 @@ fn spelt(to: &Target, path: String) -> Result<String, Stop> {
     to.paths.apply(&path).map_err(|_no_path| Stop::Fault(ProxyFault::Unsendable))
 }
 
-/// Decides by the rules of another Service on what it would get, which the head becomes. A port that is declared cannot
-/// be led to: what it speaks was not decoded.
+/// Decides by the rules of another Service on what it would get, which the head becomes. A port that is declared can be
+/// led to only from one that is declared the same: what it speaks was not decoded.
 fn admit(
     asked: &Asked,
     (to, head): (&Arc<Target>, &mut HttpHead),
     consulted: &mut Consulted,
     quotas: &Quotas,
 ) -> Result<(), Stop> {
-    if !matches!(to.protocol, PortProtocol::Http | PortProtocol::Undeclared) {
+    let plain = |protocol| matches!(protocol, PortProtocol::Http | PortProtocol::Undeclared);
+    let from = asked.target().protocol;
+    if to.protocol != from && !(plain(from) && plain(to.protocol)) {
         return Err(Stop::Fault(ProxyFault::NoBackend));
     }
     match asked.admitted((to, head), &consulted.verdicts, Some(quotas)) {

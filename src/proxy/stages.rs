@@ -19,8 +19,8 @@ use super::quotas::Quotas;
 use super::sessions::{Holder, subject};
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
-use crate::mesh::{Endpoint, Published, Target};
-use crate::policy::{Ask, Claims, Decision, Denial, Edits, Facts, Permit, Verdicts};
+use crate::mesh::{Endpoint, Published, Taken, Target};
+use crate::policy::{Ask, Claims, Decision, Denial, Destination, Edits, Facts, Permit, Verdicts};
 use crate::upstream::{NoEndpoint, Upstreams};
 use end::End;
 
@@ -37,18 +37,49 @@ pub(super) struct Asked {
     at: SystemTime,
     /// What providers said, where any was asked.
     consulted: Option<Box<Consulted>>,
+    /// The way that it goes, on a declared port with routes.
+    way: Option<Box<Way>>,
+}
+
+/// A way that a call goes, and its request as the Service gets it to which that leads, where that is another one.
+#[derive(Debug)]
+struct Way {
+    taken: Taken,
+    head: Option<HttpHead>,
 }
 
 impl Asked {
     /// An HTTP request whose token, if any, was verified.
     pub(super) fn http(peer: Arc<Peer>, target: Arc<Target>, request: Authenticated) -> Self {
         let Authenticated { head, sent, claims } = request;
-        Self { peer, target, head: Some(head), sent, claims, at: SystemTime::now(), consulted: None }
+        Self { peer, target, head: Some(head), sent, claims, at: SystemTime::now(), consulted: None, way: None }
     }
 
     /// A byte stream.
     pub(super) fn tcp(peer: Arc<Peer>, target: Arc<Target>) -> Self {
-        Self { peer, target, head: None, sent: None, claims: None, at: SystemTime::now(), consulted: None }
+        Self { peer, target, head: None, sent: None, claims: None, at: SystemTime::now(), consulted: None, way: None }
+    }
+
+    /// The same on the way that a route leads it.
+    pub(super) fn on(mut self, taken: Option<Taken>) -> Self {
+        self.way = taken.map(|taken| Box::new(Way { taken, head: None }));
+        self.see_way();
+        self
+    }
+
+    /// The way that it goes, on a declared port with routes.
+    pub(super) fn way(&self) -> Option<&Taken> {
+        self.way.as_ref().map(|way| &way.taken)
+    }
+
+    /// What the way makes of the request as it now is: what the rules of where it leads decide on.
+    fn see_way(&mut self) {
+        let (Some(way), Some(head)) = (&mut self.way, &self.head) else { return };
+        if self.target.leads_to.is_some() && way.taken.edits_requests() {
+            let mut head = head.clone();
+            way.taken.request(&mut head.headers);
+            way.head = Some(head);
+        }
     }
 
     /// The caller.
@@ -85,7 +116,13 @@ impl Asked {
             request: self.head.as_ref(),
             claims: self.claims.as_ref(),
             call,
+            led: self.led(),
         }
+    }
+
+    fn led(&self) -> Option<(&Destination, &HttpHead)> {
+        let (_, to) = self.target.leads_to.as_ref()?;
+        Some((to, self.way.as_ref()?.head.as_ref()?))
     }
 
     /// Decides on `call` by the target's rules, and by what providers said.
@@ -196,7 +233,8 @@ impl<M> Decoded<M> {
 
     /// Stage 6: rules, then limits, so that what rules refuse counts against none. The message is gone with a refusal:
     /// there is no way to send it after all.
-    pub(super) fn authorize(self, quotas: &Quotas) -> Result<Permitted<M>, Box<Refused>> {
+    pub(super) fn authorize(mut self, quotas: &Quotas) -> Result<Permitted<M>, Box<Refused>> {
+        self.asked.see_way();
         let facts = self.asked.facts(&self.call);
         let rules = &self.asked.target.rules;
         let mut decision = self.asked.decide(&self.call);
@@ -361,7 +399,7 @@ impl Standing {
     }
 
     fn look(&mut self, published: &Published) -> Result<bool, Option<Box<Denial>>> {
-        let target = published.current().get(&self.asked.target.key).ok_or(None)?;
+        let target = self.asked.target.renewed(&published.current()).ok_or(None)?;
         let changed = target.revision() != self.asked.target.revision();
         if changed {
             self.asked.readdress(target).ok_or(None)?;

@@ -1,5 +1,7 @@
 //! HTTPRoutes on a Service: where its requests go, and what becomes of them.
 
+mod declared;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -208,6 +208,7 @@ impl One<'_> {
                 }
             });
         }
+        sources.extend(self.declaring(own));
         let grants = self.view.documents(DocumentKind::ReferenceGrant);
         for namespace in namespaces.iter().filter(|namespace| *namespace != own) {
             sources
@@ -216,10 +217,34 @@ impl One<'_> {
         sources
     }
 
-    /// Its ports: all that a route goes by.
+    /// What policies call ports of the namespace.
+    fn declaring(&self, namespace: &str) -> Vec<String> {
+        let policies = self.view.documents(DocumentKind::AgentPolicy);
+        let declaring = policies.within(namespace).filter_map(|policy| {
+            let spec = policy.data.get("spec")?;
+            let (protocol, targets) = (spec.get("protocol")?, spec.get("targetRefs")?);
+            let text = json!({
+                "apiVersion": "agent-waypoint.dev/v1alpha1", "kind": "AgentPolicy",
+                "metadata": {"namespace": namespace, "name": policy.metadata.name},
+                "spec": {"protocol": protocol, "mode": spec.get("mode").unwrap_or(&json!("Enforce")), "targetRefs": targets},
+            });
+            Some(text.to_string())
+        });
+        declaring.collect()
+    }
+
+    /// Its ports, and what they are declared to speak: all that a route goes by.
     fn service(&self, namespace: &str, name: &str) -> Option<String> {
         let service = self.view.services.get(namespace, name)?;
-        let ports: Vec<Value> = service.spec.as_ref()?.ports.iter().flatten().map(|port| json!({"name": port.name, "port": port.port, "protocol": port.protocol.as_deref().unwrap_or("TCP")})).collect();
+        let ports = service.spec.as_ref()?.ports.iter().flatten().map(|port| {
+            let protocol = port.protocol.as_deref().unwrap_or("TCP");
+            let mut said = json!({"name": port.name, "port": port.port, "protocol": protocol});
+            if let (Some(declared), Some(said)) = (&port.app_protocol, said.as_object_mut()) {
+                said.insert("appProtocol".to_owned(), declared.as_str().into());
+            }
+            said
+        });
+        let ports: Vec<Value> = ports.collect();
         let text = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": {"ports": ports}});
         Some(text.to_string())
     }

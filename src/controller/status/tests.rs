@@ -321,8 +321,8 @@ fn a_route_says_for_each_parent_of_ours_what_became_of_it() {
         )
         .replace("protocol: HBONE}", "protocol: HBONE, allowedRoutes: {namespaces: {from: All}}}")
     };
-    let said = |parents: &str, rules: &str| {
-        let told = shared(&route(parents, rules), &heard());
+    let beside = |more: &str, parents: &str, rules: &str| {
+        let told = shared(&format!("{}{more}", route(parents, rules)), &heard());
         let parents = told.get("HTTPRoute r").cloned().unwrap_or_default();
         let one = |parent: &Value| {
             assert_eq!(parent["controllerName"], "agent-waypoint.dev/controller");
@@ -339,6 +339,7 @@ fn a_route_says_for_each_parent_of_ours_what_became_of_it() {
         };
         parents.iter().map(one).collect::<Vec<_>>()
     };
+    let said = |parents: &str, rules: &str| beside("", parents, rules);
     const REPO: &str = "{group: '', kind: Service, name: repo, port: 80}";
     let to = |backend: &str| format!("{{backendRefs: [{backend}]}}");
     let fine = "Accepted=True Accepted, ResolvedRefs=True ResolvedRefs";
@@ -359,6 +360,12 @@ fn a_route_says_for_each_parent_of_ours_what_became_of_it() {
     assert_eq!(said(REPO, &to("{name: lone, port: 80}")), [unresolved("BackendNotFound")], "not behind this waypoint");
     assert_eq!(said(REPO, &to("{group: x.io, kind: Thing, name: two, port: 80}")), [unresolved("InvalidKind")]);
     assert_eq!(said(REPO, &to("{name: far, namespace: others, port: 80}")), [unresolved("RefNotPermitted")]);
+    // What makes another request of it is fine on a plain port, and not on one that is declared, by itself or by a policy.
+    const REWRITES: &str = "{filters: [{type: URLRewrite, urlRewrite: {hostname: x.example}}]}";
+    const REFUSED: &str = "Accepted=False UnsupportedValue, ResolvedRefs=True ResolvedRefs";
+    assert_eq!(said(REPO, REWRITES), [fine]);
+    assert_eq!(said(&REPO.replace("port: 80", "port: 81"), REWRITES), [REFUSED]);
+    assert_eq!(beside(&policy("p", 1, GOOD), REPO, REWRITES), [REFUSED]);
     let two_parents = format!(
         "{REPO}, {{group: '', kind: Service, name: lone, port: 80}}, {{group: '', kind: Service, name: two, port: 80}}"
     );

@@ -29,9 +29,7 @@ impl Rules {
     fn ask_one(&self, facts: &Facts<'_>, verdicts: &Verdicts) -> Option<Ask> {
         match &self.state {
             State::Closed(_) => None,
-            State::All(parts) => {
-                parts.iter().find_map(|(to, rules)| rules.ask(&Facts { destination: to, ..*facts }, verdicts))
-            }
+            State::All(parts) => parts.iter().find_map(|(to, rules)| rules.ask(&facts.at(to), verdicts)),
             State::Open(open) => {
                 let facts = open.seen(facts);
                 let question = Question::of(&facts, open.court.skill(&facts));

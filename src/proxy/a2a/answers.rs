@@ -145,10 +145,13 @@ impl Form {
 impl Answers {
     /// Passes the answer.
     pub(super) async fn pass(mut self, answered: Response<InBody>) -> Answer {
-        let (parts, body) = answered.into_parts();
+        let (mut parts, body) = answered.into_parts();
         let encoded = parts.headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
         if !stays_here(&parts, &self.standing) || encoded {
             return answer::proxy_fault(self.record, &self.asker, ProxyFault::BadAnswer);
+        }
+        if let Some(way) = self.standing.asked().way() {
+            way.response(&mut parts.headers);
         }
         self.record.status(parts.status);
         let grpc = self.asker.binding == A2aBinding::Grpc;

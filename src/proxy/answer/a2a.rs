@@ -82,7 +82,9 @@ pub(in crate::proxy) fn proxy_fault(mut record: RecordGuard, asker: &Asker, faul
         StatusCode::BAD_GATEWAY => Saying::BadAnswer,
         StatusCode::FORBIDDEN => Saying::Denied,
         StatusCode::NOT_FOUND => Saying::Unknown,
-        StatusCode::SERVICE_UNAVAILABLE => Saying::Unavailable,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::INTERNAL_SERVER_ERROR | StatusCode::GATEWAY_TIMEOUT => {
+            Saying::Unavailable
+        }
         _ => Saying::Invalid,
     };
     tell(record, asker, saying, &fault.to_string())

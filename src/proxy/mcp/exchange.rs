@@ -11,6 +11,7 @@ use super::super::answer::{self, ProxyFault};
 use super::super::authenticate::{Authenticated, authenticate};
 use super::super::budget::Hold;
 use super::super::http::Calls;
+use super::super::route::is_there;
 use super::super::sessions::{Bound, Holder, Sessional, subject};
 use super::sse::{self, Address};
 use crate::call::{HttpHead, McpCall, McpObject, Task};
@@ -166,13 +167,7 @@ impl Exchange {
         let made = self.shared.tasks.find(&self.target.key, id, self.peer.id(), subject.as_deref());
         let made = made.ok_or(ProxyFault::TaskUnknown)?;
         task.tool = Some(made.tool);
-        Ok(self.target.endpoints.iter().any(|endpoint| endpoint.id == made.endpoint).then_some(made.endpoint))
-    }
-
-    /// Whether the target has this endpoint, also where it gets no calls for now.
-    fn is_there(&self, endpoint: &str) -> bool {
-        let called = self.target.endpoints.iter().any(|one| *one.id == *endpoint);
-        called || self.target.hold(Some(endpoint)).is_some()
+        Ok(is_there(&self.shared, &self.target, &made.endpoint).then_some(made.endpoint))
     }
 
     fn find_session(&mut self) -> Result<Option<Bound>, ProxyFault> {
@@ -188,7 +183,7 @@ impl Exchange {
             return Err(ProxyFault::SessionUnknown);
         }
         let bound = self.shared.sessions.open(&self.holder(), id, SystemTime::now());
-        let Some(bound) = bound.filter(|bound| self.is_there(&bound.key.endpoint)) else {
+        let Some(bound) = bound.filter(|bound| is_there(&self.shared, &self.target, &bound.key.endpoint)) else {
             self.record.session(self.shared.telemetry.keyed().session(id));
             return Err(ProxyFault::SessionUnknown);
         };

@@ -9,8 +9,9 @@ use super::super::Shared;
 use super::super::answer::{self, ProxyFault};
 use super::super::authenticate::Authenticated;
 use super::super::custom::{self, Stopped};
-use super::super::http::{Calls, outgoing, upstream_version};
+use super::super::http::{Calls, outgoing, upstream_version, within};
 use super::super::note;
+use super::super::route::{self, Choice};
 use super::super::sessions::Bound;
 use super::super::stages::{Asked, Decoded, Permitted, Standing};
 use super::exchange::Exchange;
@@ -19,7 +20,7 @@ use super::reply::{Awaited, Reply};
 use crate::call::{Call, McpCall};
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request, no_body};
-use crate::mesh::Target;
+use crate::mesh::{Taken, Target};
 use crate::telemetry::{Operation, RecordGuard};
 use crate::upstream::{InBody, NoEndpoint};
 use crate::wire::mcp::{HeaderFault, McpHead, ResponseForm, forward_stream_headers, requested_version};
@@ -144,14 +145,20 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     let Exchange { shared, peer, target, head, sent, claims, session, mut record, .. } = exchange;
     record.operation(Operation::of(&Call::Mcp(call.clone()), Some(&head)));
     let awaited = Awaited { id: None, sent: None, call: call.clone() };
-    let asked = Asked::http(peer, Arc::clone(&target), Authenticated { head, sent, claims });
+    let stick = session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
+    let leg = route::leg(&shared, &target, &head, Choice::new(stick.as_deref(), false));
+    let target = leg.target;
+    let asked = Asked::http(peer, Arc::clone(&target), Authenticated { head, sent, claims }).on(leg.taken);
     let permitted = permit(&shared, asked.decoded(Call::Mcp(call), headers), &mut record).await;
     let permitted = match permitted {
         Ok(permitted) => permitted,
         Err(Some(stopped)) => return Err(Unsent::Answered(answer::mcp_stopped(record, None, &stopped))),
         Err(None) => return Err(Unsent::Refused(record)),
     };
-    let stick = session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
+    if let Some(fault) = leg.fault {
+        record.failed(&fault);
+        return Err(Unsent::Failed(record, Box::new(fault)));
+    }
     let routed = match permitted.route(&shared.upstreams, stick.as_deref()) {
         Ok(routed) => routed,
         Err(NoEndpoint::Gone) if session.is_some() => {
@@ -170,15 +177,20 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     };
     let spare = if session.is_some() { &[] } else { target.endpoints.as_slice() };
     let version = upstream_version(standing.asked().target());
-    match shared.upstreams.send_first(endpoint, spare, version, request).await {
-        Ok((endpoint, response)) => {
+    let sending = shared.upstreams.send_first(endpoint, spare, version, request);
+    match within(standing.asked().way().and_then(Taken::timeout), sending).await {
+        Some(Ok((endpoint, response))) => {
             record.upstream(&endpoint.id, note::identity(&endpoint));
             let hold = shared.budget.hold(standing.asked().peer().id());
             Ok((Reply { shared, session, record, awaited, endpoint, standing, hold }, response))
         }
-        Err(fault) => {
+        Some(Err(fault)) => {
             record.failed(&fault);
             Err(Unsent::Failed(record, Box::new(fault)))
+        }
+        None => {
+            record.failed(&ProxyFault::RouteTimeout);
+            Err(Unsent::Failed(record, Box::new(ProxyFault::RouteTimeout)))
         }
     }
 }

@@ -11,8 +11,9 @@ use super::super::answer::{self, Likeness, ProxyFault};
 use super::super::authenticate::Authenticated;
 use super::super::budget::Hold;
 use super::super::custom::{self, Content, Sample, SampleFault};
-use super::super::http::{Calls, outgoing, upstream_version};
+use super::super::http::{Calls, outgoing, upstream_version, within};
 use super::super::note;
+use super::super::route::{self, Choice};
 use super::super::sessions::Bound;
 use super::super::stages::{Asked, Permitted, Refused, Standing};
 use super::exchange::{Exchange, Meant, read_body};
@@ -23,7 +24,7 @@ use crate::call::Call;
 use crate::document::agent_policy::PinMode;
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
-use crate::mesh::{Endpoint, Target};
+use crate::mesh::{Endpoint, Taken, Target};
 use crate::policy::{BodyTerms, Edits, Pinned, token};
 use crate::telemetry::{Operation, RecordGuard};
 use crate::upstream::NoEndpoint;
@@ -121,15 +122,22 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: B
     let message = Message { bytes, headers };
     drop(decoded);
     let Exchange { shared, peer, target, head, sent, claims, session, mut record, .. } = exchange;
+    let of_session = session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
+    let stick = of_session.or(endpoint);
+    let addressed = session.as_ref().is_some_and(|bound| bound.token.is_none());
+    let leg = route::leg(&shared, &target, &head, Choice::new(stick.as_deref(), addressed));
     let request = Authenticated { head, sent, claims };
-    let mut decoded = Asked::http(peer, Arc::clone(&target), request).decoded(call, message);
+    let mut decoded = Asked::http(peer, leg.target, request).on(leg.taken).decoded(call, message);
     if let Err(stopped) = custom::consult(&shared, &mut decoded).await {
         return answer::mcp_stopped(record, awaited.id.as_ref(), &stopped);
     }
     match decoded.authorize(&shared.quotas) {
         Ok(permitted) => {
             record.allowed(note::permit(permitted.permit()));
-            let passage = Passage { shared, session, record, awaited, endpoint, hold };
+            if let Some(fault) = leg.fault {
+                return answer::mcp_proxy_fault(record, awaited.id.as_ref(), fault);
+            }
+            let passage = Passage { shared, session, record, awaited, stick, hold };
             Box::pin(passage.send(permitted)).await
         }
         Err(refused) => refuse(record, &shared, (session.as_ref(), awaited.id.as_ref()), &refused),
@@ -197,16 +205,14 @@ struct Passage {
     session: Option<Bound>,
     record: RecordGuard,
     awaited: Awaited,
-    /// Where what it is about lives, if that is known.
-    endpoint: Option<Arc<str>>,
+    /// Where its session or what it is about lives, if that is known.
+    stick: Option<Arc<str>>,
     hold: Hold,
 }
 
 impl Passage {
     async fn send(mut self, permitted: Permitted<Message>) -> Answer {
-        let of_session = self.session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
-        let stick = of_session.or_else(|| self.endpoint.take());
-        let routed = match permitted.route(&self.shared.upstreams, stick.as_deref()) {
+        let routed = match permitted.route(&self.shared.upstreams, self.stick.as_deref()) {
             Ok(routed) => routed,
             Err(fault) => return self.no_endpoint(fault),
         };
@@ -227,20 +233,31 @@ impl Passage {
         let version = upstream_version(&target);
         // Only the endpoint of a session knows it, and another has not shown its definitions.
         let spare = if self.session.is_some() || by_definition { &[] } else { target.endpoints.as_slice() };
-        match self.shared.upstreams.send_first(Arc::clone(&endpoint), spare, version, request).await {
-            Ok((endpoint, response)) => {
+        let sending = self.shared.upstreams.send_first(Arc::clone(&endpoint), spare, version, request);
+        let sent = Box::pin(within(standing.asked().way().and_then(Taken::timeout), sending)).await;
+        match sent {
+            Some(Ok((endpoint, response))) => {
                 self.record.upstream(&endpoint.id, note::identity(&endpoint));
                 let Self { shared, session, record, awaited, hold, .. } = self;
                 let reply = reply::Reply { shared, session, record, awaited, endpoint, standing, hold };
                 Box::pin(reply::pass(reply, response)).await
             }
-            Err(fault) => {
+            Some(Err(fault)) => {
                 tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "upstream failed");
-                if let (Some(bound), Some(sent)) = (&self.session, &self.awaited.sent) {
-                    bound.session.given_up(sent);
-                }
+                self.give_up();
                 answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault)
             }
+            None => {
+                self.give_up();
+                answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::RouteTimeout)
+            }
+        }
+    }
+
+    /// No answer will come: the request's id is free.
+    fn give_up(&self) {
+        if let (Some(bound), Some(sent)) = (&self.session, &self.awaited.sent) {
+            bound.session.given_up(sent);
         }
     }
 

@@ -186,6 +186,9 @@ impl Reply {
     /// own is no client's. `content_type` is ours, or none where it is empty.
     pub(super) fn passable(&self, headers: HeaderMap, content_type: &'static str) -> HeaderMap {
         let mut headers = passable(headers, content_type);
+        if let Some(way) = self.standing.asked().way() {
+            way.response(&mut headers);
+        }
         let begins = &*self.awaited.call.method == "initialize";
         if headers.remove(SESSION_ID).is_none() && !begins {
             return headers;

@@ -32,6 +32,7 @@ impl Asked {
         }
         let Some(head) = self.sent() else {
             self.target = target;
+            self.see_way();
             return Some(());
         };
         let request = match &target.tokens {
@@ -40,6 +41,7 @@ impl Asked {
         };
         let Authenticated { head, sent, claims } = request;
         (self.head, self.sent, self.claims, self.target) = (Some(head), sent, claims, target);
+        self.see_way();
         Some(())
     }
 
@@ -64,7 +66,8 @@ impl Asked {
             (None, _) | (_, None) => None,
         };
         let (peer, destination) = (&*self.peer, &to.destination);
-        let facts = Facts { peer, destination, request: Some(head), claims: claims.as_ref(), call: &Call::Http };
+        let facts =
+            Facts { peer, destination, request: Some(head), claims: claims.as_ref(), call: &Call::Http, led: None };
         let mut decision = to.rules.decide_on(&facts, verdicts);
         if let (Decision::Allow(_), Some(quotas)) = (&decision, quotas)
             && let Err(denial) = quotas.take(peer.id(), &to.rules.charges(&facts))

@@ -1,0 +1,42 @@
+//! What a route may do with calls of a port that is declared MCP or A2A: lead them, and change headers by which nothing is
+//! read. What a call is was decoded from path, body and the protocol's headers, and is what was decided on.
+
+use http::HeaderName;
+
+use crate::mesh::route::{HeaderEdit, Then};
+
+/// Headers by which servers of these protocols tell what a message is, beside those that begin with `mcp-` and `a2a-`.
+const READ: [&str; 10] = [
+    "accept",
+    "content-encoding",
+    "content-type",
+    "grpc-encoding",
+    "grpc-status",
+    "last-event-id",
+    "location",
+    "te",
+    "trailer",
+    "www-authenticate",
+];
+
+/// Why filters of a rule cannot be for such calls.
+pub(super) fn unfit(then: &Then) -> Option<String> {
+    if then.redirect.is_some() {
+        let reason = "RequestRedirect sends a client elsewhere with all that it says, where nobody decides on it";
+        return Some(reason.to_owned());
+    }
+    if then.host.is_some() || then.path.is_some() {
+        let reason = "URLRewrite makes another request of it than was decided on";
+        return Some(reason.to_owned());
+    }
+    let backends = then.backends.iter().flat_map(|backend| [&backend.request, &backend.response]);
+    let name = [&then.request, &then.response].into_iter().chain(backends).find_map(read)?;
+    Some(format!("the header {name} says what a message is, which was decided on; leave it as it is"))
+}
+
+fn read(edit: &HeaderEdit) -> Option<&HeaderName> {
+    edit.names().find(|name| {
+        let name = name.as_str();
+        READ.contains(&name) || name.starts_with("mcp-") || name.starts_with("a2a-")
+    })
+}
