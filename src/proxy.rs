@@ -5,9 +5,11 @@
 
 mod a2a;
 mod answer;
+mod attempts;
 mod authenticate;
 mod beside;
 mod budget;
+mod copies;
 mod custom;
 mod definitions;
 mod flow;
@@ -75,6 +77,8 @@ struct Shared {
     quotas: Quotas,
     heavy: Heavy,
     checks: Checks,
+    copies: copies::Copies,
+    retrying: attempts::Retrying,
     drain: CancellationToken,
 }
 
@@ -110,6 +114,8 @@ impl Proxy {
                 quotas,
                 heavy: Heavy::default(),
                 checks: Checks::default(),
+                copies: copies::Copies::default(),
+                retrying: attempts::Retrying::default(),
                 drain,
             }),
         }

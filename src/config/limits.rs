@@ -105,6 +105,20 @@ pub const MAX_CHECK_ANSWER: usize = 64 << 10;
 pub const MAX_CHECKS: usize = 1_024;
 /// Share of [`MAX_CHECKS`] that calls of one principal may take.
 pub const MAX_CHECKS_PER_PRINCIPAL: usize = 256;
+/// Copies of requests, as routes mirror them, that are under way at once; more are not made.
+pub const MAX_COPIES: usize = 64;
+/// What of the body of one copy may wait to go out, bytes; a copy that falls behind is cut off.
+pub const MAX_COPY_HELD: usize = 256 << 10;
+/// Time that a copy gets, its answer included.
+pub const COPY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a route can have a request tried again.
+pub const MAX_RETRIES: u32 = 10;
+/// Requests that are being tried again at once; others are not.
+pub const MAX_RETRYING: usize = 64;
+/// Pause before a request is tried again where its route says none; twice as long each time.
+pub const RETRY_BACKOFF: Duration = Duration::from_millis(25);
+/// The longest such pause, unless the route's own is longer.
+pub const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// TCP or HBONE connect to an upstream, with TLS.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time an unused upstream HBONE or HTTP connection is kept.
@@ -300,6 +314,13 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_check_answer", MAX_CHECK_ANSWER as u64, "bytes"),
     ("max_checks", MAX_CHECKS as u64, "calls"),
     ("max_checks_per_principal", MAX_CHECKS_PER_PRINCIPAL as u64, "calls"),
+    ("max_copies", MAX_COPIES as u64, "copies"),
+    ("max_copy_held", MAX_COPY_HELD as u64, "bytes"),
+    ("copy_timeout", COPY_TIMEOUT.as_secs(), "seconds"),
+    ("max_retries", MAX_RETRIES as u64, "tries"),
+    ("max_retrying", MAX_RETRYING as u64, "requests"),
+    ("retry_backoff", RETRY_BACKOFF.subsec_millis() as u64, "milliseconds"),
+    ("retry_backoff_max", RETRY_BACKOFF_MAX.as_secs(), "seconds"),
     ("dial_timeout", DIAL_TIMEOUT.as_secs(), "seconds"),
     ("pool_idle", POOL_IDLE.as_secs(), "seconds"),
     ("pool_idle_per_endpoint", POOL_IDLE_PER_ENDPOINT as u64, "connections"),

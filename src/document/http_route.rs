@@ -59,8 +59,8 @@ pub struct HttpRule {
     pub backend_refs: Vec<BackendRef>,
     /// How long.
     pub timeouts: Timeouts,
-    /// Not built.
-    pub retry: Option<serde_json::Value>,
+    /// Whether to try again.
+    pub retry: Option<Retry>,
     /// Not built.
     pub session_persistence: Option<serde_json::Value>,
 }
@@ -144,14 +144,48 @@ pub struct Filter {
     pub request_redirect: Option<RequestRedirect>,
     /// `URLRewrite`
     pub url_rewrite: Option<UrlRewrite>,
-    /// Not built.
-    pub request_mirror: Option<serde_json::Value>,
+    /// `RequestMirror`
+    pub request_mirror: Option<RequestMirror>,
     /// Not built.
     pub cors: Option<serde_json::Value>,
     /// Not built.
     pub external_auth: Option<serde_json::Value>,
     /// Not built.
     pub extension_ref: Option<serde_json::Value>,
+}
+
+/// `requestMirror`: where copies of requests go, and of how many.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RequestMirror {
+    /// Where to.
+    pub backend_ref: BackendRef,
+    /// Of a hundred; all where neither this nor `fraction` is there.
+    pub percent: Option<u32>,
+    /// In finer steps.
+    pub fraction: Option<Fraction>,
+}
+
+/// `fraction`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fraction {
+    /// So many
+    pub numerator: u32,
+    /// of so many; 100 where absent.
+    pub denominator: Option<u32>,
+}
+
+/// `retry`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Retry {
+    /// Statuses after which to try again, beside no answer at all.
+    pub codes: Vec<u16>,
+    /// How often; once where absent.
+    pub attempts: Option<u32>,
+    /// The least time between two tries.
+    pub backoff: Option<String>,
 }
 
 /// Changes of headers: set, then add, then remove.

@@ -77,8 +77,42 @@ pub struct Then {
     pub path: Option<PathEdit>,
     /// Where to, by weight.
     pub backends: Box<[Backend]>,
-    /// How long until the head of the response.
+    /// Where copies go.
+    pub mirrors: Box<[Mirror]>,
+    /// How long until the head of the response, over all tries.
     pub timeout: Option<Duration>,
+    /// The same of each try.
+    pub each: Option<Duration>,
+    /// Whether to try again.
+    pub retry: Option<Retry>,
+}
+
+/// Where copies of requests go.
+#[derive(Debug)]
+pub struct Mirror {
+    /// The port of a Service; none where there is none, or none that may be referred to: no copies.
+    pub to: Option<TargetKey>,
+    /// Of how many requests, out of `of`.
+    pub(super) share: u32,
+    pub(super) of: u32,
+}
+
+impl Mirror {
+    /// Whether a request at point `dice` has a copy.
+    pub fn takes(&self, dice: u64) -> bool {
+        dice.checked_rem(u64::from(self.of)).is_some_and(|point| point < u64::from(self.share))
+    }
+}
+
+/// When a request is tried again, and how often.
+#[derive(Debug)]
+pub struct Retry {
+    /// After these statuses, and after no answer.
+    pub codes: Box<[u16]>,
+    /// How often.
+    pub attempts: u32,
+    /// The least time between two tries.
+    pub backoff: Option<Duration>,
 }
 
 impl Then {

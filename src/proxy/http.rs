@@ -15,7 +15,7 @@ use super::custom::{self, Content, Sample, SampleFault, beginning};
 use super::flow::{flow, grpc_status, upload};
 use super::route::{self, Stop};
 use super::stages::{Asked, Permitted, Refused, Standing};
-use super::{Shared, a2a, mcp, note};
+use super::{Shared, a2a, attempts, copies, mcp, note};
 use crate::call::Call;
 use crate::fault::Faulty;
 use crate::id::Peer;
@@ -173,9 +173,12 @@ async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: Rec
     let dressed = outgoing(standing.asked(), headers, Bytes::new())
         .and_then(|mut request| lead.dress(&mut request).map(|()| request));
     let Ok(mut request) = dressed else { return answer::proxy_fault(record, ProxyFault::Unsendable) };
-    let (body, uploading) = upload(plain.body, record.meter());
+    let upgrades = plain.upgrade == Some(Upgrade::WebSocket);
+    let copies = if upgrades { Vec::new() } else { lead.copies() };
+    let body = copies::begin(&calls.shared, copies, &request, plain.body);
+    let (body, uploading) = upload(body, record.meter());
     *request.body_mut() = body;
-    if plain.upgrade == Some(Upgrade::WebSocket) && standing.asked().target().protocol != PortProtocol::Mcp {
+    if upgrades && standing.asked().target().protocol != PortProtocol::Mcp {
         return Box::pin(switch(calls, standing, record, &endpoint, request)).await;
     }
     let version = if lead.to.protocol == PortProtocol::Undeclared && plain.version == Version::HTTP_2 {
@@ -183,9 +186,9 @@ async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: Rec
     } else {
         upstream_version(&lead.to)
     };
-    let sending = calls.shared.upstreams.send_first(Arc::clone(&endpoint), &lead.to.endpoints, version, request);
+    let place = (&*lead.to, Arc::clone(&endpoint));
     // On the heap: this future is kept for as long as a server takes to answer, and would hold it twice.
-    let sending = Box::pin(within(lead.timeout(), sending));
+    let sending = Box::pin(attempts::send(&calls.shared, place, version, request, lead.terms()));
     let sent = tokio::select! {
         biased;
         sent = sending => sent,

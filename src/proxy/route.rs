@@ -6,7 +6,6 @@
 mod declared;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Request, StatusCode};
@@ -15,11 +14,13 @@ pub(super) use declared::{Choice, is_there, leg};
 
 use super::Shared;
 use super::answer::ProxyFault;
+use super::attempts::Terms;
+use super::copies::{Copy, copies};
 use super::custom::{self, Consulted, Content, Stopped, Told};
 use super::quotas::Quotas;
 use super::stages::{Asked, Beyond, Permitted};
 use crate::call::HttpHead;
-use crate::mesh::{Backend, PortProtocol, Target, Then};
+use crate::mesh::{PortProtocol, Target, Then};
 use crate::policy::{Decision, Denial, TokenFault};
 use crate::upstream::{OutBody, Upstreams};
 
@@ -40,6 +41,8 @@ struct Chosen {
     head: HttpHead,
     /// What the other Service's providers said.
     consulted: Consulted,
+    /// To be made before it goes out.
+    copies: Vec<Copy>,
 }
 
 /// Why it goes nowhere.
@@ -81,7 +84,9 @@ pub(super) async fn lead<M: Content>(shared: &Shared, permitted: &mut Permitted<
         out.path = path.apply(&head.path, way.prefix());
     }
     out.headers.clone_from(&head.headers);
-    edit(&then, backend, &mut out.headers);
+    then.request.apply(&mut out.headers);
+    let copies = copies(shared, asked, &then, &out);
+    backend.request.apply(&mut out.headers);
     let mut consulted = Consulted::default();
     if to.key != target.key {
         out.path = spelt(&to, out.path)?;
@@ -90,12 +95,7 @@ pub(super) async fn lead<M: Content>(shared: &Shared, permitted: &mut Permitted<
         admit(asked, (&to, &mut out), &mut consulted, &shared.quotas)?;
     }
     let at = then.backends.iter().position(|one| std::ptr::eq(one, backend)).unwrap_or_default();
-    Ok(Lead { to, way: Some(Box::new(Chosen { then, backend: at, head: out, consulted })) })
-}
-
-fn edit(then: &Then, backend: &Backend, headers: &mut HeaderMap) {
-    then.request.apply(headers);
-    backend.request.apply(headers);
+    Ok(Lead { to, way: Some(Box::new(Chosen { then, backend: at, head: out, consulted, copies })) })
 }
 
 /// The path as paths are normalised for the other Service: its rules may know one spelling only, where the first one's
@@ -139,23 +139,21 @@ impl Lead {
         Some(Beyond { to: Arc::clone(&self.to), head: way.head.clone(), consulted })
     }
 
-    /// How long until the head of the response.
-    pub(super) fn timeout(&self) -> Option<Duration> {
-        self.way.as_ref()?.then.timeout
+    /// How long, and how often.
+    pub(super) fn terms(&self) -> Terms<'_> {
+        let Some(Chosen { then, .. }) = self.way.as_deref() else { return Terms::default() };
+        Terms { timeout: then.timeout, each: then.each, retry: then.retry.as_ref() }
+    }
+
+    /// The copies that are to be made.
+    pub(super) fn copies(&mut self) -> Vec<Copy> {
+        self.way.as_mut().map(|way| std::mem::take(&mut way.copies)).unwrap_or_default()
     }
 
     /// Makes of the request what the way says.
     pub(super) fn dress(&self, request: &mut Request<OutBody>) -> Result<(), ProxyFault> {
         let Some(Chosen { head, .. }) = self.way.as_deref() else { return Ok(()) };
-        let path = match &head.query {
-            Some(query) => format!("{}?{query}", head.path),
-            None => head.path.clone(),
-        };
-        *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
-        let host = HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?;
-        request.headers_mut().clone_from(&head.headers);
-        request.headers_mut().insert(HOST, host);
-        Ok(())
+        write(head, request)
     }
 
     /// Makes of the response what the way says: the backend's changes, then the rule's.
@@ -167,4 +165,17 @@ impl Lead {
         }
         then.response.apply(headers);
     }
+}
+
+/// Makes a request one with this head but for its method.
+pub(super) fn write(head: &HttpHead, request: &mut Request<OutBody>) -> Result<(), ProxyFault> {
+    let path = match &head.query {
+        Some(query) => format!("{}?{query}", head.path),
+        None => head.path.clone(),
+    };
+    *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
+    let host = HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?;
+    request.headers_mut().clone_from(&head.headers);
+    request.headers_mut().insert(HOST, host);
+    Ok(())
 }

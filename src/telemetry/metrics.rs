@@ -130,6 +130,17 @@ impl Metrics {
         self.own.tools_not_pinned(tools);
     }
 
+    /// A copy of a request, as a route mirrors it: `sent`, `failed`, `refused` by rules, `dropped` as there are too many, or
+    /// to `nowhere`.
+    pub fn copied(&self, result: &'static str) {
+        self.own.copied(result);
+    }
+
+    /// A request is tried again, as its route says.
+    pub fn retried(&self) {
+        self.own.retried();
+    }
+
     /// Strings replaced in what a server said, because a policy says so.
     pub fn strings_redacted(&self, strings: usize) {
         self.own.strings_redacted(strings);

@@ -1,6 +1,8 @@
 //! HTTPRoutes on a Service: where its requests go, and what becomes of them.
 
+mod copies;
 mod declared;
+mod retries;
 
 use std::net::SocketAddr;
 use std::time::Duration;

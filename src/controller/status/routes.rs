@@ -187,8 +187,10 @@ impl One<'_> {
         let mut sources = vec![Resource::document_text(self.route, self.kind)];
         let mut namespaces = BTreeSet::new();
         let mut seen = BTreeSet::new();
-        let rules = self.route.data.pointer("/spec/rules").and_then(Value::as_array).into_iter().flatten();
-        let backends = rules.filter_map(|rule| rule.get("backendRefs")?.as_array()).flatten();
+        let rules = || self.route.data.pointer("/spec/rules").and_then(Value::as_array).into_iter().flatten();
+        let backends = rules().filter_map(|rule| rule.get("backendRefs")?.as_array()).flatten();
+        let filters = rules().filter_map(|rule| rule.get("filters")?.as_array()).flatten();
+        let backends = backends.chain(filters.filter_map(|filter| filter.pointer("/requestMirror/backendRef")));
         let parents = self.route.data.pointer("/spec/parentRefs").and_then(Value::as_array).into_iter().flatten();
         for reference in backends.chain(parents) {
             let text = |field: &str| reference.get(field).and_then(Value::as_str);
@@ -287,7 +289,8 @@ fn told(problem: &Problem) -> String {
 
 /// The reason of `ResolvedRefs` for a reference that comes to nothing.
 fn unresolved(problem: &Problem) -> Option<&'static str> {
-    let (_, field) = problem.field.rsplit_once("backendRefs[")?.1.split_once("].")?;
+    let in_list = || problem.field.rsplit_once("backendRefs[")?.1.split_once("].");
+    let (_, field) = in_list().or_else(|| problem.field.rsplit_once("backendRef."))?;
     match field {
         "kind" => Some("InvalidKind"),
         "namespace" => Some("RefNotPermitted"),

@@ -366,6 +366,8 @@ fn a_route_says_for_each_parent_of_ours_what_became_of_it() {
     assert_eq!(said(REPO, REWRITES), [fine]);
     assert_eq!(said(&REPO.replace("port: 80", "port: 81"), REWRITES), [REFUSED]);
     assert_eq!(beside(&policy("p", 1, GOOD), REPO, REWRITES), [REFUSED]);
+    let mirror = "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: none, port: 80}}}]}";
+    assert_eq!(said(REPO, mirror), [unresolved("BackendNotFound")], "a copy's too");
     let two_parents = format!(
         "{REPO}, {{group: '', kind: Service, name: lone, port: 80}}, {{group: '', kind: Service, name: two, port: 80}}"
     );

@@ -47,6 +47,8 @@ impl Taken {
 
     /// How long until the head of the response.
     pub fn timeout(&self) -> Option<Duration> {
-        self.then.timeout
+        // One try is all there is.
+        let each = self.then.each.into_iter();
+        self.then.timeout.into_iter().chain(each).min()
     }
 }

@@ -29,6 +29,12 @@ pub(super) fn unfit(then: &Then) -> Option<String> {
         let reason = "URLRewrite makes another request of it than was decided on";
         return Some(reason.to_owned());
     }
+    if !then.mirrors.is_empty() {
+        return Some("RequestMirror makes a second call of each, and calls have effects".to_owned());
+    }
+    if then.retry.is_some() {
+        return Some("`retry` calls again, and calls have effects: take it away".to_owned());
+    }
     let backends = then.backends.iter().flat_map(|backend| [&backend.request, &backend.response]);
     let name = [&then.request, &then.response].into_iter().chain(backends).find_map(read)?;
     Some(format!("the header {name} says what a message is, which was decided on; leave it as it is"))

@@ -7,14 +7,15 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::matches::when;
+use crate::config::limits::MAX_RETRIES;
 use crate::document::http_route::{
     BackendRef, Filter, HeaderModifier, HttpMatch, HttpRouteSpec, HttpRule, PathMatchType, PathModifier,
     RequestRedirect,
 };
-use crate::document::{Document, Documents, duration};
+use crate::document::{Document, Documents, duration, http_route};
 use crate::mesh::attached::Owned;
 use crate::mesh::found::Found;
-use crate::mesh::route::{Backend, HeaderEdit, PathEdit, Redirect, Then};
+use crate::mesh::route::{Backend, HeaderEdit, Mirror, PathEdit, Redirect, Retry, Then};
 use crate::mesh::{TargetKey, TargetKind};
 use crate::wire::http1::fields;
 use crate::wire::path::Normalization;
@@ -48,10 +49,6 @@ impl Reader<'_, '_> {
     }
 
     fn rule(&mut self, rule: &HttpRule, path: &str) -> Rule {
-        if rule.retry.is_some() {
-            let reason = "is not built: nothing is tried again but what no server saw";
-            self.found.warn(&self.document.origin, format!("{path}.retry"), reason);
-        }
         if rule.session_persistence.is_some() {
             self.refuse(format!("{path}.sessionPersistence"), "is not built: leave it out");
         }
@@ -69,8 +66,14 @@ impl Reader<'_, '_> {
             host: None,
             path: None,
             backends: Box::default(),
-            timeout: self.timeout(rule, path),
+            mirrors: Box::default(),
+            timeout: self.duration(rule.timeouts.request.as_ref(), &format!("{path}.timeouts.request")),
+            each: self.duration(rule.timeouts.backend_request.as_ref(), &format!("{path}.timeouts.backendRequest")),
+            retry: rule.retry.as_ref().map(|retry| self.retry(retry, &format!("{path}.retry"))),
         };
+        let mirrors = rule.filters.iter().enumerate().filter(|(_, filter)| filter.r#type == "RequestMirror");
+        let mirrors = mirrors.filter_map(|(at, filter)| self.mirror(filter, &format!("{path}.filters[{at}]")));
+        then.mirrors = mirrors.collect();
         for (at, filter) in rule.filters.iter().enumerate() {
             self.filter(filter, &mut then, by_prefix, &format!("{path}.filters[{at}]"));
         }
@@ -83,21 +86,50 @@ impl Reader<'_, '_> {
         Rule { matches, then: Arc::new(then) }
     }
 
-    /// The shorter of the two: without retries one try is all there is.
-    fn timeout(&mut self, rule: &HttpRule, path: &str) -> Option<Duration> {
-        let mut shortest = None;
-        let fields = [("request", &rule.timeouts.request), ("backendRequest", &rule.timeouts.backend_request)];
-        for (name, text) in fields.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
-            match duration(text) {
-                Some(Duration::ZERO) => {}
-                Some(one) => shortest = Some(shortest.map_or(one, |other: Duration| other.min(one))),
-                None => self.refuse(
-                    format!("{path}.timeouts.{name}"),
-                    format!("{text:?} is no duration: write it as `1h30m`, `10s` or `500ms`"),
-                ),
-            }
+    /// Zero is none.
+    fn duration(&mut self, text: Option<&String>, field: &str) -> Option<Duration> {
+        let text = text?;
+        let known = duration(text);
+        if known.is_none() {
+            let reason = format!("{text:?} is no duration: write it as `1h30m`, `10s` or `500ms`");
+            self.refuse(field.to_owned(), reason);
         }
-        shortest
+        known.filter(|known| !known.is_zero())
+    }
+
+    fn retry(&mut self, written: &http_route::Retry, path: &str) -> Retry {
+        let attempts = written.attempts.unwrap_or(1);
+        if attempts > MAX_RETRIES {
+            self.refuse(format!("{path}.attempts"), format!("must be at most {MAX_RETRIES}"));
+        }
+        for (at, code) in written.codes.iter().enumerate().filter(|(_, code)| !(400..600).contains(*code)) {
+            self.refuse(format!("{path}.codes[{at}]"), format!("{code} is no status of an error (400 to 599)"));
+        }
+        let backoff = self.duration(written.backoff.as_ref(), &format!("{path}.backoff"));
+        Retry { codes: written.codes.as_slice().into(), attempts, backoff }
+    }
+
+    fn mirror(&mut self, filter: &Filter, path: &str) -> Option<Mirror> {
+        let Some(written) = &filter.request_mirror else {
+            self.empty(path, "requestMirror");
+            return None;
+        };
+        let field = format!("{path}.requestMirror");
+        let (share, of) = match (written.percent, written.fraction) {
+            (None, None) => (1, 1),
+            (Some(percent), None) => (percent, 100),
+            (None, Some(fraction)) => (fraction.numerator, fraction.denominator.unwrap_or(100)),
+            (Some(_), Some(_)) => {
+                self.refuse(field, "has `percent` and `fraction`: one of them says of how many requests");
+                return None;
+            }
+        };
+        if of == 0 || share > of {
+            self.refuse(field, format!("{share} of {of} is no share of all requests"));
+            return None;
+        }
+        let to = self.reference(&written.backend_ref, &format!("{field}.backendRef"));
+        Some(Mirror { to, share, of })
     }
 
     fn filter(&mut self, filter: &Filter, then: &mut Then, by_prefix: bool, path: &str) {
@@ -115,6 +147,8 @@ impl Reader<'_, '_> {
                 then.host = rewrite.hostname.as_ref().and_then(|host| self.host(host, &format!("{field}.hostname")));
                 then.path = rewrite.path.as_ref().and_then(|new| self.path(new, by_prefix, &format!("{field}.path")));
             }
+            // Read by itself.
+            "RequestMirror" => {}
             other => self.refuse(format!("{path}.type"), format!("{other} is not built: take the filter away")),
         }
     }
@@ -269,7 +303,12 @@ impl Reader<'_, '_> {
     }
 
     fn told(&mut self, field: String, what: &str) {
-        self.found.warn(&self.document.origin, field, format!("{what}; requests that it would get are answered 500"));
+        let so = if field.contains(".requestMirror.") {
+            "no copies are made"
+        } else {
+            "requests that it would get are answered 500"
+        };
+        self.found.warn(&self.document.origin, field, format!("{what}; {so}"));
     }
 
     fn granted(&self, namespace: &str, written: &BackendRef) -> bool {

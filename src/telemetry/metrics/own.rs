@@ -66,6 +66,8 @@ pub(super) struct Own {
     hidden: Counter,
     redacted: Counter,
     checks: Family<Check, Counter>,
+    copies: Family<[(&'static str, &'static str); 1], Counter>,
+    retries: Counter,
     not_pinned: Counter,
     certificate: Gauge,
     sessions: Gauge,
@@ -118,6 +120,8 @@ impl Own {
             hidden: Counter::default(),
             redacted: Counter::default(),
             checks: Family::default(),
+            copies: Family::default(),
+            retries: Counter::default(),
             not_pinned: Counter::default(),
             certificate: Gauge::default(),
             sessions: Gauge::default(),
@@ -146,6 +150,8 @@ impl Own {
         own.register("tools_not_pinned", listed, self.not_pinned.clone());
         own.register("strings_redacted", "Strings replaced in what servers said", self.redacted.clone());
         own.register("provider_checks", "Calls about which a provider was asked, by result", self.checks.clone());
+        own.register("mirrored_requests", "Copies of requests that routes mirror, by result", self.copies.clone());
+        own.register("retries", "Requests that were tried again as a route says", self.retries.clone());
     }
 
     fn register_gauges(&self, registry: &mut Registry) {
@@ -241,6 +247,14 @@ impl Own {
 
     pub(super) fn checked(&self, provider: &Arc<str>, result: &'static str) {
         self.checks.get_or_create_owned(&Check { provider: Arc::clone(provider), result }).inc();
+    }
+
+    pub(super) fn copied(&self, result: &'static str) {
+        self.copies.get_or_create(&[("result", result)]).inc();
+    }
+
+    pub(super) fn retried(&self) {
+        self.retries.inc();
     }
 
     pub(super) fn certificate_expires(&self, seconds: u64) {

@@ -99,6 +99,8 @@ fn the_names_are_these_and_no_others() {
         "agent_waypoint_refused_connects_total",
         "agent_waypoint_sessions",
         "agent_waypoint_provider_checks_total",
+        "agent_waypoint_mirrored_requests_total",
+        "agent_waypoint_retries_total",
         "agent_waypoint_quotas",
         "agent_waypoint_strings_redacted_total",
         "agent_waypoint_targets_closed",

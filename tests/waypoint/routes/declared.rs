@@ -233,6 +233,8 @@ async fn what_would_change_the_call_is_refused() {
         "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: Mcp-Session-Id, value: x}]}}",
         "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: content-type, value: text/plain}]}}",
         "{type: ResponseHeaderModifier, responseHeaderModifier: {remove: [mcp-session-id]}}",
+        "{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}}}",
+        "{type: ResponseHeaderModifier, responseHeaderModifier: {remove: [x-none]}}]\n    retry: {attempts: 1} #",
     ] {
         let (tool, v1, v2) = (named("tool").await, named("v1").await, named("v2").await);
         let rules = format!("  - filters: [{filter}]\n    backendRefs: [{{name: v1, port: 80}}]");

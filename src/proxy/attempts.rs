@@ -1,0 +1,146 @@
+//! One exchange of a plain request, with what its route says of timeouts and of trying again.
+//!
+//! Tried again is only what does the same however often it is done (RFC 9110 section 9.2.2) and has no body, so that the
+//! second request is the first one, and only before anything of an answer went to the caller. Calls of tools and agents
+//! never come here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request as Outgoing, Response};
+use http_body::Body as _;
+use tokio::sync::Semaphore;
+
+use super::Shared;
+use super::http::within;
+use crate::config::limits::{MAX_RETRYING, RETRY_BACKOFF, RETRY_BACKOFF_MAX};
+use crate::mesh::{Endpoint, Retry, Target};
+use crate::upstream::{InBody, OutBody, SendFault, UpstreamHttp, Upstreams};
+
+/// How many requests are being tried again.
+#[derive(Debug)]
+pub(super) struct Retrying(Semaphore);
+
+impl Default for Retrying {
+    fn default() -> Self {
+        Self(Semaphore::new(MAX_RETRYING))
+    }
+}
+
+/// What a way says of one exchange.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Terms<'a> {
+    /// All tries together, until the head of the answer.
+    pub(super) timeout: Option<Duration>,
+    /// Each.
+    pub(super) each: Option<Duration>,
+    pub(super) retry: Option<&'a Retry>,
+}
+
+type Sent = Option<Result<(Arc<Endpoint>, Response<InBody>), SendFault>>;
+
+/// Sends; none where nothing came in time.
+pub(super) async fn send(
+    shared: &Shared,
+    (to, first): (&Target, Arc<Endpoint>),
+    version: UpstreamHttp,
+    request: Outgoing<OutBody>,
+    terms: Terms<'_>,
+) -> Sent {
+    let once =
+        |endpoint, request| within(terms.each, shared.upstreams.send_first(endpoint, &to.endpoints, version, request));
+    let again = terms.retry.filter(|retry| retry.attempts > 0 && is_repeatable(&request));
+    let all = async {
+        let Some(retry) = again else { return once(first, request).await };
+        let same = || {
+            let mut same = Outgoing::new(OutBody::empty());
+            *same.method_mut() = request.method().clone();
+            *same.uri_mut() = request.uri().clone();
+            *same.version_mut() = request.version();
+            request.headers().clone_into(same.headers_mut());
+            same
+        };
+        let mut last = Arc::clone(&first);
+        let mut sent = once(first, same()).await;
+        let mut turn = None;
+        for number in 0..retry.attempts {
+            if !retry.is_worth(&sent) {
+                break;
+            }
+            turn = turn.or_else(|| shared.retrying.0.try_acquire().ok());
+            if turn.is_none() {
+                tracing::debug!(to = %to.key, "not tried again: too many are");
+                break;
+            }
+            // What was answered is not read on.
+            drop(sent);
+            tokio::time::sleep(pause(retry, number)).await;
+            last = another(&shared.upstreams, to, &last);
+            shared.telemetry.metrics().retried();
+            sent = once(Arc::clone(&last), same()).await;
+        }
+        sent
+    };
+    within(terms.timeout, Box::pin(all)).await.flatten()
+}
+
+/// Whether sending it twice does what sending it once does.
+fn is_repeatable(request: &Outgoing<OutBody>) -> bool {
+    let idempotent =
+        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
+    idempotent && request.body().is_end_stream()
+}
+
+/// At least what the route says, twice as long each time.
+fn pause(retry: &Retry, number: u32) -> Duration {
+    let least = retry.backoff.unwrap_or(RETRY_BACKOFF);
+    least.saturating_mul(1 << number.min(10)).min(RETRY_BACKOFF_MAX.max(least))
+}
+
+/// Another endpoint, where there is one.
+fn another(upstreams: &Upstreams, to: &Target, last: &Arc<Endpoint>) -> Arc<Endpoint> {
+    let others: Vec<_> = to.endpoints.iter().filter(|endpoint| endpoint.id != last.id).cloned().collect();
+    upstreams.pick(&others, None).unwrap_or_else(|_none| Arc::clone(last))
+}
+
+impl Retry {
+    fn is_worth(&self, sent: &Sent) -> bool {
+        match sent {
+            Some(Ok((_, response))) => self.codes.contains(&response.status().as_u16()),
+            Some(Err(fault)) => !matches!(fault, SendFault::CallerBody),
+            None => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_are_never_shorter_than_the_route_says() {
+        let retry = |backoff: Option<u64>| Retry {
+            codes: Box::default(),
+            attempts: 3,
+            backoff: backoff.map(Duration::from_millis),
+        };
+        assert_eq!(pause(&retry(None), 0), RETRY_BACKOFF);
+        assert_eq!(pause(&retry(Some(100)), 2), Duration::from_millis(400));
+        assert_eq!(pause(&retry(Some(1)), 100), Duration::from_millis(1 << 10));
+        assert_eq!(pause(&retry(Some(60_000)), 3), Duration::from_secs(60), "the least holds over our most");
+    }
+
+    #[test]
+    fn only_what_does_the_same_twice_is_sent_twice() {
+        let request = |method: Method, body: &'static str| {
+            let mut request = Outgoing::new(OutBody::full(body));
+            *request.method_mut() = method;
+            is_repeatable(&request)
+        };
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE] {
+            assert!(request(method.clone(), ""), "{method}");
+            assert!(!request(method, "body"));
+        }
+        assert!(!request(Method::POST, "") && !request(Method::PATCH, "") && !request(Method::CONNECT, ""));
+    }
+}
