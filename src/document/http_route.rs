@@ -1,7 +1,11 @@
 //! `gateway.networking.k8s.io` `HTTPRoute`, and `GRPCRoute` as the HTTPRoute that it amounts to: only the shape stands
 //! here. Fields that exist and are not built are known by name, and refused where they are compiled.
 
+mod other;
+
 use serde::Deserialize;
+
+pub use other::{GrpcRouteSpec, TcpRouteSpec};
 
 /// `spec` of an `HTTPRoute`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -15,6 +19,9 @@ pub struct HttpRouteSpec {
     pub rules: Vec<HttpRule>,
     /// `None` for Services.
     pub use_default_gateways: Option<String>,
+    /// Whether it leads connections and not requests: a `TCPRoute`.
+    #[serde(skip)]
+    pub bytes: bool,
 }
 
 /// One entry of `parentRefs`.
@@ -294,80 +301,6 @@ fn service_kind() -> String {
 
 fn one() -> u32 {
     1
-}
-
-/// `spec` of a `GRPCRoute`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct GrpcRouteSpec {
-    parent_refs: Vec<ParentRef>,
-    hostnames: Vec<String>,
-    rules: Vec<GrpcRule>,
-    use_default_gateways: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct GrpcRule {
-    name: Option<String>,
-    matches: Vec<GrpcMatch>,
-    filters: Vec<Filter>,
-    backend_refs: Vec<BackendRef>,
-    session_persistence: Option<serde_json::Value>,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct GrpcMatch {
-    method: Option<GrpcMethod>,
-    headers: Vec<NamedMatch>,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct GrpcMethod {
-    r#type: TextMatchType,
-    service: Option<String>,
-    method: Option<String>,
-}
-
-impl GrpcRouteSpec {
-    /// The HTTPRoute that it amounts to: a call is a POST to `/SERVICE/METHOD`.
-    pub fn into_http(self) -> HttpRouteSpec {
-        let Self { parent_refs, hostnames, rules, use_default_gateways } = self;
-        let rules = rules.into_iter().map(GrpcRule::into_http).collect();
-        HttpRouteSpec { parent_refs, hostnames, rules, use_default_gateways }
-    }
-}
-
-impl GrpcRule {
-    fn into_http(self) -> HttpRule {
-        let Self { name, matches, filters, backend_refs, session_persistence } = self;
-        let matches = matches.into_iter().map(GrpcMatch::into_http).collect();
-        HttpRule { name, matches, filters, backend_refs, session_persistence, ..HttpRule::default() }
-    }
-}
-
-impl GrpcMatch {
-    fn into_http(self) -> HttpMatch {
-        let GrpcMethod { r#type, service, method } = self.method.unwrap_or_default();
-        let exact = r#type == TextMatchType::Exact;
-        let (r#type, value) = match (service, method) {
-            (None, None) => (PathMatchType::PathPrefix, "/".to_owned()),
-            (Some(service), Some(method)) if exact => (PathMatchType::Exact, format!("/{service}/{method}")),
-            (Some(service), None) if exact => (PathMatchType::PathPrefix, format!("/{service}")),
-            (None, Some(method)) if exact => {
-                (PathMatchType::RegularExpression, format!("/[^/]+/{}", regex::escape(&method)))
-            }
-            (service, method) => {
-                let any = || "[^/]+".to_owned();
-                let (service, method) = (service.unwrap_or_else(any), method.unwrap_or_else(any));
-                (PathMatchType::RegularExpression, format!("/(?:{service})/(?:{method})"))
-            }
-        };
-        let path = PathMatch { r#type, value };
-        HttpMatch { path, headers: self.headers, query_params: Vec::new(), method: Some("POST".to_owned()) }
-    }
 }
 
 /// `spec` of a `ReferenceGrant`: who may refer to what of its namespace.

@@ -11,7 +11,7 @@ use super::backend_tls_policy::{self, BackendTlsPolicySpec};
 use super::closure::{self, Closes};
 use super::decode::decode;
 use super::documents::Source;
-use super::http_route::{GrpcRouteSpec, HttpRouteSpec, ReferenceGrantSpec};
+use super::http_route::{GrpcRouteSpec, HttpRouteSpec, ReferenceGrantSpec, TcpRouteSpec};
 use super::kind::{Class, Kind, classify};
 use super::metadata;
 use super::nearest::nearest;
@@ -262,7 +262,12 @@ impl Draft {
                 Content::HttpRoute(self.document(meta, spec.into_http()))
             }
             Kind::ReferenceGrant => Content::ReferenceGrant(self.document(meta, self.spec()?)),
-            Kind::TcpRoute | Kind::TlsRoute => return Ok(self.route(kind)),
+            Kind::TcpRoute => {
+                let spec: TcpRouteSpec = self.spec()?;
+                let one = || vec![("spec.rules".to_owned(), "must be one: a rule has no matches".to_owned())];
+                Content::HttpRoute(self.document(meta, spec.into_http().ok_or_else(one)?))
+            }
+            Kind::TlsRoute => return Ok(self.route(kind)),
             Kind::Gateway | Kind::Namespace => return Ok(self.entry(kind, &meta, Content::Name)),
         };
         let meta = metadata::lenient(&self.node);
@@ -343,7 +348,7 @@ impl Draft {
         if findings.is_empty() { Ok(()) } else { Err(findings) }
     }
 
-    /// Routes of bytes are not built: they close what they name as parent.
+    /// Routes by what is in a client's own TLS are not built: they close what they name as parent.
     fn route(&self, kind: Kind) -> Entry {
         let mut entry = self.refused(Findings::new());
         let harmless = entry.closes == Closes::Nothing;

@@ -156,6 +156,7 @@ pub(super) fn target(fronted: &Fronted<'_>, port: Port<'_>, ruled: Ruled) -> Tar
         upstream_h2: port.spoken == Spoken::Http2,
         paths: ruled.paths,
         routes: ruled.routes,
+        bytes: ruled.bytes,
         leads_to: None,
         closed: ruled.closed,
         unenforced: ruled.unenforced,

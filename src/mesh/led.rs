@@ -63,6 +63,7 @@ impl Target {
             held: to.held.clone(),
             paths: self.paths,
             routes: None,
+            bytes: None,
             leads_to: Some((to.key.clone(), to.destination.clone())),
             upstream_h2: to.upstream_h2,
             closed,

@@ -34,6 +34,11 @@ impl Routes {
         Self { ways: ways.into(), backends: backends.into(), revision, legs: Legs::default() }
     }
 
+    /// The way of a connection, of which nothing is known.
+    pub fn first(&self) -> Option<&Way> {
+        self.ways.first()
+    }
+
     /// Where they lead, each once.
     pub fn backends(&self) -> &[TargetKey] {
         &self.backends

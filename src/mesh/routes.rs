@@ -1,4 +1,4 @@
-//! HTTPRoutes and GRPCRoutes that name a Service of their namespace as parent: read, checked, and sorted per port.
+//! HTTPRoutes, GRPCRoutes and TCPRoutes that name a Service of their namespace as parent: read, checked, and sorted per port.
 //!
 //! A route moves requests, never the decision: what is asked of a Service is decided by its own rules, and where a route
 //! leads to another Service, by that one's too.
@@ -35,6 +35,8 @@ struct Item<'a> {
     origin: &'a Origin,
     hosts: Arc<[Box<str>]>,
     rules: Vec<Rule>,
+    /// Whether it leads connections.
+    bytes: bool,
     /// Hash of the document and of what its references came to.
     revision: u64,
 }
@@ -78,19 +80,24 @@ impl<'a> RouteBook<'a> {
             let mut hasher = DefaultHasher::new();
             format!("{:?} {:?} {rules:?}", document.meta, document.spec).hash(&mut hasher);
             let revision = hasher.finish();
-            out.items.push(Item { origin: &document.origin, hosts, rules, revision });
+            out.items.push(Item { origin: &document.origin, hosts, rules, bytes: document.spec.bytes, revision });
         }
         out
     }
 
-    /// Titles of the routes of a port.
-    pub(super) fn titles(&self, owner: Owned<'_>, port: PortName<'_>) -> Vec<&'a str> {
-        self.on(owner, port).map(|item| item.origin.title()).collect()
+    /// Routes of a port that have no effect on it, as they lead connections and it has requests, or the other way round; each
+    /// with whether it names the port.
+    pub(super) fn idle(&self, owner: Owned<'_>, port: PortName<'_>, bytes: bool) -> Vec<(&'a Origin, bool)> {
+        let all = self.at.of(owner, port).into_iter();
+        let here = all.filter_map(|at| Some((self.items.get(at)?, self.sections.get(&at))));
+        let here = here.filter(|(_, section)| section.is_none_or(|number| *number == port.number));
+        here.filter(|(item, _)| item.bytes == bytes).map(|(item, section)| (item.origin, section.is_some())).collect()
     }
 
     /// Why routes of a port cannot lead calls of a declared protocol: which, the field, and the reason.
     pub(super) fn unfit(&self, owner: Owned<'_>, port: PortName<'_>) -> Vec<(&'a Origin, FieldProblem)> {
-        let rules = self.on(owner, port).flat_map(|item| item.rules.iter().enumerate().map(move |rule| (item, rule)));
+        let requests = self.on(owner, port).filter(|item| !item.bytes);
+        let rules = requests.flat_map(|item| item.rules.iter().enumerate().map(move |rule| (item, rule)));
         let found = rules.filter_map(|(item, (at, rule))| {
             let reason = declared::unfit(&rule.then)?;
             let field = format!("spec.rules[{at}].filters");
@@ -99,11 +106,20 @@ impl<'a> RouteBook<'a> {
         found.collect()
     }
 
-    /// The routes of a port; none where none is attached.
+    /// The routes of requests to a port; none where none is attached.
     pub(super) fn routes(&self, owner: Owned<'_>, port: PortName<'_>) -> Option<Arc<Routes>> {
+        Self::sorted(self.on(owner, port).filter(|item| !item.bytes).collect())
+    }
+
+    /// The routes of connections to a port; none where none is attached.
+    pub(super) fn of_bytes(&self, owner: Owned<'_>, port: PortName<'_>) -> Option<Arc<Routes>> {
+        Self::sorted(self.on(owner, port).filter(|item| item.bytes).collect())
+    }
+
+    fn sorted(items: Vec<&Item<'a>>) -> Option<Arc<Routes>> {
         let mut ways = Vec::new();
         let mut hasher = DefaultHasher::new();
-        for item in self.on(owner, port) {
+        for item in &items {
             item.revision.hash(&mut hasher);
             for (at, rule) in item.rules.iter().enumerate() {
                 let name: Arc<str> = format!("{} rules[{at}]", item.origin.title()).into();
@@ -113,8 +129,7 @@ impl<'a> RouteBook<'a> {
         }
         // Stable: among equals the older route, and the earlier rule.
         ways.sort_by_key(|way| way.when.rank());
-        let some = self.on(owner, port).next().is_some();
-        some.then(|| Arc::new(Routes::new(ways, hasher.finish())))
+        (!items.is_empty()).then(|| Arc::new(Routes::new(ways, hasher.finish())))
     }
 
     fn on(&self, owner: Owned<'_>, port: PortName<'_>) -> impl Iterator<Item = &Item<'a>> {

@@ -29,6 +29,7 @@ pub(super) struct Ruled {
     pub(super) tokens: Option<Arc<Verifier>>,
     pub(super) paths: Normalization,
     pub(super) routes: Option<Arc<Routes>>,
+    pub(super) bytes: Option<Arc<Routes>>,
     pub(super) closed: Option<Arc<str>>,
     pub(super) unenforced: Arc<[Arc<PathBuf>]>,
     pub(super) revision: TargetRevision,
@@ -45,6 +46,7 @@ impl Ruled {
             protocol: protocol(None, spoken),
             paths: Normalization::Strict,
             routes: None,
+            bytes: None,
             rules,
             tokens: None,
             closed: None,
@@ -97,7 +99,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let paths = if strict { Normalization::Strict } else { self.policies.terms.paths };
         let istio: Vec<usize> = self.policies.istio.at.of(owned, port.port).into_iter().collect();
         let token: Vec<usize> = self.policies.tokens.at.of(owned, port.port).into_iter().collect();
-        let routes = self.routes(fronted, port, declared, (&mut reasons, found));
+        let [routes, bytes] = self.routes(fronted, port, declared, (&mut reasons, found));
         let rules =
             if reasons.is_empty() { self.compiled(declared, &agent, &istio, found) } else { Err(String::new()) };
         let tokens = self.verifier(&token);
@@ -114,7 +116,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let protocol = protocol(declared, port.spoken);
         let tokens = tokens.unwrap_or(None);
         let unenforced = if closed.is_some() { self.sources(owned, port.port) } else { Arc::default() };
-        Ruled { protocol, rules, paths, routes, tokens, closed, unenforced, revision }
+        Ruled { protocol, rules, paths, routes, bytes, tokens, closed, unenforced, revision }
     }
 
     /// Where the policies of a port are from, those of a whole namespace or Gateway left out: what one tenant closes is not
@@ -130,36 +132,47 @@ impl<'p, 'a> Compiler<'p, 'a> {
         agent.chain(istio).chain(token).map(|origin| Arc::clone(origin.source())).collect()
     }
 
-    /// A declared port is closed by routes that would make another call of what was decided on, as its calls would go where
-    /// they do not say; a TCP port has none.
+    /// The routes of requests, and of connections. A declared port is closed by routes that would make another call of what
+    /// was decided on, and any port by a route that names it and could only be passed over.
     fn routes(
         &self,
         fronted: &Fronted<'a>,
         port: &Port<'a>,
         declared: Option<Protocol>,
         (reasons, found): (&mut BTreeSet<String>, &mut Found<'a>),
-    ) -> Option<Arc<Routes>> {
-        match (declared, port.spoken) {
-            (Some(protocol), _) => {
-                for (origin, mut problem) in self.routes.unfit(fronted.owned(), port.port) {
-                    problem.reason =
-                        format!("{} ({} speaks {})", problem.reason, target(fronted, port), name(protocol));
-                    reasons.insert(because(origin, &problem));
-                    found.problems.push(origin.problem(problem));
-                }
-                self.routes.routes(fronted.owned(), port.port)
+    ) -> [Option<Arc<Routes>>; 2] {
+        let owned = fronted.owned();
+        let speaks = match (declared, port.spoken) {
+            (Some(protocol), _) => Some((name(protocol), true)),
+            (None, Spoken::Http | Spoken::Http2) => Some(("HTTP", true)),
+            (None, Spoken::Tcp) => Some(("TCP", false)),
+            (None, _) => None,
+        };
+        let Some((speaks, requests)) = speaks else {
+            let bytes = self.routes.of_bytes(owned, port.port);
+            // Where only connections are led, those that turn out to be HTTP are too.
+            return [self.routes.routes(owned, port.port).or_else(|| bytes.clone()), bytes];
+        };
+        for (origin, named) in self.routes.idle(owned, port.port, requests) {
+            let severity = if named { Severity::Error } else { Severity::Warning };
+            let reason = format!("has no effect on {}: the port speaks {speaks}", target(fronted, port));
+            let problem = FieldProblem { severity, field: "spec.parentRefs".to_owned(), reason };
+            if named {
+                reasons.insert(because(origin, &problem));
             }
-            (None, Spoken::Tcp) => {
-                for title in self.routes.titles(fronted.owned(), port.port) {
-                    let reason = format!("{title} has no effect on it: the port speaks TCP");
-                    if let Some(origin) = fronted.origin {
-                        found.warn(origin, port.field.clone(), reason);
-                    }
-                }
-                None
-            }
-            (None, _) => self.routes.routes(fronted.owned(), port.port),
+            found.problems.push(origin.problem(problem));
         }
+        if !requests {
+            return [None, self.routes.of_bytes(owned, port.port)];
+        }
+        if declared.is_some() {
+            for (origin, mut problem) in self.routes.unfit(owned, port.port) {
+                problem.reason = format!("{} ({} speaks {speaks})", problem.reason, target(fronted, port));
+                reasons.insert(because(origin, &problem));
+                found.problems.push(origin.problem(problem));
+            }
+        }
+        [self.routes.routes(owned, port.port), None]
     }
 
     /// Tells what shows only once all ports are settled.

@@ -29,6 +29,8 @@ pub struct Target {
     pub paths: Normalization,
     /// Where requests go, where routes are attached; else to the endpoints.
     pub routes: Option<Arc<Routes>>,
+    /// Where connections go, where routes of them are attached; else to the endpoints.
+    pub bytes: Option<Arc<Routes>>,
     /// Of a declared port, the Service to which a route leads its calls, whose rules decide too and whose endpoints these are.
     pub leads_to: Option<(TargetKey, Destination)>,
     pub(super) upstream_h2: bool,
@@ -64,6 +66,7 @@ impl Target {
             && self.destination == other.destination
             && self.unenforced == other.unenforced
             && self.routes.as_ref().map(|routes| routes.revision) == other.routes.as_ref().map(|routes| routes.revision)
+            && self.bytes.as_ref().map(|routes| routes.revision) == other.bytes.as_ref().map(|routes| routes.revision)
             && self.closed == other.closed
             && self.endpoints == other.endpoints
             && self.held == other.held

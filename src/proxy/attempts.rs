@@ -52,14 +52,8 @@ pub(super) async fn send(
     let again = terms.retry.filter(|retry| retry.attempts > 0 && is_repeatable(&request));
     let all = async {
         let Some(retry) = again else { return once(first, request).await };
-        let same = || {
-            let mut same = Outgoing::new(OutBody::empty());
-            *same.method_mut() = request.method().clone();
-            *same.uri_mut() = request.uri().clone();
-            *same.version_mut() = request.version();
-            request.headers().clone_into(same.headers_mut());
-            same
-        };
+        let (parts, _none) = request.into_parts();
+        let same = || Outgoing::from_parts(parts.clone(), OutBody::empty());
         let mut last = Arc::clone(&first);
         let mut sent = once(first, same()).await;
         let mut turn = None;

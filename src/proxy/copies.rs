@@ -13,6 +13,7 @@ use http::Request as Outgoing;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::http::upstream_version;
@@ -31,13 +32,16 @@ const MAX_FRAMES: usize = 64;
 /// What is read of the answer to a copy, so that its connection can serve on, bytes.
 const MAX_ANSWER: usize = 64 << 10;
 
-/// How many copies are under way.
+/// The copies that are under way.
 #[derive(Debug)]
-pub(super) struct Copies(Arc<Semaphore>);
+pub(super) struct Copies {
+    places: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
 
 impl Default for Copies {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_COPIES)))
+        Self { places: Arc::new(Semaphore::new(MAX_COPIES)), tasks: TaskTracker::new() }
     }
 }
 
@@ -73,7 +77,7 @@ fn permit(shared: &Shared, asked: &Asked, to: Arc<Target>, mut head: HttpHead) -
     }
     match asked.admitted((&to, &mut head), &Verdicts::default(), None) {
         Ok(Decision::Allow(permit)) => {
-            let place = Arc::clone(&shared.copies.0).try_acquire_owned().map_err(|_full| "dropped")?;
+            let place = Arc::clone(&shared.copies.places).try_acquire_owned().map_err(|_full| "dropped")?;
             Ok(Copy { to, head, _permit: permit, place })
         }
         Ok(Decision::Deny(_)) | Err(_) => Err("refused"),
@@ -98,7 +102,7 @@ pub(super) fn begin(shared: &Arc<Shared>, copies: Vec<Copy>, request: &Outgoing<
             *out.body_mut() = OutBody::stream(rest);
             lines.push(line);
         }
-        tokio::spawn(send(Arc::clone(shared), copy, out));
+        shared.copies.tasks.spawn(send(Arc::clone(shared), copy, out));
     }
     if lines.is_empty() { body } else { Body::stream(Tee { body, lines }) }
 }

@@ -3,6 +3,7 @@
 //! A way is chosen for the request that was decided on. Where it leads to another Service, the request as that one would
 //! get it is decided on by that one's rules as well, so that no route goes round them.
 
+mod bytes;
 mod declared;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Request, StatusCode};
 
+pub(super) use bytes::{Strayed, lead_bytes};
 pub(super) use declared::{Choice, is_there, leg};
 
 use super::Shared;
@@ -136,7 +138,7 @@ impl Lead {
         let way = self.way.as_mut().filter(|_| self.to.key != asked.target().key)?;
         let downstream = way.consulted.downstream.clone();
         let consulted = std::mem::replace(&mut way.consulted, Consulted { downstream, ..Consulted::default() });
-        Some(Beyond { to: Arc::clone(&self.to), head: way.head.clone(), consulted })
+        Some(Beyond { to: Arc::clone(&self.to), head: Some(way.head.clone()), consulted })
     }
 
     /// How long, and how often.

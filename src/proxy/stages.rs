@@ -5,6 +5,7 @@
 
 mod end;
 mod token;
+mod way;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,10 +20,11 @@ use super::quotas::Quotas;
 use super::sessions::{Holder, subject};
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
-use crate::mesh::{Endpoint, Published, Taken, Target};
-use crate::policy::{Ask, Claims, Decision, Denial, Destination, Edits, Facts, Permit, Verdicts};
+use crate::mesh::{Endpoint, Published, Target};
+use crate::policy::{Ask, Claims, Decision, Denial, Edits, Facts, Permit, Verdicts};
 use crate::upstream::{NoEndpoint, Upstreams};
 use end::End;
+use way::Way;
 
 /// Who asks, for what target, with which head and verified token: everything a decision needs but the call.
 #[derive(Debug)]
@@ -41,13 +43,6 @@ pub(super) struct Asked {
     way: Option<Box<Way>>,
 }
 
-/// A way that a call goes, and its request as the Service gets it to which that leads, where that is another one.
-#[derive(Debug)]
-struct Way {
-    taken: Taken,
-    head: Option<HttpHead>,
-}
-
 impl Asked {
     /// An HTTP request whose token, if any, was verified.
     pub(super) fn http(peer: Arc<Peer>, target: Arc<Target>, request: Authenticated) -> Self {
@@ -58,28 +53,6 @@ impl Asked {
     /// A byte stream.
     pub(super) fn tcp(peer: Arc<Peer>, target: Arc<Target>) -> Self {
         Self { peer, target, head: None, sent: None, claims: None, at: SystemTime::now(), consulted: None, way: None }
-    }
-
-    /// The same on the way that a route leads it.
-    pub(super) fn on(mut self, taken: Option<Taken>) -> Self {
-        self.way = taken.map(|taken| Box::new(Way { taken, head: None }));
-        self.see_way();
-        self
-    }
-
-    /// The way that it goes, on a declared port with routes.
-    pub(super) fn way(&self) -> Option<&Taken> {
-        self.way.as_ref().map(|way| &way.taken)
-    }
-
-    /// What the way makes of the request as it now is: what the rules of where it leads decide on.
-    fn see_way(&mut self) {
-        let (Some(way), Some(head)) = (&mut self.way, &self.head) else { return };
-        if self.target.leads_to.is_some() && way.taken.edits_requests() {
-            let mut head = head.clone();
-            way.taken.request(&mut head.headers);
-            way.head = Some(head);
-        }
     }
 
     /// The caller.
@@ -118,11 +91,6 @@ impl Asked {
             call,
             led: self.led(),
         }
-    }
-
-    fn led(&self) -> Option<(&Destination, &HttpHead)> {
-        let (_, to) = self.target.leads_to.as_ref()?;
-        Some((to, self.way.as_ref()?.head.as_ref()?))
     }
 
     /// Decides on `call` by the target's rules, and by what providers said.
@@ -308,7 +276,8 @@ impl<M> Routed<M> {
 #[derive(Debug)]
 pub(super) struct Beyond {
     pub(super) to: Arc<Target>,
-    pub(super) head: HttpHead,
+    /// None of a byte stream.
+    pub(super) head: Option<HttpHead>,
     /// What its providers said.
     pub(super) consulted: Consulted,
 }
@@ -416,10 +385,16 @@ impl Standing {
             return Ok(changed);
         }
         beyond.to = to;
-        if !beyond.to.paths.keeps(&beyond.head.path) {
+        let Some(head) = &mut beyond.head else {
+            return match self.asked.admitted_bytes(&beyond.to, None) {
+                Decision::Allow(_) => Ok(true),
+                Decision::Deny(denial) => Err(Some(Box::new(denial))),
+            };
+        };
+        if !beyond.to.paths.keeps(&head.path) {
             return Err(None);
         }
-        match self.asked.admitted((&beyond.to, &mut beyond.head), &beyond.consulted.verdicts, None) {
+        match self.asked.admitted((&beyond.to, head), &beyond.consulted.verdicts, None) {
             Ok(Decision::Allow(_)) => Ok(true),
             Ok(Decision::Deny(denial)) => Err(Some(Box::new(denial))),
             Err(_token) => Err(None),

@@ -7,7 +7,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::ProxyFault;
-use super::stages::{Asked, Refused, Routed, Standing};
+use super::route::{self, Strayed};
+use super::stages::{Asked, Beyond, Refused, Routed, Standing};
 use super::{Shared, custom, note};
 use crate::call::Call;
 use crate::fault::Faulty;
@@ -59,25 +60,45 @@ async fn permit(
     peer: &Arc<Peer>,
     target: Arc<Target>,
     record: &mut RecordGuard,
-) -> Result<Routed<()>, Refusal> {
+) -> Result<(Routed<()>, Option<Beyond>), Refusal> {
     record.site(&note::site(&target));
     let mut decoded = Asked::tcp(Arc::clone(peer), target).decoded(Call::Tcp, ());
     // Bytes have no body that could not be shown, and no token.
     custom::consult(shared, &mut decoded).await.map_err(|_stopped| Refusal::Forbidden)?;
-    let permitted = decoded.authorize(&shared.quotas).map_err(|refused| {
+    let mut permitted = decoded.authorize(&shared.quotas).map_err(|refused| {
         let Refused { denial, asked, .. } = *refused;
         record.denied(note::denial(&denial, asked.target()));
         Refusal::Forbidden
     })?;
     record.allowed(note::permit(permitted.permit()));
-    permitted.route(&shared.upstreams, None).map_err(|fault| {
+    let (asked, ()) = permitted.parts();
+    let (to, beyond) = match route::lead_bytes(shared, asked) {
+        Ok(led) => led,
+        Err(Strayed::Denied(denial, to)) => {
+            record.denied(note::denial(&denial, &to));
+            return Err(Refusal::Forbidden);
+        }
+        Err(Strayed::Fault(fault)) => {
+            record.failed(&fault);
+            return Err(Refusal::Unavailable);
+        }
+    };
+    let routed = permitted.route_to(&shared.upstreams, &to).map_err(|fault| {
         record.failed(&fault);
         Refusal::Unavailable
-    })
+    })?;
+    Ok((routed, beyond))
 }
 
-async fn dial(shared: &Shared, routed: Routed<()>, record: &mut RecordGuard) -> Option<(Line, Standing)> {
-    let ((), endpoint, standing) = routed.depart();
+async fn dial(
+    shared: &Shared,
+    (routed, beyond): (Routed<()>, Option<Beyond>),
+    record: &mut RecordGuard,
+) -> Option<(Line, Standing)> {
+    let ((), endpoint, mut standing) = routed.depart();
+    if let Some(beyond) = beyond {
+        standing.leads(beyond);
+    }
     record.upstream(&endpoint.id, note::identity(&endpoint));
     match shared.upstreams.connect_tcp(&endpoint).await {
         Ok(upstream) => Some((upstream, standing)),

@@ -55,5 +55,13 @@ fn one(kind: DocumentKind, policy: &DynamicObject, (scopes, pods): (&Scopes, &Po
 /// The entries of an object that lives.
 pub(super) fn entry(kind: DocumentKind, object: &DynamicObject, ours: Vec<Value>) -> Option<Entries> {
     let list = if KINDS.contains(&kind) { List::Conditions } else { List::Parents };
-    Some(Entries { resource: kind.resource(), live: serde_json::to_value(object).ok()?, list, ours })
+    // An experimental kind may be served in an older version only.
+    let served = object.types.as_ref().map(|types| types.api_version.as_str());
+    let resource = kind.resources().find(|one| Some(one.api_version.as_str()) == served);
+    Some(Entries {
+        resource: resource.unwrap_or_else(|| kind.resource()),
+        live: serde_json::to_value(object).ok()?,
+        list,
+        ours,
+    })
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::istio::entry;
 use crate::controller::cluster::{DocumentKind, View, key};
-use crate::controller::condition::{self, Condition};
+use crate::controller::condition::{self, Condition, Holds};
 use crate::controller::feed::Resource;
 use crate::controller::provision::{CONTROLLER_NAME, is_ours};
 use crate::controller::scope::{Fronting, GatewayKey, Object};
@@ -24,7 +24,7 @@ use crate::mesh::{Settings, Snapshot, build};
 use crate::policy::on_compile_thread;
 
 /// The kinds.
-const KINDS: [DocumentKind; 2] = [DocumentKind::HttpRoute, DocumentKind::GrpcRoute];
+const KINDS: [DocumentKind; 3] = [DocumentKind::HttpRoute, DocumentKind::GrpcRoute, DocumentKind::TcpRoute];
 const GATEWAY: &str = "gateway.networking.k8s.io";
 /// What is wrong with a route, and of which a message names so many.
 const NAMED: usize = 8;
@@ -36,6 +36,8 @@ struct Read {
     errors: Vec<String>,
     /// References that come to nothing: reason and message.
     unresolved: Vec<(&'static str, String)>,
+    /// Ports that it is attached to without effect, in words.
+    idle: Vec<String>,
 }
 
 /// Plans, and remembers what was read of routes that stay as they are.
@@ -118,11 +120,23 @@ impl One<'_> {
                     return Some([not_accepted("UnsupportedValue", message), resolved()]);
                 }
                 let port = parent.get("port").and_then(Value::as_i64);
-                if let Some(port) = port.filter(|port| !self.ports(namespace, name).contains(port)) {
+                let ports = self.ports(namespace, name);
+                if let Some(port) = port.filter(|port| !ports.contains(port)) {
                     let message = format!("Service {namespace}/{name} has no port {port}");
                     return Some([not_accepted("NoMatchingParent", &message), resolved()]);
                 }
-                Some(self.over(&gateways))
+                let [accepted, resolved] = self.over(&gateways);
+                let idle = |gateway| self.read_by(gateway).idle;
+                let idle: BTreeSet<String> = gateways.iter().flat_map(idle).collect();
+                let without = |port: &i64| {
+                    let told = format!(" Service {namespace}/{name}:{port}: ");
+                    idle.iter().any(|one| one.contains(&told))
+                };
+                if accepted.holds == Holds::True && !ports.is_empty() && ports.iter().all(without) {
+                    let message = idle.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
+                    return Some([not_accepted("NoMatchingParent", &message), resolved]);
+                }
+                Some([accepted, resolved])
             }
             ("networking.istio.io", "ServiceEntry") => {
                 let gateways = self.fronting.of_object(Object::ServiceEntry, namespace, name).clone();
@@ -142,7 +156,7 @@ impl One<'_> {
     fn over(&mut self, gateways: &BTreeSet<GatewayKey>) -> [Condition; 2] {
         let mut whole = Read::default();
         for gateway in gateways {
-            let Read { errors, unresolved } = self.read_by(gateway);
+            let Read { errors, unresolved, .. } = self.read_by(gateway);
             whole.errors.extend(errors);
             whole.unresolved.extend(unresolved);
         }
@@ -277,6 +291,9 @@ fn read(sources: &[String]) -> Read {
         match (problem.severity, unresolved(problem)) {
             (Severity::Error, _) => read.errors.push(told(problem)),
             (Severity::Warning, Some(reason)) => read.unresolved.push((reason, told(problem))),
+            (Severity::Warning, None) if problem.reason.starts_with("has no effect on ") => {
+                read.idle.push(problem.reason.clone());
+            }
             (Severity::Warning, None) => {}
         }
     }

@@ -368,6 +368,23 @@ fn a_route_says_for_each_parent_of_ours_what_became_of_it() {
     assert_eq!(beside(&policy("p", 1, GOOD), REPO, REWRITES), [REFUSED]);
     let mirror = "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: none, port: 80}}}]}";
     assert_eq!(said(REPO, mirror), [unresolved("BackendNotFound")], "a copy's too");
+    let tcp = |parent: &str, port: &str| {
+        let yaml = route(parent, &to("{name: two, port: 80}"))
+            .replace(
+                "gateway.networking.k8s.io/v1\nkind: HTTPRoute",
+                "gateway.networking.k8s.io/v1alpha2\nkind: TCPRoute",
+            )
+            .replace("{name: a2a, port: 81, appProtocol: agent-waypoint.dev/a2a}", port);
+        let told = shared(&yaml, &heard());
+        let conditions = told["TCPRoute r"][0]["conditions"].as_array().unwrap().clone();
+        format!("{} {}", conditions[0]["status"].as_str().unwrap(), conditions[0]["reason"].as_str().unwrap())
+    };
+    const HTTP: &str = "{name: http, port: 81}";
+    const BYTES: &str = "{name: tcp, port: 81}";
+    let (whole, named) = ("{group: '', kind: Service, name: repo}", "{group: '', kind: Service, name: repo, port: 81}");
+    assert_eq!(tcp(named, BYTES), "True Accepted");
+    assert_eq!(tcp(named, HTTP), "False UnsupportedValue", "a port of requests, by name");
+    assert_eq!(tcp(whole, BYTES), "True Accepted");
     let two_parents = format!(
         "{REPO}, {{group: '', kind: Service, name: lone, port: 80}}, {{group: '', kind: Service, name: two, port: 80}}"
     );

@@ -305,6 +305,8 @@ impl Reader<'_, '_> {
     fn told(&mut self, field: String, what: &str) {
         let so = if field.contains(".requestMirror.") {
             "no copies are made"
+        } else if self.document.spec.bytes {
+            "connections that it would get are refused"
         } else {
             "requests that it would get are answered 500"
         };

@@ -41,7 +41,7 @@ impl Addressed {
             return Some(Arc::clone(target));
         }
         (!NODE_PROXY.contains(&port)).then(|| {
-            let Ruled { protocol, paths, routes, rules, tokens, closed, unenforced, revision } = self.other.clone();
+            let Ruled { protocol, paths, routes, bytes, rules, tokens, closed, unenforced, revision } = self.other.clone();
             let destination = Destination {
                 service: Arc::clone(&self.name),
                 namespace: Arc::clone(&self.namespace),
@@ -56,6 +56,7 @@ impl Addressed {
                 protocol,
                 paths,
                 routes,
+                bytes,
                 leads_to: None,
                 rules,
                 tokens,
@@ -178,6 +179,7 @@ fn joined(of: &[Arc<Target>], key: TargetKey, (endpoints, held): (Vec<Arc<Endpoi
         held,
         paths: paths(of),
         routes: None,
+        bytes: None,
         leads_to: None,
         upstream_h2: of.iter().any(|one| one.upstream_h2),
         closed: closed.map(Into::into),

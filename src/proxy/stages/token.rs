@@ -76,4 +76,18 @@ impl Asked {
         }
         Ok(decision)
     }
+
+    /// Decides by the rules of another Service, that a route leads to, on a byte stream. Nobody is asked: where those rules
+    /// would ask a provider, they refuse.
+    pub(in crate::proxy) fn admitted_bytes(&self, to: &Target, quotas: Option<&Quotas>) -> Decision {
+        let (peer, destination) = (&*self.peer, &to.destination);
+        let facts = Facts { peer, destination, request: None, claims: None, call: &Call::Tcp, led: None };
+        match (to.rules.decide(&facts), quotas) {
+            (Decision::Allow(permit), Some(quotas)) => match quotas.take(peer.id(), &to.rules.charges(&facts)) {
+                Ok(()) => Decision::Allow(permit),
+                Err(denial) => Decision::Deny(*denial),
+            },
+            (decision, _) => decision,
+        }
+    }
 }
