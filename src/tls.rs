@@ -11,6 +11,7 @@ mod external;
 mod fault;
 mod identity;
 mod leaf;
+mod named;
 mod provider;
 mod svid;
 mod verify;

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::document::Problem;
-use crate::mesh::{At, Endpoint, Published, Roots, Target, Via};
+use crate::mesh::{AltName, At, Endpoint, Published, Roots, Target, Via};
 
 /// Where the dumps come from. Closures, so that this room need not know who holds what.
 #[derive(Clone)]
@@ -86,8 +86,11 @@ fn endpoint(endpoint: &Endpoint) -> Value {
             "port": endpoint.tunnel_port,
             "identities": expect.iter().map(|id| id.uri()).collect::<Vec<_>>(),
         }}),
-        Via::Tls { server_name, roots } => json!({"tls": {
+        Via::Tls { server_name, alt_names, roots } => json!({"tls": {
             "serverName": server_name,
+            "subjectAltNames": alt_names.iter().map(|name| match name {
+                AltName::Dns(name) | AltName::Uri(name) => name,
+            }).collect::<Vec<_>>(),
             "roots": match roots {
                 Roots::System => "system",
                 Roots::Inline(_) => "inline",

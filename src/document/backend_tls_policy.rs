@@ -32,9 +32,26 @@ pub struct Validation {
     /// ConfigMaps of the same namespace, key `ca.crt`.
     #[serde(default)]
     pub ca_certificate_refs: Vec<CaRef>,
-    /// Not enforced yet.
+    /// Any of which the certificate must have; `hostname` is then only sent.
     #[serde(default)]
-    pub subject_alt_names: Vec<serde_json::Value>,
+    pub subject_alt_names: Vec<SubjectAltName>,
+}
+
+/// One entry of `subjectAltNames`: the field that `type` names.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", deny_unknown_fields)]
+pub enum SubjectAltName {
+    /// A DNS name.
+    Hostname {
+        /// Which.
+        hostname: String,
+    },
+    /// A URI, as it stands in the certificate.
+    #[serde(rename = "URI")]
+    Uri {
+        /// Which.
+        uri: String,
+    },
 }
 
 /// `wellKnownCACertificates`
@@ -64,8 +81,19 @@ pub fn check(spec: &BackendTlsPolicySpec) -> Vec<FieldProblem> {
         out.push(FieldProblem { severity: Severity::Error, field: field.to_owned(), reason: reason.to_owned() });
     };
     let validation = &spec.validation;
-    if !validation.subject_alt_names.is_empty() {
-        refuse("spec.validation.subjectAltNames", "is not enforced yet; leave it out and verify by hostname");
+    for (index, name) in validation.subject_alt_names.iter().enumerate() {
+        let field = format!("spec.validation.subjectAltNames[{index}]");
+        match name {
+            SubjectAltName::Hostname { hostname }
+                if rustls_pki_types::DnsName::try_from(hostname.as_str()).is_err() =>
+            {
+                refuse(&format!("{field}.hostname"), "is not a host name");
+            }
+            SubjectAltName::Uri { uri } if !uri.contains(':') || !uri.bytes().all(|b| b.is_ascii_graphic()) => {
+                refuse(&format!("{field}.uri"), "is not a URI");
+            }
+            SubjectAltName::Hostname { .. } | SubjectAltName::Uri { .. } => {}
+        }
     }
     if !spec.options.is_empty() {
         refuse("spec.options", "no option is known here; leave it out");

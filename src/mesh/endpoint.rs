@@ -49,8 +49,10 @@ pub enum Via {
     Plain,
     /// TLS that we originate.
     Tls {
-        /// Name to send (SNI) and to verify.
+        /// Name to send (SNI), and to verify where there are no others.
         server_name: Arc<str>,
+        /// Names any of which the certificate must have instead.
+        alt_names: Arc<[AltName]>,
         /// Whom to trust.
         roots: Roots,
     },
@@ -63,4 +65,13 @@ pub enum Roots {
     System,
     /// PEM text of one or more certificates.
     Inline(Arc<str>),
+}
+
+/// A name in a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AltName {
+    /// A DNS name, as clients verify one.
+    Dns(Arc<str>),
+    /// A URI, exactly.
+    Uri(Arc<str>),
 }

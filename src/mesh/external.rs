@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::TargetKind;
-use super::endpoint::{Endpoint, Via};
+use super::endpoint::{AltName, Endpoint, Via};
 use super::found::{Found, because};
 use super::fronted::{Fronted, Port, age};
 use super::policies::Policies;
 use super::protocol::Spoken;
+use crate::document::backend_tls_policy::SubjectAltName;
 use crate::document::{FieldProblem, Origin, Severity};
 
 /// Puts TLS on the endpoints of a port that a BackendTLSPolicy names; the reasons to close it where that cannot be, as
@@ -46,10 +47,19 @@ pub(super) fn originate<'a>(
     } else if port.endpoints.iter().any(|endpoint| matches!(endpoint.via, Via::Hbone { .. })) {
         refuse(&policy.origin, format!("an endpoint of {target} is reached by HBONE; it is closed"));
     }
+    let validation = &policy.spec.validation;
+    let alt_names: Arc<[AltName]> = validation.subject_alt_names.iter().map(alt_name).collect();
     for endpoint in &mut port.endpoints {
-        let server_name = policy.spec.validation.hostname.as_str().into();
-        *endpoint =
-            Arc::new(Endpoint { via: Via::Tls { server_name, roots: roots.clone() }, ..Endpoint::clone(endpoint) });
+        let (server_name, alt_names) = (validation.hostname.as_str().into(), Arc::clone(&alt_names));
+        let via = Via::Tls { server_name, alt_names, roots: roots.clone() };
+        *endpoint = Arc::new(Endpoint { via, ..Endpoint::clone(endpoint) });
     }
     reasons
+}
+
+fn alt_name(written: &SubjectAltName) -> AltName {
+    match written {
+        SubjectAltName::Hostname { hostname } => AltName::Dns(hostname.as_str().into()),
+        SubjectAltName::Uri { uri } => AltName::Uri(uri.as_str().into()),
+    }
 }

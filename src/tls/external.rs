@@ -11,8 +11,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::HandshakeFault;
+use super::named::{Expected, Named};
 use super::provider;
 use crate::config::limits::HANDSHAKE_TIMEOUT;
+use crate::mesh::AltName;
 
 /// Roots for servers outside the mesh.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,20 +50,32 @@ pub enum ExternalFault {
     Unusable,
 }
 
-/// Prepares TLS to `server_name`, verified against `roots`. Presents no certificate of ours: our identity is the mesh's
+/// Prepares TLS to `server_name`, verified against `roots`; where there are `others`, the server's certificate has to have
+/// one of those, and `server_name` is only sent (Gateway API, BackendTLSPolicyValidation). Presents no certificate of ours: our identity is the mesh's
 /// business. Reads the system's roots from disk when asked for them.
-pub fn external_client(server_name: &str, roots: &ExternalRoots) -> Result<ExternalTls, ExternalFault> {
+pub fn external_client(
+    server_name: &str,
+    others: &[AltName],
+    roots: &ExternalRoots,
+) -> Result<ExternalTls, ExternalFault> {
     let Ok(name) = ServerName::try_from(server_name.to_owned()) else { return Err(ExternalFault::BadName) };
     let store = match roots {
         ExternalRoots::System => system_roots()?,
         ExternalRoots::Inline(pem) => inline_roots(pem)?,
     };
     let provider = Arc::clone(provider::external());
-    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider));
+    let store = Arc::new(store);
+    let builder = WebPkiServerVerifier::builder_with_provider(Arc::clone(&store), Arc::clone(&provider));
     let Ok(verifier) = builder.build() else { return Err(ExternalFault::BadRoots) };
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
     let Ok(builder) = versions else { return Err(ExternalFault::Unusable) };
-    let mut config = builder.with_webpki_verifier(verifier).with_no_client_auth();
+    let mut config = if others.is_empty() {
+        builder.with_webpki_verifier(verifier).with_no_client_auth()
+    } else {
+        let names = others.iter().map(Expected::of).collect::<Option<_>>().ok_or(ExternalFault::BadName)?;
+        let named = Named { inner: verifier, store, provider, names };
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(named)).with_no_client_auth()
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::disabled();
     Ok(ExternalTls { connector: TlsConnector::from(Arc::new(config)), name })

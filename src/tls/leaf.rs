@@ -36,6 +36,14 @@ pub(super) fn earliest_end(chain: &[CertificateDer<'_>], leaf_end: SystemTime) -
     ends.fold(leaf_end, SystemTime::min)
 }
 
+/// Its URIs; none of one that does not parse, or holds what cannot be read.
+pub(super) fn uris(der: &CertificateDer<'_>) -> Vec<Box<str>> {
+    let Ok(certificate) = parse(der) else { return Vec::new() };
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let uri = |name: &GeneralName<'_>| if let GeneralName::URI(uri) = name { Some((*uri).into()) } else { None };
+    extension.value.general_names.iter().filter_map(uri).collect()
+}
+
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, PeerFault> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),

@@ -62,8 +62,8 @@ impl Dialer {
         let retire_at = Instant::now() + CONNECTION_MAX_AGE;
         match &endpoint.via {
             Via::Plain => Ok(Dialled { line: Line::Other(Box::new(self.tcp(&endpoint.at).await?)), retire_at }),
-            Via::Tls { server_name, roots } => {
-                let client = self.external.client(server_name, roots).await?;
+            Via::Tls { server_name, alt_names, roots } => {
+                let client = self.external.client((server_name, alt_names), roots).await?;
                 let tcp = self.tcp(&endpoint.at).await?;
                 let tls = client.connect(tcp).await.map_err(DialFault::Tls)?;
                 Ok(Dialled { line: Line::Other(Box::new(tls)), retire_at })

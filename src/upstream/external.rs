@@ -4,30 +4,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::DialFault;
 use crate::config::limits::EXTERNAL_TLS_CLIENTS;
-use crate::mesh::Roots;
+use crate::mesh::{AltName, Roots};
 use crate::tls::{ExternalFault, ExternalRoots, ExternalTls, external_client};
 
-/// TLS towards servers outside the mesh, prepared once per name and roots: preparing reads and parses certificates.
+/// TLS towards servers outside the mesh, prepared once per names and roots: preparing reads and parses certificates.
 #[derive(Default)]
 pub(super) struct External {
-    clients: Mutex<HashMap<(Arc<str>, ExternalRoots), ExternalTls>>,
+    clients: Mutex<HashMap<(Arc<str>, Arc<[AltName]>, ExternalRoots), ExternalTls>>,
 }
 
 impl External {
-    /// The client for `name`, verified against `roots`.
-    pub(super) async fn client(&self, name: &Arc<str>, roots: &Roots) -> Result<ExternalTls, DialFault> {
+    /// The client for `name`, or what has one of `others` where there are some, verified against `roots`.
+    pub(super) async fn client(
+        &self,
+        (name, others): (&Arc<str>, &Arc<[AltName]>),
+        roots: &Roots,
+    ) -> Result<ExternalTls, DialFault> {
         let roots = match roots {
             Roots::System => ExternalRoots::System,
             Roots::Inline(pem) => ExternalRoots::Inline(Arc::from(pem.as_bytes())),
         };
-        let key = (Arc::clone(name), roots);
+        let key = (Arc::clone(name), Arc::clone(others), roots);
         let known = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(client) = known {
             return Ok(client);
         }
-        let (name, roots) = key.clone();
+        let (name, others, roots) = key.clone();
         // The system's roots come from disk.
-        let built = tokio::task::spawn_blocking(move || external_client(&name, &roots)).await;
+        let built = tokio::task::spawn_blocking(move || external_client(&name, &others, &roots)).await;
         let client = built.unwrap_or(Err(ExternalFault::Unusable))?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.len() >= EXTERNAL_TLS_CLIENTS {

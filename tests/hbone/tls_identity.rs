@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_waypoint::fault::Faulty;
+use agent_waypoint::mesh::AltName;
 use agent_waypoint::tls::{self, Bundles, Expect, HandshakeFault, Identity, IdentityFault, SvidFault};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose as Eku, IsCa, KeyUsagePurpose, SanType};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -322,16 +323,29 @@ fn certificates_and_keys_are_held_to_belong_together() {
 async fn external_servers_are_held_to_their_name() {
     let (ca, stranger) = (Ca::new(), Ca::new());
     let mut params = leaf(&[]);
-    params.subject_alt_names = vec![SanType::DnsName("api.example.com".try_into().unwrap())];
+    const URI: &str = "spiffe://far.example/ns/a/sa/api";
+    params.subject_alt_names =
+        vec![SanType::DnsName("api.example.com".try_into().unwrap()), SanType::URI(URI.try_into().unwrap())];
     let pair = ca.issue(&params);
+    let dns = |name: &str| vec![AltName::Dns(name.into())];
+    let uri = |uri: &str| vec![AltName::Uri(uri.into())];
     let roots = |ca: &Ca| tls::ExternalRoots::Inline(pki::pem("CERTIFICATE", &ca.root).into_bytes().into());
     let rows = [
-        ("api.example.com", roots(&ca), None),
-        ("other.example.com", roots(&ca), Some("bad_chain")),
-        ("api.example.com", roots(&stranger), Some("bad_chain")),
+        ("api.example.com", Vec::new(), roots(&ca), None),
+        ("other.example.com", Vec::new(), roots(&ca), Some("bad_chain")),
+        ("api.example.com", Vec::new(), roots(&stranger), Some("bad_chain")),
+        // What is named beside holds in place of what is sent.
+        ("sent.example.com", dns("api.example.com"), roots(&ca), None),
+        ("sent.example.com", uri(URI), roots(&ca), None),
+        ("sent.example.com", [dns("no.example.com"), uri(URI)].concat(), roots(&ca), None),
+        ("api.example.com", dns("other.example.com"), roots(&ca), Some("bad_chain")),
+        ("api.example.com", uri("spiffe://far.example/ns/a/sa/apis"), roots(&ca), Some("bad_chain")),
+        ("api.example.com", uri("api.example.com"), roots(&ca), Some("bad_chain")),
+        ("sent.example.com", dns("api.example.com"), roots(&stranger), Some("bad_chain")),
+        ("sent.example.com", uri(URI), roots(&stranger), Some("bad_chain")),
     ];
-    for (name, roots, refused) in rows {
-        let client = tls::external_client(name, &roots).unwrap();
+    for (name, others, roots, refused) in rows {
+        let client = tls::external_client(name, &others, &roots).unwrap();
         let (near, far) = duplex(64 << 10);
         let config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS12])
@@ -341,12 +355,12 @@ async fn external_servers_are_held_to_their_name() {
             .unwrap();
         let accepting = tokio::spawn(async move { TlsAcceptor::from(Arc::new(config)).accept(far).await.map(drop) });
         let got = client.connect(near).await;
-        assert_eq!(got.as_ref().err().map(Faulty::reason), refused, "{name}");
+        assert_eq!(got.as_ref().err().map(Faulty::reason), refused, "{name} {others:?}");
         drop(got);
         let _ended = accepting.await.unwrap();
     }
-    assert!(tls::external_client("not a name", &roots(&ca)).is_err());
-    assert!(tls::external_client("a.example", &tls::ExternalRoots::Inline(b"nothing".as_slice().into())).is_err());
+    assert!(tls::external_client("not a name", &[], &roots(&ca)).is_err());
+    assert!(tls::external_client("a.example", &[], &tls::ExternalRoots::Inline(b"nothing".as_slice().into())).is_err());
 }
 
 fn addr() -> std::net::SocketAddr {

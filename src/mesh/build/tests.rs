@@ -296,7 +296,7 @@ fn tls_is_originated_where_a_policy_names_the_port() {
     let (snapshot, problems) = build_of(&format!("{}{BACKEND_TLS}", entry(DNS)));
     assert_eq!(told(&problems), [""; 0]);
     let via = |port| snapshot.find(&host("api.example.com", port)).unwrap().endpoints[0].via.clone();
-    assert_eq!(via(80), Via::Tls { server_name: "api.example.com".into(), roots: Roots::System });
+    assert_eq!(via(80), Via::Tls { server_name: "api.example.com".into(), alt_names: [].into(), roots: Roots::System });
     assert_eq!(via(443), Via::Plain);
 
     let inline = BACKEND_TLS
@@ -304,7 +304,10 @@ fn tls_is_originated_where_a_policy_names_the_port() {
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots, namespace: tools}\ndata: {ca.crt: PEM}\n";
     let (snapshot, _) = build_of(&format!("{}{inline}{map}", entry(DNS)));
     let via = snapshot.find(&host("api.example.com", 80)).unwrap().endpoints[0].via.clone();
-    assert_eq!(via, Via::Tls { server_name: "api.example.com".into(), roots: Roots::Inline("PEM\n".into()) });
+    assert_eq!(
+        via,
+        Via::Tls { server_name: "api.example.com".into(), alt_names: [].into(), roots: Roots::Inline("PEM\n".into()) }
+    );
     let (snapshot, _) = build_of(&format!("{}{inline}", entry(DNS)));
     assert!(snapshot.closed()["ServiceEntry tools/ext:80"].contains("no ConfigMap tools/roots"));
     assert!(snapshot.find(&host("api.example.com", 443)).unwrap().closed().is_none(), "only the named port is closed");
@@ -334,8 +337,12 @@ fn tls_that_cannot_be_originated_closes_the_port() {
             "external ServiceEntries only",
         ),
         (
-            format!("{}{}", entry(DNS), BACKEND_TLS.replace("wellKnown", "subjectAltNames: [x], wellKnown")),
-            "subjectAltNames",
+            format!(
+                "{}{}",
+                entry(DNS),
+                BACKEND_TLS.replace("wellKnown", "subjectAltNames: [{type: Hostname, hostname: no host}], wellKnown")
+            ),
+            "subjectAltNames[0].hostname: is not a host name",
         ),
         (
             format!("{}{}", entry(DNS), BACKEND_TLS.replace("hostname: api.example.com", "hostname: 'no host'")),

@@ -95,7 +95,7 @@ fn by_tls(server: &Server, name: &str, pem: &str) -> Arc<Endpoint> {
     Arc::new(Endpoint {
         id: "external".into(),
         at: At::Dns { host: "api.example.com".into(), port: server.addr.port() },
-        via: Via::Tls { server_name: name.into(), roots: Roots::Inline(pem.into()) },
+        via: Via::Tls { server_name: name.into(), alt_names: [].into(), roots: Roots::Inline(pem.into()) },
         weight: 1,
         distance: 0,
         tunnel_port: HBONE_PORT,
