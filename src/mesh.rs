@@ -40,6 +40,6 @@ pub use forbidden::forbidden;
 pub use held::{Held, Hold};
 pub use live::{Edition, Live};
 pub use published::Published;
-pub use route::{Backend, Retry, Routes, Taken, Then, Way};
+pub use route::{Auth, Backend, Retry, Routes, Taken, Then, Way};
 pub use snapshot::{Counts, Snapshot};
 pub use target::{PortProtocol, Target, TargetKey, TargetKind, TargetRevision};

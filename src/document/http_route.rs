@@ -1,10 +1,12 @@
 //! `gateway.networking.k8s.io` `HTTPRoute`, and `GRPCRoute` as the HTTPRoute that it amounts to: only the shape stands
 //! here. Fields that exist and are not built are known by name, and refused where they are compiled.
 
+mod auth;
 mod other;
 
 use serde::Deserialize;
 
+pub use auth::{AuthProtocol, ExternalAuth};
 pub use other::{GrpcRouteSpec, TcpRouteSpec};
 
 /// `spec` of an `HTTPRoute`.
@@ -155,8 +157,8 @@ pub struct Filter {
     pub request_mirror: Option<RequestMirror>,
     /// Not built.
     pub cors: Option<serde_json::Value>,
-    /// Not built.
-    pub external_auth: Option<serde_json::Value>,
+    /// `ExternalAuth`
+    pub external_auth: Option<ExternalAuth>,
     /// Not built.
     pub extension_ref: Option<serde_json::Value>,
 }

@@ -11,6 +11,7 @@ pub use taken::Taken;
 use super::TargetKey;
 use super::led::Legs;
 use crate::call::HttpHead;
+use crate::policy::Provider;
 
 /// The routes of one port, most specific first.
 #[derive(Debug)]
@@ -82,6 +83,8 @@ pub struct Then {
     pub path: Option<PathEdit>,
     /// Where to, by weight.
     pub backends: Box<[Backend]>,
+    /// Who is asked about requests, once rules permit them.
+    pub auth: Option<Auth>,
     /// Where copies go.
     pub mirrors: Box<[Mirror]>,
     /// How long until the head of the response, over all tries.
@@ -90,6 +93,15 @@ pub struct Then {
     pub each: Option<Duration>,
     /// Whether to try again.
     pub retry: Option<Retry>,
+}
+
+/// Who is asked about requests.
+#[derive(Debug)]
+pub struct Auth {
+    /// The port of a Service; none where there is none, or none that may be referred to: 500.
+    pub to: Option<TargetKey>,
+    /// How.
+    pub provider: Arc<Provider>,
 }
 
 /// Where copies of requests go.

@@ -10,7 +10,7 @@ mod provider;
 
 use std::sync::Arc;
 
-use super::decision::{Reason, RuleName};
+use super::decision::{Permit, Reason, RuleName};
 use super::facts::Destination;
 use super::rule::Rule;
 
@@ -29,8 +29,9 @@ pub(super) struct Custom {
     pub(super) provider: Result<Arc<Provider>, Arc<str>>,
 }
 
-/// The right to ask one provider about one call. Only [`super::Rules::ask`] makes one, it cannot be copied, and what came
-/// of it can only be noted by giving it away, so that no check goes out that no rule asked for.
+/// The right to ask one provider about one call. Only [`super::Rules::ask`] makes one, and [`Ask::by_route`] for a call that
+/// is permitted; it cannot be copied, and what came of it can only be noted by giving it away, so that no check goes out that
+/// nobody asked for.
 ///
 /// ```compile_fail,E0599
 /// # use agent_waypoint::policy::Ask;
@@ -46,6 +47,13 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// The right to ask whom the route of a permitted request names.
+    pub fn by_route(_permitted: &Permit, provider: &Arc<Provider>, destination: &Destination) -> Self {
+        let (policy, rule) = (Arc::clone(&provider.name), "filters".into());
+        let rule = RuleName { policy, kind: "HTTPRoute", rule, generation: 0 };
+        Self { provider: Arc::clone(provider), destination: destination.clone(), rule }
+    }
+
     /// Who is asked, and how.
     pub fn provider(&self) -> &Arc<Provider> {
         &self.provider

@@ -21,8 +21,8 @@ pub(super) use places::Checks;
 use super::Shared;
 use super::stages::{Asked, Decoded};
 use crate::call::{Call, HttpHead};
-use crate::mesh::{Target, Via};
-use crate::policy::{Ask, Destination, Edits, Facts, Speaks, TokenFault, Verdicts, Word};
+use crate::mesh::{Auth, Endpoint, Target, Via};
+use crate::policy::{Ask, Destination, Edits, Facts, Permit, Speaks, TokenFault, Verdicts, Word};
 use crate::upstream::SendFault;
 
 /// A gRPC server says this of a message that is longer than it takes: a caller's body can make one.
@@ -155,6 +155,25 @@ pub(super) async fn consult_beyond<M: Content>(
     }
 }
 
+/// Asks whom a route names about a permitted request, as it was sent; makes the changes of `headers`, with which it goes on.
+/// What came of it, and whether it goes on.
+pub(super) async fn consult_by_route<M: Content>(
+    shared: &Shared,
+    (asked, permit, message): (&Asked, &Permit, &mut M),
+    (auth, to): (&Auth, &Target),
+    headers: &mut HeaderMap,
+) -> Result<(bool, Consulted), Stopped> {
+    let (destination, call) = (&asked.target().destination, &Call::Http);
+    let ask = Ask::by_route(permit, &auth.provider, destination);
+    let (sample, version) = (sample(shared, asked, &ask, message).await?, message.version());
+    let shown = asked.shown();
+    let question = Question { asked, destination, head: shown.as_deref(), call, version, sample };
+    let said = check_at(shared, &ask, &to.endpoints, &question).await;
+    let mut consulted = Consulted::default();
+    let (goes_on, _changed) = consulted.note(ask, said, headers, shared);
+    Ok((goes_on, consulted))
+}
+
 async fn sample<M: Content>(
     shared: &Shared,
     asked: &Asked,
@@ -184,17 +203,26 @@ struct Question<'a> {
 
 /// Sends one check, within its time.
 async fn check(shared: &Shared, ask: &Ask, question: &Question<'_>) -> Result<Said, CheckFault> {
+    let endpoints = shared.published.current().provider(&ask.provider().name).ok_or(CheckFault::Nowhere)?;
+    check_at(shared, ask, &endpoints, question).await
+}
+
+async fn check_at(
+    shared: &Shared,
+    ask: &Ask,
+    endpoints: &[Arc<Endpoint>],
+    question: &Question<'_>,
+) -> Result<Said, CheckFault> {
     let provider = ask.provider();
-    let endpoints = shared.published.current().provider(&provider.name).ok_or(CheckFault::Nowhere)?;
     let _place = shared.checks.take(&provider.name, question.asked.peer().id()).ok_or(CheckFault::Busy)?;
     match (&provider.speaks, question.head) {
         (Speaks::Grpc, _) if endpoints.iter().any(|one| matches!(one.via, Via::Tls { .. })) => Err(CheckFault::Tls),
         (Speaks::Grpc, _) => {
-            let asking = grpc::ask(shared, ask, question, &endpoints);
+            let asking = grpc::ask(shared, ask, question, endpoints);
             tokio::time::timeout(provider.timeout, asking).await.unwrap_or(Err(CheckFault::Timeout))
         }
         // Within its time it has to say whether; its words may take as long again.
-        (Speaks::Http(terms), Some(head)) => http::ask(shared, (provider, terms), (question, head), &endpoints).await,
+        (Speaks::Http(terms), Some(head)) => http::ask(shared, (provider, terms), (question, head), endpoints).await,
         (Speaks::Http(_), None) => Err(CheckFault::Bytes),
     }
 }

@@ -3,6 +3,7 @@
 //! A way is chosen for the request that was decided on. Where it leads to another Service, the request as that one would
 //! get it is decided on by that one's rules as well, so that no route goes round them.
 
+mod auth;
 mod bytes;
 mod declared;
 
@@ -64,7 +65,7 @@ pub(super) enum Stop {
 
 /// Chooses the way of what was permitted; straight on where its target has no routes.
 pub(super) async fn lead<M: Content>(shared: &Shared, permitted: &mut Permitted<M>) -> Result<Lead, Stop> {
-    let (asked, message) = permitted.parts();
+    let (asked, permit, message) = permitted.parts();
     let target = asked.target();
     let (Some(routes), Some(head), Some(by)) = (&target.routes, asked.head(), asked.routed_by()) else {
         return Ok(Lead { to: Arc::clone(target), way: None });
@@ -72,20 +73,24 @@ pub(super) async fn lead<M: Content>(shared: &Shared, permitted: &mut Permitted<
     let way = routes.choose(&by).ok_or(Stop::Fault(ProxyFault::NoRoute))?;
     tracing::debug!(target = %target.key, route = %way.name, "led");
     let then = Arc::clone(&way.then);
+    let (mut headers, mut downstream) = (head.headers.clone(), Vec::new());
+    if let Some(auth) = &then.auth {
+        let asking = auth::ask(shared, (asked, permit, &mut *message), auth, &mut headers);
+        downstream = Box::pin(asking).await?;
+    }
     if let Some(redirect) = &then.redirect {
         return Err(Stop::Redirect(redirect.status, redirect.location(head, way.prefix())));
     }
     let backend = then.backend(Upstreams::dice()).ok_or(Stop::Fault(ProxyFault::NoBackend))?;
     let key = backend.to.as_ref().ok_or(Stop::Fault(ProxyFault::NoBackend))?;
     let to = shared.published.current().get(key).ok_or(Stop::Fault(ProxyFault::NoBackend))?;
-    let mut out = HttpHead { headers: HeaderMap::new(), ..head.clone() };
+    let mut out = HttpHead { headers, ..head.clone() };
     if let Some(host) = &then.host {
         out.host = host.to_string();
     }
     if let Some(path) = &then.path {
         out.path = path.apply(&head.path, way.prefix());
     }
-    out.headers.clone_from(&head.headers);
     then.request.apply(&mut out.headers);
     let copies = copies(shared, asked, &then, &out);
     backend.request.apply(&mut out.headers);
@@ -96,6 +101,7 @@ pub(super) async fn lead<M: Content>(shared: &Shared, permitted: &mut Permitted<
         consulted = Box::pin(asking).await.map_err(Stop::Unshown)?;
         admit(asked, (&to, &mut out), &mut consulted, &shared.quotas)?;
     }
+    consulted.downstream.extend(downstream);
     let at = then.backends.iter().position(|one| std::ptr::eq(one, backend)).unwrap_or_default();
     Ok(Lead { to, way: Some(Box::new(Chosen { then, backend: at, head: out, consulted, copies })) })
 }

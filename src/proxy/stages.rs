@@ -26,6 +26,8 @@ use crate::upstream::{NoEndpoint, Upstreams};
 use end::End;
 use way::Way;
 
+pub(super) use way::Beyond;
+
 /// Who asks, for what target, with which head and verified token: everything a decision needs but the call.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -231,9 +233,9 @@ impl<M> Permitted<M> {
         &self.permit
     }
 
-    /// Who asked, and what goes out, to show it to the provider of another Service.
-    pub(super) fn parts(&mut self) -> (&Asked, &mut M) {
-        (&self.decoded.asked, &mut self.decoded.message)
+    /// Who asked, the permit, and what goes out, to show it to whom a route or another Service asks.
+    pub(super) fn parts(&mut self) -> (&Asked, &Permit, &mut M) {
+        (&self.decoded.asked, &self.permit, &mut self.decoded.message)
     }
 
     /// Stage 7 where a route leads: an endpoint of `to`.
@@ -270,16 +272,6 @@ impl<M> Routed<M> {
         };
         (decoded.message, self.endpoint, standing)
     }
-}
-
-/// Another Service that a route leads to, and the request as that one gets it.
-#[derive(Debug)]
-pub(super) struct Beyond {
-    pub(super) to: Arc<Target>,
-    /// None of a byte stream.
-    pub(super) head: Option<HttpHead>,
-    /// What its providers said.
-    pub(super) consulted: Consulted,
 }
 
 /// A permit in use: what was asked and decided, to be decided again when its target's rules change.

@@ -71,7 +71,7 @@ async fn permit(
         Refusal::Forbidden
     })?;
     record.allowed(note::permit(permitted.permit()));
-    let (asked, ()) = permitted.parts();
+    let (asked, ..) = permitted.parts();
     let (to, beyond) = match route::lead_bytes(shared, asked) {
         Ok(led) => led,
         Err(Strayed::Denied(denial, to)) => {

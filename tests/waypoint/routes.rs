@@ -1,5 +1,6 @@
 //! HTTPRoutes on a Service: where its requests go, and what becomes of them.
 
+mod auth;
 mod bytes;
 mod copies;
 mod declared;

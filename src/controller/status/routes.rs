@@ -204,7 +204,11 @@ impl One<'_> {
         let rules = || self.route.data.pointer("/spec/rules").and_then(Value::as_array).into_iter().flatten();
         let backends = rules().filter_map(|rule| rule.get("backendRefs")?.as_array()).flatten();
         let filters = rules().filter_map(|rule| rule.get("filters")?.as_array()).flatten();
-        let backends = backends.chain(filters.filter_map(|filter| filter.pointer("/requestMirror/backendRef")));
+        let of_filter = |filter: &'_ Value| {
+            ["/requestMirror/backendRef", "/externalAuth/backendRef"].map(|path| filter.pointer(path).cloned())
+        };
+        let of_filters: Vec<Value> = filters.flat_map(of_filter).flatten().collect();
+        let backends = backends.chain(&of_filters);
         let parents = self.route.data.pointer("/spec/parentRefs").and_then(Value::as_array).into_iter().flatten();
         for reference in backends.chain(parents) {
             let text = |field: &str| reference.get(field).and_then(Value::as_str);

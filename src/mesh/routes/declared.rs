@@ -29,6 +29,11 @@ pub(super) fn unfit(then: &Then) -> Option<String> {
         let reason = "URLRewrite makes another request of it than was decided on";
         return Some(reason.to_owned());
     }
+    if then.auth.is_some() {
+        return Some(
+            "ExternalAuth is asked about requests and not about calls: let a policy ask a provider".to_owned(),
+        );
+    }
     if !then.mirrors.is_empty() {
         return Some("RequestMirror makes a second call of each, and calls have effects".to_owned());
     }

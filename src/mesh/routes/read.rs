@@ -15,8 +15,9 @@ use crate::document::http_route::{
 use crate::document::{Document, Documents, duration, http_route};
 use crate::mesh::attached::Owned;
 use crate::mesh::found::Found;
-use crate::mesh::route::{Backend, HeaderEdit, Mirror, PathEdit, Redirect, Retry, Then};
+use crate::mesh::route::{Auth, Backend, HeaderEdit, Mirror, PathEdit, Redirect, Retry, Then};
 use crate::mesh::{TargetKey, TargetKind};
+use crate::policy::Provider;
 use crate::wire::http1::fields;
 use crate::wire::path::Normalization;
 
@@ -66,6 +67,7 @@ impl Reader<'_, '_> {
             host: None,
             path: None,
             backends: Box::default(),
+            auth: None,
             mirrors: Box::default(),
             timeout: self.duration(rule.timeouts.request.as_ref(), &format!("{path}.timeouts.request")),
             each: self.duration(rule.timeouts.backend_request.as_ref(), &format!("{path}.timeouts.backendRequest")),
@@ -109,6 +111,20 @@ impl Reader<'_, '_> {
         Retry { codes: written.codes.as_slice().into(), attempts, backoff }
     }
 
+    fn auth(&mut self, written: &http_route::ExternalAuth, path: &str) -> Option<Auth> {
+        let to = self.reference(&written.backend_ref, &format!("{path}.backendRef"));
+        let BackendRef { name, namespace, port, .. } = &written.backend_ref;
+        let namespace = namespace.as_ref().unwrap_or(&self.document.meta.namespace);
+        let host = format!("{name}.{namespace}.svc.cluster.local");
+        match Provider::of_route(self.document.origin.title(), (&host, port.unwrap_or(0)), written) {
+            Ok(provider) => Some(Auth { to, provider: Arc::new(provider) }),
+            Err((field, reason)) => {
+                self.refuse(format!("{path}.{field}"), reason);
+                None
+            }
+        }
+    }
+
     fn mirror(&mut self, filter: &Filter, path: &str) -> Option<Mirror> {
         let Some(written) = &filter.request_mirror else {
             self.empty(path, "requestMirror");
@@ -146,6 +162,13 @@ impl Reader<'_, '_> {
                 let field = format!("{path}.urlRewrite");
                 then.host = rewrite.hostname.as_ref().and_then(|host| self.host(host, &format!("{field}.hostname")));
                 then.path = rewrite.path.as_ref().and_then(|new| self.path(new, by_prefix, &format!("{field}.path")));
+            }
+            "ExternalAuth" => {
+                let Some(auth) = &filter.external_auth else { return self.empty(path, "externalAuth") };
+                if then.auth.is_some() {
+                    return self.refuse(path.to_owned(), "is the second ExternalAuth of a rule: keep one");
+                }
+                then.auth = self.auth(auth, &format!("{path}.externalAuth"));
             }
             // Read by itself.
             "RequestMirror" => {}

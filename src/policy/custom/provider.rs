@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::names::Names;
 use crate::config::limits::{CHECK_TIMEOUT, MAX_BODY};
 use crate::document::extension_provider::{ExtAuthz, ExtensionProvider};
+use crate::document::http_route::{AuthProtocol, ExternalAuth};
 use crate::wire::http1::fields;
 
 /// Whom policies can name.
@@ -75,6 +76,59 @@ pub struct BodyTerms {
     pub partial: bool,
     /// gRPC: whether it is sent as bytes.
     pub as_bytes: bool,
+}
+
+impl Provider {
+    /// Whom a route asks about its requests, by the route's name; `host` is what it is called.
+    ///
+    /// # Errors
+    /// The field that cannot be, and why.
+    pub fn of_route(
+        name: &str,
+        (host, port): (&str, u16),
+        written: &ExternalAuth,
+    ) -> Result<Self, (&'static str, String)> {
+        let speaks = match (written.protocol, &written.grpc, &written.http) {
+            (AuthProtocol::Grpc, grpc, None) => {
+                if grpc.as_ref().is_some_and(|grpc| !grpc.allowed_headers.is_empty()) {
+                    return Err(("grpc.allowedHeaders", "is not built: over gRPC all headers are shown".to_owned()));
+                }
+                Speaks::Grpc
+            }
+            (AuthProtocol::Http, None, terms) => {
+                let terms = terms.clone().unwrap_or_default();
+                let path = &terms.path;
+                let odd = path.contains(['?', '#']) || format!("{path}/").parse::<http::uri::PathAndQuery>().is_err();
+                if !path.is_empty() && (!path.starts_with('/') || odd) {
+                    return Err(("http.path", format!("{path:?} is no path")));
+                }
+                let names = |field, names: &[String]| Names::read("", names).map_err(|told| (field, told));
+                Speaks::Http(Box::new(HttpTerms {
+                    prefix: path.trim_end_matches('/').into(),
+                    sent: names("http.allowedHeaders", &terms.allowed_headers)?,
+                    added: Vec::new(),
+                    to_upstream: names("http.allowedResponseHeaders", &terms.allowed_response_headers)?,
+                    on_deny: None,
+                    on_allow: Names::default(),
+                }))
+            }
+            (AuthProtocol::Grpc, _, Some(_)) => return Err(("http", "is not of protocol GRPC".to_owned())),
+            (AuthProtocol::Http, Some(_), _) => return Err(("grpc", "is not of protocol HTTP".to_owned())),
+        };
+        let max = written.forward_body.map(|body| usize::from(body.max_size)).filter(|max| *max > 0);
+        Ok(Self {
+            name: name.into(),
+            speaks,
+            namespace: None,
+            host: host.into(),
+            port,
+            timeout: CHECK_TIMEOUT,
+            fail_open: false,
+            status_on_error: StatusCode::FORBIDDEN,
+            body: max.map(|max| BodyTerms { max, partial: true, as_bytes: false }),
+            clears_route: false,
+        })
+    }
 }
 
 impl Providers {

@@ -1,15 +1,28 @@
 //! The way that a call goes on a declared port with routes, and what the Service gets to which that leads.
 
+use std::sync::Arc;
+
 use super::Asked;
 use crate::call::HttpHead;
-use crate::mesh::Taken;
+use crate::mesh::{Taken, Target};
 use crate::policy::Destination;
+use crate::proxy::custom::Consulted;
 
 /// A way that a call goes, and its request as the Service gets it to which that leads, where that is another one.
 #[derive(Debug)]
 pub(super) struct Way {
     taken: Taken,
     head: Option<HttpHead>,
+}
+
+/// Another Service that a route leads to, and the request as that one gets it.
+#[derive(Debug)]
+pub(in crate::proxy) struct Beyond {
+    pub(in crate::proxy) to: Arc<Target>,
+    /// None of a byte stream.
+    pub(in crate::proxy) head: Option<HttpHead>,
+    /// What its providers said.
+    pub(in crate::proxy) consulted: Consulted,
 }
 
 impl Asked {

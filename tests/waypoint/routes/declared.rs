@@ -233,6 +233,7 @@ async fn what_would_change_the_call_is_refused() {
         "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: Mcp-Session-Id, value: x}]}}",
         "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: content-type, value: text/plain}]}}",
         "{type: ResponseHeaderModifier, responseHeaderModifier: {remove: [mcp-session-id]}}",
+        "{type: ExternalAuth, externalAuth: {protocol: GRPC, backendRef: {name: v2, port: 80}}}",
         "{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}}}",
         "{type: ResponseHeaderModifier, responseHeaderModifier: {remove: [x-none]}}]\n    retry: {attempts: 1} #",
     ] {

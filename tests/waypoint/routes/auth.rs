@@ -1,0 +1,63 @@
+//! `ExternalAuth`: whom a route has asked about what rules permit.
+
+use super::{ask, documents, named};
+use crate::lab::{Lab, Upstream, service};
+use crate::plain_ports::http::istio;
+
+/// Lets through what says `x-key: good`, as `alice`.
+async fn doorman() -> Upstream {
+    Upstream::start(|head, _| {
+        if head.to_ascii_lowercase().contains("x-key: good") {
+            return "HTTP/1.1 200 OK\r\nX-User: alice\r\nX-Other: o\r\nContent-Length: 0\r\n\r\n".to_owned();
+        }
+        "HTTP/1.1 401 Unauthorized\r\nX-Why: because\r\nContent-Length: 7\r\n\r\nno key!".to_owned()
+    })
+    .await
+}
+
+const TERMS: &str = "protocol: HTTP, backendRef: {name: door, port: 80}, http: {path: /check, allowedHeaders: [x-key], allowedResponseHeaders: [x-user]}";
+
+fn rules(terms: &str) -> String {
+    format!(
+        "  - filters: [{{type: ExternalAuth, externalAuth: {{{terms}}}}}]\n    backendRefs: [{{name: web, port: 80}}]"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_asked_refuses_or_changes_headers() {
+    let (web, door) = (named("web").await, doorman().await);
+    let more = service("door", "127.0.9.16", door.addr, "http");
+    let lab = Lab::start(&documents(web.addr, web.addr, &rules(TERMS), &more)).await;
+    let reply = ask(&lab, "GET /a?b=c HTTP/1.1\r\nx-private: p\r\nx-user: mallory").await;
+    assert_eq!((reply.status, reply.body.as_str()), (401, "no key!"), "{reply:?}");
+    assert_eq!(web.bytes(), 0);
+    let asked = door.seen().to_ascii_lowercase();
+    assert!(asked.starts_with("get /check/a?b=c http/1.1\r\n") && !asked.contains("x-private"), "{asked}");
+    let reply = ask(&lab, "GET /a HTTP/1.1\r\nx-key: good\r\nx-user: mallory").await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "web"), "{reply:?}");
+    let seen = web.seen().to_ascii_lowercase();
+    assert!(seen.contains("x-user: alice\r\n") && !seen.contains("mallory") && !seen.contains("x-other"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_about_what_rules_refuse_and_nothing_passes_without_an_answer() {
+    let (web, door) = (named("web").await, doorman().await);
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mine = istio("DENY", r#"[{to: [{operation: {paths: ["/no"]}}]}]"#);
+    let services =
+        [service("door", "127.0.9.16", door.addr, "http"), service("dead", "127.0.9.17", gone, "http"), mine];
+    for (terms, path, status) in [
+        (TERMS.to_owned(), "/no", 403),
+        (TERMS.replace("name: door", "name: dead"), "/a", 403),
+        (TERMS.replace("name: door", "name: none"), "/a", 500),
+        (TERMS.replace("name: door", "name: tool"), "/a", 500),
+        (TERMS.replace("name: door", "name: door, namespace: elsewhere"), "/a", 500),
+        (TERMS.replace("HTTP", "GRPC"), "/a", 403),
+        (TERMS.replace("/check", "check"), "/a", 403),
+    ] {
+        let lab = Lab::start(&documents(web.addr, web.addr, &rules(&terms), &services.join("---\n"))).await;
+        let reply = ask(&lab, &format!("GET {path} HTTP/1.1\r\nx-key: good")).await;
+        assert_eq!(reply.status, status, "{terms}: {reply:?}");
+    }
+    assert_eq!((web.bytes(), door.bytes()), (0, 0));
+}
