@@ -11,14 +11,14 @@
 //! | cluster | (core) | services, serviceaccounts | create, patch |
 //! | cluster | apps | deployments | list, watch, create, patch |
 //! | cluster | policy | poddisruptionbudgets | create, patch |
-//! | cluster | gateway.networking.k8s.io | gateways, gatewayclasses, httproutes, grpcroutes, tcproutes, backendtlspolicies, referencegrants | list, watch |
+//! | cluster | gateway.networking.k8s.io | gateways, gatewayclasses, httproutes, grpcroutes, tcproutes, tlsroutes, backendtlspolicies, referencegrants | list, watch |
 //! | cluster | gateway.networking.k8s.io | gatewayclasses | create, patch |
 //! | cluster | gateway.networking.k8s.io | gateways/status, gatewayclasses/status | patch |
 //! | cluster | security.istio.io | authorizationpolicies, requestauthentications | list, watch |
 //! | cluster | networking.istio.io | serviceentries | list, watch |
 //! | cluster | agent-waypoint.dev | agentpolicies | list, watch |
 //! | cluster | agent-waypoint.dev | agentpolicies/status | patch |
-//! | cluster | gateway.networking.k8s.io | httproutes/status, grpcroutes/status, tcproutes/status | patch |
+//! | cluster | gateway.networking.k8s.io | httproutes/status, grpcroutes/status, tcproutes/status, tlsroutes/status | patch |
 //! | cluster | security.istio.io | authorizationpolicies/status, requestauthentications/status | patch |
 //! | cluster | (core) | configmaps | get, create, patch |
 //! | cluster | (core) | events | create |

@@ -59,7 +59,14 @@ impl Setting {
     }
 
     pub(crate) fn facts<'a>(&'a self, call: &'a Call) -> Facts<'a> {
-        Facts { peer: &self.peer, destination: &self.target.destination, request: Some(&self.head), claims: None, call }
+        Facts {
+            peer: &self.peer,
+            destination: &self.target.destination,
+            request: Some(&self.head),
+            claims: None,
+            call,
+            led: None,
+        }
     }
 }
 

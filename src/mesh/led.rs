@@ -12,8 +12,11 @@ use crate::policy::Rules;
 #[derive(Debug, Default)]
 pub(super) struct Legs {
     /// No more than there are backends in the port's routes.
-    known: Mutex<HashMap<TargetKey, (Arc<Target>, Arc<Target>)>>,
+    known: Mutex<HashMap<TargetKey, Leg>>,
 }
+
+/// The other end, and the port as it is for calls that are led there.
+type Leg = (Arc<Target>, Arc<Target>);
 
 impl Target {
     /// The port as it is for calls that a route leads to `to`: itself where that is itself. None where `to` speaks something
@@ -66,6 +69,8 @@ impl Target {
             bytes: None,
             leads_to: Some((to.key.clone(), to.destination.clone())),
             upstream_h2: to.upstream_h2,
+            // The two ends say it each for itself.
+            unenforced: Arc::default(),
             closed,
         }
     }

@@ -151,14 +151,7 @@ pub(super) async fn plain(calls: &Calls, target: Arc<Target>, request: Request) 
 async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: RecordGuard) -> Answer {
     let mut lead = match route::lead(&calls.shared, &mut permitted).await {
         Ok(lead) => lead,
-        Err(Stop::Redirect(status, location)) => return answer::redirect(record, status, &location),
-        Err(Stop::Fault(fault)) => return answer::proxy_fault(record, fault),
-        Err(Stop::BadToken(fault)) => return answer::bad_token(record, fault),
-        Err(Stop::Denied(denial, to, told)) => {
-            record.denied(note::denial(&denial, &to));
-            return answer::refused(record, &denial, told.as_deref());
-        }
-        Err(Stop::Unshown(stopped)) => return answer::stopped(record, &stopped),
+        Err(stop) => return strayed(record, stop),
     };
     let routed = match permitted.route_to(&calls.shared.upstreams, &lead.to) {
         Ok(routed) => routed,
@@ -210,6 +203,20 @@ async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: Rec
             answer::fault(record, &fault)
         }
         None => answer::proxy_fault(record, ProxyFault::RouteTimeout),
+    }
+}
+
+/// What is told of a request whose way led to no server.
+fn strayed(mut record: RecordGuard, stop: Stop) -> Answer {
+    match stop {
+        Stop::Redirect(status, location) => answer::redirect(record, status, &location),
+        Stop::Fault(fault) => answer::proxy_fault(record, fault),
+        Stop::BadToken(fault) => answer::bad_token(record, fault),
+        Stop::Denied(denial, to, told) => {
+            record.denied(note::denial(&denial, &to));
+            answer::refused(record, &denial, told.as_deref())
+        }
+        Stop::Unshown(stopped) => answer::stopped(record, &stopped),
     }
 }
 

@@ -10,8 +10,11 @@ use crate::tls::{ExternalFault, ExternalRoots, ExternalTls, external_client};
 /// TLS towards servers outside the mesh, prepared once per names and roots: preparing reads and parses certificates.
 #[derive(Default)]
 pub(super) struct External {
-    clients: Mutex<HashMap<(Arc<str>, Arc<[AltName]>, ExternalRoots), ExternalTls>>,
+    clients: Mutex<HashMap<Server, ExternalTls>>,
 }
+
+/// The name that is sent, those that the certificate may have instead, and whom to believe.
+type Server = (Arc<str>, Arc<[AltName]>, ExternalRoots);
 
 impl External {
     /// The client for `name`, or what has one of `others` where there are some, verified against `roots`.

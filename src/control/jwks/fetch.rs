@@ -115,7 +115,7 @@ impl Fetcher {
         let io: BoxedIo = if url.secure() {
             let (name, roots) = (url.host().to_owned(), self.roots.clone());
             // The system's roots come from disk.
-            let client = tokio::task::spawn_blocking(move || external_client(&name, &roots)).await;
+            let client = tokio::task::spawn_blocking(move || external_client(&name, &[], &roots)).await;
             Box::new(client.unwrap_or(Err(ExternalFault::Unusable))?.connect(tcp).await?)
         } else {
             Box::new(tcp)

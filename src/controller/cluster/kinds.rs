@@ -16,6 +16,7 @@ pub enum DocumentKind {
     GrpcRoute,
     /// gateway.networking.k8s.io
     TcpRoute,
+    TlsRoute,
     /// gateway.networking.k8s.io
     BackendTlsPolicy,
     /// gateway.networking.k8s.io
@@ -28,13 +29,14 @@ const GATEWAY: &str = "gateway.networking.k8s.io";
 
 impl DocumentKind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AgentPolicy,
         Self::AuthorizationPolicy,
         Self::RequestAuthentication,
         Self::HttpRoute,
         Self::GrpcRoute,
         Self::TcpRoute,
+        Self::TlsRoute,
         Self::BackendTlsPolicy,
         Self::ReferenceGrant,
         Self::ServiceEntry,
@@ -49,6 +51,7 @@ impl DocumentKind {
             Self::HttpRoute => "HTTPRoute",
             Self::GrpcRoute => "GRPCRoute",
             Self::TcpRoute => "TCPRoute",
+            Self::TlsRoute => "TLSRoute",
             Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::ReferenceGrant => "ReferenceGrant",
             Self::ServiceEntry => "ServiceEntry",
@@ -64,6 +67,7 @@ impl DocumentKind {
             Self::HttpRoute => (GATEWAY, "httproutes", &["v1"]),
             Self::GrpcRoute => (GATEWAY, "grpcroutes", &["v1"]),
             Self::TcpRoute => (GATEWAY, "tcproutes", &["v1", "v1alpha2"]),
+            Self::TlsRoute => (GATEWAY, "tlsroutes", &["v1", "v1alpha3", "v1alpha2"]),
             Self::BackendTlsPolicy => (GATEWAY, "backendtlspolicies", &["v1", "v1alpha3"]),
             Self::ReferenceGrant => (GATEWAY, "referencegrants", &["v1", "v1beta1"]),
             Self::ServiceEntry => ("networking.istio.io", "serviceentries", &["v1", "v1beta1"]),
@@ -91,7 +95,7 @@ impl DocumentKind {
             Self::AgentPolicy => "apply manifests/crds: until then every port that is declared MCP or A2A is closed",
             Self::AuthorizationPolicy | Self::RequestAuthentication | Self::ServiceEntry => "install Istio's CRDs",
             Self::TcpRoute => "install the Gateway API's CRDs of the experimental channel, if TCP routes are wanted",
-            Self::HttpRoute | Self::GrpcRoute | Self::BackendTlsPolicy | Self::ReferenceGrant => {
+            Self::HttpRoute | Self::GrpcRoute | Self::TlsRoute | Self::BackendTlsPolicy | Self::ReferenceGrant => {
                 "install the Gateway API's CRDs, if such documents are wanted"
             }
         }

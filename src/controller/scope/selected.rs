@@ -29,7 +29,7 @@ impl Selected {
             }
             // Attached to backends, which may be in front of no waypoint: those of the namespace want to know.
             DocumentKind::BackendTlsPolicy => vec![whole(namespace)],
-            DocumentKind::HttpRoute | DocumentKind::GrpcRoute | DocumentKind::TcpRoute => {
+            DocumentKind::HttpRoute | DocumentKind::GrpcRoute | DocumentKind::TcpRoute | DocumentKind::TlsRoute => {
                 let parents = spec.get("parentRefs").and_then(Value::as_array);
                 let all = parents.into_iter().flatten().map(|parent| Self::one(parent, namespace, true));
                 // A route of another namespace is about that namespace's own callers, and not for the Service's waypoint.

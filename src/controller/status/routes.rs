@@ -24,7 +24,8 @@ use crate::mesh::{Settings, Snapshot, build};
 use crate::policy::on_compile_thread;
 
 /// The kinds.
-const KINDS: [DocumentKind; 3] = [DocumentKind::HttpRoute, DocumentKind::GrpcRoute, DocumentKind::TcpRoute];
+const KINDS: [DocumentKind; 4] =
+    [DocumentKind::HttpRoute, DocumentKind::GrpcRoute, DocumentKind::TcpRoute, DocumentKind::TlsRoute];
 const GATEWAY: &str = "gateway.networking.k8s.io";
 /// What is wrong with a route, and of which a message names so many.
 const NAMED: usize = 8;
@@ -246,7 +247,7 @@ impl One<'_> {
             let text = json!({
                 "apiVersion": "agent-waypoint.dev/v1alpha1", "kind": "AgentPolicy",
                 "metadata": {"namespace": namespace, "name": policy.metadata.name},
-                "spec": {"protocol": protocol, "mode": spec.get("mode").unwrap_or(&json!("Enforce")), "targetRefs": targets},
+                "spec": {"protocol": protocol, "mode": spec.get("mode").and_then(Value::as_str).unwrap_or("Enforce"), "targetRefs": targets},
             });
             Some(text.to_string())
         });

@@ -385,6 +385,15 @@ fn a_route_says_for_each_parent_of_ours_what_became_of_it() {
     assert_eq!(tcp(named, BYTES), "True Accepted");
     assert_eq!(tcp(named, HTTP), "False UnsupportedValue", "a port of requests, by name");
     assert_eq!(tcp(whole, BYTES), "True Accepted");
+    let tls = format!(
+        "{}\nspec: {{hostnames: [a.example], parentRefs: [{REPO}], rules: [{{backendRefs: [{{name: two, port: 80}}]}}]}}",
+        format!(
+            "{MESH}\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: TLSRoute\nmetadata: {{name: r, namespace: tools}}"
+        )
+    );
+    let told_tls = shared(&tls, &heard());
+    let accepted = &told_tls["TLSRoute r"][0]["conditions"][0];
+    assert_eq!((accepted["status"].as_str(), accepted["reason"].as_str()), (Some("False"), Some("UnsupportedValue")));
     let two_parents = format!(
         "{REPO}, {{group: '', kind: Service, name: lone, port: 80}}, {{group: '', kind: Service, name: two, port: 80}}"
     );

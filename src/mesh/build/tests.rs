@@ -543,13 +543,14 @@ fn routed(parent: &str, rule: &str) -> (Snapshot, Vec<Problem>) {
     build_of(&format!("{SERVICE}{}", ROUTE.replace("PARENT", parent).replace("RULE", rule)))
 }
 
-/// Routes lead plain ports; what they cannot lead they close, and nobody else's.
+/// Routes lead ports of requests; what they name and cannot lead they close, and nobody else's.
 #[test]
 fn routes_of_ports() {
     let rows = [
-        ("group: '', kind: Service, name: repo", 1, 1),
+        ("group: '', kind: Service, name: repo", 0, 1),
         ("group: '', kind: Service, name: repo, port: 81", 0, 0),
-        ("group: '', kind: Service, name: repo, port: 80", 1, 1),
+        ("group: '', kind: Service, name: repo, port: 80", 0, 0),
+        ("group: '', kind: Service, name: repo, port: 82", 0, 0),
         ("group: '', kind: Service, name: repo, namespace: elsewhere", 0, 1),
         ("name: gateway", 0, 1),
         ("group: '', kind: Pod, name: repo", 3, 1),
@@ -557,20 +558,31 @@ fn routes_of_ports() {
     for (parent, closed, told) in rows {
         let (snapshot, problems) = routed(parent, "{backendRefs: [{name: repo, port: 81}]}");
         let ports: Vec<_> = snapshot.closed().keys().cloned().collect();
-        let is_mcp = ports.iter().all(|port| port.ends_with(":80")) || closed == 3;
-        assert!(ports.len() == closed && is_mcp, "{parent}: {ports:?}");
+        assert_eq!(ports.len(), closed, "{parent}: {ports:?}");
         assert!(problems.len() <= told, "{parent}: {problems:?}");
     }
     let (snapshot, _) =
         routed("group: '', kind: Service, name: repo, port: 81", "{backendRefs: [{name: repo, port: 81}]}");
     let has = |port| snapshot.find(&host("repo.tools", port)).unwrap().routes.is_some();
     assert_eq!((has(80), has(81), has(82)), (false, true, false));
+    let (snapshot, _) = routed("group: '', kind: Service, name: repo", "{backendRefs: [{name: repo, port: 81}]}");
+    let has = |port| snapshot.find(&host("repo.tools", port)).unwrap().routes.is_some();
+    assert_eq!((has(80), has(81), has(82)), (true, true, true));
 }
 
 #[test]
 fn what_of_a_route_is_not_built_closes_its_port() {
     let rows = [
-        ("{filters: [{type: RequestMirror, requestMirror: {}}]}", "spec.rules[0].filters[0].type"),
+        ("{filters: [{type: CORS, cors: {}}]}", "spec.rules[0].filters[0].type"),
+        ("{filters: [{type: RequestMirror}]}", "spec.rules[0].filters[0].requestMirror"),
+        ("{filters: [{type: RequestMirror, requestMirror: {}}]}", "spec.rules[0].filters[0].requestMirror.backendRef"),
+        (
+            "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: repo, port: 81}, percent: 101}}]}",
+            "spec.rules[0].filters[0].requestMirror",
+        ),
+        ("{filters: [{type: ExternalAuth}]}", "spec.rules[0].filters[0].externalAuth"),
+        ("{retry: {codes: [200]}}", "spec.rules[0].retry.codes[0]"),
+        ("{retry: {attempts: 11}}", "spec.rules[0].retry.attempts"),
         ("{filters: [{type: URLRewrite}]}", "spec.rules[0].filters[0].urlRewrite"),
         (
             "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: host, value: a}]}}]}",

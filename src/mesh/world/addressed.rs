@@ -41,7 +41,8 @@ impl Addressed {
             return Some(Arc::clone(target));
         }
         (!NODE_PROXY.contains(&port)).then(|| {
-            let Ruled { protocol, paths, routes, bytes, rules, tokens, closed, unenforced, revision } = self.other.clone();
+            let Ruled { protocol, paths, routes, bytes, rules, tokens, closed, unenforced, revision } =
+                self.other.clone();
             let destination = Destination {
                 service: Arc::clone(&self.name),
                 namespace: Arc::clone(&self.namespace),

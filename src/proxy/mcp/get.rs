@@ -124,6 +124,11 @@ async fn permit(
     }
 }
 
+fn failed(mut record: RecordGuard, fault: impl Faulty + Send + Sync + 'static) -> Unsent {
+    record.failed(&fault);
+    Unsent::Failed(record, Box::new(fault))
+}
+
 async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Reply, Response<InBody>), Unsent> {
     let mcp = McpHead::read(&request.head.headers).map_err(|fault| unheaded(calls, &target, &request, fault))?;
     let exchange =
@@ -135,11 +140,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     match &exchange.session {
         // Whose stream would go on? An event id is of a session, and this caller has none.
         None => drop(headers.remove(super::LAST_EVENT_ID)),
-        Some(bound) if !resumes(&mut headers, bound) => {
-            let mut record = exchange.record;
-            record.failed(&ProxyFault::NoStream);
-            return Err(Unsent::Failed(record, Box::new(ProxyFault::NoStream)));
-        }
+        Some(bound) if !resumes(&mut headers, bound) => return Err(failed(exchange.record, ProxyFault::NoStream)),
         Some(_) => {}
     }
     let Exchange { shared, peer, target, head, sent, claims, session, mut record, .. } = exchange;
@@ -156,18 +157,14 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         Err(None) => return Err(Unsent::Refused(record)),
     };
     if let Some(fault) = leg.fault {
-        record.failed(&fault);
-        return Err(Unsent::Failed(record, Box::new(fault)));
+        return Err(failed(record, fault));
     }
     let routed = match permitted.route(&shared.upstreams, stick.as_deref()) {
         Ok(routed) => routed,
         Err(NoEndpoint::Gone) if session.is_some() => {
             return Err(Unsent::Answered(answer::mcp_proxy_fault(record, None, ProxyFault::SessionUnknown)));
         }
-        Err(fault) => {
-            record.failed(&fault);
-            return Err(Unsent::Failed(record, Box::new(fault)));
-        }
+        Err(fault) => return Err(failed(record, fault)),
     };
     let (headers, endpoint, standing): (_, _, Standing) = routed.depart();
     record.upstream(&endpoint.id, note::identity(&endpoint));
@@ -184,13 +181,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
             let hold = shared.budget.hold(standing.asked().peer().id());
             Ok((Reply { shared, session, record, awaited, endpoint, standing, hold }, response))
         }
-        Some(Err(fault)) => {
-            record.failed(&fault);
-            Err(Unsent::Failed(record, Box::new(fault)))
-        }
-        None => {
-            record.failed(&ProxyFault::RouteTimeout);
-            Err(Unsent::Failed(record, Box::new(ProxyFault::RouteTimeout)))
-        }
+        Some(Err(fault)) => Err(failed(record, fault)),
+        None => Err(failed(record, ProxyFault::RouteTimeout)),
     }
 }

@@ -58,6 +58,7 @@ fn everything() -> Telemetry {
     bytes.finish();
     let metrics = telemetry.metrics();
     metrics.checked(&"p".into(), "allowed");
+    metrics.copied("sent");
     metrics.handshake_failed("expired");
     metrics.jwks_fetched("jwks_redirect");
     metrics.connect_refused(http::StatusCode::NOT_FOUND);

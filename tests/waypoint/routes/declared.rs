@@ -144,7 +144,7 @@ async fn the_rules_of_both_ends_decide() {
     assert!(v2.seen().contains("x-to: v2"), "{}", v2.seen());
     let before = v2.bytes();
     let reply = post(&lab, "/set", "", &call("get_note")).await;
-    assert_eq!(reply.json()["error"]["code"], 40301, "what the route makes of it is what v2 decides on: {reply:?}");
+    assert_eq!(reply.json()["error"]["code"], -32602, "what the route makes of it is what v2 decides on: {reply:?}");
     assert_eq!(v2.bytes(), before);
 }
 

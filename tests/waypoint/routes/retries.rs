@@ -62,7 +62,7 @@ async fn timeouts_are_of_one_try_and_of_all() {
         let asked = AtomicUsize::new(0);
         Upstream::start(move |_, _| {
             if asked.fetch_add(1, Ordering::SeqCst) < late {
-                std::thread::park_timeout(Duration::from_secs(3));
+                std::thread::park_timeout(Duration::from_millis(700));
             }
             with("", "good")
         })

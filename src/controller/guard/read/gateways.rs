@@ -85,7 +85,8 @@ pub(super) fn ingresses(view: &View) -> Vec<Ingress> {
     for gateway in view.gateways.iter().filter(|gateway| !is_waypoint(gateway)) {
         all.insert(name(gateway), BTreeSet::new());
     }
-    for kind in [DocumentKind::HttpRoute, DocumentKind::GrpcRoute, DocumentKind::TcpRoute] {
+    let kinds = [DocumentKind::HttpRoute, DocumentKind::GrpcRoute, DocumentKind::TcpRoute, DocumentKind::TlsRoute];
+    for kind in kinds {
         for route in view.documents(kind).iter() {
             let services = backends(route);
             for parent in parents(route) {
