@@ -1,4 +1,4 @@
-"""Drives the end-to-end tests: `e2e/run [--direct] [--only matrix|bytes|tokens|pins|stalled]`."""
+"""Drives the end-to-end tests: `e2e/run [--direct] [--only matrix|bytes|tokens|pins|origins|stalled]`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import bytes_kept, matrix, peers, pins, stalled, tokens
+from . import bytes_kept, matrix, origins, peers, pins, stalled, tokens
 from .report import Report
 
-PARTS = ("matrix", "bytes", "tokens", "pins", "stalled")
+PARTS = ("matrix", "bytes", "tokens", "pins", "origins", "stalled")
 
 
 def main() -> int:
@@ -39,6 +39,8 @@ def main() -> int:
         tokens.run(report, arguments.bin, directory)
     if "pins" in parts and not arguments.direct:
         pins.run(report, arguments.bin, directory)
+    if "origins" in parts and not arguments.direct:
+        origins.run(report, arguments.bin, directory)
     if "stalled" in parts and not arguments.direct:
         stalled.run(report, arguments.bin, directory)
     if report.failed or arguments.keep:
