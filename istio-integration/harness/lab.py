@@ -224,8 +224,8 @@ class Client:
         finally:
             connection.close()
 
-    def session(self, waypoint: str, authority: str) -> Session:
-        return Session(self, waypoint, authority)
+    def session(self, waypoint: str, authority: str, headers: dict[str, str] | None = None) -> Session:
+        return Session(self, waypoint, authority, headers)
 
     def call(self, waypoint: str, authority: str, tool: str, arguments: Object | None = None) -> Any:
         """initialize and one tools/call; the JSON-RPC answer."""
@@ -245,11 +245,11 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, body: by
 class Session:
     """An MCP session (2025-06-18, streamable HTTP) over one tunnel."""
 
-    def __init__(self, client: Client, waypoint: str, authority: str) -> None:
+    def __init__(self, client: Client, waypoint: str, authority: str, headers: dict[str, str] | None = None) -> None:
         self.connection = client.open(waypoint, authority)
         self.authority = authority
         self.number = itertools.count(1)
-        self.headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+        self.headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json", **(headers or {})}
         self.initialized = self.rpc("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "lab", "version": "1"}})
         self.headers["MCP-Protocol-Version"] = "2025-06-18"
         self.post({"jsonrpc": "2.0", "method": "notifications/initialized"})
