@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ VERSION = "1.40.0"
 CALLER = "x-compare-caller"
 DECIDING = ("envoy.filters.http.rbac", "envoy.filters.http.jwt_authn")
 TYPE = "type.googleapis.com/envoy.extensions.filters"
+HTTP, BYTES = 80, 9000
 # Of an HttpConnectionManager, what is about something else than the request.
 DROPPED = ("rds", "route_config", "access_log", "access_log_options", "tracing", "http_filters", "proxy_status_config")
 
@@ -40,28 +42,37 @@ def binary() -> Path:
     return found[0]
 
 
-def chains(listeners: list[dict[str, Any]], port: int) -> dict[str, dict[str, Any]]:
-    """The HttpConnectionManager of each Service's port, by the Service's host name, as istiod sends it."""
+@dataclass
+class Judged:
+    """What istiod sends for one Service: of its port for HTTP the connection manager, of its port for bytes the filters."""
+
+    manager: dict[str, Any]
+    network: list[dict[str, Any]]
+
+    @property
+    def deciding(self) -> list[dict[str, Any]]:
+        """The filters that decide on requests, in their order."""
+        return [one for one in self.manager["http_filters"] if one["name"] in DECIDING]
+
+
+def judged(listeners: list[dict[str, Any]]) -> dict[str, Judged]:
+    """By the Service's host name."""
     (main,) = [one for one in listeners if one["name"] == "main_internal"]
+    chains = {chain["name"]: chain["filters"] for chain in main["filter_chains"]}
     found = {}
-    for chain in main["filter_chains"]:
-        kind, _, rest = chain["name"].partition("|")
-        number, _, rest = rest.partition("|")
-        protocol, _, host = rest.partition("|")
-        if (kind, number, protocol) != ("inbound-vip", str(port), "http"):
+    for name, filters in chains.items():
+        kind, _, host = name.rpartition("|")
+        bytes_too = chains.get(f"inbound-vip|{BYTES}|tcp|{host}")
+        if kind != f"inbound-vip|{HTTP}|http" or bytes_too is None:
             continue
-        (manager,) = [one["typed_config"] for one in chain["filters"] if one["name"].endswith("http_connection_manager")]
-        found[host] = manager
+        (manager,) = [one["typed_config"] for one in filters if one["name"].endswith("http_connection_manager")]
+        found[host] = Judged(manager, [one for one in bytes_too if one["name"] == "envoy.filters.network.rbac"])
     return found
 
 
-def filters(manager: dict[str, Any]) -> list[dict[str, Any]]:
-    """Those that decide, in their order."""
-    return [one for one in manager["http_filters"] if one["name"] in DECIDING]
-
-
-def bootstrap(managers: dict[str, dict[str, Any]], addresses: dict[str, str], origin: int) -> dict[str, Any]:
-    """One listener on port 80 of an address for each Service, deciding as istiod says, in front of `origin`."""
+def bootstrap(services: dict[str, Judged], addresses: dict[str, str], callers: dict[str, str], origin: int) -> dict[str, Any]:
+    """Listeners on addresses of each Service, deciding as istiod says, in front of `origin`: one for HTTP, and for bytes one
+    for each caller."""
     text = {"text_format_source": {"inline_string": f"%REQ({CALLER})%"}}
     caller = {
         "name": "caller",
@@ -73,13 +84,20 @@ def bootstrap(managers: dict[str, dict[str, Any]], addresses: dict[str, str], or
     router = {"name": "router", "typed_config": {"@type": f"{TYPE}.http.router.v3.Router"}}
     route = {"match": {"prefix": "/"}, "route": {"cluster": "origin"}}
     listeners = []
-    for host, manager in managers.items():
-        kept = {name: value for name, value in manager.items() if name not in DROPPED}
-        kept["http_filters"] = [caller, *filters(manager), router]
+    for host, service in services.items():
+        kept = {name: value for name, value in service.manager.items() if name not in DROPPED}
+        kept["http_filters"] = [caller, *service.deciding, router]
         kept["route_config"] = {"name": "origin", "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]}
         chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": kept}]}
-        address = {"socket_address": {"address": addresses[host], "port_value": 80}}
+        address = {"socket_address": {"address": addresses[host], "port_value": HTTP}}
         listeners.append({"name": host, "address": address, "filter_chains": [chain]})
+        proxy = {"@type": f"{TYPE}.network.tcp_proxy.v3.TcpProxy", "stat_prefix": "origin", "cluster": "origin"}
+        for name, identity in callers.items():
+            says = {"object_key": "io.istio.peer_principal", "factory_key": "envoy.string", "format_string": {"text_format_source": {"inline_string": identity}}}
+            known = {"@type": f"{TYPE}.network.set_filter_state.v3.Config", "on_new_connection": [says]}
+            chain = {"filters": [{"name": "caller", "typed_config": known}, *service.network, {"name": "proxy", "typed_config": proxy}]}
+            address = {"socket_address": {"address": addresses[f"{name} {host}"], "port_value": BYTES}}
+            listeners.append({"name": f"{name} {host}", "address": address, "filter_chains": [chain]})
     end = {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": origin}}}}
     cluster = {
         "name": "origin", "type": "STATIC", "connect_timeout": "5s",
@@ -109,13 +127,18 @@ class Origin(http.server.BaseHTTPRequestHandler):
 class Envoy:
     """Running over what istiod sent; a context manager."""
 
-    def __init__(self, folder: Path, managers: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, services: dict[str, Judged], callers: dict[str, str]) -> None:
+        """`callers` are identities by the names that they are called by here."""
         self.origin = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Origin)
         threading.Thread(target=self.origin.serve_forever, daemon=True).start()
-        self.addresses = {host: f"127.1.{number // 250}.{number % 250 + 1}" for number, host in enumerate(managers)}
+        self.hosts, self.addresses = list(services), dict[str, str]()
+        for host in services:
+            for name in (host, *(f"{caller} {host}" for caller in callers)):
+                number = len(self.addresses)
+                self.addresses[name] = f"127.1.{number // 250}.{number % 250 + 1}"
         self.file = folder / "envoy.json"
         self.log = folder / "logs" / "envoy.log"
-        self.file.write_text(json.dumps(bootstrap(managers, self.addresses, self.origin.server_address[1])))
+        self.file.write_text(json.dumps(bootstrap(services, self.addresses, callers, self.origin.server_address[1])))
 
     def __enter__(self) -> Envoy:
         command = [str(binary()), "-c", str(self.file), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
@@ -124,7 +147,7 @@ class Envoy:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                for host in self.addresses:
+                for host in self.hosts:
                     self.ask(host, "GET", "/", {}, "")
                 return self
             except OSError:
@@ -139,10 +162,21 @@ class Envoy:
 
     def ask(self, host: str, method: str, path: str, headers: dict[str, str], caller: str) -> int:
         """The status of its answer; from an address that pods have their like of."""
-        connection = http.client.HTTPConnection(self.addresses[host], 80, timeout=10, source_address=(NODE, 0))
+        connection = http.client.HTTPConnection(self.addresses[host], HTTP, timeout=10, source_address=(NODE, 0))
         try:
             send(connection, method, path, {"host": host, **headers, CALLER: caller})
             return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def lets_through(self, host: str, caller: str) -> bool:
+        """Whether bytes of a caller, by its name, get an answer of the origin."""
+        connection = http.client.HTTPConnection(self.addresses[f"{caller} {host}"], BYTES, timeout=10, source_address=(NODE, 0))
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().status == 200
+        except ConnectionError:
+            return False
         finally:
             connection.close()
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from harness import envoy
 from harness.api import eventually
-from harness.lab import Client, Lab
+from harness.lab import Client, Lab, Refused
 from harness.net import ISTIOD
 from harness.tests import test
 from harness.tokens import Issuer
 
-from .corpus import CASES, GATEWAY, UNDER_A_GATEWAY, Case, Request
+from .corpus import CALLERS, CASES, GATEWAY, UNDER_A_GATEWAY, Case, Request
 from .i_waypoint import provisioned
 
 PAGE = "docs/envoy-comparison.md"
@@ -73,26 +73,32 @@ class Both:
         objects = [filled(document, self.names) for document in beside]
         for number, one in enumerate(cases):
             name = self.service(number)
-            port = {"name": "http", "port": 80, "targetPort": 8080, "appProtocol": "http"}
-            service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": self.ns}, "spec": {"selector": {"app": "notes"}, "ports": [port]}}
+            ports = [{"name": kind, "port": port, "targetPort": 8080, "appProtocol": kind} for kind, port in (("http", envoy.HTTP), ("tcp", envoy.BYTES))]
+            service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": self.ns}, "spec": {"selector": {"app": "notes"}, "ports": ports}}
             self.addresses[name] = self.lab.api.apply(service)["spec"]["clusterIP"]
             objects += [filled(document, {**self.names, "svc": name}) for document in one.documents]
         for one in self.lab.parse("---\n".join(objects)):
             self.lab.api.apply(one)
 
-    def judge(self, count: int) -> dict[str, dict[str, object]]:
+    def judge(self, count: int) -> dict[str, envoy.Judged]:
         """What istiod sends for the Services, once each has what decides and nothing changes any more."""
         last: list[str] = [""]
 
-        def whole() -> dict[str, dict[str, object]] | None:
+        def whole() -> dict[str, envoy.Judged] | None:
             text = self.lab.cluster.kit("listeners", f"{ISTIOD}:15010", self.ns, "waypoint")
             before, last[0] = last[0], text
-            found = envoy.chains(json.loads(text), 80)
-            found = {host: manager for host, manager in found.items() if host.startswith("c")}
-            decided = sum(1 for manager in found.values() if envoy.filters(manager))
+            found = {host: one for host, one in envoy.judged(json.loads(text)).items() if host.startswith("c")}
+            decided = sum(1 for one in found.values() if one.deciding)
             return found if before == text and len(found) == count and decided >= count * 9 // 10 else None
 
         return eventually(f"istiod has sent {count} Services with their policies", 60, whole, pause=1)
+
+    def bytes_of_ours(self, number: int, caller: str) -> str:
+        try:
+            self.clients[caller].open(self.waypoint, f"{self.addresses[self.service(number)]}:{envoy.BYTES}").close()
+        except Refused as refused:
+            return answer(refused.status)
+        return "passed"
 
     def ours(self, number: int, one: Request) -> str:
         connection = self.clients[one.caller].open(self.waypoint, f"{self.addresses[self.service(number)]}:80")
@@ -142,9 +148,9 @@ def compared(lab: Lab, cases: list[Case], beside: list[str]) -> list[tuple[str, 
     both = Both(lab)
     both.apply(cases, beside)
     until = time.monotonic() + SETTLED
-    managers = both.judge(len(cases))
+    services = both.judge(len(cases))
     found, given = [], Counter()
-    with envoy.Envoy(lab.folder, managers) as judge:
+    with envoy.Envoy(lab.folder, services, both.identities) as judge:
         for number, one in enumerate(cases):
             for request in one.requests:
                 want = both.theirs(judge, number, request)
@@ -152,6 +158,13 @@ def compared(lab: Lab, cases: list[Case], beside: list[str]) -> list[tuple[str, 
                 got = agreed(lambda n=number, r=request: both.ours(n, r), want, until)
                 if got != want:
                     found.append((one.name, request.name, want, got))
+            for caller in CALLERS:
+                # That a connection ended is all that Envoy says here.
+                want = "passed" if judge.lets_through(both.host(number), caller) else "403"
+                given[f"bytes {want}"] += 1
+                got = agreed(lambda n=number, c=caller: both.bytes_of_ours(n, c), want, until)
+                if got != want:
+                    found.append((one.name, f"{caller} bytes", want, got))
     print(f"    {len(cases)} cases, {given.total()} requests, {len(found)} differences; Istio's waypoint: {dict(given)}", flush=True)
     # A judge that says the same to everything would judge nothing.
     assert all(given[kind] > 5 for kind in ("passed", "401", "403")), given
