@@ -150,6 +150,14 @@ def operations() -> None:
         "ports, other": 'ports: ["8080"]',
         "notPorts": 'notPorts: ["80"]',
         "paths and methods": 'paths: ["/data"], methods: [POST]',
+        "methods, any": 'methods: ["*"]',
+        "notMethods, any": 'notMethods: ["*"]',
+        "notPaths, any": 'notPaths: ["*"]',
+        "hosts, any": 'hosts: ["*"]',
+        "paths, slash": 'paths: ["/"]',
+        "paths, root prefix": 'paths: ["/*"]',
+        "paths, with a query": 'paths: ["/data?a=b"]',
+        "paths, encoded": 'paths: ["/%61dmin/x"]',
     }
     for name, operation in rows.items():
         for action in ("ALLOW", "DENY"):
@@ -194,6 +202,20 @@ def conditions() -> None:
         "header, not": ("request.headers[x-team]", 'notValues: ["red"]'),
         "header, other case": ("request.headers[X-Team]", 'values: ["red"]'),
         "header, values and notValues": ("request.headers[x-team]", 'values: ["red*"], notValues: ["redder"]'),
+        "header, absent": ("request.headers[x-other]", 'values: ["red"]'),
+        "header, absent and not": ("request.headers[x-other]", 'notValues: ["red"]'),
+        "header, absent and not any": ("request.headers[x-other]", 'notValues: ["*"]'),
+        "header, not any": ("request.headers[x-team]", 'notValues: ["*"]'),
+        "header, not prefix": ("request.headers[x-team]", 'notValues: ["red*"]'),
+        "header host": ("request.headers[host]", 'values: ["c*"]'),
+        "header :authority": ("request.headers[:authority]", 'values: ["c*"]'),
+        "header :method": ("request.headers[:method]", 'values: ["GET"]'),
+        "header :path": ("request.headers[:path]", 'values: ["/"]'),
+        "source.namespace, not": ("source.namespace", 'notValues: ["{ns}"]'),
+        "source.ip, not": ("source.ip", 'notValues: ["10.244.0.0/16"]'),
+        "remote.ip": ("remote.ip", 'values: ["10.244.0.0/16"]'),
+        "connection.sni": ("connection.sni", 'values: ["www.example.com"]'),
+        "connection.sni, not": ("connection.sni", 'notValues: ["www.example.com"]'),
         "source.namespace": ("source.namespace", 'values: ["{ns}"]'),
         "source.principal": ("source.principal", 'values: ["cluster.local/ns/{ns}/sa/reader"]'),
         "source.principal, not": ("source.principal", 'notValues: ["*/reader"]'),
@@ -236,7 +258,7 @@ def bearer(*names: str) -> list[Request]:
     return [Request("reader", "GET", "/", (("authorization", f"Bearer {{{name}}}"),)) for name in names]
 
 
-TOKENS = ("good", "expired", "wrong", "elsewhere", "aud", "auds", "groups", "nested", "scope", "bob", "presented", "no-sub", "early")
+TOKENS = ("good", "expired", "wrong", "elsewhere", "aud", "auds", "groups", "nested", "scope", "bob", "presented", "no-sub", "early", "number", "truth", "teams", "dotted")
 
 
 def with_tokens() -> None:
@@ -278,6 +300,14 @@ def with_tokens() -> None:
         "a list, prefix": ("request.auth.claims[groups]", 'values: ["adm*"]'),
         "a list, not": ("request.auth.claims[groups]", 'notValues: ["admins"]'),
         "nested": ("request.auth.claims[org][team]", 'values: ["red"]'),
+        "a number": ("request.auth.claims[level]", 'values: ["7"]'),
+        "a truth value": ("request.auth.claims[admin]", 'values: ["true"]'),
+        "nested list": ("request.auth.claims[org][teams]", 'values: ["red"]'),
+        "nested, not": ("request.auth.claims[org][team]", 'notValues: ["red"]'),
+        "with a dot in its name": ("request.auth.claims[a.b]", 'values: ["c"]'),
+        "absent and not": ("request.auth.claims[nowhere]", 'notValues: ["x"]'),
+        "request.auth.principal, not": ("request.auth.principal", 'notValues: ["https://idp.example/bob"]'),
+        "request.auth.audiences, not": ("request.auth.audiences", 'notValues: ["tools"]'),
         "space separated": ("request.auth.claims[scope]", 'values: ["write"]'),
         "there at all": ("request.auth.claims[groups]", 'values: ["*"]'),
         "request.auth.principal": ("request.auth.principal", 'values: ["https://idp.example/bob"]'),

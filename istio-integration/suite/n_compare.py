@@ -40,6 +40,8 @@ def minted(folder: Path) -> dict[str, str]:
         "auds": idp.token(aud=["x", "tools"]), "groups": idp.token(groups=["users", "admins"]), "nested": idp.token(org={"team": "red"}),
         "scope": idp.token(scope="read write"), "bob": idp.token(sub="bob"), "presented": idp.token(azp="app", aud="tools"), "no-sub": idp.token(sub=None),
         "early": idp.token(nbf=int(time.time()) + 3600), "rubbish": "a.b.c",
+        "number": idp.token(level=7), "truth": idp.token(admin=True), "teams": idp.token(org={"teams": ["red", "blue"]}),
+        "dotted": idp.token(**{"a.b": "c", "a": {"b": "d"}}),
     }
     return {"jwks": idp.jwks, "other_jwks": other.jwks, **tokens}
 
