@@ -87,8 +87,25 @@ def control_plane(module: Path) -> Binaries:
             found = subprocess.run([go(), "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api"], cwd=module, capture_output=True, text=True, check=True)
             shutil.copytree(Path(found.stdout.strip()) / "config/crd/experimental", crds / "config/crd/experimental")
     os.environ["GATEWAY_API"] = str(crds)
-    pilot = Path(os.environ.get("PILOT") or folder / "pilot-discovery").resolve()
+    pilot = istiod(module.parent / "istiod") or folder / "pilot-discovery"
     return Binaries(folder / "etcd", folder / "kube-apiserver", pilot, folder / f"kit-{kit}")
+
+
+def istiod(modules: Path) -> Path | None:
+    """The istiod that `PILOT` names, if it does: a release that has a module there (`1.30`), which is built once, or a binary."""
+    wanted = os.environ.get("PILOT")
+    if not wanted:
+        return None
+    module = modules / wanted
+    if "/" in wanted or not module.is_dir():
+        return Path(wanted).resolve()
+    pins = hashlib.sha256((module / "go.mod").read_bytes() + (module / "go.sum").read_bytes()).hexdigest()[:12]
+    folder = cache() / f"istiod-{wanted}-{pins}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build(module, folder / "pilot-discovery", PROGRAMS["pilot-discovery"], "-s -w")
+    return folder / "pilot-discovery"
 
 
 def build(module: Path, to: Path, package: str, flags: str) -> None:

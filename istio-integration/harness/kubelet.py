@@ -139,7 +139,7 @@ class Kubelet:
     def _container(self, running: Running, pod: Object, container: Object) -> None:
         name = container["name"]
         known = running.containers.get(name)
-        if known is not None and known.exit_code() is None:
+        if known is not None and (known.exit_code() is None or pod["spec"].get("restartPolicy") == "Never"):
             return
         now = time.monotonic()
         if known is not None:
@@ -246,7 +246,8 @@ class Kubelet:
             names = [container["name"] for container in pod["spec"]["containers"]]
             all_ready = all(running.ready.get(name) for name in names)
         restarts = sum(running.restarts.values())
-        now = (all_ready, running.waiting, restarts, bool(running.containers))
+        phase = self._phase(running, pod)
+        now = (all_ready, running.waiting, restarts, phase)
         if now == running.told:
             return
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -259,7 +260,7 @@ class Kubelet:
             for c in pod["spec"]["containers"]
         ]
         status = {
-            "phase": "Running" if running.containers else "Pending",
+            "phase": phase,
             "podIP": running.net.ip, "podIPs": [{"ip": running.net.ip}], "hostIP": NODE, "hostIPs": [{"ip": NODE}],
             "startTime": pod.get("status", {}).get("startTime", at), "containerStatuses": statuses,
             "conditions": [{"type": kind, "status": word, "lastTransitionTime": at} for kind in ("Ready", "ContainersReady")]
@@ -271,6 +272,16 @@ class Kubelet:
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
+
+    @staticmethod
+    def _phase(running: Running, pod: Object) -> str:
+        """What never starts again has succeeded or failed once all of it ended."""
+        if not running.containers:
+            return "Pending"
+        codes = [container.exit_code() for container in running.containers.values()]
+        if pod["spec"].get("restartPolicy") != "Never" or None in codes:
+            return "Running"
+        return "Failed" if any(codes) else "Succeeded"
 
     # -- the end
 

@@ -316,8 +316,8 @@ spec:
 
     token = "security.istio.io/v1", "RequestAuthentication", "token", "agent-waypoint.dev/Enforced"
     policy = POLICIES, "AgentPolicy", "notes", "Enforced"
-    why = eventually("the RequestAuthentication is not enforced", 20, lambda: told(*token))
-    assert "idp.example" in why and "--jwks-hosts" in why and "2 of 2" in why, why
+    why = eventually("the RequestAuthentication is enforced on neither replica", 20, lambda: (said := told(*token)) and "2 of 2" in said and said)
+    assert "idp.example" in why and "--jwks-hosts" in why, why
     why = eventually("nor is the policy beside it", 20, lambda: told(*policy))
     assert f"Service {this.ns}/notes:80 is closed" in why and "idp.example" in why, why
     assert not this.opens(this.reader)

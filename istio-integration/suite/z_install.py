@@ -2,15 +2,63 @@
 
 from __future__ import annotations
 
+import json
+
+from harness.api import Object, eventually
+from harness.kubelet import NODE_NAME
 from harness.lab import Lab
-from harness.render import FILE, rendered
+from harness.render import FILE, NAMESPACE, rendered
 from harness.tests import test
+
+from .g_guarded import becomes, command, guarded, guards
 
 
 @test
 def install_yaml_is_the_chart(lab: Lab) -> None:
     """`manifests/install.yaml` is what the chart gives; `istio-integration/run --render` writes it."""
     assert (lab.root / FILE).read_text() == rendered(lab.cluster.kit, lab.root), f"{FILE} is not what the chart gives: run istio-integration/run --render"
+
+
+def uninstall_hook(lab: Lab, *settings: str) -> tuple[str, str]:
+    """Runs what `helm uninstall` runs first, as its Job says it; the pod's phase at the end, and its log."""
+    file = lab.folder / "chart.yaml"
+    file.write_text(lab.cluster.kit("chart", str(lab.root / "manifests" / "charts" / "agent-waypoint"), NAMESPACE, *settings))
+    (job,) = [one for one in json.loads(lab.cluster.kit("json", str(file))) if one["kind"] == "Job"]
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete", job
+    assert job["spec"]["backoffLimit"] == 0, "it is asked once: a Job that fails ends the uninstall"
+    template = job["spec"]["template"]
+    pod = lab.api.create({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {**template["metadata"], "name": job["metadata"]["name"], "namespace": NAMESPACE},
+        "spec": {**template["spec"], "nodeName": NODE_NAME},
+    })
+
+    def ended() -> Object | None:
+        now = lab.api.get("v1", "Pod", NAMESPACE, pod["metadata"]["name"])
+        return now if now.get("status", {}).get("phase") in ("Succeeded", "Failed") else None
+    phase = eventually("the hook's pod ends", 90, ended)["status"]["phase"]
+    said = lab.logged(NAMESPACE, pod["metadata"]["name"], "guard")
+    lab.api.delete(pod, grace=0)
+    eventually("the hook's pod is gone", 30, lambda: lab.api.find("v1", "Pod", NAMESPACE, pod["metadata"]["name"]) is None)
+    return phase, said
+
+
+@test
+def uninstalling_refuses_while_guards_exist(lab: Lab) -> None:
+    """The chart's pre-delete hook with the rights that the chart gives it: it fails while there are guards; told to, it removes them."""
+    namespace = guarded(lab)
+    phase, said = uninstall_hook(lab)
+    assert phase == "Failed" and "guard --remove" in said, (phase, said)
+    assert guards(lab, namespace), "and nothing was touched"
+    try:
+        phase, said = uninstall_hook(lab, "uninstall.guards=Remove")
+        assert phase == "Succeeded" and " 0 left" in said, (phase, said)
+        assert not guards(lab, namespace)
+        phase, said = uninstall_hook(lab)
+        assert phase == "Succeeded", said
+    finally:
+        restored = command(lab, "--restore")
+    assert restored.returncode == 0, restored
+    becomes(lab, namespace, "Guarded", "True", "Guarded")
 
 
 @test
