@@ -313,93 +313,88 @@ spec: {targetRefs: [{kind: Service, name: repo}], jwtRules: [{issuer: a, jwksUri
     assert!(error.starts_with("spec.jwtRules[0].jwksUri: ") && error.contains("idp.example"), "{error}");
 }
 
+/// The mesh with two more Services behind `wp`, one of them in another namespace, and an HTTPRoute.
+fn routed(parents: &str, rules: &str) -> String {
+    format!(
+        "{MESH}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: two, namespace: tools, labels: {{istio.io/use-waypoint: wp}}}}\nspec: {{ports: [{{port: 80}}]}}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: far, namespace: others, labels: {{istio.io/use-waypoint: wp, istio.io/use-waypoint-namespace: tools}}}}\nspec: {{ports: [{{port: 80}}]}}\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r, namespace: tools, generation: 4}}\nspec: {{parentRefs: [{parents}], rules: [{rules}]}}"
+    )
+    .replace("protocol: HBONE}", "protocol: HBONE, allowedRoutes: {namespaces: {from: All}}}")
+}
+
+/// The conditions for each parent of `route`, in words.
+fn said_of(yaml: &str, route: &str) -> Vec<String> {
+    let parents = shared(yaml, &heard()).get(route).cloned().unwrap_or_default();
+    let one = |parent: &Value| {
+        assert_eq!(parent["controllerName"], "agent-waypoint.dev/controller");
+        let conditions = parent["conditions"].as_array().unwrap();
+        let text = |one: &Value| {
+            let [kind, status, reason] = ["type", "status", "reason"].map(|field| one[field].as_str().unwrap());
+            format!("{kind}={status} {reason}")
+        };
+        conditions.iter().map(text).collect::<Vec<_>>().join(", ")
+    };
+    parents.iter().map(one).collect()
+}
+
+const REPO: &str = "{group: '', kind: Service, name: repo, port: 80}";
+const FINE: &str = "Accepted=True Accepted, ResolvedRefs=True ResolvedRefs";
+const REFUSED: &str = "Accepted=False UnsupportedValue, ResolvedRefs=True ResolvedRefs";
+const UNMATCHED: &str = "Accepted=False NoMatchingParent, ResolvedRefs=True ResolvedRefs";
+
+fn to(backend: &str) -> String {
+    format!("{{backendRefs: [{backend}]}}")
+}
+
 #[test]
 fn a_route_says_for_each_parent_of_ours_what_became_of_it() {
-    let route = |parents: &str, rules: &str| {
-        format!(
-            "{MESH}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: two, namespace: tools, labels: {{istio.io/use-waypoint: wp}}}}\nspec: {{ports: [{{port: 80}}]}}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: far, namespace: others, labels: {{istio.io/use-waypoint: wp, istio.io/use-waypoint-namespace: tools}}}}\nspec: {{ports: [{{port: 80}}]}}\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r, namespace: tools, generation: 4}}\nspec: {{parentRefs: [{parents}], rules: [{rules}]}}"
-        )
-        .replace("protocol: HBONE}", "protocol: HBONE, allowedRoutes: {namespaces: {from: All}}}")
-    };
-    let beside = |more: &str, parents: &str, rules: &str| {
-        let told = shared(&format!("{}{more}", route(parents, rules)), &heard());
-        let parents = told.get("HTTPRoute r").cloned().unwrap_or_default();
-        let one = |parent: &Value| {
-            assert_eq!(parent["controllerName"], "agent-waypoint.dev/controller");
-            let conditions = parent["conditions"].as_array().unwrap();
-            let text = |one: &Value| {
-                format!(
-                    "{}={} {}",
-                    one["type"].as_str().unwrap(),
-                    one["status"].as_str().unwrap(),
-                    one["reason"].as_str().unwrap()
-                )
-            };
-            conditions.iter().map(text).collect::<Vec<_>>().join(", ")
-        };
-        parents.iter().map(one).collect::<Vec<_>>()
-    };
-    let said = |parents: &str, rules: &str| beside("", parents, rules);
-    const REPO: &str = "{group: '', kind: Service, name: repo, port: 80}";
-    let to = |backend: &str| format!("{{backendRefs: [{backend}]}}");
-    let fine = "Accepted=True Accepted, ResolvedRefs=True ResolvedRefs";
-    assert_eq!(said(REPO, &to("{name: two, port: 80}")), [fine]);
+    let said = |parents: &str, rules: &str| said_of(&routed(parents, rules), "HTTPRoute r");
+    assert_eq!(said(REPO, &to("{name: two, port: 80}")), [FINE]);
     assert_eq!(said("{group: '', kind: Service, name: lone, port: 80}", ""), [""; 0], "no waypoint of ours");
-    assert_eq!(
-        said("{group: '', kind: Service, name: repo, port: 99}", ""),
-        ["Accepted=False NoMatchingParent, ResolvedRefs=True ResolvedRefs"]
-    );
+    assert_eq!(said("{group: '', kind: Service, name: repo, port: 99}", ""), [UNMATCHED]);
     assert_eq!(said("{name: wp}", ""), ["Accepted=False NotAllowedByListeners, ResolvedRefs=True ResolvedRefs"]);
-    assert_eq!(
-        said("{group: '', kind: Service, name: far, namespace: others}", ""),
-        ["Accepted=False UnsupportedValue, ResolvedRefs=True ResolvedRefs"]
-    );
+    assert_eq!(said("{group: '', kind: Service, name: far, namespace: others}", ""), [REFUSED]);
     let unresolved = |reason: &str| format!("Accepted=True Accepted, ResolvedRefs=False {reason}");
     assert_eq!(said(REPO, &to("{name: none, port: 80}")), [unresolved("BackendNotFound")]);
     assert_eq!(said(REPO, &to("{name: two, port: 81}")), [unresolved("BackendNotFound")]);
     assert_eq!(said(REPO, &to("{name: lone, port: 80}")), [unresolved("BackendNotFound")], "not behind this waypoint");
     assert_eq!(said(REPO, &to("{group: x.io, kind: Thing, name: two, port: 80}")), [unresolved("InvalidKind")]);
     assert_eq!(said(REPO, &to("{name: far, namespace: others, port: 80}")), [unresolved("RefNotPermitted")]);
-    // What makes another request of it is fine on a plain port, and not on one that is declared, by itself or by a policy.
-    const REWRITES: &str = "{filters: [{type: URLRewrite, urlRewrite: {hostname: x.example}}]}";
-    const REFUSED: &str = "Accepted=False UnsupportedValue, ResolvedRefs=True ResolvedRefs";
-    assert_eq!(said(REPO, REWRITES), [fine]);
-    assert_eq!(said(&REPO.replace("port: 80", "port: 81"), REWRITES), [REFUSED]);
-    assert_eq!(beside(&policy("p", 1, GOOD), REPO, REWRITES), [REFUSED]);
     let mirror = "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: none, port: 80}}}]}";
     assert_eq!(said(REPO, mirror), [unresolved("BackendNotFound")], "a copy's too");
-    let tcp = |parent: &str, port: &str| {
-        let yaml = route(parent, &to("{name: two, port: 80}"))
-            .replace(
-                "gateway.networking.k8s.io/v1\nkind: HTTPRoute",
-                "gateway.networking.k8s.io/v1alpha2\nkind: TCPRoute",
-            )
-            .replace("{name: a2a, port: 81, appProtocol: agent-waypoint.dev/a2a}", port);
-        let told = shared(&yaml, &heard());
-        let conditions = told["TCPRoute r"][0]["conditions"].as_array().unwrap().clone();
-        format!("{} {}", conditions[0]["status"].as_str().unwrap(), conditions[0]["reason"].as_str().unwrap())
-    };
-    const HTTP: &str = "{name: http, port: 81}";
-    const BYTES: &str = "{name: tcp, port: 81}";
-    let (whole, named) = ("{group: '', kind: Service, name: repo}", "{group: '', kind: Service, name: repo, port: 81}");
-    assert_eq!(tcp(named, BYTES), "True Accepted");
-    assert_eq!(tcp(named, HTTP), "False UnsupportedValue", "a port of requests, by name");
-    assert_eq!(tcp(whole, BYTES), "True Accepted");
-    let tls = format!(
-        "{}\nspec: {{hostnames: [a.example], parentRefs: [{REPO}], rules: [{{backendRefs: [{{name: two, port: 80}}]}}]}}",
-        format!(
-            "{MESH}\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: TLSRoute\nmetadata: {{name: r, namespace: tools}}"
-        )
-    );
-    let told_tls = shared(&tls, &heard());
-    let accepted = &told_tls["TLSRoute r"][0]["conditions"][0];
-    assert_eq!((accepted["status"].as_str(), accepted["reason"].as_str()), (Some("False"), Some("UnsupportedValue")));
     let two_parents = format!(
         "{REPO}, {{group: '', kind: Service, name: lone, port: 80}}, {{group: '', kind: Service, name: two, port: 80}}"
     );
-    assert_eq!(said(&two_parents, &to("{name: two, port: 80}")), [fine, fine]);
-    assert_eq!(
-        said(REPO, "{filters: [{type: Unheard}]}"),
-        ["Accepted=False UnsupportedValue, ResolvedRefs=True ResolvedRefs"]
-    );
+    assert_eq!(said(&two_parents, &to("{name: two, port: 80}")), [FINE, FINE]);
+    assert_eq!(said(REPO, "{filters: [{type: Unheard}]}"), [REFUSED]);
+}
+
+/// What makes another request of it is fine on a plain port, and not on one that is declared, by itself or by a policy.
+#[test]
+fn a_route_that_would_change_calls_says_so() {
+    const REWRITES: &str = "{filters: [{type: URLRewrite, urlRewrite: {hostname: x.example}}]}";
+    let said = |parent: &str, more: &str| said_of(&format!("{}{more}", routed(parent, REWRITES)), "HTTPRoute r");
+    assert_eq!(said(REPO, ""), [FINE]);
+    assert_eq!(said(&REPO.replace("port: 80", "port: 81"), ""), [REFUSED]);
+    assert_eq!(said(REPO, &policy("p", 1, GOOD)), [REFUSED]);
+}
+
+#[test]
+fn routes_of_bytes_say_what_they_can_lead() {
+    let of_kind = |parent: &str, kind: &str| {
+        routed(parent, &to("{name: two, port: 80}")).replace("gateway.networking.k8s.io/v1\nkind: HTTPRoute", kind)
+    };
+    const PORTS: &str = "[{name: mcp, port: 80}, {name: a2a, port: 81, appProtocol: agent-waypoint.dev/a2a}]";
+    let tcp = |parent: &str, ports: &str| {
+        let yaml = of_kind(parent, "gateway.networking.k8s.io/v1alpha2\nkind: TCPRoute").replace(PORTS, ports);
+        said_of(&yaml, "TCPRoute r")
+    };
+    const BYTES: &str = "[{name: http, port: 80}, {name: tcp, port: 81}]";
+    const REQUESTS: &str = "[{name: http, port: 80}, {name: http-b, port: 81}]";
+    let (whole, named) = ("{group: '', kind: Service, name: repo}", "{group: '', kind: Service, name: repo, port: 81}");
+    assert_eq!(tcp(named, BYTES), [FINE]);
+    assert_eq!(tcp(whole, BYTES), [FINE], "one of its ports");
+    assert_eq!(tcp(named, REQUESTS), [REFUSED], "a port of requests, by name");
+    assert_eq!(tcp(whole, REQUESTS), [UNMATCHED], "none of its ports");
+    let tls = of_kind(REPO, "gateway.networking.k8s.io/v1\nkind: TLSRoute");
+    assert_eq!(said_of(&tls, "TLSRoute r"), [REFUSED]);
 }

@@ -129,7 +129,7 @@ async fn the_rules_of_both_ends_decide() {
   - matches: [{path: {value: /two}}]
     backendRefs: [{name: v2, port: 80, filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-to, value: v2}]}}]}]"#;
     let strict = "apiVersion: agent-waypoint.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: strict, namespace: tools}\nspec:\n  targetRefs: [{kind: Service, name: v1}]\n  deny: [{name: secrets, to: [{tools: [get_secret]}]}]\n---\napiVersion: agent-waypoint.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: roles, namespace: tools}\nspec:\n  targetRefs: [{kind: Service, name: v2}]\n  deny: [{name: admins, when: '\"x-role\" in request.headers'}]\n---\napiVersion: agent-waypoint.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: here, namespace: tools}\nspec:\n  targetRefs: [{kind: Service, name: tool}]\n  deny: [{name: to, when: '\"x-to\" in request.headers'}]\n";
-    let lab = Lab::start(&documents([&tool, &v1, &v2], rules, &strict)).await;
+    let lab = Lab::start(&documents([&tool, &v1, &v2], rules, strict)).await;
     let names = |reply: &Reply| {
         let json = reply.json();
         let tools = json["result"]["tools"].as_array().cloned().unwrap_or_default();
