@@ -118,3 +118,36 @@ spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: {ns
     answered = status("/copied/x")
     assert answered not in (500, 503), answered
     eventually("the copy arrives", 20, lambda: len(lab.seen(this.ns, "copy")) > copies)
+
+
+@test
+def connections_go_where_a_tcproute_leads(lab: Lab) -> None:
+    """A TCPRoute of a TCP port moves its connections; on a port of requests that it names it says that it cannot."""
+    this = mesh(lab)
+    database = lab.tool_server(this.ns, "database", app_protocol="tcp")
+    lab.tool_server(this.ns, "other", app_protocol="tcp")
+    lab.tool_server(this.ns, "web", app_protocol="http")
+    lab.apply("""\
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: bytes, namespace: {ns}}
+spec:
+  parentRefs: [{group: "", kind: Service, name: database, port: 80}]
+  rules: [{backendRefs: [{name: other, port: 80}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: wrong, namespace: {ns}}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web, port: 80}]
+  rules: [{backendRefs: [{name: other, port: 80}]}]
+""", ns=this.ns)
+    fine = {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs")}
+    eventually("the route is accepted", 20, lambda: conditions(lab, "TCPRoute", this.ns, "bytes") == fine)
+    eventually("the other is not", 20, lambda: conditions(lab, "TCPRoute", this.ns, "wrong").get("Accepted") == ("False", "UnsupportedValue"))
+
+    def led() -> bool:
+        before = len(lab.seen(this.ns, "other")), len(lab.seen(this.ns, "database"))
+        this.reader.http(this.waypoint, f"{database}:80", "GET", "/x")
+        return len(lab.seen(this.ns, "other")) > before[0] and len(lab.seen(this.ns, "database")) == before[1]
+    eventually("its connections go there", 20, led)

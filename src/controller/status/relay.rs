@@ -196,7 +196,7 @@ mod tests {
         assert!(size < 1 << 20, "{size}");
         let vouched = read.values().filter(|ack| match ack {
             Ack::InForce { report: Some(report), .. } => report.of("g/K/ns-9/1").is_ok(),
-            _ => panic!("{ack:?}"),
+            Ack::InForce { .. } | Ack::Refused(_) => panic!("{ack:?}"),
         });
         assert!((1..9).contains(&vouched.count()), "those that have room say what they said");
     }

@@ -55,6 +55,9 @@ fn found(lab: &Lab) -> (Vec<(u8, u8)>, Vec<u8>) {
     (target.endpoints.iter().map(|one| (number(&one.id), one.distance)).collect(), held.collect())
 }
 
+/// Scopes, whether they are strict, and how far each pod is, if it is called.
+type Row = (&'static [Scope], bool, [Option<u8>; 4]);
+
 #[test]
 fn what_is_preferred_settles_how_far_each_is() {
     let pods = [
@@ -63,7 +66,7 @@ fn what_is_preferred_settles_how_far_each_is() {
         at(pod("3", "10.0.0.3"), "r/z2/s/n3/c"),
         at(pod("4", "10.0.0.4"), "r2/z/s/n4/c2"),
     ];
-    let rows: [(&[Scope], bool, [Option<u8>; 4]); 7] = [
+    let rows: [Row; 7] = [
         (&[], false, [Some(0), Some(0), Some(0), Some(0)]),
         (SAME_ZONE, false, [Some(0), Some(0), Some(1), Some(2)]),
         (SAME_NODE, false, [Some(0), Some(1), Some(3), Some(4)]),
