@@ -60,8 +60,10 @@ pub enum IstiodFault {
     #[error("TLS to istiod: {0}")]
     Tls(#[from] rustls::Error),
     /// No connection, or not with the certificate that we expect.
-    #[error("{0}: {1}")]
-    Connect(String, #[source] tonic::transport::Error),
+    #[error(
+        "{0}: {1}; check that istiod runs there, and that its certificate is of that name and of the roots in --ca-root-ca and --xds-root-ca"
+    )]
+    Connect(String, String),
 }
 
 impl Istiod {
@@ -83,15 +85,22 @@ impl Istiod {
         });
         // The scheme is https for tonic's own books only: TLS is the connector's.
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address))
-            .map_err(|error| IstiodFault::Connect(self.address.clone(), error))?
+            .map_err(|error| self.unreachable(&error))?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
         let connecting = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect_with_connector(connect)).await;
         match connecting {
-            Ok(connected) => connected.map_err(|error| IstiodFault::Connect(self.address.clone(), error)),
-            Err(_late) => Err(IstiodFault::File(self.address.clone().into(), std::io::ErrorKind::TimedOut.into())),
+            Ok(connected) => connected.map_err(|error| self.unreachable(&error)),
+            Err(_late) => Err(IstiodFault::Connect(self.address.clone(), "no answer in time".to_owned())),
         }
+    }
+
+    /// No way to istiod, by what is at the bottom of it: the errors above say no more than that there is one.
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> IstiodFault {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        let why = causes.last().map(ToString::to_string).unwrap_or_default();
+        IstiodFault::Connect(self.address.clone(), why)
     }
 
     /// The metadata of one call: the token as it is now.

@@ -204,10 +204,10 @@ async fn whoever_is_not_istiod_by_its_root_and_name_sees_no_token() {
     let stop = CancellationToken::new();
     stop.cancel();
     std::fs::write(dir.path().join("root.pem"), &other.root).unwrap();
-    assert!(matches!(
-        IstioCa::open(real.clone(), id(), CertificateLife::default(), &stop).await.unwrap_err(),
-        CaFault::Istiod(_)
-    ));
+    let fault = IstioCa::open(real.clone(), id(), CertificateLife::default(), &stop).await.unwrap_err();
+    assert!(matches!(fault, CaFault::Istiod(_)));
+    let said = fault.to_string();
+    assert!(said.contains("certificate") && said.contains("--ca-root-ca"), "why, and what to do: {said}");
     std::fs::write(dir.path().join("root.pem"), &ca.root).unwrap();
     real.server_name = Some("elsewhere.example".to_owned());
     assert!(matches!(
@@ -215,6 +215,18 @@ async fn whoever_is_not_istiod_by_its_root_and_name_sees_no_token() {
         CaFault::Istiod(_)
     ));
     assert_eq!(ca.calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn where_no_istiod_is_it_is_said_so_with_what_to_check() {
+    let (mut nobody, _dir) = Ca::new(Duration::from_secs(60)).serve().await;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    // Taken and let go: nobody listens there.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    nobody.address = free.to_string();
+    let fault = IstioCa::open(nobody, id(), CertificateLife::default(), &stop).await.unwrap_err().to_string();
+    assert!(fault.contains("refused") && fault.contains("check that istiod runs there"), "{fault}");
 }
 
 #[tokio::test]

@@ -84,13 +84,13 @@ fn programmed(ready: usize, addresses: &[Value], fault: Option<&Fault>) -> Condi
             "Programmed",
             false,
             "AddressNotAssigned",
-            "no pod was ready yet: the waypoint is not announced to the mesh until one is",
+            "no pod was ready yet: the waypoint is not announced to the mesh until one is; where that lasts, the logs of its pods say what to mend (istiod, its root, the token, the controller)",
         ),
         (None, 0, false) => Condition::new(
             "Programmed",
             false,
             "NoResources",
-            "no pod is ready: calls to what uses this waypoint are refused, not sent past it; see the Deployment of this name",
+            "no pod is ready: calls to what uses this waypoint are refused, not sent past it; see the Deployment of this name, and the logs of its pods",
         ),
         (None, _, true) => {
             Condition::new("Programmed", false, "AddressNotAssigned", "the Service has no cluster IP yet")
