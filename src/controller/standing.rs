@@ -40,13 +40,21 @@ fn fed(view: &View) -> Condition {
         .iter()
         .filter_map(|(kind, standing)| match standing {
             Standing::Refused(why) => Some(format!("{kind}: {why}")),
-            Standing::Pending | Standing::Listed | Standing::Absent => None,
+            Standing::Pending | Standing::Listed | Standing::Lost(_) | Standing::Absent => None,
         })
         .collect();
     if !refused.is_empty() {
         let message = format!(
             "not known: {}. Waypoints keep the documents that they have, and new pods refuse every call. Bind the ClusterRole agent-waypoint-controller of manifests/ to the controller's ServiceAccount; the controller's log says more",
             refused.join(", ")
+        );
+        return Condition::new(FED, false, "NotPermitted", message);
+    }
+    let lost: Vec<String> = view.lost().map(|(kind, why)| format!("{kind}: {why}")).collect();
+    if !lost.is_empty() {
+        let message = format!(
+            "may be read no more: {}. Waypoints go on with the documents that were known before, and no change of them is in force. Bind the ClusterRole agent-waypoint-controller of manifests/ to the controller's ServiceAccount",
+            lost.join(", ")
         );
         return Condition::new(FED, false, "NotPermitted", message);
     }
@@ -126,6 +134,9 @@ spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, p
         assert_eq!(told(&view), "agent-waypoint.dev/Fed False NotPermitted");
         let message = plan(&view, "now")[0].0.body["status"]["conditions"][0]["message"].to_string();
         assert!(message.contains("meshConfig: forbidden") && message.contains("ClusterRole"), "{message}");
+        view.set_standing("meshConfig", Standing::Lost("forbidden".to_owned()));
+        assert_eq!(told(&view), "agent-waypoint.dev/Fed False NotPermitted");
+        assert!(view.is_whole(), "what was known stays in force");
         view.set_standing("meshConfig", Standing::Pending);
         assert_eq!(told(&view), "agent-waypoint.dev/Fed Unknown Pending");
         view.set_standing("meshConfig", Standing::Listed);

@@ -26,7 +26,7 @@ pub(super) async fn look(client: Client, shelf: Arc<Shelf<ConfigMap>>, stop: Can
         match api.get_opt(name).await {
             Ok(map) => put(&shelf, map),
             Err(kube::Error::Api(status)) if status.code == 403 => {
-                if shelf.unlisted(Standing::Refused("forbidden".to_owned())) {
+                if shelf.refused("forbidden") || shelf.unlisted(Standing::Refused("forbidden".to_owned())) {
                     tracing::error!(
                         namespace,
                         name,

@@ -1,8 +1,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kube::Resource;
 use kube::runtime::watcher::Event;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::Listing;
 
@@ -14,6 +16,8 @@ pub enum Standing {
     Pending,
     /// Listed; kept through outages.
     Listed,
+    /// Listed once, and refused for long since: what is known stays, and may be old.
+    Lost(String),
     /// The API server serves no such kind, so there is no object of it.
     Absent,
     /// We may not list it, or cannot read what is listed: what there is of it is not known.
@@ -23,7 +27,7 @@ pub enum Standing {
 impl Standing {
     /// Whether it is known which objects there are.
     pub fn is_known(&self) -> bool {
-        matches!(self, Self::Listed | Self::Absent)
+        matches!(self, Self::Listed | Self::Lost(_) | Self::Absent)
     }
 }
 
@@ -40,11 +44,17 @@ struct Inner<K> {
     /// A list that is not complete yet: what it leaves out was deleted, known only at its end.
     coming: Listing<K>,
     standing: Standing,
+    /// Since when it is refused, and when it was last.
+    refused: Option<(Instant, Instant)>,
 }
+
+/// A server that starts, and has not read its own roles, denies no longer than this.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 impl<K> Shelf<K> {
     pub(super) fn new(changed: Arc<Notify>) -> Self {
-        let inner = Inner { listing: Listing::default(), coming: Listing::default(), standing: Standing::default() };
+        let (listing, coming) = (Listing::default(), Listing::default());
+        let inner = Inner { listing, coming, standing: Standing::default(), refused: None };
         Self { inner: Mutex::new(inner), changed }
     }
 
@@ -57,9 +67,26 @@ impl<K> Shelf<K> {
     /// Whether that is news.
     pub(super) fn unlisted(&self, standing: Standing) -> bool {
         let mut inner = self.lock();
-        let news = inner.standing != Standing::Listed && inner.standing != standing;
+        let listed = matches!(inner.standing, Standing::Listed | Standing::Lost(_));
+        let news = !listed && inner.standing != standing;
         if news {
             inner.standing = standing;
+            self.changed.notify_one();
+        }
+        news
+    }
+
+    /// What was listed is refused, and has been for [`PATIENCE`]: it is not known any more whether it is so. Whether that is
+    /// news.
+    pub(super) fn refused(&self, why: &str) -> bool {
+        let mut inner = self.lock();
+        // It is asked for again every few seconds: a refusal of long before has nothing to do with this one.
+        let before = inner.refused.filter(|(_, last)| last.elapsed() < 2 * PATIENCE);
+        let since = before.map_or_else(Instant::now, |(since, _)| since);
+        inner.refused = Some((since, Instant::now()));
+        let news = inner.standing == Standing::Listed && since.elapsed() >= PATIENCE;
+        if news {
+            inner.standing = Standing::Lost(why.to_owned());
             self.changed.notify_one();
         }
         news
@@ -74,6 +101,7 @@ impl<K: Resource> Shelf<K> {
     /// Whether the kind is listed now and was not before.
     pub(super) fn take(&self, event: Event<K>) -> bool {
         let mut inner = self.lock();
+        inner.refused = None;
         match event {
             Event::Init => inner.coming = Listing::default(),
             Event::InitApply(object) => inner.coming.put(object),
@@ -86,7 +114,7 @@ impl<K: Resource> Shelf<K> {
                 return before != Standing::Listed;
             }
         }
-        if inner.standing == Standing::Listed {
+        if matches!(inner.standing, Standing::Listed | Standing::Lost(_)) {
             self.changed.notify_one();
         }
         false
@@ -103,6 +131,28 @@ mod tests {
         let mut pod = Pod::default();
         pod.metadata.name = Some(name.to_owned());
         pod
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_right_that_is_taken_away_is_lost_after_a_while_and_comes_back_with_a_list() {
+        let shelf = Shelf::new(Arc::new(Notify::new()));
+        assert!(!shelf.refused("forbidden"), "never listed: that is said otherwise");
+        for event in [Event::Init, Event::InitApply(pod("a")), Event::InitDone] {
+            shelf.take(event);
+        }
+        assert!(!shelf.refused("forbidden"), "a server that starts");
+        tokio::time::advance(PATIENCE).await;
+        assert!(shelf.refused("forbidden"));
+        assert!(!shelf.refused("forbidden"), "told once");
+        let (listing, standing) = shelf.state();
+        assert_eq!((listing.len(), standing.clone()), (1, Standing::Lost("forbidden".to_owned())));
+        assert!(standing.is_known(), "what is known stays");
+        assert!(!shelf.unlisted(Standing::Refused("forbidden".to_owned())));
+        shelf.take(Event::Init);
+        assert!(matches!(shelf.state().1, Standing::Lost(_)));
+        assert!(shelf.take(Event::InitDone), "said again");
+        assert_eq!((shelf.state().0.len(), shelf.state().1), (0, Standing::Listed));
+        assert!(!shelf.refused("forbidden"), "patience begins anew");
     }
 
     #[test]

@@ -70,6 +70,14 @@ impl View {
         unknown.map(|(kind, standing)| (kind.as_str(), standing)).collect()
     }
 
+    /// The kinds that were known and may be read no more, each with why.
+    pub fn lost(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.standings.iter().filter_map(|(kind, standing)| match standing {
+            Standing::Lost(why) => Some((kind.as_str(), why.as_str())),
+            Standing::Pending | Standing::Listed | Standing::Absent | Standing::Refused(_) => None,
+        })
+    }
+
     /// Whether every kind is known.
     pub fn is_whole(&self) -> bool {
         !self.standings.is_empty() && self.standings.values().all(Standing::is_known)

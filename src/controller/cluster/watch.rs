@@ -27,6 +27,7 @@ pub(super) struct Watching<K> {
 enum Then {
     Stay,
     Next,
+    Anew,
     End,
 }
 
@@ -40,7 +41,7 @@ where
         for (number, api) in self.apis.iter().enumerate().cycle() {
             let last = number + 1 == self.apis.len();
             match self.version(api, last, &stop).await {
-                Then::End | Then::Stay => return,
+                Then::End | Then::Stay | Then::Anew => return,
                 Then::Next if last => {
                     let wait = waits.next().unwrap_or(LONGEST);
                     tokio::select! {
@@ -55,7 +56,8 @@ where
 
     /// Watches one version as long as it is served.
     async fn version(&self, api: &Api<K>, last: bool, stop: &CancellationToken) -> Then {
-        let mut events = pin!(watcher(api.clone(), watcher::Config::default()).backoff(Waits::default()));
+        let watched = || watcher(api.clone(), watcher::Config::default()).backoff(Waits::default());
+        let mut events = pin!(watched());
         loop {
             let event = tokio::select! {
                 () = stop.cancelled() => return Then::End,
@@ -65,6 +67,8 @@ where
                 Some(Ok(event)) => self.take(event),
                 Some(Err(error)) => match self.fault(&error, last) {
                     Then::Stay => {}
+                    // From a new list: a watch that goes on where it was tells nothing until something changes.
+                    Then::Anew => events.set(watched()),
                     then @ (Then::Next | Then::End) => return then,
                 },
                 None => return Then::Next,
@@ -90,6 +94,10 @@ where
                 Then::Next
             }
             Some(403) => {
+                if self.shelf.refused("forbidden") {
+                    tracing::error!(kind, %error, "may be listed no more: bind the ClusterRole of manifests/ to our ServiceAccount; what is known stays, and no change of it reaches waypoints until then");
+                    return Then::Anew;
+                }
                 if self.shelf.unlisted(Standing::Refused("forbidden".to_owned())) {
                     tracing::error!(kind, %error, "may not be listed: bind the ClusterRole of manifests/ to our ServiceAccount; asked for again, and waypoints get no documents until then");
                 }
