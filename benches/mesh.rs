@@ -56,6 +56,7 @@ fn measure(fronted: u32) {
         gateway: "waypoint".into(),
         cluster_domain: "cluster.local".into(),
         network: "".into(),
+        cluster: "Kubernetes".into(),
         ips: [].into(),
     };
     let gateway = Some(("mesh".to_owned(), "waypoint".to_owned()));

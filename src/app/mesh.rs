@@ -35,6 +35,7 @@ pub(super) fn open(
         gateway: gateway.as_str().into(),
         cluster_domain: myself.cluster_domain.as_str().into(),
         network: myself.network.as_str().into(),
+        cluster: myself.cluster_id.as_str().into(),
         ips: [myself.ip].into(),
     };
     let assembly = Assembly::start_in_mesh(assembling, here, Arc::clone(published), stop.clone())?;

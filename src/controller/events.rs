@@ -23,12 +23,13 @@ const REMEMBERED: usize = 16_384;
 const MAX_MESSAGE: usize = 1_024;
 
 /// Conditions that say by one of these values that somebody must act.
-const BAD: [(&str, &str); 5] = [
+const BAD: [(&str, &str); 6] = [
     ("Accepted", "False"),
     ("Conflicted", "True"),
     ("ResolvedRefs", "False"),
     ("agent-waypoint.dev/Enforced", "False"),
     ("agent-waypoint.dev/Fed", "False"),
+    ("agent-waypoint.dev/Served", "False"),
 ];
 /// `Enforced` is False for many reasons that pass by themselves; these do not.
 const STUCK: [&str; 3] = ["NoWaypoint", "NotAccepted", "TargetClosed"];

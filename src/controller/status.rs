@@ -7,6 +7,7 @@
 mod accepted;
 mod conflicts;
 mod enforced;
+mod entries;
 mod istio;
 mod relay;
 mod routes;
@@ -30,6 +31,7 @@ use super::shared::{Entries, Sharer};
 
 pub use accepted::{Checked, Checks};
 pub use enforced::{Confirmed, Pods};
+pub use entries::SERVED;
 pub use istio::{ENFORCED, KINDS};
 pub use relay::relay;
 pub use routes::RouteStatus;
@@ -95,6 +97,7 @@ pub fn plan_shared(view: &View, routes: &mut RouteStatus, known: &Known<'_>) -> 
     let pods = Pods::of(view);
     let mut entries = istio::plan(view, (&scopes, &pods), known);
     entries.extend(routes.plan(view, &scopes.fronting, known.now));
+    entries.extend(entries::plan(view, &scopes.fronting, known.now));
     entries
 }
 

@@ -30,19 +30,22 @@ pub enum Hold {
     Contested,
     /// What istiod sends to ztunnel does not hold the pod's guard yet.
     Unguarded,
+    /// It is to be guarded, and is of another cluster, where nobody here sees its guard.
+    OtherCluster,
     /// It is not where its Service's calls stay (`internalTrafficPolicy: Local`).
     Elsewhere,
 }
 
 impl Hold {
     /// All of them, for metrics that fall back to zero.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NoServer,
         Self::Ourselves,
         Self::OfService,
         Self::OfOthers,
         Self::Contested,
         Self::Unguarded,
+        Self::OtherCluster,
         Self::Elsewhere,
     ];
 
@@ -55,6 +58,7 @@ impl Hold {
             Self::OfOthers => "of_others",
             Self::Contested => "contested",
             Self::Unguarded => "unguarded",
+            Self::OtherCluster => "other_cluster",
             Self::Elsewhere => "elsewhere",
         }
     }
@@ -63,14 +67,14 @@ impl Hold {
     pub fn reason(self) -> &'static str {
         match self {
             Self::NoServer | Self::Ourselves | Self::OfService | Self::OfOthers | Self::Contested => "endpoint_refused",
-            Self::Unguarded => "endpoint_unguarded",
+            Self::Unguarded | Self::OtherCluster => "endpoint_unguarded",
             Self::Elsewhere => "endpoint_elsewhere",
         }
     }
 
     /// Whether what the endpoint is named by has to be mended.
     pub(super) fn is_wrong(self) -> bool {
-        !matches!(self, Self::Unguarded | Self::Elsewhere)
+        !matches!(self, Self::Unguarded | Self::OtherCluster | Self::Elsewhere)
     }
 }
 
@@ -86,6 +90,9 @@ impl fmt::Display for Hold {
             }
             Self::Unguarded => {
                 "its pod's guard is not in force yet: nobody would have to go through the waypoint (agent-waypoint guard --list)"
+            }
+            Self::OtherCluster => {
+                "its pod is of another cluster, where nobody here sees whether it is guarded: call a Service of that cluster through a waypoint there, or set agent-waypoint.dev/guard: Report"
             }
             Self::Elsewhere => {
                 "its Service's calls stay near (internalTrafficPolicy: Local), and it is not where the waypoint is; run a waypoint there, or leave that field out"

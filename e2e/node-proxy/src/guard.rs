@@ -193,6 +193,7 @@ impl GivenPod {
                 GivenCapture::HostNetwork => Capture::HostNetwork,
             },
             sidecar: false,
+            waypoint: None,
             scraped: None,
         }
     }
@@ -206,6 +207,7 @@ impl GivenSent {
         };
         let authorizations: HashMap<Arc<str>, Arc<Authorization>> =
             self.authorizations.into_iter().map(|one| (Arc::from(one.key()), Arc::new(one))).collect();
-        Sent { authorizations, workloads: self.workloads.into_iter().map(workload).collect() }
+        let workloads = self.workloads.into_iter().map(workload).collect();
+        Sent { authorizations, workloads, far: HashMap::new() }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::controller::View;
 use crate::controller::apply::holds;
 use crate::controller::cluster::DocumentKind;
-use crate::controller::guard::{Found, GUARDED, GuardPolicy, Name, Plan, REACHABLE, Stage, Subject};
+use crate::controller::guard::{Found, GUARDED, GuardPolicy, Name, Plan, REACHABLE, Reason, Stage, Subject};
 
 /// A condition: as the controller wrote it, which has seen what ztunnel is sent; else as far as it can be told from objects.
 fn condition<'a>(view: &'a View, subject: &'a Subject, kind: &str) -> (&'a str, &'a str, &'a str) {
@@ -66,6 +66,15 @@ pub(super) fn list(
     }
     for (name, endpoints) in &plan.external {
         writeln!(out, "\n{name} (ServiceEntry): {endpoints} endpoints outside the mesh, which no guard can close")?;
+    }
+    for (gateway, pods) in &plan.addressed {
+        let pods: Vec<String> = pods.iter().map(ToString::to_string).collect();
+        let remedy = Reason::Addressed.remedy();
+        writeln!(
+            out,
+            "\nno guard before pods whose own addresses {gateway} is in front of: {}; {remedy}",
+            pods.join(", ")
+        )?;
     }
     let unwanted: Vec<String> = plan.remove.iter().map(ToString::to_string).collect();
     if !unwanted.is_empty() {

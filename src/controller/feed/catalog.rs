@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use super::super::cluster::{DocumentKind, View, key};
 use super::super::guard::Due;
 use super::super::provision::is_ours;
-use super::super::scope::{GatewayKey, Object, Scopes};
+use super::super::scope::{GatewayKey, Object, Scopes, workloads};
 use super::encode::{Resource, hash};
 use super::packed::Packed;
 use crate::document::service::GUARDED_BY;
@@ -190,7 +190,7 @@ pub struct Cataloguer {
     encoded: HashMap<String, (Option<String>, Arc<Resource>)>,
     scopes: BTreeMap<GatewayKey, Arc<Scope>>,
     joined: BTreeMap<Account, Joined>,
-    last: Option<(View, Due)>,
+    last: Option<(View, Due, Addressed)>,
 }
 
 impl Cataloguer {
@@ -201,11 +201,13 @@ impl Cataloguer {
 
     /// The catalog of a view.
     pub fn catalog(&mut self, view: &View) -> Catalog {
-        let due = Due::of(view, &self.namespace);
-        let same = self.last.as_ref().is_some_and(|(last, before)| last.has_same_documents(view) && *before == due);
+        let (due, addressed) = (Due::of(view, &self.namespace), workloads(view));
+        let same = self.last.as_ref().is_some_and(|(last, before, whose)| {
+            last.has_same_documents(view) && *before == due && *whose == addressed
+        });
         if !same {
             self.scopes = self.scopes(view, &due);
-            self.last = Some((view.clone(), due));
+            self.last = Some((view.clone(), due, addressed));
         }
         let identities = identities(view);
         let joined = identities.iter().filter_map(|(account, gateways)| {
@@ -290,6 +292,8 @@ impl Cataloguer {
     }
 }
 
+/// By namespace, the Gateways that are in front of workloads' own addresses: pods say so too.
+type Addressed = BTreeMap<String, BTreeSet<GatewayKey>>;
 type Encoded = HashMap<String, (Option<String>, Arc<Resource>)>;
 
 /// `GROUP/KIND/NAMESPACE/NAME`

@@ -32,6 +32,11 @@ impl<'a> Enforced<'a> {
         self.sent.authorizations.get(key).map(|policy| &**policy)
     }
 
+    /// Uids of pods of other clusters behind a Service.
+    pub(super) fn far(&self, service: &Name) -> &'a [Arc<str>] {
+        self.sent.far.get(service).map_or(&[], Vec::as_slice)
+    }
+
     /// The policies that ztunnel enforces before a pod; none where istiod does not know the pod yet.
     pub(super) fn at(&self, pod: &Pod) -> Option<(&'a SentWorkload, Vec<&'a Authorization>)> {
         let name = Name { namespace: Arc::clone(&pod.namespace), name: Arc::clone(&pod.name) };

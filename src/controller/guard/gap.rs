@@ -25,11 +25,15 @@ pub enum Reason {
     SiblingPort,
     /// The guard is set to Report.
     Report,
+    /// A waypoint is in front of the pod's own address, and no Service that uses one selects it, so that there is no guard.
+    Addressed,
+    /// The pod is of another cluster, where this one's guards are not sent.
+    OtherCluster,
 }
 
 impl Reason {
     /// All of them, for metrics that fall back to zero.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Pending,
         Self::UncapturedPod,
         Self::HostNetwork,
@@ -38,6 +42,8 @@ impl Reason {
         Self::Conflict,
         Self::SiblingPort,
         Self::Report,
+        Self::Addressed,
+        Self::OtherCluster,
     ];
 
     /// As a metric label.
@@ -51,6 +57,8 @@ impl Reason {
             Self::Conflict => "conflict",
             Self::SiblingPort => "sibling_port",
             Self::Report => "report",
+            Self::Addressed => "addressed",
+            Self::OtherCluster => "other_cluster",
         }
     }
 
@@ -65,6 +73,8 @@ impl Reason {
             Self::Conflict => "Conflict",
             Self::SiblingPort => "SiblingPort",
             Self::Report => "Report",
+            Self::Addressed => "Addressed",
+            Self::OtherCluster => "OtherCluster",
         }
     }
 
@@ -83,6 +93,10 @@ impl Reason {
             Self::Conflict => "remove or mend what stands in the way",
             Self::SiblingPort => "set agent-waypoint.dev/guard-scope: Workload, or do not serve on it",
             Self::Report => "set agent-waypoint.dev/guard: Enforce",
+            Self::Addressed => "have a Service that selects the pod use the waypoint (istio.io/waypoint-for: all)",
+            Self::OtherCluster => {
+                "with guard: Enforce it gets no calls; call a Service of that cluster through a waypoint there, or set agent-waypoint.dev/guard: Report"
+            }
         }
     }
 }

@@ -180,6 +180,8 @@ pub struct Pod {
     pub capture: Capture,
     /// Whether it has a sidecar, which never uses a waypoint.
     pub sidecar: bool,
+    /// Waypoint that calls to its own address go through (`istio.io/waypoint-for: workload` or `all`).
+    pub waypoint: Option<Name>,
     /// Port that its annotations ask Prometheus to scrape.
     pub scraped: Option<u16>,
 }
@@ -231,6 +233,8 @@ pub struct Sent {
     pub authorizations: HashMap<Arc<str>, Arc<Authorization>>,
     /// Pods, by namespace and name.
     pub workloads: HashMap<Name, Arc<SentWorkload>>,
+    /// Uids of pods of other clusters, by the Service that they are behind.
+    pub far: HashMap<Name, Vec<Arc<str>>>,
 }
 
 /// What istiod says of one pod.

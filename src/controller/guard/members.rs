@@ -62,6 +62,8 @@ pub(super) struct Members<'a> {
     pub(super) all: Vec<Member<'a>>,
     /// Who fronts a port of a pod (by its place in the mesh).
     fronts: BTreeMap<(usize, u16), Principals>,
+    /// Who is in front of a pod's own address, whatever the port.
+    addressed: BTreeMap<usize, Principals>,
 }
 
 impl<'a> Members<'a> {
@@ -80,7 +82,16 @@ impl<'a> Members<'a> {
                 }
             }
         }
-        Self { all, fronts }
+        let addressed = pods.iter().filter_map(|(at, pod)| {
+            let waypoint = pod.waypoint.as_ref()?;
+            Some((*at, accounts(mesh, waypoint).into_iter().collect()))
+        });
+        Self { all, fronts, addressed: addressed.collect() }
+    }
+
+    /// Who is in front of this pod's own address.
+    pub(super) fn addressing(&self, pod: usize) -> impl Iterator<Item = &Arc<str>> {
+        self.addressed.get(&pod).into_iter().flatten()
     }
 
     /// Who fronts this port of this pod.
@@ -115,7 +126,7 @@ pub(super) fn by_namespace(mesh: &Mesh) -> BTreeMap<&str, Members<'_>> {
     all
 }
 
-fn selects(selector: &BTreeMap<String, String>, pod: &Pod) -> bool {
+pub(super) fn selects(selector: &BTreeMap<String, String>, pod: &Pod) -> bool {
     selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
 }
 
@@ -130,6 +141,12 @@ fn identities(mesh: &Mesh, service: &Service, waypoint: &Name) -> Vec<Arc<str>> 
     if known.is_none() && !mesh.found.iter().any(guarded) {
         return Vec::new();
     }
+    accounts(mesh, waypoint)
+}
+
+/// What a waypoint's pods run as.
+fn accounts(mesh: &Mesh, waypoint: &Name) -> Vec<Arc<str>> {
+    let known = mesh.waypoints.get(waypoint);
     let known = known.map(|known| &known.accounts).filter(|accounts| !accounts.is_empty());
     let principal = |account: &Arc<str>| {
         let id = WorkloadId::of_istio(&mesh.trust_domain, &waypoint.namespace, account);

@@ -11,6 +11,7 @@ use super::super::apply::Wanted;
 use super::super::cluster::View;
 use super::super::condition::{self, Condition as Said, Holds};
 use super::condition::{Condition, Status};
+use super::gap::Reason;
 use super::input::{Mesh, Name};
 use super::plan::{Plan, Stage, Subject};
 use super::policy::{MANAGED_BY, MANAGER};
@@ -119,11 +120,27 @@ fn gateway(name: &Name, plan: &Plan, view: &View, now: &str) -> Option<(Wanted, 
     let live = serde_json::to_value(&**live).ok()?;
     let before = condition::live(live.get("status"));
     let own: Vec<&Subject> = plan.subjects.iter().filter(|subject| subject.waypoints.contains(name)).collect();
-    let guarded = summary(GUARDED, &own, |subject| &subject.guarded);
+    let guarded = match plan.addressed.get(name) {
+        Some(pods) => addressed(pods, &own),
+        None => summary(GUARDED, &own, |subject| &subject.guarded),
+    };
     let reachable = summary(REACHABLE, &own, |subject| &subject.reachable);
     let conditions: Vec<Value> = [guarded, reachable].iter().map(|one| one.json(before, generation, now)).collect();
     let wanted = Wanted::status::<Gateway>(Some(&name.namespace), &name.name, &json!({"conditions": conditions}));
     Some((written(wanted), Some(live)))
+}
+
+/// Pods that are fronted by their own addresses and have no guard, and the summary.
+fn addressed(pods: &[Name], subjects: &[&Subject]) -> Said {
+    let named = pods.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let summary = summary(GUARDED, subjects, |subject| &subject.guarded);
+    let message = format!(
+        "{} pods whose own addresses it is in front of have no guard ({named}): {}. Services: {}",
+        pods.len(),
+        Reason::Addressed.remedy(),
+        summary.message
+    );
+    Said::new(GUARDED, Holds::False, Reason::Addressed.condition(), message)
 }
 
 /// Services beyond these are only counted.

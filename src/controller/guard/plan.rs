@@ -10,7 +10,7 @@ use super::cut_off::{self, CutOff};
 use super::enforced::Enforced;
 use super::gap::{Gap, Reason};
 use super::input::{Found, GuardScope, Mesh, Mode, Name, Service, ServiceKind};
-use super::members::{self, Member, Members, Principals};
+use super::members::{self, Member, Members, Principals, selects};
 use super::policy::{GuardPolicy, GuardRule};
 use super::verify;
 
@@ -27,6 +27,9 @@ pub struct Plan {
     pub subjects: Vec<Subject>,
     /// ServiceEntries that one of our waypoints fronts, with how many endpoints.
     pub external: Vec<(Name, usize)>,
+    /// Pods whose own addresses one of our waypoints fronts, by its Gateway, and that no guard selects: those of no Service
+    /// that uses a waypoint.
+    pub addressed: BTreeMap<Name, Vec<Name>>,
 }
 
 /// One Service that one of our waypoints fronts.
@@ -83,6 +86,7 @@ impl Plan {
         }
         *counts.entry(Reason::External).or_default() +=
             self.external.iter().map(|(_, endpoints)| endpoints).sum::<usize>();
+        *counts.entry(Reason::Addressed).or_default() += self.addressed.values().map(Vec::len).sum::<usize>();
         counts
     }
 }
@@ -118,8 +122,26 @@ pub fn plan(mesh: &Mesh) -> Plan {
     let stale = mesh.found.iter().filter(|found| found.ours && !wanted.contains(&found.name));
     plan.remove = stale.map(|found| found.name.clone()).collect();
     plan.external = mesh.externals.iter().map(|one| (one.name.clone(), one.endpoints.max(1))).collect();
+    plan.addressed = addressed(mesh, &plan.apply);
     plan.subjects.sort_by(|one, other| one.service.cmp(&other.service));
     plan
+}
+
+/// The pods that one of our waypoints is in front of by their own addresses and that none of `guards` selects.
+fn addressed(mesh: &Mesh, guards: &[GuardPolicy]) -> BTreeMap<Name, Vec<Name>> {
+    let mut all: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
+    for pod in &mesh.pods {
+        let Some(waypoint) = pod.waypoint.as_ref().filter(|name| mesh.waypoints.get(name).is_some_and(|one| one.ours))
+        else {
+            continue;
+        };
+        let selects = |guard: &GuardPolicy| guard.name.namespace == pod.namespace && selects(&guard.selector, pod);
+        if !guards.iter().any(selects) {
+            let name = Name { namespace: Arc::clone(&pod.namespace), name: Arc::clone(&pod.name) };
+            all.entry(waypoint.clone()).or_default().push(name);
+        }
+    }
+    all
 }
 
 /// Why a Service gets no guard, whatever becomes of its waypoint; `found` is what has the name of its guard.
@@ -232,8 +254,8 @@ impl<'a> Group<'a> {
         members.flat_map(Member::ports).chain(before.into_iter().flatten()).collect()
     }
 
-    /// Whom the pods take calls to this port from: every waypoint that fronts a Service which shares a pod and the port.
-    /// Each of them would be cut off by the guard of another.
+    /// Whom the pods take calls to this port from: every waypoint that fronts a Service which shares a pod and the port, or
+    /// the pods' own addresses. Each of them would be cut off by the guard of another.
     fn exempt(&self, members: impl Iterator<Item = &'a Member<'a>> + Clone, port: u16) -> Principals {
         // A number of before is theirs whose named port has none now; any other is theirs whose it is.
         let is_now = members.clone().any(|member| member.ports().contains(&port));
@@ -244,13 +266,15 @@ impl<'a> Group<'a> {
         let own = on_port.flat_map(|member| member.fronts.iter());
         let pods: BTreeSet<usize> = members.flat_map(|member| member.pods.iter().map(|(at, _)| *at)).collect();
         let shared = pods.iter().filter_map(|pod| self.members.fronting(*pod, port)).flatten();
-        own.chain(shared).cloned().collect()
+        let addressing = pods.iter().flat_map(|pod| self.members.addressing(*pod));
+        own.chain(shared).chain(addressing).cloned().collect()
     }
 
     fn exempt_anywhere(&self, members: impl Iterator<Item = &'a Member<'a>> + Clone) -> Principals {
         let own = members.clone().flat_map(|member| member.fronts.iter());
         let pods: BTreeSet<usize> = members.flat_map(|member| member.pods.iter().map(|(at, _)| *at)).collect();
         let shared = pods.iter().flat_map(|pod| self.members.fronting_any(*pod));
-        own.chain(shared).cloned().collect()
+        let addressing = pods.iter().flat_map(|pod| self.members.addressing(*pod));
+        own.chain(shared).chain(addressing).cloned().collect()
     }
 }

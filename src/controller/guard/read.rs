@@ -51,7 +51,7 @@ pub fn read(view: &View, own: &str, trust_domain: &TrustDomain, sent: Option<Arc
         root_namespace: view.root_namespace().into(),
         waypoints: gateways::waypoints(view),
         services: view.services.iter().filter_map(|one| services::service(view, one)).collect(),
-        pods: view.pods.iter().filter_map(|one| pod(one)).collect(),
+        pods: view.pods.iter().filter_map(|one| pod(view, one)).collect(),
         externals: externals(view),
         ingresses: gateways::ingresses(view),
         found: view.documents(DocumentKind::AuthorizationPolicy).iter().filter_map(|one| found(one)).collect(),
@@ -65,7 +65,7 @@ fn is_off(view: &View, own: &str) -> bool {
     switch.is_some_and(|guards| guards == OFF)
 }
 
-fn pod(object: &core::Pod) -> Option<Pod> {
+fn pod(view: &View, object: &core::Pod) -> Option<Pod> {
     let (spec, status) = (object.spec.as_ref()?, object.status.as_ref());
     if matches!(status.and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed")) {
         return None;
@@ -90,6 +90,7 @@ fn pod(object: &core::Pod) -> Option<Pod> {
         labels: object.labels().clone(),
         ports: ports(spec),
         capture,
+        waypoint: services::of_workload(view, object),
         sidecar: annotation("sidecar.istio.io/status").is_some(),
         scraped: scraped.and_then(|port| port.parse().ok()),
     })

@@ -44,6 +44,8 @@ impl Seen<'_> {
                 Capture::NotStarted => {}
             }
         }
+        let far = self.enforced.map_or(&[][..], |sent| sent.far(service));
+        gaps.extend(far.iter().map(|uid| gap(Reason::OtherCluster, uid, None, "")));
         if self.stage == Stage::Written {
             let unresolved = self.member.unresolved().into_iter();
             let named = |port| format!("port `{port}` has no number until a pod declares it");

@@ -20,6 +20,8 @@ const GATHER: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 struct Pods {
     rows: HashMap<Arc<str>, (Name, Arc<SentWorkload>)>,
+    /// Of other clusters, with the Services that they are behind.
+    far: HashMap<Arc<str>, Vec<Name>>,
     synced: bool,
 }
 
@@ -59,11 +61,35 @@ impl Pods {
                     let workload = SentWorkload { addresses: parts.ips.to_vec(), listed: parts.policies.to_vec() };
                     self.rows.insert(key, (name, Arc::new(workload)));
                 }
-                Some(Row::Workload(_) | Row::Service(_)) => {}
-                None => drop(self.rows.remove(&key)),
+                Some(Row::Workload(row)) => {
+                    self.far.remove(&key);
+                    let services: Vec<Name> =
+                        row.parts().services.iter().filter_map(|one| of_key(&one.service)).collect();
+                    if !services.is_empty() && is_far(&key, prefix) {
+                        self.far.insert(key, services);
+                    }
+                }
+                Some(Row::Service(_)) => {}
+                None => {
+                    self.rows.remove(&key);
+                    self.far.remove(&key);
+                }
             }
         }
     }
+}
+
+/// Whether a uid, `CLUSTER/GROUP/KIND/NAMESPACE/NAME`, is that of a pod of another cluster.
+fn is_far(uid: &str, prefix: &str) -> bool {
+    let of_pod = uid.split('/').nth(2) == Some("Pod");
+    of_pod && !uid.starts_with(prefix)
+}
+
+/// The Kubernetes Service of a key, `NAMESPACE/NAME.NAMESPACE.svc.DOMAIN`.
+fn of_key(key: &str) -> Option<Name> {
+    let (namespace, host) = key.split_once('/')?;
+    let (name, rest) = host.split_once('.')?;
+    rest.strip_prefix(namespace)?.starts_with(".svc.").then(|| Name::new(namespace, name))
 }
 
 async fn gather(
@@ -97,7 +123,11 @@ fn sent(pods: &Mutex<Pods>, authorizations: &Authorizations) -> Option<Sent> {
         return None;
     }
     let policies = authorizations.all().into_iter().map(|policy| (Arc::from(policy.key()), policy));
-    Some(Sent { authorizations: policies.collect(), workloads: pods.rows.values().cloned().collect() })
+    let mut far: HashMap<Name, Vec<Arc<str>>> = HashMap::new();
+    for (uid, services) in &pods.far {
+        services.iter().for_each(|service| far.entry(service.clone()).or_default().push(Arc::clone(uid)));
+    }
+    Some(Sent { authorizations: policies.collect(), workloads: pods.rows.values().cloned().collect(), far })
 }
 
 #[cfg(test)]
@@ -139,6 +169,18 @@ mod tests {
         assert_eq!(pods.rows.len(), 1);
         assert_eq!(pods.rows[ours].0, name);
         assert_eq!(pods.rows[ours].1.listed, [Arc::from("tools/guard")]);
+        assert!(pods.far.is_empty(), "behind no Service");
+        let (uid, Some(Row::Workload(far))) = row(others[0]) else { panic!("a pod") };
+        let member = |service: &str| crate::mesh::world::Member { service: service.into(), ports: [].into() };
+        let services = [member("tools/repo.tools.svc.cluster.local"), member("tools/ext.example.com")].into();
+        let far = WorkloadRow::new(WorkloadParts { services, ..far.parts().clone() });
+        pods.take(
+            Change { rows: [(Arc::clone(&uid), Some(Row::Workload(far)))].into(), ..Change::default() },
+            "here//Pod/",
+        );
+        assert_eq!(pods.far[&uid], [Name::new("tools", "repo")]);
+        pods.take(Change { rows: [(uid, None)].into(), ..Change::default() }, "here//Pod/");
+        assert!(pods.far.is_empty());
         // Nothing is said before the policies are known too: a pod without one would look open.
         let pods = Mutex::new(pods);
         assert!(sent(&pods, &Authorizations::default()).is_none());

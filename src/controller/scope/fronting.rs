@@ -50,13 +50,7 @@ impl Fronting {
             let class = gateway.spec.gateway_class_name.clone();
             fronting.gateways.insert((namespace.to_owned(), name.to_owned()), class);
         }
-        for namespace in view.namespaces.iter() {
-            let (_, name) = key(&**namespace);
-            let gateway = used(namespace.labels(), USE_WAYPOINT, name);
-            if let Some(gateway) = gateway.filter(|gateway| fronting.takes(view, gateway, "workload", name)) {
-                fronting.workloads.entry(name.to_owned()).or_default().insert(gateway);
-            }
-        }
+        fronting.workloads = workloads(view);
         for service in view.services.iter() {
             fronting.add(view, Object::Service, &**service);
         }
@@ -126,18 +120,34 @@ impl Fronting {
             used(if own.contains_key(label) { own } else { of_namespace()? }, label, namespace)
         });
         let gateways: BTreeSet<GatewayKey> =
-            named.filter(|gateway| self.takes(view, gateway, "service", namespace)).collect();
+            named.filter(|gateway| takes(view, gateway, "service", namespace)).collect();
         if !gateways.is_empty() {
             let names = self.objects.entry(kind).or_default().entry(namespace.to_owned()).or_default();
             names.insert(name.to_owned(), gateways);
         }
     }
+}
 
-    /// Whether a Gateway that is fed is in front of that in a namespace: `service` or `workload`.
-    fn takes(&self, view: &View, key: &GatewayKey, what: &str, namespace: &str) -> bool {
-        let gateway = view.gateways.get(&key.0, &key.1).filter(|_| self.gateways.contains_key(key));
-        gateway.is_some_and(|gateway| is_for(view, gateway, what) && admits(view, gateway, namespace))
+/// By namespace, the Gateways that are in front of its workloads' own addresses: by the label of a pod, else of the
+/// Namespace, as istiod has it.
+pub fn workloads(view: &View) -> BTreeMap<String, BTreeSet<GatewayKey>> {
+    let mut all: BTreeMap<String, BTreeSet<GatewayKey>> = BTreeMap::new();
+    let namespaces = view.namespaces.iter().map(|one| (key(&**one).1, one.labels()));
+    let pods = view.pods.iter().map(|one| (key(&**one).0, one.labels()));
+    for (namespace, labels) in namespaces.chain(pods) {
+        let Some(gateway) = used(labels, USE_WAYPOINT, namespace) else { continue };
+        let known = all.get(namespace).is_some_and(|known| known.contains(&gateway));
+        if !known && takes(view, &gateway, "workload", namespace) {
+            all.entry(namespace.to_owned()).or_default().insert(gateway);
+        }
     }
+    all
+}
+
+/// Whether a Gateway that is fed is in front of that in a namespace: `service` or `workload`.
+fn takes(view: &View, key: &GatewayKey, what: &str, namespace: &str) -> bool {
+    let gateway = view.gateways.get(&key.0, &key.1).filter(|gateway| is_fed(view, gateway));
+    gateway.is_some_and(|gateway| is_for(view, gateway, what) && admits(view, gateway, namespace))
 }
 
 /// Whether a waypoint is in front of that: `service` or `workload`. istiod announces it for nothing else.

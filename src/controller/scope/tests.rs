@@ -206,3 +206,44 @@ fn a_waypoint_is_in_front_of_what_it_is_for() {
     assert_eq!(with("", &of("workload")), (false, true, true), "the class says so");
     assert_eq!(with(&of("service"), &of("none")), (true, true, true), "the Gateway comes first");
 }
+
+#[test]
+fn the_label_of_a_pod_counts_before_that_of_its_namespace() {
+    const POD: &str = "
+kind: Namespace
+apiVersion: v1
+metadata: {name: jobs}
+---
+kind: Gateway
+apiVersion: gateway.networking.k8s.io/v1
+metadata: {name: wl, namespace: jobs, labels: {istio.io/waypoint-for: workload}}
+spec: {gatewayClassName: agent-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+kind: Gateway
+apiVersion: gateway.networking.k8s.io/v1
+metadata: {name: svc, namespace: jobs}
+spec: {gatewayClassName: agent-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+kind: Pod
+apiVersion: v1
+metadata: {name: one, namespace: jobs, labels: LABELS}
+---
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: it, namespace: jobs}
+spec: {targetRefs: [{kind: Namespace, name: jobs}]}
+";
+    let rows: [(&str, bool); 4] = [
+        ("{istio.io/use-waypoint: wl}", true),
+        ("{istio.io/use-waypoint: none}", false),
+        ("{}", false),
+        // Not for workloads.
+        ("{istio.io/use-waypoint: svc}", false),
+    ];
+    for (labels, expected) in rows {
+        let view = view(&POD.replace("LABELS", labels));
+        let wl = ("jobs".to_owned(), "wl".to_owned());
+        assert_eq!(workloads(&view).get("jobs").is_some_and(|all| all.contains(&wl)), expected, "{labels}");
+        assert_eq!(Scopes::of(&view).fronting.is_in(&wl, "jobs"), expected, "{labels}");
+    }
+}

@@ -54,7 +54,17 @@ fn one(kind: DocumentKind, policy: &DynamicObject, (scopes, pods): (&Scopes, &Po
 
 /// The entries of an object that lives.
 pub(super) fn entry(kind: DocumentKind, object: &DynamicObject, ours: Vec<Value>) -> Option<Entries> {
-    let list = if KINDS.contains(&kind) { List::Conditions } else { List::Parents };
+    let list = match kind {
+        DocumentKind::HttpRoute | DocumentKind::GrpcRoute | DocumentKind::TcpRoute | DocumentKind::TlsRoute => {
+            List::Parents
+        }
+        DocumentKind::AgentPolicy
+        | DocumentKind::AuthorizationPolicy
+        | DocumentKind::RequestAuthentication
+        | DocumentKind::BackendTlsPolicy
+        | DocumentKind::ReferenceGrant
+        | DocumentKind::ServiceEntry => List::Conditions,
+    };
     // An experimental kind may be served in an older version only.
     let served = object.types.as_ref().map(|types| types.api_version.as_str());
     let resource = kind.resources().find(|one| Some(one.api_version.as_str()) == served);

@@ -111,6 +111,12 @@ impl Addresses {
 }
 
 impl Here {
+    /// Whether a workload is of our own cluster. What istiod lists of others' policies is what it has itself: the ztunnels
+    /// there are told by their own.
+    pub(super) fn has(&self, row: &WorkloadRow) -> bool {
+        row.parts.uid.split('/').next() == Some(&*self.cluster)
+    }
+
     /// Whether the row is a Kubernetes Service's. A ServiceEntry may have the host name of one, and any address with it.
     pub(in crate::mesh) fn is_service(&self, row: &ServiceRow) -> bool {
         let parts = &row.parts;

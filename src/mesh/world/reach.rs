@@ -91,8 +91,8 @@ fn settled(
                 continue;
             }
         };
-        if guard.is_some_and(|guard| !guard.admits(world, port, workload, &endpoint)) {
-            return Err(Hold::Unguarded);
+        if let Some(guard) = guard {
+            guard.admits(world, port, workload, &endpoint)?;
         }
         uids.push(Arc::clone(&workload.parts.uid));
         match &settled {
@@ -126,12 +126,16 @@ pub(in crate::mesh) struct Guard<'g> {
 }
 
 impl Guard<'_> {
-    /// Whether a workload may get calls. Before what has no ztunnel there can be no guard.
-    fn admits(&self, world: &World, port: &PortRow, workload: &WorkloadRow, endpoint: &Endpoint) -> bool {
-        let (Via::Hbone { .. }, At::Addr(at)) = (&endpoint.via, &endpoint.at) else { return true };
+    /// Whether a workload may get calls, or why not. Before what has no ztunnel there can be no guard.
+    fn admits(&self, world: &World, port: &PortRow, workload: &WorkloadRow, endpoint: &Endpoint) -> Result<(), Hold> {
+        let (Via::Hbone { .. }, At::Addr(at)) = (&endpoint.via, &endpoint.at) else { return Ok(()) };
+        if !world.here().has(workload) {
+            return Err(Hold::OtherCluster);
+        }
         let mut before = self.known.iter().filter(|(number, _)| *number == port.port).map(|(_, all)| all);
-        world.is_guarded(workload, self.name, at.port())
-            || before.any(|before| before.has(endpoint, &workload.parts.uid))
+        let known = world.is_guarded(workload, self.name, at.port())
+            || before.any(|before| before.has(endpoint, &workload.parts.uid));
+        if known { Ok(()) } else { Err(Hold::Unguarded) }
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Here {
     pub cluster_domain: Arc<str>,
     /// The network that we are on; empty: the only one.
     pub network: Arc<str>,
+    /// Our cluster, as istiod calls it.
+    pub cluster: Arc<str>,
     /// Our pod's own addresses.
     pub ips: Box<[IpAddr]>,
 }

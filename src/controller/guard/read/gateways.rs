@@ -78,6 +78,12 @@ pub(super) fn may_front(view: &View, waypoint: &Name, namespace: &str) -> bool {
     is_waypoint(gateway) && is_for(view, gateway, "service") && admits(view, gateway, namespace)
 }
 
+/// Whether a Gateway is in front of the own addresses of workloads of `namespace`.
+pub(super) fn fronts_workloads(view: &View, waypoint: &Name, namespace: &str) -> bool {
+    let gateway = view.gateways.get(&waypoint.namespace, &waypoint.name).filter(|gateway| is_waypoint(gateway));
+    gateway.is_some_and(|gateway| is_for(view, gateway, "workload") && admits(view, gateway, namespace))
+}
+
 /// Gateways that are no waypoints with the Services that their routes lead to; and Istio's older ingress gateways, whose
 /// routes stand in kinds that are not read.
 pub(super) fn ingresses(view: &View) -> Vec<Ingress> {

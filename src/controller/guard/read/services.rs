@@ -83,6 +83,20 @@ pub(super) fn waypoints<K: Resource>(view: &View, object: &K) -> Vec<Name> {
     all
 }
 
+/// The waypoint that calls to a pod's own address go through. The waypoints' own pods have none.
+pub(super) fn of_workload(view: &View, pod: &core::Pod) -> Option<Name> {
+    let (namespace, _) = key(pod);
+    let [label, _] = USED;
+    let own = pod.labels();
+    if own.contains_key(gateways::GATEWAY_NAME) {
+        return None;
+    }
+    let labels = if own.contains_key(label) { own } else { view.namespaces.get("", namespace)?.labels() };
+    let name = labels.get(label).filter(|name| !name.is_empty() && *name != "none")?;
+    let there = labels.get("istio.io/use-waypoint-namespace").map_or(namespace, String::as_str);
+    Some(Name::new(there, name)).filter(|name| gateways::fronts_workloads(view, name, namespace))
+}
+
 fn label<'a, K: Resource>(view: &'a View, object: &'a K, name: &str) -> Option<&'a str> {
     let namespace = || view.namespaces.get("", key(object).0)?.labels().get(name);
     object.labels().get(name).or_else(namespace).map(String::as_str)

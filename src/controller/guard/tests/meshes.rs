@@ -89,7 +89,8 @@ pub(super) fn sent(mesh: &Mesh, policies: &[GuardPolicy]) -> Arc<Sent> {
             Arc::new(SentWorkload { addresses, listed }),
         )
     };
-    Arc::new(Sent { authorizations, workloads: mesh.pods.iter().enumerate().map(workload).collect() })
+    let workloads = mesh.pods.iter().enumerate().map(workload).collect();
+    Arc::new(Sent { authorizations, workloads, far: HashMap::new() })
 }
 
 /// The mesh after a plan was carried out and has reached ztunnel.

@@ -329,3 +329,41 @@ fn who_is_cut_off_is_listed() {
     let all = told(&mesh).join("\n");
     assert!(all.contains("tools/beside, port 9090") && all.contains("pod repo-2, port 9090"), "{all}");
 }
+
+#[test]
+fn a_waypoint_of_the_pods_own_addresses_is_let_in_and_what_has_no_guard_is_said() {
+    let direct = Name::new("waypoints", "direct");
+    let mut mesh = simple();
+    mesh.waypoints.insert(direct.clone(), waypoint(true, &["direct"]));
+    mesh.pods[0].waypoint = Some(direct.clone());
+    // A pod of no Service that uses a waypoint: calls to its address go through, and others go past.
+    let alone = Pod { waypoint: Some(direct.clone()), ..pod("alone", &[("app", "alone")], &[]) };
+    mesh.pods.push(alone);
+    let plan = plan(&mesh);
+    let who = "cluster.local/ns/waypoints/sa/direct";
+    assert_eq!(plan.apply[0].rules[0].exempt, principals(&[WAYPOINT, who]));
+    assert_eq!(plan.addressed, [(direct.clone(), vec![Name::new("tools", "alone")])].into());
+    assert_eq!(plan.unguarded()[&Reason::Addressed], 1);
+    let mesh = carried_out(&mesh);
+    assert!(reaches(&mesh, Some(who), "repo-1", 8080) && !reaches(&mesh, None, "repo-1", 8080));
+    // One that is not ours is let in likewise, and its pods are not ours to count.
+    let mut theirs = mesh;
+    theirs.waypoints.insert(direct, waypoint(false, &["direct"]));
+    assert!(super::super::plan(&theirs).addressed.is_empty());
+}
+
+#[test]
+fn pods_of_other_clusters_are_said_with_what_to_do() {
+    let mesh = carried_out(&simple());
+    let mut sent = Sent::clone(mesh.sent.as_ref().unwrap());
+    sent.far.insert(Name::new("tools", "repo"), vec!["there//Pod/tools/repo-9".into()]);
+    let mesh = Mesh { sent: Some(sent.into()), ..mesh };
+    let plan = plan(&mesh);
+    let guarded = &plan.subjects[0].guarded;
+    assert_eq!((guarded.status, guarded.reason), (Status::False, "OtherCluster"));
+    assert!(
+        guarded.message.contains("there//Pod/tools/repo-9") && guarded.message.contains("guard: Report"),
+        "{guarded:?}"
+    );
+    assert_eq!(plan.unguarded()[&Reason::OtherCluster], 1);
+}

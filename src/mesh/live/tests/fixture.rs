@@ -58,6 +58,7 @@ impl Lab {
             gateway: "waypoint".into(),
             cluster_domain: "cluster.local".into(),
             network: "net".into(),
+            cluster: "Kubernetes".into(),
             ips: ["10.0.0.99".parse().unwrap()].into(),
         };
         let (live, edition) = (Live::new(settings, here), Snapshot::default());

@@ -132,6 +132,24 @@ fn a_pod_that_got_calls_keeps_them_and_a_new_one_waits() {
 }
 
 #[test]
+fn a_pod_of_another_cluster_is_not_guarded_by_what_is_sent_here() {
+    // istiod lists its own policies for it; the ztunnel there is told by another istiod.
+    let far = |name: &str, ip: &str| {
+        guarded(name, ip).workload(|parts| parts.uid = format!("there//Pod/tools/{name}").into())
+    };
+    let mut lab = Lab::new(Some(&documents()));
+    lab.changes(vec![
+        sent(GUARD, Some(guard(8080))),
+        rows(&[repo(), guarded("1", "10.0.0.1"), far("2", "10.0.0.2"), far("3", "10.0.0.3").plain()]),
+    ]);
+    let (called, held) = calls(&lab, VIP);
+    assert_eq!(called, ["10.0.0.1:8080", "10.0.0.3:8080"], "before what has no ztunnel there is no guard");
+    assert_eq!(held, [("10.0.0.2:8080".to_owned(), Hold::OtherCluster)]);
+    lab.documents(&format!("{MCP}{MESH_POLICY}"));
+    assert_eq!(calls(&lab, VIP).0.len(), 3, "Report");
+}
+
+#[test]
 fn whoever_gets_the_address_and_account_of_a_known_pod_waits_for_its_own_guard() {
     let known = || {
         let mut lab = Lab::new(Some(&documents()));
