@@ -10,7 +10,8 @@ mod mcp;
 mod value;
 
 pub use a2a::{
-    A2aBinding, A2aCall, A2aOperation, A2aVersion, Card, Named, Owner, PushTarget, TaskState, UrlHost, UrlParts,
+    A2aBinding, A2aCall, A2aMount, A2aOperation, A2aVersion, Card, Named, Owner, PushTarget, TaskState, UrlHost,
+    UrlParts,
 };
 pub use http_call::HttpHead;
 pub(crate) use indexed::{Indexed, Node};

@@ -13,6 +13,8 @@ pub struct A2aCall {
     pub binding: A2aBinding,
     /// Which version's names and shapes it has.
     pub version: A2aVersion,
+    /// At which of the target's places.
+    pub mount: A2aMount,
     /// `tenant`, where one is named.
     pub tenant: Option<Arc<str>>,
     /// The task that the call is about.
@@ -31,6 +33,28 @@ pub struct A2aCall {
     pub extensions: Vec<Arc<str>>,
     /// The agent's public card as it was last seen; none where it was not.
     pub card: Option<Arc<Card>>,
+}
+
+/// A place of a target at which an agent is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct A2aMount {
+    /// Canonical, without a slash at its end: empty at the root, where gRPC is too.
+    pub path: Arc<str>,
+    /// Whether the target has several, so that another one may be another agent's.
+    pub of_several: bool,
+}
+
+impl Default for A2aMount {
+    fn default() -> Self {
+        Self { path: "".into(), of_several: false }
+    }
+}
+
+impl A2aMount {
+    /// What tells the agent from others of its target; none where there are no others.
+    pub fn agent(&self) -> Option<&Arc<str>> {
+        self.of_several.then_some(&self.path)
+    }
 }
 
 /// What is known of an agent's public card.
@@ -305,6 +329,7 @@ impl A2aCall {
             operation,
             binding,
             version,
+            mount: A2aMount::default(),
             tenant: None,
             task: None,
             context: None,

@@ -39,6 +39,8 @@ pub const MAX_CONNECTIONS: usize = 16_384;
 pub const MAX_HANDSHAKES: usize = 1_024;
 /// Age at which a downstream connection is asked to reconnect (GOAWAY), before jitter of up to a quarter.
 pub const CONNECTION_MAX_AGE: Duration = Duration::from_secs(3_600);
+/// How long before a certificate ends an agent's stream to its peer does, so that its last words still go out.
+pub const STREAM_END_LEAD: Duration = Duration::from_secs(1);
 /// How long before a peer's certificate ends its connection gets GOAWAY.
 pub const EXPIRY_GOAWAY_LEAD: Duration = Duration::from_secs(60);
 /// How long streams may go on after SIGTERM.
@@ -281,6 +283,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_connections", MAX_CONNECTIONS as u64, "connections"),
     ("max_handshakes", MAX_HANDSHAKES as u64, "connections"),
     ("connection_max_age", CONNECTION_MAX_AGE.as_secs(), "seconds"),
+    ("stream_end_lead", STREAM_END_LEAD.as_secs(), "seconds"),
     ("expiry_goaway_lead", EXPIRY_GOAWAY_LEAD.as_secs(), "seconds"),
     ("drain_deadline", DRAIN_DEADLINE.as_secs(), "seconds"),
     ("linger", LINGER.as_secs(), "seconds"),

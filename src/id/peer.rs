@@ -29,7 +29,8 @@ impl Peer {
         self.addr
     }
 
-    /// When the certificate that proved the identity ends; nothing is served on its proof after that.
+    /// When what proved the identity on its connection ends: its certificate, or ours, whichever is first. Nothing is
+    /// served on that proof afterwards.
     pub fn not_after(&self) -> SystemTime {
         self.not_after
     }

@@ -3,6 +3,7 @@
 //! On a port that is declared A2A everything that is no operation of A2A is refused, plain HTTP too.
 
 mod answers;
+mod ends;
 mod owners;
 mod relay;
 
@@ -25,7 +26,7 @@ use super::mcp::{ReadFault, read_body};
 use super::note;
 use super::route::{self as ways, Choice};
 use super::stages::{Asked, Permitted};
-use crate::call::{A2aBinding, A2aCall, Call};
+use crate::call::{A2aBinding, A2aCall, A2aOperation, Call};
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
 use crate::mesh::{Taken, Target};
@@ -34,6 +35,7 @@ use crate::telemetry::{Operation, RecordGuard};
 use crate::upstream::UpstreamHttp;
 use crate::wire::a2a::{Decoded, Route, decode, forward_headers, route};
 use answers::{Answers, Learner};
+use owners::Place;
 
 /// What goes out when it is permitted: the bytes that were decoded.
 pub(super) struct Message {
@@ -71,6 +73,7 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
         Ok(route) => route,
         Err(fault) => return answer::undecoded(record, likely, &fault),
     };
+    let mount = route.mount(&head, &mounts);
     let mut asker = Asker { binding: route.binding(), id: None };
     let shared = Arc::clone(calls.shared());
     if let Some(claims) = &claims {
@@ -87,13 +90,14 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
         Err(fault) => return answer::undecoded(record, asker.binding, &fault),
     };
     asker.id = id;
+    call.mount = mount;
     shared.owners.fill(&target, &mut call);
     let learner = Learner {
         owner: Arc::new(caller(calls.peer(), claims.as_ref())),
-        target: target.key.clone(),
-        tenant: call.tenant.clone(),
+        place: Place::of(&target.key, &call),
         operation: call.operation,
         version: call.version,
+        public_card: call.operation == A2aOperation::GetAgentCard && mounts.has(&call.mount.path),
     };
     let mut headers = head.headers.clone();
     forward_headers(&mut headers);

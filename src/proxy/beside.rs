@@ -138,6 +138,8 @@ impl Heard {
         let decode = |route| a2a::decode(route, &self.head, &self.bytes).ok();
         match route.and_then(|route| heavy::run_now(self.bytes.len(), || decode(route))) {
             Some(a2a::Decoded { mut call, .. }) => {
+                let mounts = self.target.rules.a2a_beside().map(A2aSettings::mounts).unwrap_or_default();
+                call.mount = route.map(|route| route.mount(&self.head, &mounts)).unwrap_or_default();
                 self.shared.owners.fill(&self.target, &mut call);
                 self.tell(&Call::A2a(Box::new(call)));
             }

@@ -60,7 +60,7 @@ where
     let (id, peer_ends) = proven(connection.peer_certificates())?;
     let chain = PeerChain(connection.peer_certificates().unwrap_or_default().to_vec());
     let not_after = peer_ends.min(material.svid.not_after());
-    Ok(Accepted { chain, peer: Peer::verified(id, addr, peer_ends), not_after, stream })
+    Ok(Accepted { chain, peer: Peer::verified(id, addr, not_after), not_after, stream })
 }
 
 /// The identity and the earliest end of a chain that the verifier has passed.

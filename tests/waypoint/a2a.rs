@@ -9,7 +9,11 @@ mod replicas;
 mod streams;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
+use agent_waypoint::id::WorkloadId;
+use agent_waypoint::{app, hbone};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, Reply, Upstream, json as answered, service};
@@ -57,6 +61,24 @@ async fn ask(lab: &Lab, who: &str, line: &str, headers: &str, body: &str) -> Rep
         if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) }
     );
     lab.raw(who, AGENT, request.as_bytes()).await
+}
+
+/// A tunnel to the agent under a certificate that ends after `life`; it stands as long as the pool does.
+async fn brief(lab: &Lab, life: Duration) -> (hbone::Pool, hbone::Stream) {
+    let of = lab.ca.trust_domain().clone();
+    let id = WorkloadId::of_istio(&of, "agents", "caller").unwrap();
+    let pool = hbone::Pool::new(lab.ca.identity(&id, life).unwrap());
+    let waypoint: Arc<[WorkloadId]> = vec![app::dev_identity(&of).unwrap()].into();
+    let stream = pool.connect(lab.waypoint.hbone_addr(), &waypoint, AGENT).await.unwrap();
+    (pool, stream)
+}
+
+/// The agent's documents with tokens of `tokens` taken at it.
+fn authenticated(documents: &str, tokens: &crate::mcp_hostile::sessions::Tokens) -> String {
+    format!(
+        "{documents}---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: idp, namespace: tools}}\nspec:\n  targetRefs: [{{group: '', kind: Service, name: agent}}]\n  jwtRules: [{{issuer: 'https://idp', jwks: '{}'}}]\n",
+        tokens.jwks
+    )
 }
 
 /// Everything that was logged, once the waypoint has ended.

@@ -14,12 +14,11 @@ use super::super::budget::{HeldBody, Hold};
 use super::super::flow::{flow, grpc_status};
 use super::super::mcp::{collect, note_revoked, stays_here};
 use super::super::stages::Standing;
-use super::owners::{Bound, Kind};
+use super::owners::{Bound, Kind, Place};
 use super::relay::{Events, Messages};
-use crate::call::{A2aBinding, A2aOperation, A2aVersion, Object, Owner, UrlHost};
+use crate::call::{A2aBinding, A2aOperation, A2aVersion, Card, Object, Owner, UrlHost};
 use crate::config::limits;
 use crate::intake::Answer;
-use crate::mesh::TargetKey;
 use crate::policy::{CardFault, Denial};
 use crate::telemetry::RecordGuard;
 use crate::upstream::InBody;
@@ -30,10 +29,11 @@ use crate::wire::json;
 #[derive(Debug, Clone)]
 pub(super) struct Learner {
     pub(super) owner: Arc<Owner>,
-    pub(super) target: TargetKey,
-    pub(super) tenant: Option<Arc<str>>,
+    pub(super) place: Place,
     pub(super) operation: A2aOperation,
     pub(super) version: A2aVersion,
+    /// Whether the answer is a card that rules may ask of: the public one of a place where a policy has an agent.
+    pub(super) public_card: bool,
 }
 
 impl Learner {
@@ -56,7 +56,7 @@ impl Learner {
     /// Keeps what an answer or event is about. What it is that the other replicas are to know before it goes out, if
     /// anything.
     pub(super) fn learn(&self, shared: &Shared, subject: &Subject) -> Option<Untold> {
-        let place = (&self.target, self.tenant.as_ref());
+        let place = &self.place;
         let mut untold = None;
         let ids = [(Kind::Task, subject.task.as_deref()), (Kind::Context, subject.context.as_deref())];
         for (kind, id) in ids.into_iter().filter(|_| self.begins()) {
@@ -65,7 +65,7 @@ impl Learner {
                 Bound::New(line) => untold = Some(Untold(line)),
                 Bound::Known => {}
                 Bound::Others => {
-                    tracing::warn!(target = %self.target, ?kind, "the agent answers with what is another caller's");
+                    tracing::warn!(target = %place.target, ?kind, "the agent answers with what is another caller's");
                 }
             }
         }
@@ -148,7 +148,7 @@ impl Answers {
         let (mut parts, body) = answered.into_parts();
         let encoded = parts.headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
         if !stays_here(&parts, &self.standing) || encoded {
-            return answer::proxy_fault(self.record, &self.asker, ProxyFault::BadAnswer);
+            return self.unfit().await;
         }
         if let Some(way) = self.standing.asked().way() {
             way.response(&mut parts.headers);
@@ -172,7 +172,7 @@ impl Answers {
             Form::Json if !grpc => self.whole(parts, body).await,
             // An answer to an operation is one of these; what a proxy on the way says instead is no success.
             Form::Grpc | Form::Events | Form::Json | Form::Other if parts.status.is_success() && has_body(&body) => {
-                answer::proxy_fault(self.record, &self.asker, ProxyFault::BadAnswer)
+                self.unfit().await
             }
             Form::Grpc | Form::Events | Form::Json | Form::Other => {
                 let body = flow(self.shared, self.standing, self.record, body);
@@ -199,10 +199,13 @@ impl Answers {
                 Err(_fault) => return self.bad(),
             }
             if self.learner.asks_card() {
-                match shared.heavy.run(read.len(), || self.check_card(&read)).await {
-                    Ok(Some(untold)) => untold.told(&shared).await,
-                    Ok(None) => {}
-                    Err(fault) => return answer::proxy_fault(self.record, &self.asker, fault),
+                let checked = shared.heavy.run(read.len(), || self.check_card(&read)).await;
+                // Refused or not: rules everywhere see it before the caller does.
+                if let Some(untold) = self.decided(checked.as_ref().map(Option::clone)) {
+                    untold.told(&shared).await;
+                }
+                if let Err(fault) = checked {
+                    return answer::proxy_fault(self.record, &self.asker, fault);
                 }
             }
         }
@@ -212,26 +215,45 @@ impl Answers {
     }
 
     /// A card may name places that this waypoint does not front: whoever calls them there is not decided on here.
-    fn check_card(&self, text: &[u8]) -> Result<Option<Untold>, ProxyFault> {
+    fn check_card(&self, text: &[u8]) -> Result<Option<Card>, ProxyFault> {
         let tree = json::parse(text).map_err(|_fault| ProxyFault::BadAnswer)?;
-        cards(self.asker.binding, &tree).try_fold(None, |untold, card| {
+        cards(self.asker.binding, &tree).try_fold(None, |_, card| {
             self.report(card)?;
-            Ok(self.look(card)?.or(untold))
+            self.look(card).map(Some)
         })
     }
 
-    /// Whether a policy believes the card; the public one is remembered where it is passed on.
-    fn look(&self, card: &Object) -> Result<Option<Untold>, ProxyFault> {
+    /// Keeps for rules what was decided of the public card. One that is refused takes away what an earlier one gave.
+    fn decided(&self, checked: Result<Option<Card>, &ProxyFault>) -> Option<Untold> {
+        let card = match checked {
+            Ok(None) => return None,
+            Ok(Some(card)) => Some(card),
+            Err(_refused) => None,
+        };
+        let path = &self.standing.asked().head().filter(|_| self.learner.public_card)?.path;
+        let target = self.standing.asked().target();
+        self.shared.owners.saw(target, &Arc::from(&**path), card).map(Untold)
+    }
+
+    /// An answer that is not passed on; if it would have been a card, it was refused.
+    async fn unfit(self) -> Answer {
+        if self.learner.asks_card()
+            && let Some(untold) = self.decided(Err(&ProxyFault::BadAnswer))
+        {
+            untold.told(&self.shared).await;
+        }
+        answer::proxy_fault(self.record, &self.asker, ProxyFault::BadAnswer)
+    }
+
+    /// Whether a policy believes the card.
+    fn look(&self, card: &Object) -> Result<Card, ProxyFault> {
         let target = self.standing.asked().target();
         let Some((known, fault)) = target.rules.look_at_card(card) else { return Err(ProxyFault::TargetGone) };
         if let Some(fault) = fault {
             tracing::warn!(target = %target.key, digest = %known.digest, %fault, "agent card not passed on");
             return Err(ProxyFault::Card(fault));
         }
-        // Of an agent at a path of its own another call may be to another agent.
-        let public = self.standing.asked().head().is_some_and(|head| head.path.starts_with("/.well-known/"));
-        let seen = public && self.learner.operation == A2aOperation::GetAgentCard;
-        Ok(if seen { self.shared.owners.saw(target, known).map(Untold) } else { None })
+        Ok(known)
     }
 
     /// The same of a card in protobuf, that of 0.3 is seen in part: where a policy says whose cards it believes, that is not

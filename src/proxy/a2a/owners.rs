@@ -6,6 +6,7 @@
 //! kept in a file ([`store`]), both as lines of one journal ([`journal`]); of one id of which two replicas heard different
 //! owners nobody is the owner.
 
+mod cards;
 mod journal;
 mod record;
 mod replicas;
@@ -19,9 +20,9 @@ pub use store::StoreFault;
 pub(in crate::proxy) use store::keep;
 
 use crate::call::{A2aCall, Card, Named, Owner, TaskState};
-use crate::config::limits::MAX_CARDS;
 use crate::id::WorkloadId;
 use crate::mesh::{Target, TargetKey};
+use cards::{Cards, Seen};
 use journal::{Journal, Sink};
 use record::Record;
 
@@ -32,11 +33,25 @@ pub(in crate::proxy) enum Kind {
     Context,
 }
 
-/// Ids are unique within what issued them.
+/// Within which ids are unique: what issues them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) target: TargetKey,
+    /// Which of the target's agents; none where it has one.
+    agent: Option<Arc<str>>,
+    tenant: Option<Arc<str>>,
+}
+
+impl Place {
+    /// Where `call` names something.
+    pub(super) fn of(target: &TargetKey, call: &A2aCall) -> Self {
+        Self { target: target.clone(), agent: call.mount.agent().cloned(), tenant: call.tenant.clone() }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
-    target: TargetKey,
-    tenant: Option<Arc<str>>,
+    place: Place,
     kind: Kind,
     id: Arc<str>,
 }
@@ -52,9 +67,6 @@ struct Entry {
     state: Option<TaskState>,
 }
 
-/// A card, and the revision of the rules that looked at it: under others it may not be verified.
-type SeenCard = (u64, Arc<Card>);
-
 /// The table.
 #[derive(Debug)]
 pub(in crate::proxy) struct Owners {
@@ -69,7 +81,7 @@ struct Table {
     entries: HashMap<Key, (Entry, u64)>,
     /// Of each principal, by when they were last used.
     used: HashMap<WorkloadId, BTreeMap<u64, Key>>,
-    cards: HashMap<TargetKey, SeenCard>,
+    cards: Cards,
     now: u64,
 }
 
@@ -100,16 +112,14 @@ impl Owners {
     pub(in crate::proxy) fn fill(&self, target: &Target, call: &mut A2aCall) {
         self.name(&target.key, call);
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let revision = target.rules.revision().as_u64();
-        let seen = table.cards.get(&target.key).filter(|(of, _)| *of == revision);
-        call.card = seen.map(|(_, card)| Arc::clone(card));
+        call.card = table.cards.of(&target.key, &call.mount, target.rules.revision().as_u64());
     }
 
     fn name(&self, target: &TargetKey, call: &mut A2aCall) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let tenant = call.tenant.clone();
+        let place = Place::of(target, call);
         let mut find = |kind: Kind, named: &mut Named| {
-            let key = Key { target: target.clone(), tenant: tenant.clone(), kind, id: Arc::clone(&named.id) };
+            let key = Key { place: place.clone(), kind, id: Arc::clone(&named.id) };
             if let Some(entry) = table.touch(&key) {
                 (named.owner, named.state) = (entry.owner, entry.state);
             }
@@ -126,14 +136,8 @@ impl Owners {
     }
 
     /// Binds an id to `owner`, if nobody has it yet.
-    pub(in crate::proxy) fn bind(
-        &self,
-        (target, tenant): (&TargetKey, Option<&Arc<str>>),
-        kind: Kind,
-        id: &str,
-        owner: &Arc<Owner>,
-    ) -> Bound {
-        let key = Key { target: target.clone(), tenant: tenant.cloned(), kind, id: id.into() };
+    pub(super) fn bind(&self, place: &Place, kind: Kind, id: &str, owner: &Arc<Owner>) -> Bound {
+        let key = Key { place: place.clone(), kind, id: id.into() };
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = table.touch(&key) {
             return if known.owner.as_ref() == Some(owner) { Bound::Known } else { Bound::Others };
@@ -143,8 +147,8 @@ impl Owners {
     }
 
     /// Notes how a task stands that is somebody's.
-    pub(in crate::proxy) fn note(&self, (target, tenant): (&TargetKey, Option<&Arc<str>>), id: &str, state: TaskState) {
-        let key = Key { target: target.clone(), tenant: tenant.cloned(), kind: Kind::Task, id: id.into() };
+    pub(super) fn note(&self, place: &Place, id: &str, state: TaskState) {
+        let key = Key { place: place.clone(), kind: Kind::Task, id: id.into() };
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((entry, _)) = table.entries.get_mut(&key) else { return };
         if entry.state != Some(state) {
@@ -154,12 +158,12 @@ impl Owners {
         }
     }
 
-    /// Keeps the public card of `target`; beyond [`MAX_CARDS`] of others none. The line that tells it, where it is news.
-    pub(in crate::proxy) fn saw(&self, target: &Target, card: Card) -> Option<u64> {
-        let seen = (target.rules.revision().as_u64(), Arc::new(card));
+    /// Keeps what was decided of the public card at `path` of `target`: the card, or none where it was refused. The line
+    /// that tells it, where it is news.
+    pub(super) fn saw(&self, target: &Target, path: &Arc<str>, card: Option<Card>) -> Option<u64> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = table.put_card(&target.key, &seen);
-        news.then(|| self.journal.tell(true, || Record::of_card(&target.key, &seen)))
+        let seen = table.cards.decide((&target.key, path), target.rules.revision().as_u64(), card)?;
+        Some(self.journal.tell(true, || Record::of_card(&target.key, path, &seen)))
     }
 
     /// Waits until what is told by line `seq` is with every replica that is there, and in the file; some time at most.
@@ -176,10 +180,12 @@ impl Owners {
                 }
             }
             Record::Card(card) => {
-                let (target, seen) = card.parts();
+                let (target, path, told) = card.parts();
                 let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-                if table.put_card(&target, &seen) {
-                    self.journal.tell(false, || Record::of_card(&target, &seen));
+                let differs = told.clone();
+                if let Some(now) = table.cards.adopt(&target, &path, told) {
+                    // That two contradict each other is known here alone.
+                    self.journal.tell(now != differs, || Record::of_card(&target, &path, &now));
                 }
             }
         }
@@ -194,7 +200,7 @@ impl Owners {
         let mut now = known.clone();
         let disputed = now.owner.is_some() && now.owner != told.owner;
         if disputed {
-            tracing::warn!(target = %key.target, kind = ?key.kind, "two callers are told to own one id: nobody does");
+            tracing::warn!(target = %key.place.target, kind = ?key.kind, "two callers are told to own one id: nobody does");
             now.owner = None;
         }
         // Who was not told of an end for a while tells of an earlier state: no task comes back from its end.
@@ -215,7 +221,8 @@ impl Owners {
         let mut entries: Vec<_> = table.entries.iter().map(|(key, (entry, used))| (*used, key, entry)).collect();
         entries.sort_unstable_by_key(|(used, ..)| *used);
         let owners = entries.into_iter().map(|(_, key, entry)| (key.clone(), entry.clone())).collect();
-        let cards = table.cards.iter().map(|(target, seen)| (target.clone(), seen.clone())).collect();
+        let cards =
+            table.cards.all().map(|(target, path, seen)| (target.clone(), Arc::clone(path), seen.clone())).collect();
         (Told { owners, cards }, sink)
     }
 
@@ -236,29 +243,19 @@ impl Owners {
 /// What is known at one moment.
 struct Told {
     owners: Vec<(Key, Entry)>,
-    cards: Vec<(TargetKey, SeenCard)>,
+    cards: Vec<(TargetKey, Arc<str>, Seen)>,
 }
 
 impl Told {
     /// As lines. They are made one by one: all at once would be as much again as the table.
     fn lines(&self) -> impl Iterator<Item = String> {
-        let cards = self.cards.iter().map(|(target, seen)| Record::of_card(target, seen));
+        let cards = self.cards.iter().map(|(target, path, seen)| Record::of_card(target, path, seen));
         let owners = self.owners.iter().map(|(key, entry)| Record::of(key, entry));
         cards.chain(owners).filter_map(|record| record.line())
     }
 }
 
 impl Table {
-    /// Whether it is news.
-    fn put_card(&mut self, target: &TargetKey, seen: &SeenCard) -> bool {
-        let known = self.cards.get(target);
-        if known == Some(seen) || (known.is_none() && self.cards.len() >= MAX_CARDS) {
-            return false;
-        }
-        self.cards.insert(target.clone(), seen.clone());
-        true
-    }
-
     fn tick(&mut self) -> u64 {
         self.now += 1;
         self.now

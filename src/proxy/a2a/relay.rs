@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, stream};
+use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -14,13 +14,13 @@ use super::super::flow::grpc_status;
 use super::super::heavy::run_now;
 use super::super::mcp::note_revoked;
 use super::answers::{Answers, Untold};
+use super::ends::{Ends, Over};
 use crate::call::A2aOperation;
 use crate::config::limits::MAX_BODY;
 use crate::intake::{BodyFault, ResponseBody};
-use crate::policy::Denial;
 use crate::upstream::InBody;
 use crate::wire::a2a::{card_of_proto, learn_proto};
-use crate::wire::grpc::{Frames, GrpcCode};
+use crate::wire::grpc::{Frames, GrpcCode, percent_encoded};
 use crate::wire::sse;
 
 /// Bytes held of what the agent sends beside the request's.
@@ -37,8 +37,8 @@ impl Answers {
         kept.map_err(|_over_budget| self.failed(ProxyFault::OverBudget))
     }
 
-    fn end(&mut self, denial: Option<&Denial>) {
-        note_revoked(&mut self.record, &self.standing, denial);
+    fn end(&mut self, over: &Over) {
+        note_revoked(&mut self.record, &self.standing, over.denial());
     }
 }
 
@@ -74,11 +74,11 @@ impl Events {
     }
 
     async fn next(&mut self) -> Option<Result<Bytes, BodyFault>> {
-        let shared = Arc::clone(&self.answers.shared);
+        let (shared, ends) = (Arc::clone(&self.answers.shared), Ends::of(self.answers.standing.asked()));
         loop {
             // Also before what was read earlier: the caller may have taken its time.
-            if let Some(denial) = self.answers.standing.revoked(&shared.published).now_or_never() {
-                self.answers.end(denial.as_ref());
+            if let Some(over) = ends.is_over(&mut self.answers.standing, &shared) {
+                self.answers.end(&over);
                 return Some(Err(BodyFault::Ended));
             }
             if let Some(frame) = self.frames.pop_front() {
@@ -93,8 +93,8 @@ impl Events {
             }
             let frame = tokio::select! {
                 biased;
-                denial = self.answers.standing.revoked(&shared.published) => {
-                    self.answers.end(denial.as_ref());
+                over = ends.over(&mut self.answers.standing, &shared) => {
+                    self.answers.end(&over);
                     return Some(Err(BodyFault::Ended));
                 }
                 frame = self.body.frame() => frame,
@@ -167,23 +167,22 @@ impl Messages {
         }
         let frames = stream::unfold(Some(self), |messages| async move {
             let mut messages = messages?;
-            match messages.next().await? {
-                Ok(frame) => {
-                    let last = frame.is_trailers();
-                    messages.answers.record.meter().sent(frame.data_ref().map_or(0, Bytes::len));
-                    Some((Ok(frame), (!last).then_some(messages)))
-                }
-                Err(fault) => Some((Err(fault), None)),
-            }
+            let frame = match messages.next().await? {
+                Ok(frame) => frame,
+                Err(fault) => messages.failed(&fault),
+            };
+            let last = frame.is_trailers();
+            messages.answers.record.meter().sent(frame.data_ref().map_or(0, Bytes::len));
+            Some((Ok::<_, BodyFault>(frame), (!last).then_some(messages)))
         });
         StreamBody::new(frames).boxed_unsync()
     }
 
-    async fn next(&mut self) -> Option<Result<Frame<Bytes>, BodyFault>> {
-        let shared = Arc::clone(&self.answers.shared);
+    async fn next(&mut self) -> Option<Result<Frame<Bytes>, ProxyFault>> {
+        let (shared, ends) = (Arc::clone(&self.answers.shared), Ends::of(self.answers.standing.asked()));
         loop {
-            if let Some(denial) = self.answers.standing.revoked(&shared.published).now_or_never() {
-                return Some(Ok(self.revoked(denial.as_ref())));
+            if let Some(over) = ends.is_over(&mut self.answers.standing, &shared) {
+                return Some(Ok(self.over(&over)));
             }
             match self.frames.next_frame() {
                 Ok(Some((whole, message))) => {
@@ -195,7 +194,7 @@ impl Messages {
                     return Some(Ok(Frame::data(whole)));
                 }
                 Ok(None) => {}
-                Err(_fault) => return Some(Err(self.answers.failed(ProxyFault::BadAnswer))),
+                Err(_fault) => return Some(Err(ProxyFault::BadAnswer)),
             }
             if let Some(trailers) = self.trailers.take() {
                 grpc_status(&mut self.answers.record, &trailers);
@@ -203,20 +202,18 @@ impl Messages {
             }
             let frame = tokio::select! {
                 biased;
-                denial = self.answers.standing.revoked(&shared.published) => {
-                    return Some(Ok(self.revoked(denial.as_ref())));
-                }
+                over = ends.over(&mut self.answers.standing, &shared) => return Some(Ok(self.over(&over))),
                 frame = self.body.frame() => frame,
             };
             match frame {
-                None if self.frames.held() > 0 => return Some(Err(self.answers.failed(ProxyFault::BadAnswer))),
+                None if self.frames.held() > 0 => return Some(Err(ProxyFault::BadAnswer)),
                 None => return None,
-                Some(Err(_cut)) => return Some(Err(self.answers.failed(ProxyFault::BadAnswer))),
+                Some(Err(_cut)) => return Some(Err(ProxyFault::BadAnswer)),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         self.frames.push(&data);
-                        if let Err(fault) = self.answers.account(self.base, self.frames.held()) {
-                            return Some(Err(fault));
+                        if self.answers.hold.set(self.base + self.frames.held()).is_err() {
+                            return Some(Err(ProxyFault::OverBudget));
                         }
                     }
                     Err(frame) => self.trailers = frame.into_trailers().ok(),
@@ -225,31 +222,44 @@ impl Messages {
         }
     }
 
-    fn learn(&mut self, message: &[u8]) -> Result<Option<Untold>, BodyFault> {
+    fn learn(&self, message: &[u8]) -> Result<Option<Untold>, ProxyFault> {
         let learner = &self.answers.learner;
         if learner.operation == A2aOperation::GetExtendedAgentCard {
             let card = card_of_proto(learner.version, message).map_err(|_no_card| ProxyFault::BadAnswer);
             let reported =
                 card.and_then(|card| self.answers.report(&card).and_then(|()| self.answers.look_at_proto(&card)));
-            return reported.map(|()| None).map_err(|fault| self.answers.failed(fault));
+            return reported.map(|()| None);
         }
         if !learner.reads() {
             return Ok(None);
         }
         match learn_proto(learner.operation, learner.version, message) {
             Ok(subject) => Ok(learner.learn(&self.answers.shared, &subject)),
-            Err(_fault) if learner.begins() => Err(self.answers.failed(ProxyFault::BadAnswer)),
+            Err(_fault) if learner.begins() => Err(ProxyFault::BadAnswer),
             Err(_fault) => Ok(None),
         }
     }
 
-    /// The end of a stream whose call is no longer permitted: trailers that say so.
-    fn revoked(&mut self, denial: Option<&Denial>) -> Frame<Bytes> {
-        self.answers.end(denial);
-        let code = GrpcCode::PermissionDenied.number();
+    /// The end of a stream that its agent would go on with.
+    fn over(&mut self, over: &Over) -> Frame<Bytes> {
+        self.answers.end(over);
+        let (code, message) = over.status();
+        self.trailers(code, message)
+    }
+
+    /// The end of an answer that cannot be passed on, or was cut: a caller could not tell a reset from a network's.
+    fn failed(&mut self, fault: &ProxyFault) -> Frame<Bytes> {
+        self.answers.record.failed(fault);
+        let over_budget = matches!(fault, ProxyFault::OverBudget);
+        let code = if over_budget { GrpcCode::Unavailable } else { GrpcCode::Internal };
+        self.trailers(code, &fault.to_string())
+    }
+
+    fn trailers(&mut self, code: GrpcCode, message: &str) -> Frame<Bytes> {
+        let code = code.number();
         self.answers.record.grpc_status(code);
         let status = (HeaderName::from_static("grpc-status"), HeaderValue::from(code));
-        let message = (HeaderName::from_static("grpc-message"), HeaderValue::from_static("no longer permitted"));
-        Frame::trailers(HeaderMap::from_iter([status, message]))
+        let message = HeaderValue::from_str(&percent_encoded(message)).unwrap_or(HeaderValue::from_static(""));
+        Frame::trailers(HeaderMap::from_iter([status, (HeaderName::from_static("grpc-message"), message)]))
     }
 }

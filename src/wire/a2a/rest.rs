@@ -15,6 +15,8 @@ pub struct Rest {
     pub operation: Op,
     /// Whose path it is.
     pub version: A2aVersion,
+    /// Under which the agent serves it, without a slash at its end.
+    pub base: Arc<str>,
     /// `/{tenant}/..`
     pub tenant: Option<Arc<str>>,
     /// `/tasks/{id}`
@@ -30,11 +32,13 @@ const NO_TENANTS: [&str; 4] = ["v1", "tasks", "extendedAgentCard", ".well-known"
 /// and a tenant before or behind it. `Ok(None)` where it is none of the binding's.
 pub(super) fn read(method: &Method, path: &str, bases: &[Arc<str>]) -> Result<Option<Rest>, HeadFault> {
     if *method == Method::GET
-        && let Some((_, version)) = CARDS.iter().find(|(card, _)| path.ends_with(card))
+        && let Some((base, version)) =
+            CARDS.iter().find_map(|(card, version)| Some((path.strip_suffix(card)?, version)))
     {
         return Ok(Some(Rest {
             operation: Op::GetAgentCard,
             version: *version,
+            base: base.into(),
             tenant: None,
             task: None,
             config: None,
@@ -46,6 +50,7 @@ pub(super) fn read(method: &Method, path: &str, bases: &[Arc<str>]) -> Result<Op
         let base: Vec<&str> = base.split('/').filter(|segment| !segment.is_empty()).collect();
         for (tenant, rest) in splits(&segments, &base) {
             let Some(rest) = template(method, rest, tenant)? else { continue };
+            let rest = Rest { base: at(&base), ..rest };
             if found.as_ref().is_some_and(|found| *found != rest) {
                 return Err(HeadFault::Ambiguous);
             }
@@ -53,6 +58,11 @@ pub(super) fn read(method: &Method, path: &str, bases: &[Arc<str>]) -> Result<Op
         }
     }
     Ok(found)
+}
+
+/// The path of a base.
+fn at(base: &[&str]) -> Arc<str> {
+    base.iter().flat_map(|segment| ["/", segment]).collect::<String>().into()
 }
 
 /// Whether some server, mounted wherever, could take `path` for one of the binding's.
@@ -123,7 +133,8 @@ fn template(method: &Method, segments: &[&str], tenant: Option<&str>) -> Result<
     };
     let version = if segments.first() == Some(&"agent") { A2aVersion::V0_3 } else { version };
     let name = |segment: Option<&str>| segment.map(|segment| decoded(segment).ok_or(HeadFault::NotA2a)).transpose();
-    Ok(Some(Rest { operation, version, tenant: name(tenant)?, task: name(task)?, config: name(config)? }))
+    let (tenant, task, config) = (name(tenant)?, name(task)?, name(config)?);
+    Ok(Some(Rest { operation, version, base: at(&[]), tenant, task, config }))
 }
 
 /// A segment of a canonical path as the server reads it. A colon in it could be a verb, and what stands behind a

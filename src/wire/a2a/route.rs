@@ -8,7 +8,7 @@ use super::fault::{DecodeFault, HeadFault, MessageFault};
 use super::head::{self, Media};
 use super::names::{SERVICES, grpc_method};
 use super::rest::{self, Rest};
-use crate::call::{A2aBinding, A2aOperation, A2aVersion, HttpHead};
+use crate::call::{A2aBinding, A2aMount, A2aOperation, A2aVersion, HttpHead};
 
 /// What a request's head says of the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,16 @@ impl Route {
         }
     }
 
+    /// At which of an agent's `mounts` it is.
+    pub fn mount(&self, head: &HttpHead, mounts: &Mounts<'_>) -> A2aMount {
+        let path = match self {
+            Self::JsonRpc => bare(&head.path).into(),
+            Self::Rest(rest) => Arc::clone(&rest.base),
+            Self::Grpc { .. } => "".into(),
+        };
+        A2aMount { path, of_several: mounts.rest.len() > 1 || mounts.rpc.len() > 1 }
+    }
+
     /// The binding whose words a caller understands who sent what is none.
     pub fn likely(head: &HttpHead) -> A2aBinding {
         if head::says_grpc(&head.headers) {
@@ -58,9 +68,18 @@ pub struct Mounts<'a> {
 }
 
 impl Mounts<'_> {
+    /// Whether an agent is at `path`, which has no slash at its end. At the root there may always be one.
+    pub fn has(&self, path: &str) -> bool {
+        path.is_empty() || self.rest.iter().chain(self.rpc).any(|mount| bare(mount) == path)
+    }
+
     fn takes_rpc(&self, path: &str) -> bool {
         if self.rpc.is_empty() { path == "/" } else { self.rpc.iter().any(|rpc| **rpc == *path) }
     }
+}
+
+fn bare(path: &str) -> &str {
+    path.trim_end_matches('/')
 }
 
 /// Tells the binding of a request to an agent that serves at `mounts`; `http2` is whether the request came in HTTP/2.

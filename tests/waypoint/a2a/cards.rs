@@ -1,5 +1,7 @@
 //! Agent cards: signed by whom a policy believes or approved by digest, unchanged; and what rules on other calls see of them.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::json;
 
 use super::{documents, envelope, message, rpc};
@@ -106,4 +108,84 @@ async fn what_rules_see_of_a_card_is_of_the_last_one_under_these_rules() {
     assert!(rpc(&lab, "agents/caller", "SendMessage", &of("add")).await["result"].is_object());
     let refused = rpc(&lab, "agents/caller", "SendMessage", &of("subtract")).await;
     assert_eq!(refused["error"]["data"]["rule"], "known-skill", "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_is_refused_takes_away_what_rules_knew() {
+    let card = Arc::new(Mutex::new(CARD.to_owned()));
+    let shown = Arc::clone(&card);
+    let upstream = Upstream::start(move |head, _| {
+        if !head.starts_with("GET") {
+            return answered(r#"{"jsonrpc":"2.0","id":"q1","result":{"task":{"id":"t","contextId":"c"}}}"#);
+        }
+        let card = shown.lock().unwrap().clone();
+        if card == "text" {
+            return format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{CARD}",
+                CARD.len()
+            );
+        }
+        answered(&card)
+    })
+    .await;
+    let rules = "  require: [{name: known, to: [{operations: [\"Send*\"]}], that: a2a.card.verified}]\n  allow: [{}]\n";
+    let lab = Lab::start(&documents(upstream.addr, &trusting(rules))).await;
+    let leads_out = CARD.replace("127.0.9.7:80", "127.0.9.8:80");
+    for refused in [&CARD.replace("adds", "takes"), "{\"name\": ", "text", &leads_out] {
+        CARD.clone_into(&mut card.lock().unwrap());
+        assert_eq!(ask(&lab, "agents/caller", PUBLIC, "", "").await.status, 200);
+        assert!(rpc(&lab, "agents/caller", "SendMessage", &message("m")).await["result"].is_object());
+        refused.clone_into(&mut card.lock().unwrap());
+        assert_eq!(ask(&lab, "agents/other", PUBLIC, "", "").await.status, 502, "{refused}");
+        let before = upstream.bytes();
+        let answer = rpc(&lab, "agents/caller", "SendMessage", &message("m")).await;
+        assert_eq!(answer["error"]["data"]["rule"], "known", "{refused}: {answer}");
+        assert_eq!(upstream.bytes(), before, "{}", upstream.seen());
+    }
+}
+
+/// Two agents of one Service: neither's card speaks for the other, and neither's tasks are the other's by their ids.
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_at_paths_of_their_own_are_told_apart() {
+    let upstream = Upstream::start(|head, body| {
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        match path {
+            _ if path.starts_with("/b/.well-known/") => answered(&CARD.replace("adds", "takes")),
+            _ if path.contains("/.well-known/") => answered(CARD),
+            _ if body.contains("GetTask") => {
+                answered(r#"{"jsonrpc":"2.0","id":"q1","result":{"id":"1","contextId":"c"}}"#)
+            }
+            _ => answered(r#"{"jsonrpc":"2.0","id":"q1","result":{"task":{"id":"1","contextId":"c"}}}"#),
+        }
+    })
+    .await;
+    let rules = "    ownership: Enforce\n    rpcPaths: [/a, /b]\n    basePaths: [/a, /b]\n  require: [{name: known, to: [{operations: [\"Send*\"]}], that: a2a.card.verified}]\n  allow: [{}]\n";
+    let lab = Lab::start(&documents(upstream.addr, &trusting(rules))).await;
+    let send = async |who: &str, path: &str| {
+        let body = envelope("SendMessage", &message("m"));
+        ask(&lab, who, &format!("POST {path}"), V1, &body).await.json()
+    };
+    for (place, status) in [("", 200), ("/a", 200), ("/b", 502)] {
+        let reply = ask(&lab, "agents/caller", &format!("GET {place}/.well-known/agent-card.json"), "", "").await;
+        assert_eq!(reply.status, status, "{reply:?}");
+    }
+    assert!(send("agents/caller", "/a").await["result"].is_object());
+    let refused = send("agents/other", "/b").await;
+    assert_eq!(refused["error"]["data"]["rule"], "known", "{refused}");
+
+    let rules = rules.replace("that: a2a.card.verified", "that: 1 == 1");
+    let lab = Lab::start(&documents(upstream.addr, &trusting(&rules))).await;
+    let send = async |who: &str, path: &str, body: &str| {
+        let answer = ask(&lab, who, &format!("POST {path}"), V1, body).await.json();
+        answer["error"]["code"].as_i64()
+    };
+    let (begin, get) = (envelope("SendMessage", &message("m")), envelope("GetTask", &json!({"id": "1"})));
+    assert_eq!(send("agents/caller", "/a", &begin).await, None);
+    assert_eq!(send("agents/other", "/b", &begin).await, None);
+    for (who, own, others) in [("agents/caller", "/a", "/b"), ("agents/other", "/b", "/a")] {
+        assert_eq!(send(who, own, &get).await, None, "{who}");
+        assert_eq!(send(who, others, &get).await, Some(-32001), "{who}");
+        let rest = ask(&lab, who, &format!("GET {others}/tasks/1"), "A2A-Version: 1.0\r\n", "").await;
+        assert_eq!(rest.status, 404, "{who}: {rest:?}");
+    }
 }

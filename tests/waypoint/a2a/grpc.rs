@@ -12,7 +12,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Response, Status};
 use tower::Service as _;
 
-use super::{AGENT, documents, logged};
+use super::{AGENT, authenticated, brief, documents, logged};
 use crate::lab::Lab;
 
 #[expect(
@@ -125,7 +125,10 @@ async fn agent() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
 }
 
 async fn client(lab: &Lab, who: &str) -> A2aServiceClient<Channel> {
-    let stream = lab.tunnel(who, AGENT).await.unwrap();
+    client_in(lab.tunnel(who, AGENT).await.unwrap()).await
+}
+
+async fn client_in(stream: agent_waypoint::hbone::Stream) -> A2aServiceClient<Channel> {
     let mut stream = Some(TokioIo::new(stream));
     let connector = tower::service_fn(move |_: Uri| {
         let stream = stream.take().ok_or_else(|| std::io::Error::other("one connection only"));
@@ -185,15 +188,90 @@ async fn an_agents_own_status_passes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_with_the_right_to_it() {
-    let (addr, _) = agent().await;
+    let (addr, calls) = agent().await;
     let rules = "  a2a: {ownership: Enforce}\n  allow: [{}]\n";
     let lab = Lab::start(&documents(addr, rules)).await;
     let mut client_ = client(&lab, "agents/caller").await;
     let mut events = client_.send_streaming_message(message("t1")).await.unwrap().into_inner();
     assert!(events.message().await.unwrap().is_some());
     assert_eq!(client_.get_task(get("t1")).await.unwrap().into_inner(), task("t1"), "learnt from the stream");
-    let denied = rules.replace("allow: [{}]", "allow: [{}]\n  deny: [{to: [{operations: [SendStreamingMessage]}]}]");
+    let denied = rules.replace("allow: [{}]", "allow: [{}]\n  deny: [{to: [{operations: [\"S*\"]}]}]");
     std::fs::write(lab.documents(), documents(addr, &denied)).unwrap();
+    assert_eq!(end_of(&mut events).await, (Code::PermissionDenied, "no longer permitted".into()));
+    let before = calls.load(Ordering::SeqCst);
+    let subscribe = || v1::SubscribeToTaskRequest { id: "t1".into(), ..Default::default() };
+    assert_eq!(client_.subscribe_to_task(subscribe()).await.unwrap_err().code(), Code::PermissionDenied);
+    let mut other = client(&lab, "agents/other").await;
+    assert_eq!(other.get_task(get("t1")).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(calls.load(Ordering::SeqCst), before, "a refusal reached the agent");
+}
+
+/// How a stream ends.
+async fn end_of(events: &mut tonic::Streaming<v1::StreamResponse>) -> (Code, String) {
     let ended = tokio::time::timeout(crate::lab::PATIENCE, events.message()).await.unwrap().unwrap_err();
-    assert_eq!((ended.code(), ended.message()), (Code::PermissionDenied, "no longer permitted"));
+    (ended.code(), ended.message().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_token_that_it_was_begun_with() {
+    let (addr, calls) = agent().await;
+    let tokens = crate::mcp_hostile::sessions::Tokens::new();
+    let rules = "  allow: [{when: jwt.sub == \"alice\"}]\n";
+    let lab = Lab::start(&authenticated(&documents(addr, rules), &tokens)).await;
+    let mut client = client(&lab, "agents/caller").await;
+    // It has ended already, but for what clocks may differ by: a few seconds are left.
+    let token = tokens.sign("https://idp", "alice", "", -56);
+    let bearer: tonic::metadata::MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
+    let mut request = Request::new(message("t1"));
+    request.metadata_mut().insert("authorization", bearer.clone());
+    let mut events = client.send_streaming_message(request).await.unwrap().into_inner();
+    assert!(events.message().await.unwrap().is_some());
+    assert_eq!(end_of(&mut events).await, (Code::Unauthenticated, "the bearer token has ended".into()));
+    let mut request = Request::new(v1::SubscribeToTaskRequest { id: "t1".into(), ..Default::default() });
+    request.metadata_mut().insert("authorization", bearer);
+    let before = calls.load(Ordering::SeqCst);
+    assert_eq!(client.subscribe_to_task(request).await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(calls.load(Ordering::SeqCst), before, "a refusal reached the agent");
+    drop((events, client));
+    assert_eq!(logged(lab).await.iter().filter(|line| line["grpc_status"] == 16).count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_before_the_certificate_that_it_was_begun_with() {
+    let (addr, _) = agent().await;
+    let lab = Lab::start(&documents(addr, "  allow: [{}]\n")).await;
+    let (_pool, stream) = brief(&lab, std::time::Duration::from_secs(5)).await;
+    let mut events = client_in(stream).await.send_streaming_message(message("t1")).await.unwrap().into_inner();
+    assert!(events.message().await.unwrap().is_some());
+    assert_eq!(end_of(&mut events).await, (Code::Unavailable, "a certificate ends: connect again".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_the_agent_resets_ends_in_a_status() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (_request, mut respond) = connection.accept().await.unwrap().unwrap();
+        let head = http::Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+        let mut body = respond.send_response(head, false).unwrap();
+        let event = v1::StreamResponse { payload: Some(v1::stream_response::Payload::Task(task("t1"))) };
+        let message = prost::Message::encode_to_vec(&event);
+        let prefix = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes()].concat();
+        body.send_data([prefix, message].concat().into(), false).unwrap();
+        tokio::spawn(async move {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            body.send_reset(h2::Reason::INTERNAL_ERROR);
+        });
+        while connection.accept().await.is_some() {}
+    });
+    let lab = Lab::start(&documents(addr, "  allow: [{}]\n")).await;
+    let mut client = client(&lab, "agents/caller").await;
+    let mut events = client.send_streaming_message(message("t1")).await.unwrap().into_inner();
+    assert!(events.message().await.unwrap().is_some());
+    let (code, said) = end_of(&mut events).await;
+    assert_eq!(code, Code::Internal, "{said}");
+    drop((events, client));
+    assert!(logged(lab).await.iter().any(|line| line["grpc_status"] == 13));
 }

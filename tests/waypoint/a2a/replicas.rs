@@ -43,7 +43,7 @@ async fn replica(ca: &Path, documents: &str, state: Option<&Path>, of: &[&Lab]) 
 
 async fn ready(lab: &Lab) {
     for _ in 0..200 {
-        let page = page(&lab.waypoint.ready_addr().to_string(), "/healthz/ready").await;
+        let page = page(&lab.waypoint.ready_addr().to_string()).await;
         if page.starts_with("HTTP/1.1 200") {
             return;
         }
@@ -54,16 +54,15 @@ async fn ready(lab: &Lab) {
 
 /// To how many others it says that it is linked.
 async fn linked(lab: &Lab) -> usize {
-    let page = page(&lab.waypoint.stats_addr().to_string(), "/stats/prometheus").await;
+    let page = lab.metrics().await;
     let line = page.lines().find_map(|line| line.strip_prefix("agent_waypoint_a2a_linked_replicas "));
     line.unwrap().parse().unwrap()
 }
 
-async fn page(address: &str, path: &str) -> String {
+async fn page(address: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(b"GET /healthz/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     text

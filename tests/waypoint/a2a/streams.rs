@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{AGENT, V1, documents, envelope, message};
+use super::{AGENT, V1, authenticated, brief, documents, envelope, message};
 use crate::lab::{Lab, PATIENCE};
 use crate::live::{Held, Live};
 
@@ -57,20 +57,51 @@ async fn events_pass_one_by_one_and_end_with_the_right_to_them() {
     let reply = lab.raw("agents/other", AGENT, request.as_bytes()).await;
     assert_eq!(reply.json()["error"]["code"], -32001, "{reply:?}");
 
-    let denied = rules.replace("allow: [{}]", "allow: [{}]\n  deny: [{to: [{operations: [SendStreamingMessage]}]}]");
+    let denied = rules.replace("allow: [{}]", "allow: [{}]\n  deny: [{to: [{operations: [\"S*\"]}]}]");
     std::fs::write(lab.documents(), documents(agent.addr, &denied)).unwrap();
     cut(&mut stream, &mut held).await;
+    again(&lab, &mut agent, "", "denied_by_rule").await;
+}
+
+/// Nobody goes on with the stream `t` by subscribing to it: refused with these words, and nothing arrives.
+async fn again(lab: &Lab, agent: &mut Live, fields: &str, words: &str) {
+    let body = envelope("SubscribeToTask", &json!({"id": "t"}));
+    let request = format!("POST / HTTP/1.1\r\nHost: agent\r\n{V1}{fields}Content-Length: {}\r\n\r\n{body}", body.len());
+    let reply = lab.raw("agents/caller", AGENT, request.as_bytes()).await;
+    assert!(format!("{reply:?}").contains(words), "{reply:?}");
+    assert!(agent.is_quiet().await, "it arrived");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_certificate_that_it_was_begun_with() {
+    let mut agent = Live::start().await;
+    let lab = Lab::start(&documents(agent.addr, "  allow: [{}]\n")).await;
+    let (_pool, mut stream) = brief(&lab, std::time::Duration::from_secs(5)).await;
+    let mut held = begin(&mut stream, &mut agent, "").await;
+    held.message(r#"{"jsonrpc":"2.0","id":"q1","result":{"task":{"id":"t","contextId":"c"}}}"#).await;
+    until(&mut stream, &mut String::new(), r#""id":"t""#).await;
+    cut(&mut stream, &mut held).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_the_agent_breaks_off_does_not_look_whole() {
+    let mut agent = Live::start().await;
+    let lab = Lab::start(&documents(agent.addr, "  allow: [{}]\n")).await;
+    let mut stream = lab.tunnel("agents/caller", AGENT).await.unwrap();
+    let mut held = begin(&mut stream, &mut agent, "").await;
+    held.message(r#"{"jsonrpc":"2.0","id":"q1","result":{"task":{"id":"t","contextId":"c"}}}"#).await;
+    until(&mut stream, &mut String::new(), r#""id":"t""#).await;
+    drop(held);
+    let mut rest = Vec::new();
+    drop(tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the caller's stream ends"));
+    assert!(!String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "it must not look whole");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_with_the_token_that_it_was_begun_with() {
     let mut agent = Live::start().await;
     let tokens = crate::mcp_hostile::sessions::Tokens::new();
-    let documents = format!(
-        "{}---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: idp, namespace: tools}}\nspec:\n  targetRefs: [{{group: '', kind: Service, name: agent}}]\n  jwtRules: [{{issuer: 'https://idp', jwks: '{}'}}]\n",
-        documents(agent.addr, "  allow: [{when: jwt.sub == \"alice\"}]\n"),
-        tokens.jwks
-    );
+    let documents = authenticated(&documents(agent.addr, "  allow: [{when: jwt.sub == \"alice\"}]\n"), &tokens);
     let lab = Lab::start(&documents).await;
     let mut stream = lab.tunnel("agents/caller", AGENT).await.unwrap();
     // It has ended already, but for what clocks may differ by: a few seconds are left.
@@ -80,6 +111,7 @@ async fn a_stream_ends_with_the_token_that_it_was_begun_with() {
     held.message(r#"{"jsonrpc":"2.0","id":"q1","result":{"task":{"id":"t","contextId":"c"}}}"#).await;
     until(&mut stream, &mut seen, r#""id":"t""#).await;
     cut(&mut stream, &mut held).await;
+    again(&lab, &mut agent, &format!("Authorization: Bearer {token}\r\n"), "status: 401").await;
 }
 
 /// Clients read the data of an event whatever it is called: so is it read here.

@@ -80,6 +80,13 @@ impl Journal {
         Sink { lines: self.lines.subscribe(), seq: self.seq.load(Ordering::Relaxed), kept, late }
     }
 
+    /// Waits again for a keeper that was given up as late, once it has caught up: what is told from now on.
+    pub(super) fn again(&self, sink: &mut Sink) {
+        sink.late = CancellationToken::new();
+        let keeper = Keeper { kept: sink.kept.subscribe(), late: sink.late.clone() };
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner).push(keeper);
+    }
+
     /// How many may be waited for.
     #[cfg(test)]
     pub(super) fn keepers(&self) -> usize {

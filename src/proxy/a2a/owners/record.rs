@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Key, Kind, SeenCard};
+use super::cards::Seen;
+use super::{Entry, Key, Kind, Place};
 use crate::call::{Card, Owner, TaskState};
 use crate::config::limits::{MAX_NAME, MAX_OWNER_LINE};
 use crate::id::WorkloadId;
@@ -23,6 +24,8 @@ pub(super) struct Owned {
     #[serde(flatten)]
     target: Target,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    agent: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     tenant: Option<Arc<str>>,
     what: What,
     id: Arc<str>,
@@ -42,8 +45,17 @@ pub(super) struct Owned {
 pub(super) struct CardSeen {
     #[serde(flatten)]
     target: Target,
+    path: Arc<str>,
     /// Of the rules that looked at it.
     revision: u64,
+    /// When: see [`Seen`].
+    at: u64,
+    /// None where it was refused.
+    card: Option<Believed>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Believed {
     verified: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_id: Option<Arc<str>>,
@@ -78,8 +90,9 @@ enum What {
 impl Record {
     pub(super) fn of(key: &Key, entry: &Entry) -> Self {
         Self::Owned(Owned {
-            target: Target::of(&key.target),
-            tenant: key.tenant.clone(),
+            target: Target::of(&key.place.target),
+            agent: key.place.agent.clone(),
+            tenant: key.place.tenant.clone(),
             what: match key.kind {
                 Kind::Task => What::Task,
                 Kind::Context => What::Context,
@@ -92,15 +105,15 @@ impl Record {
         })
     }
 
-    pub(super) fn of_card(target: &TargetKey, (revision, card): &SeenCard) -> Self {
-        Self::Card(CardSeen {
-            target: Target::of(target),
-            revision: *revision,
+    pub(super) fn of_card(target: &TargetKey, path: &Arc<str>, seen: &Seen) -> Self {
+        let card = seen.card.as_deref().map(|card| Believed {
             verified: card.verified,
             key_id: card.key_id.clone(),
             digest: Arc::clone(&card.digest),
             skills: card.skills.clone(),
-        })
+        });
+        let (target, path) = (Target::of(target), Arc::clone(path));
+        Self::Card(CardSeen { target, path, revision: seen.revision, at: seen.at, card })
     }
 
     /// With the end of the line; none where it is longer than what is said of one owner.
@@ -128,20 +141,22 @@ impl Owned {
         };
         let owner = (!self.disputed).then(|| Owner { id: principal.clone(), subject: self.subject.clone() });
         let state = self.state.as_deref().and_then(TaskState::parse);
-        let key = Key { target: self.target.key(), tenant: self.tenant.clone(), kind, id: Arc::clone(&self.id) };
+        let place = Place { target: self.target.key(), agent: self.agent.clone(), tenant: self.tenant.clone() };
+        let key = Key { place, kind, id: Arc::clone(&self.id) };
         Some((key, Entry { principal, owner: owner.map(Arc::new), state }))
     }
 }
 
 impl CardSeen {
-    pub(super) fn parts(&self) -> (TargetKey, SeenCard) {
-        let card = Card {
-            verified: self.verified,
-            key_id: self.key_id.clone(),
-            digest: Arc::clone(&self.digest),
-            skills: self.skills.clone(),
-        };
-        (self.target.key(), (self.revision, Arc::new(card)))
+    pub(super) fn parts(&self) -> (TargetKey, Arc<str>, Seen) {
+        let card = self.card.as_ref().map(|card| Card {
+            verified: card.verified,
+            key_id: card.key_id.clone(),
+            digest: Arc::clone(&card.digest),
+            skills: card.skills.clone(),
+        });
+        let seen = Seen { revision: self.revision, at: self.at, card: card.map(Arc::new) };
+        (self.target.key(), Arc::clone(&self.path), seen)
     }
 }
 

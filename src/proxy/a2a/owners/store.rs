@@ -116,7 +116,14 @@ impl Store {
 
     fn run(self, mut open: Open) {
         loop {
-            match open.append() {
+            let then = open.append();
+            if open.sink.late.is_cancelled()
+                && let Some(owners) = self.owners.upgrade()
+            {
+                // Written after all: answers wait for the file again.
+                owners.journal.again(&mut open.sink);
+            }
+            match then {
                 Ok(Then::On) if open.lines <= SLACK.saturating_add(self.needed().saturating_mul(2)) => continue,
                 Ok(Then::On | Then::Anew) => {}
                 Ok(Then::End) => return,

@@ -1,5 +1,10 @@
 use super::*;
+use crate::call::A2aMount;
 use crate::mesh::TargetKind;
+
+fn at(target: &TargetKey, tenant: Option<&Arc<str>>) -> Place {
+    Place { target: target.clone(), agent: None, tenant: tenant.cloned() }
+}
 
 fn owner(name: &str, subject: Option<&str>) -> Arc<Owner> {
     let id = WorkloadId::parse(&format!("spiffe://td/ns/agents/sa/{name}")).unwrap();
@@ -15,13 +20,13 @@ fn the_first_owner_stays() {
     let owners = Owners::new(10, 10);
     let (a, b, a_of_eve) = (owner("a", None), owner("b", None), owner("a", Some("eve")));
     let place = target("x");
-    assert_ne!(owners.bind((&place, None), Kind::Task, "t", &a), Bound::Others);
-    assert_ne!(owners.bind((&place, None), Kind::Task, "t", &a), Bound::Others);
-    assert_eq!(owners.bind((&place, None), Kind::Task, "t", &b), Bound::Others);
-    assert_eq!(owners.bind((&place, None), Kind::Task, "t", &a_of_eve), Bound::Others);
-    assert_ne!(owners.bind((&place, None), Kind::Context, "t", &b), Bound::Others);
-    assert_ne!(owners.bind((&place, Some(&"acme".into())), Kind::Task, "t", &b), Bound::Others);
-    assert_ne!(owners.bind((&target("y"), None), Kind::Task, "t", &b), Bound::Others);
+    assert_ne!(owners.bind(&at(&place, None), Kind::Task, "t", &a), Bound::Others);
+    assert_ne!(owners.bind(&at(&place, None), Kind::Task, "t", &a), Bound::Others);
+    assert_eq!(owners.bind(&at(&place, None), Kind::Task, "t", &b), Bound::Others);
+    assert_eq!(owners.bind(&at(&place, None), Kind::Task, "t", &a_of_eve), Bound::Others);
+    assert_ne!(owners.bind(&at(&place, None), Kind::Context, "t", &b), Bound::Others);
+    assert_ne!(owners.bind(&at(&place, Some(&"acme".into())), Kind::Task, "t", &b), Bound::Others);
+    assert_ne!(owners.bind(&at(&target("y"), None), Kind::Task, "t", &b), Bound::Others);
     assert_eq!(owners.len(), 4);
 }
 
@@ -30,7 +35,7 @@ fn whoever_fills_the_table_forgets_its_own() {
     let owners = Owners::new(8, 4);
     let (a, b) = (owner("a", None), owner("b", None));
     let place = target("x");
-    let bind = |id: &str, owner| owners.bind((&place, None), Kind::Task, id, owner) != Bound::Others;
+    let bind = |id: &str, owner| owners.bind(&at(&place, None), Kind::Task, id, owner) != Bound::Others;
     assert!(bind("first", &b));
     for at in 0..100 {
         assert!(bind(&at.to_string(), &a));
@@ -46,7 +51,7 @@ fn a_full_table_forgets_of_whoever_has_most_what_was_used_longest_ago() {
     let owners = Owners::new(4, 4);
     let (a, b) = (owner("a", None), owner("b", None));
     let place = target("x");
-    let bind = |id: &str, owner| owners.bind((&place, None), Kind::Task, id, owner) != Bound::Others;
+    let bind = |id: &str, owner| owners.bind(&at(&place, None), Kind::Task, id, owner) != Bound::Others;
     for id in ["1", "2", "3"] {
         bind(id, &a);
     }
@@ -67,7 +72,7 @@ fn told(ids: &[&str]) -> Arc<Owners> {
     let owners = Arc::new(Owners::new(64, 64));
     for id in ids {
         let whose = owner(if id.starts_with('b') { "b" } else { "a" }, None);
-        owners.bind((&target("x"), None), Kind::Task, id, &whose);
+        owners.bind(&at(&target("x"), None), Kind::Task, id, &whose);
     }
     owners
 }
@@ -83,7 +88,8 @@ fn whose(owners: &Owners, id: &str) -> Option<String> {
 #[test]
 fn a_record_says_all_and_a_line_of_something_else_nothing() {
     let place = TargetKey { at: Some("10.0.0.1".into()), ..target("x") };
-    let key = Key { target: place, tenant: Some("acme \"\n".into()), kind: Kind::Context, id: "i\u{e9}".into() };
+    let place = Place { agent: Some("/a".into()), ..at(&place, Some(&"acme \"\n".into())) };
+    let key = Key { place, kind: Kind::Context, id: "i\u{e9}".into() };
     let whose = owner("a", Some("3:isssub"));
     let entry = Entry { principal: whose.id.clone(), owner: Some(whose), state: Some(TaskState::Working) };
     let line = Record::of(&key, &entry).line().unwrap();
@@ -106,7 +112,7 @@ fn a_record_says_all_and_a_line_of_something_else_nothing() {
 #[test]
 fn of_what_two_replicas_contradict_each_other_nobody_is_the_owner() {
     let (one, other) = (told(&["t", "u"]), Arc::new(Owners::new(64, 64)));
-    other.bind((&target("x"), None), Kind::Task, "t", &owner("b", None));
+    other.bind(&at(&target("x"), None), Kind::Task, "t", &owner("b", None));
     let lines = |owners: &Owners| owners.told().0.lines().map(|line| Record::parse(&line).unwrap()).collect::<Vec<_>>();
     let (of_one, of_other) = (lines(&one), lines(&other));
     for record in &of_other {
@@ -118,7 +124,7 @@ fn of_what_two_replicas_contradict_each_other_nobody_is_the_owner() {
     for owners in [&one, &other] {
         assert_eq!(whose(owners, "t"), None);
         assert_eq!(whose(owners, "u").as_deref(), Some("a"));
-        assert_eq!(owners.bind((&target("x"), None), Kind::Task, "t", &owner("a", None)), Bound::Others);
+        assert_eq!(owners.bind(&at(&target("x"), None), Kind::Task, "t", &owner("a", None)), Bound::Others);
         // And it stays so, whoever says it again, in whichever order.
         for record in of_one.iter().chain(&of_other) {
             owners.adopt(record);
@@ -131,7 +137,7 @@ fn of_what_two_replicas_contradict_each_other_nobody_is_the_owner() {
 fn a_replica_that_forgot_another_owner_is_told_of_the_dispute() {
     let (forgetful, other) = (told(&[]), told(&["t"]));
     let (_all, mut sink) = other.told();
-    forgetful.bind((&target("x"), None), Kind::Task, "t", &owner("b", None));
+    forgetful.bind(&at(&target("x"), None), Kind::Task, "t", &owner("b", None));
     for line in forgetful.told().0.lines() {
         other.adopt(&Record::parse(line.trim_end()).unwrap());
     }
@@ -141,7 +147,7 @@ fn a_replica_that_forgot_another_owner_is_told_of_the_dispute() {
     let (_all, mut back) = forgetful.told();
     forgetful.adopt(&Record::parse(line.text.trim_end()).unwrap());
     assert_eq!(whose(&forgetful, "t"), None);
-    assert_eq!(forgetful.bind((&target("x"), None), Kind::Task, "t", &owner("b", None)), Bound::Others);
+    assert_eq!(forgetful.bind(&at(&target("x"), None), Kind::Task, "t", &owner("b", None)), Bound::Others);
     // Back and forth it is told once.
     let line = back.lines.try_recv().unwrap();
     other.adopt(&Record::parse(line.text.trim_end()).unwrap());
@@ -151,8 +157,8 @@ fn a_replica_that_forgot_another_owner_is_told_of_the_dispute() {
 #[test]
 fn no_task_comes_back_from_its_end_by_what_a_replica_missed() {
     let (late, other) = (told(&["t"]), told(&["t"]));
-    late.note((&target("x"), None), "t", TaskState::Working);
-    other.note((&target("x"), None), "t", TaskState::Completed);
+    late.note(&at(&target("x"), None), "t", TaskState::Working);
+    other.note(&at(&target("x"), None), "t", TaskState::Completed);
     let (of_late, of_other) = (late.told().0, other.told().0);
     for (told, to) in [(of_late, &other), (of_other, &late)] {
         told.lines().for_each(|line| to.adopt(&Record::parse(line.trim_end()).unwrap()));
@@ -167,7 +173,7 @@ async fn what_is_too_long_to_be_told_is_not_waited_for() {
     let (_all, mut sink) = owners.told();
     let skills = vec![Arc::from("\"".repeat(256)); 256];
     let card = Card { verified: false, key_id: None, digest: "sha256:1".into(), skills };
-    let long = Record::of_card(&target("x"), &(7, Arc::new(card)));
+    let long = Record::of_card(&target("x"), &"/".into(), &Seen { revision: 7, at: 1, card: Some(Arc::new(card)) });
     assert_eq!(long.line(), None);
     owners.adopt(&long);
     let line = sink.lines.try_recv().unwrap();
@@ -190,8 +196,8 @@ fn keepers_that_have_gone_are_forgotten() {
 fn states_are_of_what_is_known_alone() {
     let owners = told(&["t"]);
     let place = target("x");
-    owners.note((&place, None), "t", TaskState::Working);
-    owners.note((&place, None), "unknown", TaskState::Working);
+    owners.note(&at(&place, None), "t", TaskState::Working);
+    owners.note(&at(&place, None), "unknown", TaskState::Working);
     assert_eq!(owners.len(), 1);
     let (told, _sink) = owners.told();
     assert_eq!(told.owners.first().unwrap().1.state, Some(TaskState::Working));
@@ -204,7 +210,7 @@ fn a_file_is_found_again_whatever_stood_behind_its_last_line() {
     let owners = told(&["earlier"]);
     keep(&owners, dir.path()).unwrap();
     assert!(matches!(keep(&told(&[]), dir.path()), Err(StoreFault::InUse(_))));
-    let Bound::New(line) = owners.bind((&target("x"), None), Kind::Task, "b1", &owner("b", None)) else { panic!() };
+    let Bound::New(line) = owners.bind(&at(&target("x"), None), Kind::Task, "b1", &owner("b", None)) else { panic!() };
     let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     waiting.block_on(owners.settled(line));
     // What is waited for is there before anybody is answered: nothing is closed in order here.
@@ -232,20 +238,80 @@ fn a_directory_that_cannot_be_is_said() {
 #[test]
 fn cards_are_told_when_they_are_news_and_the_last_one_holds() {
     let (one, other) = (told(&[]), told(&[]));
+    let path: Arc<str> = "/.well-known/agent-card.json".into();
     let card = |digest: &str| Card {
         verified: true,
         key_id: Some("k".into()),
         digest: digest.into(),
         skills: vec!["add".into(), "\u{20ac}".into()],
     };
-    let put = |owners: &Owners, digest: &str| {
-        let seen = (7, Arc::new(card(digest)));
-        owners.table.lock().unwrap().put_card(&target("x"), &seen)
+    let put = |owners: &Owners, card: Option<Card>| {
+        owners.table.lock().unwrap().cards.decide((&target("x"), &path), 7, card).is_some()
     };
-    assert!(put(&one, "sha256:1") && !put(&one, "sha256:1") && put(&one, "sha256:2"));
-    for line in one.told().0.lines() {
-        other.adopt(&Record::parse(line.trim_end()).unwrap());
+    let known = |owners: &Owners| owners.table.lock().unwrap().cards.of(&target("x"), &A2aMount::default(), 7);
+    let tell = |from: &Owners, to: &Owners| {
+        from.told().0.lines().for_each(|line| to.adopt(&Record::parse(line.trim_end()).unwrap()));
+    };
+    assert!(put(&one, Some(card("sha256:1"))) && !put(&one, Some(card("sha256:1"))));
+    tell(&one, &other);
+    assert!(put(&one, Some(card("sha256:2"))));
+    // Of an earlier one that it is told again, as when a link is made anew, nothing comes back.
+    tell(&other, &one);
+    tell(&one, &other);
+    for owners in [&one, &other] {
+        assert_eq!(known(owners), Some(Arc::new(card("sha256:2"))));
     }
-    let table = other.table.lock().unwrap();
-    assert_eq!(table.cards.get(&target("x")), Some(&(7, Arc::new(card("sha256:2")))));
+    assert!(put(&other, None));
+    tell(&one, &other);
+    tell(&other, &one);
+    assert_eq!((known(&one), known(&other)), (None, None), "refused at one of them");
+}
+
+#[test]
+fn what_one_agent_issued_is_nothing_to_another_of_its_target() {
+    let owners = told(&[]);
+    let call = |mount: &str, of_several: bool| {
+        let mut call = A2aCall::new(
+            crate::call::A2aOperation::GetTask,
+            crate::call::A2aBinding::HttpJson,
+            crate::call::A2aVersion::V1_0,
+        );
+        call.mount = A2aMount { path: mount.into(), of_several };
+        call.task = Some(Named::new("1"));
+        call
+    };
+    let bind =
+        |call: &A2aCall, name: &str| owners.bind(&Place::of(&target("x"), call), Kind::Task, "1", &owner(name, None));
+    assert_ne!(bind(&call("/a", true), "a"), Bound::Others);
+    assert_ne!(bind(&call("/b", true), "b"), Bound::Others);
+    for (mount, whose) in [("/a", Some("a")), ("/b", Some("b")), ("/c", None), ("", None)] {
+        let mut call = call(mount, true);
+        owners.name(&target("x"), &mut call);
+        let found = call.task.unwrap().owner.map(|owner| owner.id.istio().unwrap().service_account.to_string());
+        assert_eq!(found.as_deref(), whose, "{mount}");
+    }
+    // One agent whose bindings are at different places knows its tasks in each.
+    assert_ne!(bind(&call("/rpc", false), "a"), Bound::Others);
+    assert_eq!(bind(&call("/rest", false), "b"), Bound::Others);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_that_was_late_is_waited_for_again_once_it_has_caught_up() {
+    let owners = told(&[]);
+    let (_all, mut sink) = owners.told();
+    let bind = |id: &str| match owners.bind(&at(&target("x"), None), Kind::Task, id, &owner("a", None)) {
+        Bound::New(line) => line,
+        other => panic!("{other:?}"),
+    };
+    let first = bind("1");
+    owners.settled(first).await;
+    assert!(sink.late.is_cancelled());
+    sink.kept.send_replace(first);
+    owners.journal.again(&mut sink);
+    let second = bind("2");
+    let mut waiting = Box::pin(owners.settled(second));
+    assert!(futures_util::poll!(&mut waiting).is_pending(), "an answer waits for it");
+    sink.kept.send_replace(second);
+    waiting.await;
+    assert!(!sink.late.is_cancelled());
 }

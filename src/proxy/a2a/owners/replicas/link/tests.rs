@@ -1,19 +1,20 @@
 use std::time::Duration;
 
 use super::*;
-use crate::call::Owner;
+use crate::call::{A2aBinding, A2aCall, A2aOperation, A2aVersion, Owner};
 use crate::config::limits::OWNERS_SETTLE;
 use crate::id::WorkloadId;
 use crate::mesh::{TargetKey, TargetKind};
-use crate::proxy::a2a::owners::{Bound, Kind};
+use crate::proxy::a2a::owners::{Bound, Kind, Place};
 
 fn target() -> TargetKey {
     TargetKey { kind: TargetKind::Service, namespace: "a".into(), name: "x".into(), port: 80, at: None }
 }
 
 fn bind(owners: &Owners, id: &str) -> Bound {
+    let call = A2aCall::new(A2aOperation::GetTask, A2aBinding::JsonRpc, A2aVersion::V1_0);
     let whose = Owner { id: WorkloadId::parse("spiffe://td/ns/agents/sa/a").unwrap(), subject: None };
-    owners.bind((&target(), None), Kind::Task, id, &Arc::new(whose))
+    owners.bind(&Place::of(&target(), &call), Kind::Task, id, &Arc::new(whose))
 }
 
 fn table() -> Arc<Owners> {
