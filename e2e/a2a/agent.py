@@ -1,7 +1,8 @@
 """An agent on the official SDK: JSON-RPC and HTTP+JSON on one port, gRPC on another, 1.0 and 0.3 on both.
 
 A message whose text begins with `wait` leaves a task that works until it is cancelled; any other is done at once.
-Below /signed it has a card of 1.0 that is signed, below /spoilt the same with another text in it.
+Below /signed it has a card of 1.0 that is signed, below /spoilt the same with another text in it, below /odd one with what
+canonical forms differ about, below /dual one that the SDK gives members of 0.3 beside what it signed.
 Prints {"http": PORT, "grpc": PORT, "jwks": KEYS}, then one JSON line for each message that its executor ran.
 """
 
@@ -70,8 +71,8 @@ def card(name: str) -> a2a_pb2.AgentCard:
             card.supported_interfaces.add(url=url, protocol_binding=binding, protocol_version=version)
     return card
 
-def signed() -> tuple[a2a_pb2.AgentCard, a2a_pb2.AgentCard, a2a_pb2.AgentCard, str]:
-    """A signed card, the same spoilt, a signed extended card, and the key as a JWK set."""
+def signed() -> tuple[dict[str, a2a_pb2.AgentCard], a2a_pb2.AgentCard, str]:
+    """Cards by their places, a signed extended card, and the key as a JWK set."""
     made = card("agent \u20ac, signed")
     del made.supported_interfaces[:]
     made.supported_interfaces.add(url="http://127.0.66.3:8080", protocol_binding="JSONRPC", protocol_version="1.0")
@@ -79,15 +80,19 @@ def signed() -> tuple[a2a_pb2.AgentCard, a2a_pb2.AgentCard, a2a_pb2.AgentCard, s
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     header = {"kid": "k1", "alg": "ES256", "typ": "JOSE", "jku": "https://elsewhere.example/keys"}
     sign = create_agent_card_signer(pem, header)
-    made, extended = sign(made), sign(card("agent, extended"))
+    odd = a2a_pb2.AgentCard()
+    odd.CopyFrom(made)
+    odd.skills[0].tags.extend(["", "y"])
+    odd.capabilities.extensions.add(uri="urn:odd", params={"empty": {}, "list": [{}, [], "", 1, None], "n": [1e21, 1e-7, 0.1, -0.0, 5], "\u20ac\U0001f600\ufb33": "\x7f\u2028"})
+    made, odd, extended, dual = sign(made), sign(odd), sign(card("agent, extended")), sign(card("agent, dual"))
     spoilt = a2a_pb2.AgentCard()
     spoilt.CopyFrom(made)
     spoilt.description = "says whatever"
     jwk = {**json.loads(ECAlgorithm.to_jwk(key.public_key())), "kid": "k1", "alg": "ES256"}
-    return made, spoilt, extended, json.dumps({"keys": [jwk]})
+    return {"signed": made, "spoilt": spoilt, "odd": odd, "dual": dual}, extended, json.dumps({"keys": [jwk]})
 
 async def main() -> None:
-    good, spoilt, extended, jwks = signed()
+    cards, extended, jwks = signed()
     configs = InMemoryPushNotificationConfigStore()
     handler = DefaultRequestHandler(
         agent_executor=Executor(),
@@ -99,8 +104,7 @@ async def main() -> None:
     )
     routes = [
         *create_agent_card_routes(card("agent")),
-        *create_agent_card_routes(good, card_url="/signed/.well-known/agent-card.json"),
-        *create_agent_card_routes(spoilt, card_url="/spoilt/.well-known/agent-card.json"),
+        *(route for at, one in cards.items() for route in create_agent_card_routes(one, card_url=f"/{at}/.well-known/agent-card.json")),
         *create_rest_routes(handler, enable_v0_3_compat=True),
         *create_jsonrpc_routes(handler, "/", enable_v0_3_compat=True),
     ]

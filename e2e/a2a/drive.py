@@ -185,7 +185,7 @@ class Session:
         denied = "403" if self.binding == "HTTP+JSON" else "denied_by_rule"
         await self.refused("the card", lambda: other.get_extended_agent_card(pb.GetExtendedAgentCardRequest()), denied)
         denied = "403" if self.binding == "HTTP+JSON" else "push_url"
-        for url in ("http://127.0.0.1:9/x", "https://[::ffff:169.254.169.254]/", "https://hooks.example.com@evil.example/"):
+        for url in ("http://127.0.0.1:9/x", "https://[::ffff:169.254.169.254]/", "https://hooks.example.com@evil.example/", "https://hooks.example.com#@evil.example/"):
             bad = pb.TaskPushNotificationConfig(task_id=waiting, id="c3", url=url)
             await self.refused(f"a hook at {url}", lambda bad=bad: mine.create_task_push_notification_config(bad), denied)
         inline = message("x")
@@ -202,7 +202,7 @@ def rpc(method: str, params: Any, **members: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params, **members}).encode()
 
 
-def raw_rows() -> list[tuple[str, str, str, dict[str, str], bytes]]:
+def raw_rows() -> list[tuple[str, str, str, dict[str, str] | list[tuple[str, str]], bytes]]:
     """Ways round that this SDK's server takes, directly: NAME VERB TARGET FIELDS BODY."""
     json_ = {"Content-Type": "application/json", "A2A-Version": "1.0"}
     get = rpc("GetTask", {"id": "t"})
@@ -260,6 +260,17 @@ def raw_rows() -> list[tuple[str, str, str, dict[str, str], bytes]]:
         ("the agent's role, HTTP", "POST", "/message:send", json_, json.dumps({"message": {**hello, "role": "ROLE_AGENT"}}).encode()),
         ("the agent's role by number", "POST", "/", json_, rpc("SendMessage", {"message": {**hello, "role": 2}})),
         ("version 1.7", "POST", "/", {**json_, "A2A-Version": "1.7"}, get),
+        ("another's task by its name of 0.3", "POST", "/", {"Content-Type": "application/json"}, rpc("tasks/get", {"id": "t"})),
+        ("another's task at its path of 0.3", "GET", "/v1/tasks/t", {}, b""),
+        ("two versions", "POST", "/", [("Content-Type", "application/json"), ("A2A-Version", "1.0"), ("A2A-Version", "0.3")], get),
+        ("text/plain, HTTP", "POST", "/message:send", {**json_, "Content-Type": "text/plain"}, json.dumps({"message": hello}).encode()),
+        ("two members of a part, HTTP", "POST", "/message:send", json_, json.dumps({"message": {**hello, "parts": [{"text": "a", "url": "http://127.0.0.1/"}]}}).encode()),
+        ("NaN, HTTP", "POST", "/message:send", json_, json.dumps({"message": hello, "metadata": {"x": float("nan")}}).encode()),
+        ("the agent's role by number, HTTP", "POST", "/message:send", json_, json.dumps({"message": {**hello, "role": 2}}).encode()),
+        ("another's context by an escaped key, HTTP", "POST", "/message:send", json_, json.dumps({"message": {**hello, "contextId": "c"}}).replace("contextId", "context\\u0049d").encode()),
+        ("another's task referred to", "POST", "/", json_, rpc("SendMessage", {"message": {**hello, "referenceTaskIds": ["t"]}})),
+        ("another's task referred to, HTTP", "POST", "/message:send", json_, json.dumps({"message": {**hello, "reference_task_ids": ["t"]}}).encode()),
+        ("another protocol", "GET", "/", {"Connection": "Upgrade", "Upgrade": "websocket"}, b""),
         ("health check", "GET", "/healthz", {}, b""),
     ]
 
@@ -294,19 +305,29 @@ spec:
 """
 
 
-async def cards(report: Report, jwks: str, end: tuple[str, int], grpc_end: tuple[str, int]) -> None:
+async def cards(report: Report, jwks: str, end: tuple[str, int], grpc_end: tuple[str, int], direct: int) -> None:
     """A signed card comes as it was, to the SDK's own verifier; others do not come."""
     [key] = json.loads(jwks)["keys"]
     verify = create_signature_verifier(lambda _kid, _jku: PyJWK(key), ["ES256"])
     async with httpx.AsyncClient(base_url=f"http://{end[0]}:{end[1]}", trust_env=False) as http:
-        answer = await http.get("/signed/.well-known/agent-card.json")
+        for name, path in (("signed", "/signed"), ("signed, with empty and odd members,", "/odd")):
+            answer = await http.get(f"{path}/.well-known/agent-card.json")
+            try:
+                verify(ParseDict(answer.json(), pb.AgentCard(), ignore_unknown_fields=True))
+                fault = None
+            except Exception as error:
+                fault = f"{type(error).__name__}: {error}: {answer.status_code} {answer.text}"
+            report.check(f"cards: one that is {name} is verified by the SDK behind the waypoint", fault)
+        # Of both shapes: the SDK signs that of 1.0 alone, and so verifies one in which the URL of 0.3 was changed.
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{direct}", trust_env=False) as agent:
+            dual = (await agent.get("/dual/.well-known/agent-card.json")).json()
         try:
-            verify(ParseDict(answer.json(), pb.AgentCard(), ignore_unknown_fields=True))
-            fault = None
+            fault = None if dual["url"] and dual["supportedInterfaces"] else f"not of both shapes: {dual}"
+            verify(ParseDict({**dual, "url": "https://elsewhere.example/"}, pb.AgentCard(), ignore_unknown_fields=True))
         except Exception as error:
-            fault = f"{type(error).__name__}: {error}: {answer.status_code} {answer.text}"
-        report.check("cards: a signed one is verified by the SDK behind the waypoint", fault)
-        for name, path in (("spoilt", "/spoilt"), ("unsigned", "")):
+            fault = f"the signature covers the URL of 0.3: {type(error).__name__}: {error}"
+        report.check("cards: members of 0.3 are covered by no signature of the SDK", fault)
+        for name, path in (("spoilt", "/spoilt"), ("of both shapes", "/dual"), ("unsigned", "")):
             answer = await http.get(f"{path}/.well-known/agent-card.json")
             fault = None if answer.status_code == 502 and "says" not in answer.text else answer.text
             report.check(f"cards: one that is {name} is not passed on", fault)
@@ -322,9 +343,9 @@ async def cards(report: Report, jwks: str, end: tuple[str, int], grpc_end: tuple
         report.check(f"cards: the extended one over {binding} {version} {'is verified' if come else 'is not passed on'}", fault)
 
 
-async def compressed(report: Report, tap: Tap, end: tuple[str, int]) -> None:
+async def compressed(report: Report, tap: Tap, end: tuple[str, int], how: grpc.Compression) -> None:
     before = tap.settled()
-    async with grpc.aio.insecure_channel(f"{end[0]}:{end[1]}", [("grpc.enable_http_proxy", 0)], compression=grpc.Compression.Gzip) as channel:
+    async with grpc.aio.insecure_channel(f"{end[0]}:{end[1]}", [("grpc.enable_http_proxy", 0)], compression=how) as channel:
         call = channel.unary_unary("/lf.a2a.v1.A2AService/SendMessage", pb.SendMessageRequest.SerializeToString, pb.SendMessageResponse.FromString)
         try:
             fault = f"answered: {await call(message('x' * 2000))}"
@@ -332,7 +353,7 @@ async def compressed(report: Report, tap: Tap, end: tuple[str, int]) -> None:
             fault = None if error.code() == grpc.StatusCode.UNIMPLEMENTED else str(error)
     if (arrived := tap.settled() - before) > 64:
         fault = f"{arrived} bytes reached the agent; {fault}"
-    report.check("ways round: a compressed gRPC message", fault)
+    report.check(f"ways round: a gRPC message in {how.name}", fault)
 
 
 def proto_rows() -> list[tuple[str, str, bytes, grpc.StatusCode]]:
@@ -356,6 +377,7 @@ def proto_rows() -> list[tuple[str, str, bytes, grpc.StatusCode]]:
         ("no protobuf", "GetTask", b"\xff\xff\xff", refused),
         ("the agent's role", "SendMessage", agent.SerializeToString(), refused),
         ("a hook inside of a message", "SendMessage", hook.SerializeToString(), grpc.StatusCode.PERMISSION_DENIED),
+        ("another's task referred to", "SendMessage", message("x", reference_task_ids=["t"]).SerializeToString(), missing),
         ("another's task, with a field that nobody knows", "GetTask", get + bytes([15 << 3 | 0, 1]), missing),
     ]
 
@@ -445,10 +467,11 @@ async def main(binary: Path, keep: bool) -> int:
                 with report.section(f"{binding} {version}"):
                     await Session(report, taps[kind], binding, version, ends).run()
             with report.section("cards"):
-                await cards(report, ports["jwks"], mesh.connect(CALLER, "signed"), mesh.connect(CALLER, "signed-grpc"))
+                await cards(report, ports["jwks"], mesh.connect(CALLER, "signed"), mesh.connect(CALLER, "signed-grpc"), ports["http"])
             with report.section("ways round"):
                 await raw(report, taps["http"], mesh.connect(CALLER, "agent"))
-                await compressed(report, taps["grpc"], mesh.connect(CALLER, "agent-grpc"))
+                for how in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+                    await compressed(report, taps["grpc"], mesh.connect(CALLER, "agent-grpc"), how)
                 await raw_proto(report, taps["grpc"], mesh.connect(CALLER, "agent-grpc"))
             text = mesh.log()
             report.check("no hook stands in the log", text[-2000:] if "hooks.example.com" in text else None)

@@ -10,7 +10,8 @@ mod relay;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Version};
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue, Version};
 
 pub use owners::StoreFault;
 pub(super) use owners::{Owners, Replicas, is_of_replicas, keep as keep_owners};
@@ -101,6 +102,10 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
     };
     let mut headers = head.headers.clone();
     forward_headers(&mut headers);
+    if learner.public_card {
+        // What is decided of it holds for every caller: none has it made unfit by asking for it in another form.
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    }
     let leg = ways::leg(&shared, &target, &head, Choice::of(&(&learner.owner, &target.key)));
     let asked = Asked::http(Arc::clone(calls.peer()), leg.target, Authenticated { head, sent, claims }).on(leg.taken);
     let passage = Passage { shared, asker, record, hold, learner, fault: leg.fault };

@@ -7,6 +7,7 @@ mod jsonrpc;
 mod owners;
 mod replicas;
 mod streams;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

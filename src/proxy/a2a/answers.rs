@@ -201,7 +201,7 @@ impl Answers {
             if self.learner.asks_card() {
                 let checked = shared.heavy.run(read.len(), || self.check_card(&read)).await;
                 // Refused or not: rules everywhere see it before the caller does.
-                if let Some(untold) = self.decided(checked.as_ref().map(Option::clone)) {
+                if let Some(untold) = self.decided(&checked) {
                     untold.told(&shared).await;
                 }
                 if let Err(fault) = checked {
@@ -224,10 +224,10 @@ impl Answers {
     }
 
     /// Keeps for rules what was decided of the public card. One that is refused takes away what an earlier one gave.
-    fn decided(&self, checked: Result<Option<Card>, &ProxyFault>) -> Option<Untold> {
+    fn decided(&self, checked: &Result<Option<Card>, ProxyFault>) -> Option<Untold> {
         let card = match checked {
             Ok(None) => return None,
-            Ok(Some(card)) => Some(card),
+            Ok(Some(card)) => Some(card.clone()),
             Err(_refused) => None,
         };
         let path = &self.standing.asked().head().filter(|_| self.learner.public_card)?.path;
@@ -238,7 +238,7 @@ impl Answers {
     /// An answer that is not passed on; if it would have been a card, it was refused.
     async fn unfit(self) -> Answer {
         if self.learner.asks_card()
-            && let Some(untold) = self.decided(Err(&ProxyFault::BadAnswer))
+            && let Some(untold) = self.decided(&Err(ProxyFault::BadAnswer))
         {
             untold.told(&self.shared).await;
         }

@@ -13,8 +13,10 @@ use crate::wire::grpc::GrpcCode;
 /// Why a stream ends.
 #[derive(Debug)]
 pub(super) enum Over {
-    /// Rules that changed no longer permit its call; none where the target has gone.
-    Revoked(Option<Denial>),
+    /// Rules that changed no longer permit its call.
+    Revoked(Box<Denial>),
+    /// The target has gone.
+    Gone,
     /// The caller's token has ended.
     Token,
     /// What proved the caller ends: its certificate, or ours on its connection.
@@ -26,8 +28,8 @@ impl Over {
     /// with the next certificate; the others it does not mend by that.
     pub(super) fn status(&self) -> (GrpcCode, &'static str) {
         match self {
-            Self::Revoked(Some(_)) => (GrpcCode::PermissionDenied, "no longer permitted"),
-            Self::Revoked(None) => (GrpcCode::Unavailable, "the agent is no longer served here"),
+            Self::Revoked(_) => (GrpcCode::PermissionDenied, "no longer permitted"),
+            Self::Gone => (GrpcCode::Unavailable, "the agent is no longer served here"),
             Self::Token => (GrpcCode::Unauthenticated, "the bearer token has ended"),
             Self::Certificate => (GrpcCode::Unavailable, "a certificate ends: connect again"),
         }
@@ -35,7 +37,7 @@ impl Over {
 
     /// The denial that is recorded.
     pub(super) fn denial(&self) -> Option<&Denial> {
-        if let Self::Revoked(denial) = self { denial.as_ref() } else { None }
+        if let Self::Revoked(denial) = self { Some(denial) } else { None }
     }
 }
 
@@ -89,7 +91,10 @@ impl Ends {
 
     /// A call whose token has ended is permitted no more either.
     fn over_by(self, denial: Option<Denial>) -> Over {
-        let ended = self.token.is_some_and(|token| SystemTime::now() >= token);
-        if ended && denial.is_none() { Over::Token } else { Over::Revoked(denial) }
+        match denial {
+            Some(denial) => Over::Revoked(Box::new(denial)),
+            None if self.token.is_some_and(|token| SystemTime::now() >= token) => Over::Token,
+            None => Over::Gone,
+        }
     }
 }

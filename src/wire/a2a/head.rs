@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE,
+};
 
 use super::fault::HeadFault;
 use crate::call::A2aVersion;
@@ -120,10 +122,10 @@ pub(super) fn once<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Opti
     if values.next().is_some() { Err(HeadFault::Repeated) } else { Ok(first) }
 }
 
-/// Makes a request's headers fit to forward beside its own bytes: no compression is asked for, since answers are read
-/// too, and nothing says another method or path.
+/// Makes a request's headers fit to forward beside its own bytes: neither compression nor a part is asked for, since
+/// answers are read too, and nothing says another method or path.
 pub fn forward_headers(headers: &mut HeaderMap) {
-    for name in [ACCEPT_ENCODING, CONTENT_ENCODING, GRPC_ENCODING, GRPC_ACCEPT_ENCODING] {
+    for name in [ACCEPT_ENCODING, RANGE, IF_RANGE, CONTENT_ENCODING, GRPC_ENCODING, GRPC_ACCEPT_ENCODING] {
         headers.remove(name);
     }
     let overrides = |name: &&HeaderName| OVERRIDES.contains(&&*hyphened(name));

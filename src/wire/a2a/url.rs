@@ -7,7 +7,8 @@ use crate::config::limits::MAX_URI;
 
 /// Takes `url` apart; none for everything that two readers could take differently: user information, backslashes, white
 /// space, control characters, characters outside of ASCII, percent signs in the host, a dot at its end, addresses in
-/// decimal, octal or hexadecimal shorthand, ports that are no number.
+/// decimal, octal or hexadecimal shorthand, ports that are no number, and a query or fragment with no path before it, behind
+/// which readers have looked for user information (`https://a#@b/`, CVE-2016-8624).
 pub(super) fn read(url: &str) -> Option<UrlParts> {
     if url.len() > MAX_URI || !url.bytes().all(|b| matches!(b, b'!'..=b'~') && b != b'\\') {
         return None;
@@ -19,7 +20,7 @@ pub(super) fn read(url: &str) -> Option<UrlParts> {
         return None;
     }
     let scheme = scheme.to_ascii_lowercase();
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = rest.split('/').next().unwrap_or_default();
     let (host, port) = split(authority)?;
     let port = match (port, &*scheme) {
         (Some(port), _) => number(port)?,
@@ -95,6 +96,16 @@ mod tests {
             assert_eq!((&*parts.scheme, parts.port), (scheme, port), "{url}");
             assert_eq!(parts.host, UrlHost::Name(host.into()), "{url}");
         }
+    }
+
+    #[test]
+    fn nothing_but_a_path_follows_a_host() {
+        for url in
+            ["https://a.example#@b.example/", "https://a.example?@b.example/", "https://a.example:443#/", "https://a?"]
+        {
+            assert_eq!(read(url), None, "{url}");
+        }
+        assert!(read("https://a.example/#@b.example/").is_some());
     }
 
     #[test]

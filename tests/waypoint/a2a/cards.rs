@@ -136,11 +136,16 @@ async fn a_card_that_is_refused_takes_away_what_rules_knew() {
         assert_eq!(ask(&lab, "agents/caller", PUBLIC, "", "").await.status, 200);
         assert!(rpc(&lab, "agents/caller", "SendMessage", &message("m")).await["result"].is_object());
         refused.clone_into(&mut card.lock().unwrap());
-        assert_eq!(ask(&lab, "agents/other", PUBLIC, "", "").await.status, 502, "{refused}");
+        let forms = "Accept: text/html\r\nAccept-Encoding: gzip\r\nRange: bytes=0-1\r\n";
+        assert_eq!(ask(&lab, "agents/other", PUBLIC, forms, "").await.status, 502, "{refused}");
         let before = upstream.bytes();
         let answer = rpc(&lab, "agents/caller", "SendMessage", &message("m")).await;
         assert_eq!(answer["error"]["data"]["rule"], "known", "{refused}: {answer}");
         assert_eq!(upstream.bytes(), before, "{}", upstream.seen());
+    }
+    let seen = upstream.seen().to_ascii_lowercase();
+    for form in ["text/html", "gzip", "range:"] {
+        assert!(!seen.contains(form), "nobody has a card made unfit for others: {seen}");
     }
 }
 

@@ -275,3 +275,29 @@ async fn a_stream_that_the_agent_resets_ends_in_a_status() {
     drop((events, client));
     assert!(logged(lab).await.iter().any(|line| line["grpc_status"] == 13));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_a_cookie_says_whose_a_task_is() {
+    let (addr, calls) = agent().await;
+    let tokens = crate::mcp_hostile::sessions::Tokens::new();
+    let rules = "  a2a: {ownership: Enforce}\n  allow: [{when: has(jwt.sub)}]\n";
+    let lab = Lab::start(&super::tokens::placed(&documents(addr, rules), &tokens)).await;
+    let mut client = client(&lab, "agents/caller").await;
+    let cookie = |who: &str| -> tonic::metadata::MetadataValue<tonic::metadata::Ascii> {
+        format!("a=b; sid={}", tokens.sign("https://idp", who, "", 3600)).parse().unwrap()
+    };
+    let mut request = Request::new(message("t1"));
+    request.metadata_mut().insert("cookie", cookie("alice"));
+    client.send_message(request).await.unwrap();
+    let mut asking = async |who: Option<&str>| {
+        let mut request = Request::new(get("t1"));
+        if let Some(who) = who {
+            request.metadata_mut().insert("cookie", cookie(who));
+        }
+        client.get_task(request).await.map(Response::into_inner).map_err(|status| status.code())
+    };
+    assert_eq!(asking(Some("bob")).await, Err(Code::NotFound));
+    assert_eq!(asking(None).await, Err(Code::NotFound));
+    assert_eq!(calls.load(Ordering::SeqCst), 1, "a refusal reached the agent");
+    assert_eq!(asking(Some("alice")).await, Ok(task("t1")));
+}

@@ -187,7 +187,7 @@ mod tests {
         // Not later by the clock, which may stand still: later than what was known.
         let refused = decide(&mut other, ROOT, None).unwrap();
         assert!(refused.at > believed.at);
-        assert!(one.adopt(&target(), &ROOT.into(), refused.clone()).is_some());
+        assert!(one.adopt(&target(), &ROOT.into(), refused).is_some());
         for cards in [&mut one, &mut other] {
             assert_eq!(cards.adopt(&target(), &ROOT.into(), believed.clone()), None, "an earlier one told again");
             assert_eq!(digest(cards, &at("", false)), None);

@@ -301,7 +301,7 @@ async fn a_keeper_that_was_late_is_waited_for_again_once_it_has_caught_up() {
     let (_all, mut sink) = owners.told();
     let bind = |id: &str| match owners.bind(&at(&target("x"), None), Kind::Task, id, &owner("a", None)) {
         Bound::New(line) => line,
-        other => panic!("{other:?}"),
+        Bound::Known | Bound::Others => panic!("{id} is bound already"),
     };
     let first = bind("1");
     owners.settled(first).await;
