@@ -116,8 +116,8 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartFault> {
     let (proxy, upstreams) = {
         let _within = data.enter();
         let upstreams = Upstreams::new(hbone::Pool::new(identity.clone()), dns(&published));
-        let shared = (identity.svid().id().clone(), sealer);
-        (Proxy::new(Arc::clone(&published), upstreams.clone(), telemetry.clone(), shared, drain.clone()), upstreams)
+        let (shared, times) = ((identity.svid().id().clone(), sealer), (drain.clone(), settings.mcp_answer));
+        (Proxy::new(Arc::clone(&published), upstreams.clone(), telemetry.clone(), shared, times), upstreams)
     };
     settings.state_dir.as_deref().map(|directory| proxy.keep_owners(directory)).transpose()?;
     replicas::share(&settings, (&proxy, &identity, &assembly), &readiness, (&data, &tasks, &stop));

@@ -31,6 +31,7 @@ mod wordings;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -80,17 +81,19 @@ struct Shared {
     copies: copies::Copies,
     retrying: attempts::Retrying,
     drain: CancellationToken,
+    mcp_answer: Duration,
 }
 
 impl Proxy {
     /// A data path over what is published. All replicas of this waypoint share `me`, our own identity, and `sealer`, which
-    /// seals what callers bring back. `drain` asks it to finish what is in flight.
+    /// seals what callers bring back. `drain` asks it to finish what is in flight; `mcp_answer` is the time in which a server
+    /// must have answered an MCP message.
     pub fn new(
         published: Arc<Published>,
         upstreams: Upstreams,
         telemetry: Telemetry,
         (me, sealer): (WorkloadId, Sealer),
-        drain: CancellationToken,
+        (drain, mcp_answer): (CancellationToken, Duration),
     ) -> Self {
         let owners = Arc::new(a2a::Owners::new(limits::MAX_OWNED, limits::MAX_OWNED_PER_PRINCIPAL));
         let share = limits::MAX_SESSIONS_PER_PRINCIPAL;
@@ -117,6 +120,7 @@ impl Proxy {
                 copies: copies::Copies::default(),
                 retrying: attempts::Retrying::default(),
                 drain,
+                mcp_answer,
             }),
         }
     }

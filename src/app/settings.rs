@@ -50,6 +50,8 @@ pub struct Settings {
     pub admin_addr: SocketAddr,
     /// How long streams may go on once asked to end.
     pub drain: Duration,
+    /// Time in which a server must have answered an MCP message.
+    pub mcp_answer: Duration,
     /// Where the access log goes.
     pub access_log: AccessLogTo,
     /// Keys that seal MCP session ids; those of the feed where absent, and without one a key of this process alone.

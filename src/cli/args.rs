@@ -197,6 +197,9 @@ pub struct RunArgs {
     /// Seconds that streams may go on after SIGTERM
     #[arg(long, value_name = "SECONDS", env = "AGENT_WAYPOINT_DRAIN_SECONDS", default_value_t = crate::config::limits::DRAIN_DEADLINE.as_secs())]
     pub drain_seconds: u64,
+    /// Seconds in which a server must have answered an MCP message, or have begun to where it answers by events
+    #[arg(long, value_name = "SECONDS", env = "AGENT_WAYPOINT_MCP_ANSWER_SECONDS", default_value_t = crate::config::limits::MCP_ANSWER.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub mcp_answer_seconds: u64,
     /// New connections
     #[arg(
         long,

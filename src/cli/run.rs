@@ -86,6 +86,7 @@ fn settings(args: RunArgs) -> Result<Settings, StartFault> {
         ready_addr: at(args.ready_addr, 15021),
         admin_addr: args.admin_addr,
         drain: Duration::from_secs(args.drain_seconds),
+        mcp_answer: Duration::from_secs(args.mcp_answer_seconds),
         sealing_key_file: args.sealing_key_file,
         access_log: AccessLogTo::Stdout,
         otlp_endpoint: std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty()),

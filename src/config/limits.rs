@@ -75,6 +75,9 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Time to read a request body that is held for decoding.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time in which a server must have answered an MCP message, where `--mcp-answer-seconds` does not say: long calls of tools
+/// are legal. An answer by events must have begun.
+pub const MCP_ANSWER: Duration = Duration::from_secs(900);
 /// Request body that is held for decoding, bytes (413 beyond).
 pub const MAX_BODY: usize = 4 << 20;
 /// A list result that is held for filtering, bytes.
@@ -301,6 +304,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("head_timeout", HEAD_TIMEOUT.as_secs(), "seconds"),
     ("http_idle_timeout", HTTP_IDLE_TIMEOUT.as_secs(), "seconds"),
     ("body_timeout", BODY_TIMEOUT.as_secs(), "seconds"),
+    ("mcp_answer", MCP_ANSWER.as_secs(), "seconds"),
     ("max_body", MAX_BODY as u64, "bytes"),
     ("max_list", MAX_LIST as u64, "bytes"),
     ("max_event", MAX_EVENT as u64, "bytes"),

@@ -192,6 +192,7 @@ fn settings(dir: &Scratch, trust_domain: TrustDomain, records: Records) -> app::
         ready_addr: free,
         admin_addr: free,
         drain: Duration::from_millis(500),
+        mcp_answer: crate::config::limits::MCP_ANSWER,
         access_log: app::AccessLogTo::Writer(Box::new(records)),
         otlp_endpoint: None,
         sealing_key_file: None,

@@ -101,6 +101,9 @@ pub(super) enum ProxyFault {
     /// Nothing came within the route's timeout.
     #[error("the server did not answer in time")]
     RouteTimeout,
+    /// A server did not answer an MCP message in the time that it has for that.
+    #[error("the server did not answer in time")]
+    AnswerTimeout,
     /// The answer streamed until its call was no longer permitted.
     #[error("no longer permitted")]
     Revoked,
@@ -111,7 +114,7 @@ impl ProxyFault {
         match self {
             Self::TargetGone | Self::SessionUnknown | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NoBackend => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::RouteTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::RouteTimeout | Self::AnswerTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::VersionChanged | Self::Unsendable | Self::TlsInTunnel | Self::NotHttp => StatusCode::BAD_REQUEST,
             Self::UnexpectedResponse => StatusCode::ACCEPTED,
             // The session goes on with its next request.
@@ -142,14 +145,16 @@ impl Faulty for ProxyFault {
             | Self::CardLeadsOut
             | Self::Card(_)
             | Self::NoStream
-            | Self::RouteTimeout => Blame::Upstream,
+            | Self::RouteTimeout
+            | Self::AnswerTimeout => Blame::Upstream,
             Self::TargetGone | Self::Revoked | Self::NoRoute | Self::NoBackend => Blame::Policy,
             Self::OverBudget | Self::Unsealed => Blame::Waypoint,
         }
     }
 
     fn retry(&self) -> Retry {
-        if matches!(self, Self::BadAnswer | Self::Revoked | Self::RouteTimeout) { Retry::Unsafe } else { Retry::Safe }
+        let went_out = matches!(self, Self::BadAnswer | Self::Revoked | Self::RouteTimeout | Self::AnswerTimeout);
+        if went_out { Retry::Unsafe } else { Retry::Safe }
     }
 
     fn stage(&self) -> Stage {
@@ -161,7 +166,8 @@ impl Faulty for ProxyFault {
             | Self::Card(_)
             | Self::NoStream
             | Self::Revoked
-            | Self::RouteTimeout => Stage::Forward,
+            | Self::RouteTimeout
+            | Self::AnswerTimeout => Stage::Forward,
             Self::TlsInTunnel | Self::NotHttp | Self::Upgrade => Stage::Read,
             Self::SessionUnknown
             | Self::VersionChanged
@@ -197,6 +203,7 @@ impl Faulty for ProxyFault {
             Self::NoRoute => "no_route",
             Self::NoBackend => "no_backend",
             Self::RouteTimeout => "route_timeout",
+            Self::AnswerTimeout => "answer_timeout",
         }
     }
 }
@@ -268,7 +275,12 @@ pub(super) fn mcp_proxy_fault(mut record: RecordGuard, id: Option<&Id>, fault: P
         status if status.is_server_error() => INTERNAL_ERROR,
         _ => INVALID,
     };
-    json(record, fault.status(), denial::error(id, code, &fault.to_string(), None))
+    let status = match (fault, id) {
+        // As with a refusal: clients take a 5xx for the end of their session, which goes on with its next request.
+        (ProxyFault::AnswerTimeout, Some(_)) => StatusCode::OK,
+        _ => fault.status(),
+    };
+    json(record, status, denial::error(id, code, &fault.to_string(), None))
 }
 
 /// Policy refused a plain HTTP request: 429 where it may be made later (RFC 6585 section 4), else 403.

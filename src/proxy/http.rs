@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use http::{Request as Outgoing, Response, StatusCode, Version};
 
+use tokio_util::sync::CancellationToken;
+
 use super::answer::{self, ProxyFault};
 use super::authenticate::authenticate;
 use super::beside::Listener;
@@ -36,11 +38,18 @@ pub(super) struct Calls {
     key: Arc<TargetKey>,
     /// The target in the words of records: the same for every request of the tunnel.
     site: Arc<Site>,
+    /// Cancelled when the tunnel should come to its end.
+    leaving: CancellationToken,
 }
 
 impl Calls {
-    pub(super) fn new(shared: &Arc<Shared>, peer: Arc<Peer>, target: &Target) -> Self {
-        Self { shared: Arc::clone(shared), peer, key: Arc::new(target.key.clone()), site: note::site(target) }
+    pub(super) fn new(shared: &Arc<Shared>, peer: Arc<Peer>, target: &Target, leaving: CancellationToken) -> Self {
+        let (key, site) = (Arc::new(target.key.clone()), note::site(target));
+        Self { shared: Arc::clone(shared), peer, key, site, leaving }
+    }
+
+    pub(super) fn leaving(&self) -> &CancellationToken {
+        &self.leaving
     }
 
     pub(super) fn peer(&self) -> &Arc<Peer> {

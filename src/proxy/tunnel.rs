@@ -36,7 +36,8 @@ pub(super) async fn serve(shared: &Arc<Shared>, tunnel: Tunnel) {
             let peer = Arc::clone(&tunnel.peer);
             let leaving = tunnel.leaving.clone();
             let Ok(stream) = tunnel.accept() else { return };
-            Box::pin(serve_stream(shared, Calls::new(shared, peer, &target), (stream, leaving), &target)).await;
+            let calls = Calls::new(shared, peer, &target, leaving.clone());
+            Box::pin(serve_stream(shared, calls, (stream, leaving), &target)).await;
         }
     }
 }

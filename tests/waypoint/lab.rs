@@ -75,6 +75,7 @@ impl Lab {
             ready_addr: free,
             admin_addr: free,
             drain: Duration::from_secs(2),
+            mcp_answer: agent_waypoint::config::limits::MCP_ANSWER,
             access_log: AccessLogTo::Writer(Box::new(log.clone())),
             otlp_endpoint: None,
             sealing_key_file: None,

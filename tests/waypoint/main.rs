@@ -13,6 +13,7 @@ mod limits;
 mod mcp_both_ways;
 mod mcp_calls;
 mod mcp_denials;
+mod mcp_ends;
 mod mcp_hostile;
 mod mcp_replicas;
 mod mcp_results;

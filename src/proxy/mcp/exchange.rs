@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use tokio_util::sync::CancellationToken;
 
 use super::super::Shared;
 use super::super::answer::{self, ProxyFault};
@@ -37,6 +38,8 @@ pub(super) struct Exchange {
     pub(super) claims: Option<Claims>,
     pub(super) session: Option<Bound>,
     pub(super) record: RecordGuard,
+    /// Cancelled when the caller's tunnel should come to its end.
+    pub(super) leaving: CancellationToken,
 }
 
 /// What a message turned out to be about, with what only its exchange knows.
@@ -70,8 +73,8 @@ impl Exchange {
         if let Some(claims) = &claims {
             record.subject(shared.telemetry.keyed().subject(claims.issuer(), claims.subject().unwrap_or_default()));
         }
-        let mut exchange =
-            Self { shared, peer: Arc::clone(calls.peer()), target, head, sent, mcp, claims, session: None, record };
+        let (peer, leaving) = (Arc::clone(calls.peer()), calls.leaving().clone());
+        let mut exchange = Self { shared, peer, target, head, sent, mcp, claims, session: None, record, leaving };
         match exchange.find_session() {
             Ok(session) => {
                 exchange.session = session;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use tokio::time::Instant;
 
 use super::super::Shared;
 use super::super::answer::{self, ProxyFault};
@@ -143,7 +144,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         Some(bound) if !resumes(&mut headers, bound) => return Err(failed(exchange.record, ProxyFault::NoStream)),
         Some(_) => {}
     }
-    let Exchange { shared, peer, target, head, sent, claims, session, mut record, .. } = exchange;
+    let Exchange { shared, peer, target, head, sent, claims, session, mut record, leaving, .. } = exchange;
     record.operation(Operation::of(&Call::Mcp(call.clone()), Some(&head)));
     let awaited = Awaited { id: None, sent: None, call: call.clone() };
     let stick = session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
@@ -179,7 +180,8 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         Some(Ok((endpoint, response))) => {
             record.upstream(&endpoint.id, note::identity(&endpoint));
             let hold = shared.budget.hold(standing.asked().peer().id());
-            Ok((Reply { shared, session, record, awaited, endpoint, standing, hold }, response))
+            let due = Instant::now() + shared.mcp_answer;
+            Ok((Reply { shared, session, record, awaited, endpoint, standing, hold, leaving, due }, response))
         }
         Some(Err(fault)) => Err(failed(record, fault)),
         None => Err(failed(record, ProxyFault::RouteTimeout)),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::super::Shared;
 use super::super::answer::{self, Likeness, ProxyFault};
@@ -121,7 +123,7 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: B
     forward_headers(&mut headers, &exchange.mcp, &decoded);
     let message = Message { bytes, headers };
     drop(decoded);
-    let Exchange { shared, peer, target, head, sent, claims, session, mut record, .. } = exchange;
+    let Exchange { shared, peer, target, head, sent, claims, session, mut record, leaving, .. } = exchange;
     let of_session = session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
     let stick = of_session.or(endpoint);
     let addressed = session.as_ref().is_some_and(|bound| bound.token.is_none());
@@ -137,7 +139,7 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: B
             if let Some(fault) = leg.fault {
                 return answer::mcp_proxy_fault(record, awaited.id.as_ref(), fault);
             }
-            let passage = Passage { shared, session, record, awaited, stick, hold };
+            let passage = Passage { shared, session, record, awaited, stick, hold, leaving };
             Box::pin(passage.send(permitted)).await
         }
         Err(refused) => refuse(record, &shared, (session.as_ref(), awaited.id.as_ref()), &refused),
@@ -208,6 +210,8 @@ struct Passage {
     /// Where its session or what it is about lives, if that is known.
     stick: Option<Arc<str>>,
     hold: Hold,
+    /// Cancelled when the caller's tunnel should come to its end.
+    leaving: CancellationToken,
 }
 
 impl Passage {
@@ -233,13 +237,15 @@ impl Passage {
         let version = upstream_version(&target);
         // Only the endpoint of a session knows it, and another has not shown its definitions.
         let spare = if self.session.is_some() || by_definition { &[] } else { target.endpoints.as_slice() };
+        let of_route = standing.asked().way().and_then(Taken::timeout);
+        let most = self.shared.mcp_answer;
+        let due = Instant::now() + of_route.map_or(most, |limit| limit.max(most));
         let sending = self.shared.upstreams.send_first(Arc::clone(&endpoint), spare, version, request);
-        let sent = Box::pin(within(standing.asked().way().and_then(Taken::timeout), sending)).await;
-        match sent {
+        match Box::pin(within(Some(of_route.unwrap_or(most)), sending)).await {
             Some(Ok((endpoint, response))) => {
                 self.record.upstream(&endpoint.id, note::identity(&endpoint));
-                let Self { shared, session, record, awaited, hold, .. } = self;
-                let reply = reply::Reply { shared, session, record, awaited, endpoint, standing, hold };
+                let Self { shared, session, record, awaited, hold, leaving, .. } = self;
+                let reply = reply::Reply { shared, session, record, awaited, endpoint, standing, hold, leaving, due };
                 Box::pin(reply::pass(reply, response)).await
             }
             Some(Err(fault)) => {
@@ -248,13 +254,14 @@ impl Passage {
                 answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault)
             }
             None => {
+                let fault = if of_route.is_some() { ProxyFault::RouteTimeout } else { ProxyFault::AnswerTimeout };
                 self.give_up();
-                answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::RouteTimeout)
+                answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault)
             }
         }
     }
 
-    /// No answer will come: the request's id is free.
+    /// No answer will come where it is waited for: the request's id is free.
     fn give_up(&self) {
         if let (Some(bound), Some(sent)) = (&self.session, &self.awaited.sent) {
             bound.session.given_up(sent);

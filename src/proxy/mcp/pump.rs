@@ -65,7 +65,7 @@ pub(super) struct Pump {
     ready: VecDeque<Bytes>,
     /// Whether the answer came.
     answered: bool,
-    /// When it ends, between two events, once we are draining.
+    /// When it ends, between two events, once its tunnel is leaving.
     leaves: Option<Instant>,
     /// How it ended, while what was read ahead is still to go out.
     over: Option<Option<BodyFault>>,
@@ -165,7 +165,7 @@ impl Pump {
                     Err(fault) => return Some(Err(fault)),
                 }
             }
-            self.note_drain(&shared.drain);
+            self.note_leaving();
             let frame = tokio::select! {
                 biased;
                 turned = self.reply.standing.turned(&shared.published) => {
@@ -177,7 +177,7 @@ impl Pump {
                 }
                 Some(bytes) = injected(&mut self.injected) => return Some(self.held(bytes.len()).map(|()| bytes)),
                 frame = self.body.frame() => frame,
-                () = leaving::leave(&shared.drain, self.leaves), if self.goes_on_elsewhere() => match self.leaves {
+                () = leaving::leave(&self.reply.leaving, self.leaves), if self.goes_on_elsewhere() => match self.leaves {
                     Some(_) => return None,
                     None => continue,
                 },

@@ -11,6 +11,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, He
 use http::{Response, StatusCode, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::super::answer::{self, ProxyFault};
 use super::super::budget::{HeldBody, Hold};
@@ -69,6 +71,10 @@ pub(super) struct Reply {
     /// What is held for decoding: the request, whose arguments may be decided on again, and of the answer what is not
     /// on its way.
     pub(super) hold: Hold,
+    /// Cancelled when the caller's tunnel should come to its end.
+    pub(super) leaving: CancellationToken,
+    /// When one whole answer has to be there.
+    pub(super) due: Instant,
 }
 
 /// Passes the answer to a POST.
@@ -90,10 +96,14 @@ impl Reply {
     async fn whole(mut self, parts: response::Parts, body: InBody) -> Answer {
         let shared = Arc::clone(&self.shared);
         let read = tokio::select! {
-            read = collect(body, limits::MAX_LIST, &mut self.hold) => read,
+            read = timeout_at(self.due, collect(body, limits::MAX_LIST, &mut self.hold)) => read,
             denial = self.standing.revoked(&shared.published) => return self.revoked(denial),
         };
-        let Some(read) = read else { return self.bad() };
+        let read = match read {
+            Ok(Some(read)) => read,
+            Ok(None) => return self.bad(),
+            Err(_elapsed) => return self.late(),
+        };
         let message = shared.heavy.run(read.len(), || ServerMessage::parse(&read).ok()).await;
         let Some(mut message) = message else { return self.bad() };
         if !self.awaited.takes(&mut message) {
@@ -158,8 +168,8 @@ impl Reply {
         if !stays_here(parts, &self.standing) {
             return self.bad();
         }
-        let told =
-            collect(body, MAX_ERROR_BODY, &mut self.hold).await.and_then(|bytes| ServerMessage::parse(&bytes).ok());
+        let read = timeout_at(self.due, collect(body, MAX_ERROR_BODY, &mut self.hold)).await.ok().flatten();
+        let told = read.and_then(|bytes| ServerMessage::parse(&bytes).ok());
         let told = told.filter(|message| *message.kind() == ServerKind::Error);
         let told = told.and_then(|mut message| {
             self.awaited.takes(&mut message);
@@ -203,6 +213,12 @@ impl Reply {
     fn bad(self) -> Answer {
         self.answered();
         answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::BadAnswer)
+    }
+
+    /// The answer did not come whole in time.
+    fn late(self) -> Answer {
+        self.answered();
+        answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::AnswerTimeout)
     }
 
     /// Refused after all, before anything of the answer went out: as if it had been refused at once.

@@ -1,4 +1,5 @@
-//! How a stream ends while we are draining: whole, between two events, so that its client opens another one elsewhere.
+//! How a stream ends while its tunnel comes to its end, as we are draining or as its connection is old: whole, between two
+//! events, so that its client opens another one elsewhere.
 
 use std::time::Duration;
 
@@ -16,9 +17,9 @@ impl Pump {
         matches!(self.waits, Waits::Session { .. }) && self.injected.is_none()
     }
 
-    /// Settles when the stream ends, once draining began.
-    pub(super) fn note_drain(&mut self, drain: &CancellationToken) {
-        if drain.is_cancelled() && self.leaves.is_none() {
+    /// Settles when the stream ends, once its tunnel is leaving.
+    pub(super) fn note_leaving(&mut self) {
+        if self.reply.leaving.is_cancelled() && self.leaves.is_none() {
             self.leaves = Some(Instant::now() + spread());
         }
     }
@@ -30,10 +31,10 @@ fn spread() -> Duration {
     DRAIN_SPREAD * share / 1_000
 }
 
-/// Waits for the beginning of draining, or for the moment to leave.
-pub(super) async fn leave(drain: &CancellationToken, at: Option<Instant>) {
+/// Waits for the tunnel to come to its end, or for the moment to leave.
+pub(super) async fn leave(leaving: &CancellationToken, at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
-        None => drain.cancelled().await,
+        None => leaving.cancelled().await,
     }
 }
