@@ -10,6 +10,7 @@ mod authenticate;
 mod beside;
 mod budget;
 mod copies;
+mod cursors;
 mod custom;
 mod definitions;
 mod flow;

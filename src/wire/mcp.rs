@@ -4,6 +4,7 @@
 //! refused, never passed as something else. Nothing here decides, waits or logs.
 
 mod asked;
+mod cursor;
 mod decode;
 mod definition;
 pub mod denial;
@@ -23,6 +24,7 @@ mod view;
 mod tests;
 
 pub use asked::server_request;
+pub use cursor::BadCursor;
 pub use decode::{Context, Decoded, Kind, decode};
 pub use definition::{Definition, NoDefinition};
 pub use fault::{Cause, DecodeFault, MessageFault};

@@ -12,6 +12,7 @@ mod istio_rules;
 mod limits;
 mod mcp_both_ways;
 mod mcp_calls;
+mod mcp_cursors;
 mod mcp_denials;
 mod mcp_ends;
 mod mcp_hostile;

@@ -99,7 +99,7 @@ async fn lists_hold_only_what_the_caller_may_call() {
     };
     let reply = lab.post("agents/reader", NOTES, "", list).await;
     assert_eq!(names(&reply), ["get_note"]);
-    assert_eq!(reply.json()["result"]["nextCursor"], "c");
+    assert!(reply.json()["result"]["nextCursor"].is_string());
     assert_eq!(names(&lab.post("agents/writer", NOTES, "", list).await), ["get_note", "create_note"]);
 }
 

@@ -70,7 +70,7 @@ async fn lists_hold_a_callers_own_tasks() {
         let reply = lab.post(who, NOTES, "", &list).await;
         assert!(reply.body.contains(seen) && !reply.body.contains(unseen), "{who}: {reply:?}");
         assert!(!reply.body.contains("t-none"), "{who}: {reply:?}");
-        assert_eq!(reply.json()["result"]["nextCursor"], "n");
+        assert!(reply.json()["result"]["nextCursor"].is_string());
     }
 }
 

@@ -212,7 +212,7 @@ async fn every_list_is_filtered_in_every_version() {
             assert!(reply.body.contains(seen) && !reply.body.contains(unseen), "{case}");
             if method == "tools/list" {
                 let result = &reply.json()["result"];
-                assert_eq!((&result["nextCursor"], &result["ttlMs"]), (&value!("n"), &value!(5)), "{case}");
+                assert!(result["nextCursor"].is_string() && result["ttlMs"] == 5, "{case}");
                 assert_eq!(result["cacheScope"], "private", "{case}");
             }
         }

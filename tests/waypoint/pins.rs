@@ -79,10 +79,11 @@ async fn what_is_not_as_pinned_is_in_no_list_and_cannot_be_called() {
         let edition = Arc::default();
         let upstream = server(&edition, streams).await;
         let lab = Lab::start(&documents(&upstream, "").replace("MODE", "Enforce")).await;
-        let second = LIST.replace("\"tools/list\"", "\"tools/list\",\"params\":{\"cursor\":\"2\"}");
         let ask = async |body: &str| lab.post("agents/reader", NOTES, "", body).await.body;
         let first = ask(LIST).await;
         assert!(first.contains("get_other") && !first.contains("get_new"), "{first}");
+        let cursor = first.split("\"nextCursor\":").nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap();
+        let second = LIST.replace("\"tools/list\"", &format!("\"tools/list\",\"params\":{{\"cursor\":\"{cursor}\"}}"));
         assert!(ask(&second).await.contains("get_note"));
         let before = lists(&upstream);
         assert!(ask(&call("get_note")).await.contains("\"ok\""));

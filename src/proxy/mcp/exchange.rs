@@ -11,6 +11,7 @@ use super::super::Shared;
 use super::super::answer::{self, ProxyFault};
 use super::super::authenticate::{Authenticated, authenticate};
 use super::super::budget::Hold;
+use super::super::cursors::Cursor;
 use super::super::http::Calls;
 use super::super::route::is_there;
 use super::super::sessions::{Bound, Holder, Sessional, subject};
@@ -125,7 +126,8 @@ impl Exchange {
     /// What a message is about; in a session, where the ids of requests are ours, it goes out under the other side's.
     ///
     /// # Errors
-    /// [`ProxyFault`] for a response to nothing that was asked in this session, and for a task that is not this caller's.
+    /// [`ProxyFault`] for a response to nothing that was asked in this session, and for a task or a cursor that is not this
+    /// caller's.
     pub(super) fn meant(&self, decoded: &mut Decoded) -> Result<Meant, ProxyFault> {
         let mut call = decoded.call().clone();
         if decoded.kind() == Kind::Response {
@@ -143,6 +145,12 @@ impl Exchange {
             for task in &mut Arc::make_mut(wanted).tasks {
                 endpoint = endpoint.or(self.find_task(task)?);
             }
+        }
+        if let Some(sealed) = decoded.cursor() {
+            let cursor = Cursor::open(self.shared.sessions.sealer(), &self.holder(), &call.method, sealed);
+            let Cursor { endpoint: from, text } = cursor.ok_or(ProxyFault::CursorUnknown)?;
+            decoded.go_on_after(&text);
+            endpoint = endpoint.or_else(|| is_there(&self.shared, &self.target, &from).then_some(from));
         }
         let sent = self.rename(decoded, &call)?;
         Ok(Meant { call, endpoint, sent })

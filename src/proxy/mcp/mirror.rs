@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::super::answer::ProxyFault;
+use super::super::cursors::Cursor;
 use super::super::definitions::Listed;
 use super::super::note;
 use super::super::sessions::subject;
@@ -32,8 +33,9 @@ pub(super) enum Unpassable {
 }
 
 impl Reply {
-    /// Makes `message`, the answer to `request`, fit for the caller. `late` is an answer whose id may have been another
-    /// request's before: there whatever could be a list is one.
+    /// Makes `message`, the answer to `request`, fit for the caller. `late` is an answer on another stream than the one that
+    /// it was asked on: servers keep answers to send them again, and one that then takes one for another's must not pass a list
+    /// as a call's. There whatever could be a list is one.
     ///
     /// # Errors
     /// [`Unpassable`]: the caller gets another answer instead.
@@ -53,7 +55,17 @@ impl Reply {
         }
         self.decide_answer(request, message)?;
         // After what is blacked out is: on what the caller gets.
-        self.decide_inputs(request, message)
+        self.decide_inputs(request, message)?;
+        self.seal_cursor(request, message)
+    }
+
+    /// Hands a list's cursor on to its caller alone.
+    fn seal_cursor(&self, request: &McpCall, message: &mut ServerMessage) -> Result<(), Unpassable> {
+        let seal = |own: &str| {
+            let (sealer, holder) = (self.shared.sessions.sealer(), self.standing.asked().holder());
+            Cursor::seal(sealer, &holder, &request.method, (&self.endpoint.id, own)).ok()
+        };
+        message.tell_cursor(request, seal).map_err(|_bad| Unpassable::Bad)
     }
 
     /// Decides on what the answer to `request` says, and blacks out of it what policies say.

@@ -71,6 +71,10 @@ impl Decoded {
         self.tree.get("params").and_then(Value::as_object)
     }
 
+    pub(super) fn params_mut(&mut self) -> Option<&mut Object> {
+        self.tree.as_object_mut()?.get_mut("params")?.as_object_mut()
+    }
+
     /// Forwards the message under another id than the client's.
     pub fn forward_under(&mut self, id: &Id) {
         if let Some(message) = self.tree.as_object_mut() {
@@ -80,8 +84,7 @@ impl Decoded {
 
     /// Has a cancellation name the request that it is about by another id than the client's.
     pub fn cancel_under(&mut self, id: &Id) {
-        let params = self.tree.as_object_mut().and_then(|message| message.get_mut("params"));
-        if let Some(params) = params.and_then(Value::as_object_mut) {
+        if let Some(params) = self.params_mut() {
             params.set("requestId", id.to_value());
         }
     }

@@ -51,6 +51,9 @@ pub enum MessageFault {
     /// `params.ref` is neither a prompt by name nor a resource by URI.
     #[error("Invalid params: ref must name one prompt or one resource")]
     BadReference,
+    /// `params.cursor` is neither a text nor null nor absent.
+    #[error("Invalid params: cursor must be a text")]
+    BadCursor,
     /// `params.notifications` holds something else than switches and lists of URIs and task ids, or too many of these.
     #[error("Invalid params: notifications may hold switches, and short lists of URIs and task ids")]
     BadSubscription,
@@ -85,6 +88,7 @@ impl MessageFault {
             | Self::BadName
             | Self::BadArguments
             | Self::BadReference
+            | Self::BadCursor
             | Self::BadSubscription
             | Self::BadElicitation
             | Self::BadInputRequest
@@ -104,6 +108,7 @@ impl MessageFault {
             Self::BadName => "mcp_name",
             Self::BadArguments => "mcp_arguments",
             Self::BadReference => "mcp_reference",
+            Self::BadCursor => "mcp_cursor",
             Self::BadSubscription => "mcp_subscription",
             Self::BadElicitation => "mcp_elicitation",
             Self::BadInputRequest => "mcp_input_request",
@@ -187,6 +192,7 @@ impl DecodeFault {
                 | MessageFault::BadName
                 | MessageFault::BadArguments
                 | MessageFault::BadReference
+                | MessageFault::BadCursor
                 | MessageFault::BadSubscription,
             ) if self.id.is_some() => http::StatusCode::OK,
             // As 2026-07-28 says; it has no sessions that a client could take for lost.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::MessageFault;
 use super::method::{Subject, alike};
+use super::{MessageFault, cursor};
 use crate::call::{Knowable, McpObject, Object, Subscription, Task, Value};
 use crate::config::limits::{MAX_NAME, MAX_SUBSCRIPTIONS, MAX_URI};
 use crate::wire::uri;
@@ -28,15 +28,13 @@ pub(super) fn object(subject: Subject, params: Option<&Object>) -> Result<McpObj
         Subject::Completion => COMPLETION_KEYS,
         Subject::Listen => LISTEN_KEYS,
         Subject::Task => TASK_KEYS,
-        Subject::TaskList
-        | Subject::Setting
-        | Subject::Base
-        | Subject::ToolList
-        | Subject::PromptList
-        | Subject::ResourceList
-        | Subject::Other => ANY_KEYS,
+        Subject::TaskList | Subject::ToolList | Subject::PromptList | Subject::ResourceList => cursor::LIST_KEYS,
+        Subject::Setting | Subject::Base | Subject::Other => ANY_KEYS,
     };
     check_keys(params, keys)?;
+    if keys == cursor::LIST_KEYS {
+        cursor::check(params)?;
+    }
     Ok(match subject {
         Subject::Base => McpObject::Base,
         Subject::Other => McpObject::Other,
