@@ -98,6 +98,7 @@ impl Proxy {
     ) -> Self {
         let owners = Arc::new(a2a::Owners::new(limits::MAX_OWNED, limits::MAX_OWNED_PER_PRINCIPAL));
         let share = limits::MAX_SESSIONS_PER_PRINCIPAL;
+        let tasks = Tasks::new(sealer.clone(), limits::MAX_TASKS, limits::MAX_TASKS_PER_PRINCIPAL);
         let sessions = Sessions::new(sealer, limits::MAX_SESSIONS, share, limits::SESSION_IDLE);
         let budget = Budget::new(limits::DECODE_BUDGET, limits::DECODE_BUDGET_PER_PRINCIPAL);
         let quotas = Quotas::new(Arc::clone(&published), limits::MAX_QUOTAS, limits::MAX_QUOTAS_PER_PRINCIPAL);
@@ -108,7 +109,7 @@ impl Proxy {
                 telemetry,
                 sessions,
                 addresses: mcp::Addresses::default(),
-                tasks: Tasks::new(limits::MAX_TASKS, limits::MAX_TASKS_PER_PRINCIPAL),
+                tasks,
                 replicas: Arc::new(a2a::Replicas::new(Arc::clone(&owners), me)),
                 owners,
                 wordings: Wordings::default(),

@@ -2,7 +2,7 @@
 //!
 //! Each text is encrypted with AES-256-GCM-SIV (RFC 8452), bound to whom it is for and to what it is for: in another's
 //! hands, or as another kind of text, it opens as little as a forged one. Nonces are 96 random bits, drawn for each text:
-//! replicas share a key and ask nobody before they seal. Should two of them ever be the same, this cipher, other than GCM,
+//! replicas share a key and ask nobody before they seal (texts that are to be the same each time have one made of them). Should two of them ever be the same, this cipher, other than GCM,
 //! tells no more than whether the two texts are the same too. No I/O here; where keys come from is `app`'s.
 
 mod fields;
@@ -46,6 +46,8 @@ pub enum Purpose {
     Event = 5,
     /// The cursor of a list.
     Cursor = 6,
+    /// The id of an MCP task.
+    Task = 7,
 }
 
 /// A secret that replicas share.
@@ -114,10 +116,10 @@ impl Key {
         Ok(Self { hint, cipher: LessSafeKey::new(cipher), marks })
     }
 
-    fn mark(&self, purpose: Purpose, bound: &[u8], text: &str) -> hmac::Tag {
+    fn mark(&self, purpose: Purpose, bound: &[u8], text: &[u8]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.marks);
         context.update(&associated(purpose, bound));
-        context.update(text.as_bytes());
+        context.update(text);
         context.sign()
     }
 }
@@ -145,10 +147,30 @@ impl Sealer {
     /// # Errors
     /// [`SealFault`]
     pub fn seal(&self, purpose: Purpose, bound: &[u8], text: &[u8]) -> Result<String, SealFault> {
-        let ring = self.0.load();
-        let key = ring.0.first().ok_or(SealFault::Cipher)?;
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_unspecified| SealFault::Random)?;
+        self.seal_with(|_| Some(nonce), (purpose, bound), text)
+    }
+
+    /// As [`Sealer::seal`], but of the same text the same for as long as the same key seals: for what those who get it compare.
+    /// It tells them no more than that. The nonce is made of the text, which this cipher is for.
+    ///
+    /// # Errors
+    /// [`SealFault`]
+    pub fn seal_alike(&self, purpose: Purpose, bound: &[u8], text: &[u8]) -> Result<String, SealFault> {
+        let nonce = |key: &Key| key.mark(purpose, bound, text).as_ref().first_chunk().copied();
+        self.seal_with(nonce, (purpose, bound), text)
+    }
+
+    fn seal_with(
+        &self,
+        nonce: impl FnOnce(&Key) -> Option<[u8; NONCE_LEN]>,
+        (purpose, bound): (Purpose, &[u8]),
+        text: &[u8],
+    ) -> Result<String, SealFault> {
+        let ring = self.0.load();
+        let key = ring.0.first().ok_or(SealFault::Cipher)?;
+        let nonce = nonce(key).ok_or(SealFault::Cipher)?;
         let mut sealed = Vec::with_capacity(1 + HINT + NONCE_LEN + text.len() + AES_256_GCM_SIV.tag_len());
         sealed.push(FORM);
         sealed.extend_from_slice(&key.hint);
@@ -184,7 +206,7 @@ impl Sealer {
     /// [`MARK_TEXT`] characters that nobody else can set under `text`, which stays readable.
     pub fn mark(&self, purpose: Purpose, bound: &[u8], text: &str) -> String {
         let ring = self.0.load();
-        let mark = ring.0.first().map(|key| key.mark(purpose, bound, text));
+        let mark = ring.0.first().map(|key| key.mark(purpose, bound, text.as_bytes()));
         let mark = mark.as_ref().and_then(|mark| mark.as_ref().get(..MARK)).unwrap_or_default();
         URL_SAFE_NO_PAD.encode(mark)
     }
@@ -194,7 +216,7 @@ impl Sealer {
         let Ok(mark) = URL_SAFE_NO_PAD.decode(mark) else { return false };
         let ring = self.0.load();
         ring.0.iter().any(|key| {
-            let right = key.mark(purpose, bound, text);
+            let right = key.mark(purpose, bound, text.as_bytes());
             let right = right.as_ref().get(..MARK).unwrap_or_default();
             !right.is_empty() && constant_time::verify_slices_are_equal(right, &mark).is_ok()
         })

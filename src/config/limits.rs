@@ -171,7 +171,8 @@ pub const SESSION_IDLE: Duration = Duration::from_secs(3_600);
 pub const MAX_ASKED_BYTES: usize = 32 << 20;
 /// Share of [`MAX_ASKED_BYTES`] that requests of one principal may take.
 pub const MAX_ASKED_BYTES_PER_PRINCIPAL: usize = 8 << 20;
-/// MCP tasks bound to a caller and the tool that made them; beyond, the oldest of the principal with most is forgotten.
+/// MCP tasks that are remembered; beyond, the oldest of the principal with most is forgotten. A forgotten task goes on, and is
+/// in lists again once its caller asked for it.
 pub const MAX_TASKS: usize = 65_536;
 /// Share of [`MAX_TASKS`] that one principal may hold; beyond, its own oldest go.
 pub const MAX_TASKS_PER_PRINCIPAL: usize = 16_384;

@@ -16,6 +16,7 @@ mod method;
 mod mirror;
 mod parameters;
 mod server;
+mod tasks;
 mod unknown_name;
 mod version;
 mod view;
@@ -33,6 +34,7 @@ pub use head::{HeaderFault, McpHead, ResponseForm, check_headers, requested_vers
 pub use list::{Filtered, filter_list, filter_lookalikes, is_list, mark_private, resource_entry};
 pub use mirror::Mirror;
 pub use server::{ServerFault, ServerKind, ServerMessage};
+pub use tasks::UnknownTask;
 pub use unknown_name::UnknownName;
 pub use version::Version;
 

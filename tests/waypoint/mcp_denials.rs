@@ -141,8 +141,8 @@ fn hold(reply: &Reply, id: &str, said: Said, case: &str) {
     }
 }
 
-/// What is asked for and refused, and how `form` says so to a client of `version`.
-fn rows(form: &str, version: &str) -> Vec<(&'static str, Value, Said)> {
+/// What is asked for and refused, and how `form` says so to a client of `version`, whose task is `task`.
+fn rows(form: &str, version: &str, task: &Value) -> Vec<(&'static str, Value, Said)> {
     let reference = |name: &str| value!({"ref":{"type":"ref/prompt","name":name},"argument":{"name":"a","value":""}});
     let modern = version == MODERN;
     let resource = Said::Hidden(if modern { -32602 } else { -32002 }, "Resource not found");
@@ -178,7 +178,7 @@ fn rows(form: &str, version: &str) -> Vec<(&'static str, Value, Said)> {
         ("vendor/run", value!({}), pick(no_method, settled, settled)),
         // Whose it is not said, whatever the policy says.
         ("tasks/get", value!({"taskId":"not-mine"}), Said::NoTask),
-        ("tasks/cancel", value!({"taskId":format!("t-{version}")}), pick(no_task, settled, settled)),
+        ("tasks/cancel", value!({"taskId":task}), pick(no_task, settled, settled)),
     ];
     let listen = value!({"notifications":{"resourceSubscriptions":["file:///secret/b"]}});
     rows.push((
@@ -201,8 +201,9 @@ async fn every_form_is_the_same_in_every_version() {
         for version in VERSIONS {
             let client = Client::begin(&lab, version).await;
             let task = value!({"name":"get_task","arguments":{"task":format!("t-{version}")}});
-            assert!(client.ask("\"made\"", "tools/call", task).await.json()["result"].is_object(), "{version}");
-            for (at, (method, params, said)) in rows(form, version).into_iter().enumerate() {
+            let made = client.ask("\"made\"", "tools/call", task).await.json()["result"]["task"]["taskId"].clone();
+            assert!(made.is_string(), "{version}");
+            for (at, (method, params, said)) in rows(form, version, &made).into_iter().enumerate() {
                 let id = IDS[at % IDS.len()];
                 let before = upstream.bytes();
                 let reply = client.ask(id, method, params.clone()).await;

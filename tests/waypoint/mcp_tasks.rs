@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json as value};
 
-use crate::lab::{Lab, Upstream, json, notes};
+use crate::lab::{Lab, Reply, Upstream, events, json, notes};
 
 const NOTES: &str = "127.0.9.1:80";
 
@@ -31,27 +31,43 @@ fn message(method: &str, params: &Value) -> String {
     value!({"jsonrpc":"2.0","id":1,"method":method,"params":params}).to_string()
 }
 
+/// The id of the task that a call turned into, as its caller has it.
+fn task_of(reply: &Reply) -> String {
+    let result = &reply.json()["result"];
+    let id = result["task"]["taskId"].as_str().or_else(|| result["taskId"].as_str());
+    id.unwrap_or_else(|| panic!("no task: {reply:?}")).to_owned()
+}
+
+async fn begin(lab: &Lab, who: &str, call: &str) -> String {
+    task_of(&lab.post(who, NOTES, "", call).await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_its_callers_alone() {
     let upstream = server().await;
     let lab = Lab::start(&notes(upstream.addr)).await;
     let call = message("tools/call", &value!({"name":"get_note","task":{"ttl":60000}}));
-    assert!(lab.post("agents/reader", NOTES, "", &call).await.body.contains("t-get_note"));
+    let task = begin(&lab, "agents/reader", &call).await;
+    assert!(!task.contains("get_note"), "{task}");
     for method in ["tasks/get", "tasks/result", "tasks/cancel"] {
-        let ask = message(method, &value!({"taskId":"t-get_note"}));
+        let ask = |id: &str| message(method, &value!({"taskId":id}));
         let before = upstream.bytes();
-        let theirs = lab.post("agents/writer", NOTES, "", &ask).await;
+        let unknown = lab.post("agents/writer", NOTES, "", &ask("t-unknown")).await;
+        for (who, id) in [("agents/writer", &*task), ("agents/writer", "t-get_note"), ("agents/reader", "t-get_note")] {
+            let theirs = lab.post(who, NOTES, "", &ask(id)).await;
+            assert_eq!((theirs.status, &theirs.body), (unknown.status, &unknown.body), "{method} {who} {id}");
+        }
         assert_eq!(upstream.bytes(), before, "{method}");
-        let unknown = lab.post("agents/writer", NOTES, "", &ask.replace("t-get_note", "t-unknown")).await;
-        assert_eq!((theirs.status, &theirs.body), (unknown.status, &unknown.body), "{method}");
-        assert_eq!((theirs.status, &theirs.json()["error"]["code"]), (200, &value!(-32602)), "{method}: {theirs:?}");
-        let own = lab.post("agents/reader", NOTES, "", &ask).await;
-        assert!(own.json()["result"].is_object(), "{method}: {own:?}");
+        assert_eq!((unknown.status, &unknown.json()["error"]["code"]), (200, &value!(-32602)), "{method}: {unknown:?}");
+        let own = lab.post("agents/reader", NOTES, "", &ask(&task)).await;
+        assert_eq!(own.json()["result"]["taskId"], task, "{method}: {own:?}");
     }
+    assert!(!upstream.seen().contains(&task), "a server gets its own ids: {}", upstream.seen());
     // What makes the id known to the log would make it known to whoever reads that.
     let log = lab.log.clone();
     lab.waypoint.shutdown().await;
-    assert!(!format!("{:?}", log.lines()).contains("t-get_note"));
+    let lines = format!("{:?}", log.lines());
+    assert!(!lines.contains("t-get_note") && !lines.contains(&task));
     assert!(log.lines().iter().any(|line| line["method"] == "tasks/get" && line["tool"] == "get_note"));
 }
 
@@ -61,15 +77,12 @@ async fn lists_hold_a_callers_own_tasks() {
     let lab = Lab::start(&notes(upstream.addr)).await;
     let create = message("tools/call", &value!({"name":"create_note","arguments":{"owner":"acme"},"task":{}}));
     let modern = message("tools/call", &value!({"name":"get_note","arguments":{"modern":true}}));
-    lab.post("agents/writer", NOTES, "", &create).await;
-    lab.post("agents/reader", NOTES, "", &modern).await;
+    let theirs = begin(&lab, "agents/writer", &create).await;
+    let own = begin(&lab, "agents/reader", &modern).await;
     let list = message("tasks/list", &value!({}));
-    for (who, seen, unseen) in
-        [("agents/reader", "t-get_note", "t-create_note"), ("agents/writer", "t-create_note", "t-get_note")]
-    {
+    for (who, seen) in [("agents/reader", &own), ("agents/writer", &theirs)] {
         let reply = lab.post(who, NOTES, "", &list).await;
-        assert!(reply.body.contains(seen) && !reply.body.contains(unseen), "{who}: {reply:?}");
-        assert!(!reply.body.contains("t-none"), "{who}: {reply:?}");
+        assert_eq!(reply.json()["result"]["tasks"], value!([{"taskId":seen}]), "{who}: {reply:?}");
         assert!(reply.json()["result"]["nextCursor"].is_string());
     }
 }
@@ -80,21 +93,100 @@ async fn an_id_in_use_stays_its_makers() {
     let upstream = server().await;
     let lab = Lab::start(&notes(upstream.addr)).await;
     let call = message("tools/call", &value!({"name":"get_note","task":{}}));
-    lab.post("agents/reader", NOTES, "", &call).await;
+    let task = begin(&lab, "agents/reader", &call).await;
     let reply = lab.post("agents/writer", NOTES, "", &call).await;
-    assert!(!reply.body.contains("t-get_note"), "{reply:?}");
-    let ask = message("tasks/get", &value!({"taskId":"t-get_note"}));
+    assert!(reply.json()["error"].is_object() && !reply.body.contains("taskId"), "{reply:?}");
+    let ask = message("tasks/get", &value!({"taskId":task}));
     assert!(lab.post("agents/writer", NOTES, "", &ask).await.json()["error"].is_object());
     assert!(lab.post("agents/reader", NOTES, "", &ask).await.json()["result"].is_object());
+}
+
+/// Any replica with the key serves a task, and so does one that has been started anew; its caller's list has it once it
+/// was asked for there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_goes_on_at_another_replica_and_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("key");
+    std::fs::write(&file, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
+    let upstream = server().await;
+    let text = notes(upstream.addr);
+    let replica = || Lab::start_with(&text, |settings| settings.sealing_key_file = Some(file.clone()));
+    let one = replica().await;
+    let task = begin(&one, "agents/reader", &message("tools/call", &value!({"name":"get_note","task":{}}))).await;
+    one.waypoint.shutdown().await;
+    let (other, list) = (replica().await, message("tasks/list", &value!({})));
+    let listed = async || other.post("agents/reader", NOTES, "", &list).await.json()["result"]["tasks"].clone();
+    assert_eq!(listed().await, value!([]), "a task whose is not known is nobody's");
+    let before = upstream.bytes();
+    let get = message("tasks/get", &value!({"taskId":task}));
+    assert!(other.post("agents/writer", NOTES, "", &get).await.json()["error"].is_object());
+    assert_eq!(upstream.bytes(), before);
+    assert_eq!(other.post("agents/reader", NOTES, "", &get).await.json()["result"]["taskId"], task);
+    assert_eq!(listed().await, value!([{"taskId":task}]));
+    // What decides is still the tool that was called.
+    std::fs::write(other.documents(), text.replace("[\"delete_*\"]", "[\"delete_*\", \"get_*\"]")).unwrap();
+    let began = std::time::Instant::now();
+    while other.post("agents/reader", NOTES, "", &get).await.json()["result"].is_object() {
+        assert!(began.elapsed().as_secs() < 5, "the edit is not in force");
+    }
+}
+
+/// Every message that says a task's id says the one that its reader knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_is_the_readers_own_in_every_message() {
+    const MODERN: &str = "2026-07-28";
+    let upstream = Upstream::start(|_head, body| {
+        let message: Value = serde_json::from_str(body).unwrap_or_default();
+        let (params, id) = (&message["params"], &message["id"]);
+        let related = value!({"io.modelcontextprotocol/related-task":{"taskId":"t-1"}});
+        let answer = |result: Value| value!({"jsonrpc":"2.0","id":id,"result":result}).to_string();
+        match message["method"].as_str().unwrap_or_default() {
+            "tools/call" => json(&answer(value!({"resultType":"task","taskId":"t-1","status":"working"}))),
+            "subscriptions/listen" => {
+                let accepted = value!({"_meta":{"io.modelcontextprotocol/subscriptionId":id},"notifications":params["notifications"]});
+                let accepted =
+                    value!({"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":accepted});
+                let told = value!({"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"t-1","status":"working","_meta":related}});
+                events(&format!("data: {accepted}\n\ndata: {told}\n\ndata: {}\n\n", answer(value!({"resultType":"complete"}))))
+            }
+            _ => json(&answer(value!({"resultType":"complete","taskId":"t-1","status":"completed","result":{"content":[],"_meta":related}}))),
+        }
+    })
+    .await;
+    let lab = Lab::start(&notes(upstream.addr)).await;
+    let ask = async |method: &str, name: Option<&str>, params: Value| {
+        let mut params = params;
+        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = value!(MODERN);
+        let name = name.map(|name| format!("Mcp-Name: {name}\r\n")).unwrap_or_default();
+        let headers = format!("MCP-Protocol-Version: {MODERN}\r\nMcp-Method: {method}\r\n{name}");
+        lab.post("agents/reader", NOTES, &headers, &message(method, &params)).await
+    };
+    let task = task_of(&ask("tools/call", Some("get_note"), value!({"name":"get_note"})).await);
+    let related = value!({"io.modelcontextprotocol/related-task":{"taskId":task}});
+    let got = ask("tasks/get", Some(&task), value!({"taskId":task})).await;
+    assert_eq!((got.body.matches(&task).count(), got.body.contains("t-1")), (2, false), "{got:?}");
+    assert!(upstream.seen().contains("mcp-name: t-1\r\n"), "{}", upstream.seen());
+    let heard = ask("subscriptions/listen", None, value!({"notifications":{"taskIds":[task]}})).await;
+    assert_eq!((heard.body.matches(&task).count(), heard.body.contains("t-1")), (3, false), "{heard:?}");
+    let again = ask("tools/call", Some("get_note"), value!({"name":"get_note","_meta":related})).await;
+    assert_eq!(task_of(&again), task, "{again:?}");
+    assert!(!upstream.seen().contains(&task), "{}", upstream.seen());
+    // No request is a part of a task that is not its caller's, however that is spelt.
+    let before = upstream.bytes();
+    for related in [value!({"taskId":"t-1"}), value!({"taskId":task,"TaskID":"t-1"}), value!({"taskId":5})] {
+        let meta = value!({"io.modelcontextprotocol/related-task":related});
+        let refused = ask("tools/call", Some("get_note"), value!({"name":"get_note","_meta":meta})).await;
+        assert_eq!(refused.json()["error"]["code"], -32602, "{refused:?}");
+    }
+    assert_eq!(upstream.bytes(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_ends_with_the_right_to_its_tool() {
     let upstream = server().await;
     let lab = Lab::start(&notes(upstream.addr)).await;
-    let call = message("tools/call", &value!({"name":"get_note","task":{}}));
-    lab.post("agents/reader", NOTES, "", &call).await;
-    let ask = message("tasks/result", &value!({"taskId":"t-get_note"}));
+    let task = begin(&lab, "agents/reader", &message("tools/call", &value!({"name":"get_note","task":{}}))).await;
+    let ask = message("tasks/result", &value!({"taskId":task}));
     assert!(lab.post("agents/reader", NOTES, "", &ask).await.json()["result"].is_object());
     let edited = notes(upstream.addr).replace("[\"delete_*\"]", "[\"delete_*\", \"get_*\"]");
     std::fs::write(lab.documents(), edited).unwrap();

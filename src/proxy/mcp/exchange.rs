@@ -16,7 +16,7 @@ use super::super::http::Calls;
 use super::super::route::is_there;
 use super::super::sessions::{Bound, Holder, Sessional, subject};
 use super::sse::{self, Address};
-use crate::call::{HttpHead, McpCall, McpObject, Task};
+use crate::call::{HttpHead, Knowable, McpCall, McpObject, Task};
 use crate::config::limits;
 use crate::fault::Faulty;
 use crate::id::Peer;
@@ -130,6 +130,7 @@ impl Exchange {
     /// caller's.
     pub(super) fn meant(&self, decoded: &mut Decoded) -> Result<Meant, ProxyFault> {
         let mut call = decoded.call().clone();
+        self.name_tasks(decoded)?;
         if decoded.kind() == Kind::Response {
             let digest = call.session.clone();
             let asked = self.session.as_ref().zip(decoded.id()).and_then(|(bound, id)| bound.session.reply(id, digest));
@@ -171,13 +172,17 @@ impl Exchange {
         Ok(Some(sent))
     }
 
-    /// Notes the tool of a task; its endpoint, if that is still one of the target's.
+    /// Has the server get its own ids of tasks.
+    fn name_tasks(&self, decoded: &mut Decoded) -> Result<(), ProxyFault> {
+        let mut own = |sealed: &str| Some(self.shared.tasks.open(&self.holder(), sealed)?.id.to_string());
+        decoded.name_tasks(&mut own).map_err(|_unknown| ProxyFault::TaskUnknown)
+    }
+
+    /// Notes a task's own id and tool; its endpoint, if that is still one of the target's.
     fn find_task(&self, task: &mut Task) -> Result<Option<Arc<str>>, ProxyFault> {
-        let Some(id) = task.id.known() else { return Ok(None) };
-        let subject = self.claims.as_ref().map(subject);
-        let made = self.shared.tasks.find(&self.target.key, id, self.peer.id(), subject.as_deref());
-        let made = made.ok_or(ProxyFault::TaskUnknown)?;
-        task.tool = Some(made.tool);
+        let Some(sealed) = task.id.known() else { return Ok(None) };
+        let made = self.shared.tasks.open(&self.holder(), sealed).ok_or(ProxyFault::TaskUnknown)?;
+        (task.id, task.tool) = (Knowable::Known(made.id), Some(made.tool));
         Ok(is_there(&self.shared, &self.target, &made.endpoint).then_some(made.endpoint))
     }
 

@@ -8,7 +8,6 @@ use super::super::answer::ProxyFault;
 use super::super::cursors::Cursor;
 use super::super::definitions::Listed;
 use super::super::note;
-use super::super::sessions::subject;
 use super::super::tasks::Made;
 use super::listing;
 use super::reply::Reply;
@@ -56,7 +55,19 @@ impl Reply {
         self.decide_answer(request, message)?;
         // After what is blacked out is: on what the caller gets.
         self.decide_inputs(request, message)?;
+        self.tell_tasks(request, message);
         self.seal_cursor(request, message)
+    }
+
+    /// Tells the caller of its tasks by the ids that it has them by. One that was not seen to be the caller's keeps its
+    /// server's id, which no request can name.
+    pub(super) fn tell_tasks(&self, request: &McpCall, message: &mut ServerMessage) {
+        let tasks = &self.shared.tasks;
+        let mut told = |id: &str| {
+            let holder = self.standing.asked().holder();
+            tasks.seal(&holder, &tasks.find(&holder, &self.endpoint.id, id)?)
+        };
+        message.tell_tasks(request, &mut told);
     }
 
     /// Hands a list's cursor on to its caller alone.
@@ -126,6 +137,7 @@ impl Reply {
                 self.redact(&redactors, content, false);
             }
         }
+        self.tell_tasks(&self.awaited.call, message);
         true
     }
 
@@ -201,9 +213,7 @@ impl Reply {
 
     /// The caller's own task of this id.
     fn made(&self, task: &Task) -> Option<Made> {
-        let asked = self.standing.asked();
-        let subject = asked.claims().map(subject);
-        self.shared.tasks.find(&asked.target().key, task.id.known()?, asked.peer().id(), subject.as_deref())
+        self.shared.tasks.find(&self.standing.asked().holder(), &self.endpoint.id, task.id.known()?)
     }
 
     /// Binds the task that a call of a tool turned into, so that nobody else can use it. False where its id is taken, or none.
@@ -214,14 +224,8 @@ impl Reply {
         if id.is_empty() || id.len() > MAX_NAME {
             return false;
         }
-        let asked = self.standing.asked();
-        let made = Made {
-            owner: asked.peer().id().clone(),
-            subject: asked.claims().map(subject),
-            tool: Arc::clone(tool),
-            endpoint: Arc::clone(&self.endpoint.id),
-        };
-        self.shared.tasks.bind(&asked.target().key, id, made)
+        let made = Made { id: id.into(), endpoint: Arc::clone(&self.endpoint.id), tool: Arc::clone(tool) };
+        self.shared.tasks.bind(&self.standing.asked().holder(), &made)
     }
 
     /// The caller's task that a notification tells of, as if it had been asked for.

@@ -269,7 +269,10 @@ impl Pump {
             self.reply.see_request(&mut message);
             if let (ServerKind::Request(method), Some(id)) = (message.kind(), message.id()) {
                 match self.reply.may_pass_on(method, id, &message) {
-                    Some(told) => message.rename(&told),
+                    Some(told) => {
+                        message.rename(&told);
+                        self.reply.tell_tasks(&self.reply.awaited.call, &mut message);
+                    }
                     None => return Ok(Passed::Asked(method.clone(), id.clone())),
                 }
             }

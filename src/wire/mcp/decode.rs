@@ -72,7 +72,11 @@ impl Decoded {
     }
 
     pub(super) fn params_mut(&mut self) -> Option<&mut Object> {
-        self.tree.as_object_mut()?.get_mut("params")?.as_object_mut()
+        self.member_mut("params")
+    }
+
+    pub(super) fn member_mut(&mut self, key: &str) -> Option<&mut Object> {
+        self.tree.as_object_mut()?.get_mut(key)?.as_object_mut()
     }
 
     /// Forwards the message under another id than the client's.

@@ -71,6 +71,11 @@ pub(super) fn known(method: &str) -> Known {
     Known::No
 }
 
+/// Whether a request of `method` names one task.
+pub(super) fn names_task(method: &str) -> bool {
+    known(method) == Known::Request(Subject::Task)
+}
+
 /// Requests that 2026-07-28 took away. A server of two eras could still act on them.
 pub(super) fn is_removed(method: &str) -> bool {
     matches!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::method::{Subject, alike};
 use super::{MessageFault, cursor};
 use crate::call::{Knowable, McpObject, Object, Subscription, Task, Value};
-use crate::config::limits::{MAX_NAME, MAX_SUBSCRIPTIONS, MAX_URI};
+use crate::config::limits::{MAX_NAME, MAX_SEALED, MAX_SUBSCRIPTIONS, MAX_URI};
 use crate::wire::uri;
 
 /// Members of `params` that a server acts on; another key may not look like one of them.
@@ -52,7 +52,7 @@ pub(super) fn object(subject: Subject, params: Option<&Object>) -> Result<McpObj
         Subject::Listen => McpObject::Subscription(Arc::new(subscription(params)?)),
         Subject::TaskList => McpObject::Task(Task { id: Knowable::Unknown, tool: None }),
         Subject::Task => {
-            let id = params.and_then(|p| p.get("taskId")).and_then(read_name).ok_or(MessageFault::BadName)?;
+            let id = params.and_then(|p| p.get("taskId")).and_then(read_task_id).ok_or(MessageFault::BadName)?;
             McpObject::Task(task(id))
         }
     })
@@ -97,7 +97,7 @@ fn subscription(params: Option<&Object>) -> Result<Subscription, MessageFault> {
                 read.resources = uris.iter().map(uri).collect::<Result<_, _>>()?;
             }
             (TASKS, Value::Array(ids)) if ids.len() <= MAX_SUBSCRIPTIONS => {
-                let id = |value| read_name(value).map(task).ok_or(MessageFault::BadName);
+                let id = |value| read_task_id(value).map(task).ok_or(MessageFault::BadName);
                 read.tasks = ids.iter().map(id).collect::<Result<_, _>>()?;
             }
             (RESOURCES | TASKS, _) => return Err(MessageFault::BadSubscription),
@@ -116,6 +116,11 @@ pub(super) fn plain(params: Option<&Object>) -> Result<(), MessageFault> {
 /// A name of a tool or prompt: not empty, at most `MAX_NAME` bytes, no control characters.
 pub(super) fn read_name(value: &Value) -> Option<&str> {
     value.as_str().filter(|s| !s.is_empty() && s.len() <= MAX_NAME && !s.chars().any(char::is_control))
+}
+
+/// The id of a task as a client has it: sealed, and so longer than a server's own.
+fn read_task_id(value: &Value) -> Option<&str> {
+    value.as_str().filter(|s| !s.is_empty() && s.len() <= MAX_SEALED && !s.chars().any(char::is_control))
 }
 
 /// A URI or URI template: not empty, at most `MAX_URI` bytes, no control characters.
