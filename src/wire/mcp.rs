@@ -40,6 +40,8 @@ pub use version::Version;
 
 /// `_meta` key that carries the protocol version since 2026-07-28.
 pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// `_meta` key that says which subscription a message is told by (MCP 2026-07-28).
+pub const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 /// Header and body disagree (MCP 2026-07-28).
 pub const HEADER_MISMATCH: i64 = -32020;
 /// Unknown protocol version (MCP 2026-07-28).

@@ -16,6 +16,7 @@ mod mcp_cursors;
 mod mcp_denials;
 mod mcp_ends;
 mod mcp_hostile;
+mod mcp_lists;
 mod mcp_replicas;
 mod mcp_results;
 mod mcp_sse;

@@ -13,7 +13,7 @@ fn call(id: u8, tool: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}"}}}}"#)
 }
 
-async fn begin(lab: &Lab, live: &mut Live, who: &str, endpoint: &str) -> (hbone::Stream, Held) {
+pub(crate) async fn begin(lab: &Lab, live: &mut Live, who: &str, endpoint: &str) -> (hbone::Stream, Held) {
     let mut caller = lab.tunnel(who, NOTES).await.unwrap();
     caller.write_all(b"GET /sse HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n\r\n").await.unwrap();
     let mut held = live.next().await;
@@ -23,7 +23,7 @@ async fn begin(lab: &Lab, live: &mut Live, who: &str, endpoint: &str) -> (hbone:
 }
 
 /// The address that the stream says.
-async fn address(caller: &mut hbone::Stream) -> String {
+pub(crate) async fn address(caller: &mut hbone::Stream) -> String {
     let mut text = lab::read_until(caller, "session=").await;
     while !text.split("session=").last().unwrap().contains("\n\n") {
         text += &lab::read_until(caller, "\n").await;
@@ -33,7 +33,7 @@ async fn address(caller: &mut hbone::Stream) -> String {
     line
 }
 
-async fn post(lab: &Lab, who: &str, target: &str, body: &str) -> lab::Reply {
+pub(crate) async fn post(lab: &Lab, who: &str, target: &str, body: &str) -> lab::Reply {
     let request = lab::post("", body).replacen("/mcp", target, 1);
     lab.raw(who, NOTES, request.as_bytes()).await
 }

@@ -2,6 +2,7 @@
 
 mod answering;
 mod leaving;
+mod lists;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -71,6 +72,8 @@ pub(super) struct Pump {
     over: Option<Option<BodyFault>>,
     /// Our own answers, where clients read them here alone: this stream began a session that ends with it.
     injected: Option<sse_session::Injected>,
+    /// Of which changes of lists its client hears.
+    told: lists::Told,
 }
 
 impl Drop for Pump {
@@ -87,6 +90,8 @@ impl Pump {
         let list = matches!(waits, Waits::Session { .. }) || is_list(&reply.awaited.call.method);
         let limit = if list { limits::MAX_LIST } else { limits::MAX_EVENT };
         let base = reply.hold.bytes();
+        let session = reply.session.as_ref().filter(|_| matches!(waits, Waits::Session { .. }));
+        let told = session.map(|bound| lists::Told::of_session(bound.session.announced)).unwrap_or_default();
         Self {
             reply,
             waits,
@@ -101,6 +106,7 @@ impl Pump {
             leaves: None,
             over: None,
             injected: None,
+            told,
         }
     }
 
@@ -148,7 +154,7 @@ impl Pump {
             // Also before what was read earlier: the caller may have taken its time.
             match self.reply.standing.turned(&shared.published).now_or_never() {
                 Some(Err(denial)) => return Some(Err(self.revoked(denial.as_ref()))),
-                Some(Ok(())) => self.tell_of_lists(),
+                Some(Ok(())) => self.ready.extend(self.told.events()),
                 None => {}
             }
             if let Some(bytes) = self.ready.pop_front() {
@@ -172,7 +178,7 @@ impl Pump {
                     if let Err(denial) = turned {
                         return Some(Err(self.revoked(denial.as_ref())));
                     }
-                    self.tell_of_lists();
+                    self.ready.extend(self.told.events());
                     continue;
                 }
                 Some(bytes) = injected(&mut self.injected) => return Some(self.held(bytes.len()).map(|()| bytes)),
@@ -204,14 +210,6 @@ impl Pump {
         let held = self.base + self.parser.held() + self.queued + ready + out;
         let kept = self.reply.hold.set(held);
         kept.map_err(|_over_budget| self.failed(ProxyFault::OverBudget))
-    }
-
-    /// Other rules, other lists: a client that listens to its server for changes of lists hears of this one too.
-    fn tell_of_lists(&mut self) {
-        if let (Waits::Session { .. }, Some(bound)) = (&self.waits, &self.reply.session) {
-            let told = bound.session.announced.lists().map(|list| sse_session::event_of(&denial::list_changed(list)));
-            self.ready.extend(told);
-        }
     }
 
     fn revoked(&mut self, denial: Option<&Denial>) -> BodyFault {
@@ -306,11 +304,15 @@ impl Pump {
                 if let Some(bound) = &self.reply.session {
                     message.rename_cancelled(|id| bound.session.questioned(id));
                 }
+                self.told.note_agreed(&self.reply.awaited.call, &message);
                 return self.reply.see_notice(&method, &mut message).then(|| message.canonical());
             }
             ServerKind::Result | ServerKind::Error => {}
         }
         let Sessional { id, call: request } = self.answered(&mut message)?;
+        if self.injected.is_some() {
+            self.told.note_begun(&request, &message);
+        }
         // What another stream was to bring is read with all doubt that there can be.
         let late = matches!(self.waits, Waits::Session { .. });
         match self.reply.see_through(&request, &mut message, late) {

@@ -38,6 +38,13 @@ impl Announced {
         Self(bits.fold(0, |all, bit| all | bit))
     }
 
+    /// As a server agreed to tell of them by a subscription (2026-07-28): `toolsListChanged` and so on.
+    pub(in crate::proxy) fn agreed(wanted: &Value) -> Self {
+        let tells = |list: &str| wanted.get(&format!("{list}ListChanged"))?.as_bool();
+        let bits = LISTS.iter().filter(|(list, _)| tells(list) == Some(true)).map(|(_, bit)| bit);
+        Self(bits.fold(0, |all, bit| all | bit))
+    }
+
     /// The names of those lists.
     pub(in crate::proxy) fn lists(self) -> impl Iterator<Item = &'static str> {
         LISTS.into_iter().filter(move |(_, bit)| self.0 & bit != 0).map(|(list, _)| list)

@@ -3,7 +3,7 @@
 //! Every body is one JSON-RPC message with the caller's exact id, to be sent with HTTP 200: real clients lose their
 //! session on any 4xx answer to a call. Which form is right is for policy to say.
 
-use super::{REFUSED, UnknownName, Version};
+use super::{META_SUBSCRIPTION, REFUSED, UnknownName, Version};
 use crate::call::{McpCall, McpObject, Object, Value};
 use crate::wire::json;
 use crate::wire::jsonrpc::{INVALID_PARAMS, Id, METHOD_NOT_FOUND};
@@ -11,10 +11,17 @@ use crate::wire::jsonrpc::{INVALID_PARAMS, Id, METHOD_NOT_FOUND};
 /// Resource not found, until 2025-11-25.
 const RESOURCE_NOT_FOUND: i64 = -32002;
 
-/// Tells a client that a list of its server (`tools`, `prompts`, `resources`) is another now.
-pub fn list_changed(list: &str) -> Vec<u8> {
+/// Tells a client that a list of its server (`tools`, `prompts`, `resources`) is another now; from 2026-07-28 on it says
+/// which `subscription` it is told by.
+pub fn list_changed(list: &str, subscription: Option<&Value>) -> Vec<u8> {
     let method = format!("notifications/{list}/list_changed");
-    let message: Object = [("jsonrpc", Value::from("2.0")), ("method", method.as_str().into())].into_iter().collect();
+    let mut message: Object =
+        [("jsonrpc", Value::from("2.0")), ("method", method.as_str().into())].into_iter().collect();
+    if let Some(subscription) = subscription {
+        let meta: Object = [(META_SUBSCRIPTION, subscription.clone())].into_iter().collect();
+        let params: Object = [("_meta", Value::Object(meta))].into_iter().collect();
+        message.set("params", params.into());
+    }
     let mut out = Vec::new();
     json::write_object(&message, &mut out);
     out

@@ -1,5 +1,7 @@
 //! What a server sends: answers, its own requests, notifications.
 
+use super::META_SUBSCRIPTION;
+use super::tasks::ACKNOWLEDGED;
 use crate::call::{Object, Value};
 use crate::fault::{Blame, Faulty, Retry, Stage};
 use crate::wire::json::{self, JsonFault};
@@ -123,6 +125,14 @@ impl ServerMessage {
     /// `params`, where the message has them.
     pub fn params(&self) -> Option<&Object> {
         self.tree.get("params").and_then(Value::as_object)
+    }
+
+    /// What of a subscription its server agreed to, and by which id it is known, where this says so (MCP 2026-07-28).
+    pub fn agreed(&self) -> Option<(&Value, Option<&Value>)> {
+        let says = matches!(&self.kind, ServerKind::Notification(method) if &**method == ACKNOWLEDGED);
+        let params = self.params().filter(|_| says)?;
+        let id = params.get("_meta").and_then(|meta| meta.get(META_SUBSCRIPTION));
+        Some((params.get("notifications")?, id))
     }
 
     /// `result`, where there is one.

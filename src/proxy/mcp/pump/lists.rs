@@ -1,0 +1,46 @@
+//! Other rules, other lists: a client that listens to its server for changes of lists hears of this one too, where its server
+//! said that it tells of changes.
+
+use bytes::Bytes;
+
+use super::super::super::sessions::Announced;
+use super::sse_session;
+use crate::call::{McpCall, McpObject, Value};
+use crate::wire::mcp::{ServerKind, ServerMessage, denial};
+
+/// What the server of a stream said that it tells of.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    lists: Announced,
+    /// Which subscription a message is of (2026-07-28).
+    subscription: Option<Value>,
+}
+
+impl Told {
+    /// By the stream of a session that `initialize` began with this.
+    pub(super) fn of_session(lists: Announced) -> Self {
+        Self { lists, subscription: None }
+    }
+
+    /// Notes what the server of a subscription agreed to.
+    pub(super) fn note_agreed(&mut self, during: &McpCall, message: &ServerMessage) {
+        if matches!(during.object, McpObject::Subscription(_))
+            && let Some((wanted, subscription)) = message.agreed()
+        {
+            *self = Self { lists: Announced::agreed(wanted), subscription: subscription.cloned() };
+        }
+    }
+
+    /// Notes what the answer to `initialize` says, on a stream that is the session's (2024-11-05).
+    pub(super) fn note_begun(&mut self, request: &McpCall, message: &ServerMessage) {
+        if let (ServerKind::Result, "initialize", Some(result)) = (message.kind(), &*request.method, message.result()) {
+            self.lists = Announced::read(result);
+        }
+    }
+
+    /// The events by which a client hears that its lists are others now.
+    pub(super) fn events(&self) -> impl Iterator<Item = Bytes> {
+        let of = self.subscription.as_ref();
+        self.lists.lists().map(move |list| sse_session::event_of(&denial::list_changed(list, of)))
+    }
+}
