@@ -8,6 +8,7 @@ use super::problems::Problems;
 use super::rule::Rule;
 use crate::call::{Object, Value};
 use crate::document::agent_policy::Redaction;
+use crate::wire::mcp::alike;
 
 /// What a server answered.
 #[derive(Debug, Clone, Copy, Default)]
@@ -197,7 +198,8 @@ fn step<'p>(path: &'p [Segment], key: &str, left: &mut Vec<&'p [Segment]>) {
     match path.split_first() {
         None => push(path),
         Some((Segment::Any, rest)) => push(rest),
-        Some((Segment::Name(name), rest)) if **name == *key => push(rest),
+        // What a lenient reader takes for it too: a client must not read beside it what is blacked out under its name.
+        Some((Segment::Name(name), rest)) if alike(name, key) => push(rest),
         Some((Segment::Name(_), _)) => {}
         Some((Segment::Deep, rest)) => {
             push(path);
@@ -275,6 +277,11 @@ mod tests {
                 "content",
                 r#"{"content":[{"type":"image","mimeType":"image/png","data":"QUJD"}]}"#,
                 r#"{"content":[{"type":"image","mimeType":"image/png","data":""}]}"#,
+            ),
+            (
+                "structuredContent.salary",
+                r#"{"structuredContent":{"Salary":"x","\u017falary":"x","celery":"x"},"StructuredContent":{"SALARY":"x"}}"#,
+                "{\"structuredContent\":{\"Salary\":\"#\",\"\u{17f}alary\":\"#\",\"celery\":\"x\"},\"StructuredContent\":{\"SALARY\":\"#\"}}",
             ),
             ("message", r#"{"code":-1,"message":"x"}"#, r##"{"code":-1,"message":"#"}"##),
         ];

@@ -32,6 +32,7 @@ pub use fault::{Cause, DecodeFault, MessageFault};
 pub use forward::{forward_headers, forward_stream_headers};
 pub use head::{HeaderFault, McpHead, ResponseForm, check_headers, requested_version};
 pub use list::{Filtered, filter_list, filter_lookalikes, is_list, mark_private, resource_entry};
+pub use method::alike;
 pub use mirror::Mirror;
 pub use server::{ServerFault, ServerKind, ServerMessage};
 pub use tasks::UnknownTask;

@@ -102,7 +102,7 @@ pub(super) fn mirrored(method: &str) -> Option<&'static str> {
 
 /// Whether the most lenient JSON readers take one for the other: they ignore case, and count the long s and the Kelvin
 /// sign as s and k.
-pub(super) fn alike(one: &str, other: &str) -> bool {
+pub fn alike(one: &str, other: &str) -> bool {
     fn fold(c: char) -> char {
         match c {
             '\u{17f}' => 's',
