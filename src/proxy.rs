@@ -18,6 +18,7 @@ mod heavy;
 mod http;
 mod mcp;
 mod note;
+mod parameters;
 mod quotas;
 mod route;
 mod sessions;
@@ -50,6 +51,7 @@ use budget::Budget;
 use custom::Checks;
 use definitions::Definitions;
 use heavy::Heavy;
+use parameters::Parameters;
 use quotas::Quotas;
 use sessions::Sessions;
 use tasks::Tasks;
@@ -75,6 +77,7 @@ struct Shared {
     wordings: Wordings,
     manners: mcp::Manners,
     definitions: Definitions,
+    parameters: Parameters,
     budget: Arc<Budget>,
     quotas: Quotas,
     heavy: Heavy,
@@ -115,6 +118,7 @@ impl Proxy {
                 wordings: Wordings::default(),
                 manners: mcp::Manners::default(),
                 definitions: Definitions::new(limits::MAX_DEFINITIONS, limits::DEFINITION_AGE),
+                parameters: Parameters::default(),
                 budget,
                 quotas,
                 heavy: Heavy::default(),

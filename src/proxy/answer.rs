@@ -28,7 +28,7 @@ use crate::intake::{Answer, text_body};
 use crate::policy::{Denial, Reason};
 use crate::telemetry::RecordGuard;
 use crate::wire::jsonrpc::{INVALID_PARAMS, Id};
-use crate::wire::mcp::{UnknownName, denial};
+use crate::wire::mcp::{HEADER_MISMATCH, UnknownName, denial};
 
 /// Under which an operator finds the record of a refused call.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-agent-waypoint-request-id");
@@ -103,6 +103,7 @@ pub(super) fn mcp_proxy_fault(mut record: RecordGuard, id: Option<&Id>, fault: P
         return text(record, StatusCode::ACCEPTED, "");
     }
     let code = match fault.status() {
+        _ if fault == ProxyFault::HeaderMismatch => HEADER_MISMATCH,
         _ if matches!(fault, ProxyFault::TaskUnknown | ProxyFault::CursorUnknown) => INVALID_PARAMS,
         status if status.is_server_error() => INTERNAL_ERROR,
         _ => INVALID,

@@ -34,6 +34,7 @@ pub use head::{HeaderFault, McpHead, ResponseForm, check_headers, requested_vers
 pub use list::{Filtered, filter_list, filter_lookalikes, is_list, mark_private, resource_entry};
 pub use method::alike;
 pub use mirror::Mirror;
+pub use parameters::{Declared, Parameter};
 pub use server::{ServerFault, ServerKind, ServerMessage};
 pub use tasks::UnknownTask;
 pub use unknown_name::UnknownName;

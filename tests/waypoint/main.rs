@@ -17,6 +17,7 @@ mod mcp_denials;
 mod mcp_ends;
 mod mcp_hostile;
 mod mcp_lists;
+mod mcp_parameters;
 mod mcp_replicas;
 mod mcp_results;
 mod mcp_sse;

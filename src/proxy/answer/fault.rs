@@ -51,6 +51,9 @@ pub(in crate::proxy) enum ProxyFault {
     /// Another caller's task, an unknown or a forgotten one: not told apart.
     #[error("Failed to retrieve task: Task not found")]
     TaskUnknown,
+    /// A header does not repeat the argument that its tool declares it for (MCP 2026-07-28).
+    #[error("Header mismatch: headers and body must agree")]
+    HeaderMismatch,
     /// Another caller's cursor, another list's, one that was changed or that nobody was given: not told apart.
     #[error("Invalid params: unknown cursor")]
     CursorUnknown,
@@ -83,7 +86,9 @@ impl ProxyFault {
             Self::TargetGone | Self::SessionUnknown | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NoBackend => StatusCode::INTERNAL_SERVER_ERROR,
             Self::RouteTimeout | Self::AnswerTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::VersionChanged | Self::Unsendable | Self::TlsInTunnel | Self::NotHttp => StatusCode::BAD_REQUEST,
+            Self::VersionChanged | Self::HeaderMismatch | Self::Unsendable | Self::TlsInTunnel | Self::NotHttp => {
+                StatusCode::BAD_REQUEST
+            }
             Self::UnexpectedResponse => StatusCode::ACCEPTED,
             // The session goes on with its next request.
             Self::IdInFlight | Self::TaskUnknown | Self::CursorUnknown => StatusCode::OK,
@@ -107,6 +112,7 @@ impl Faulty for ProxyFault {
             | Self::IdInFlight
             | Self::TaskUnknown
             | Self::CursorUnknown
+            | Self::HeaderMismatch
             | Self::TlsInTunnel
             | Self::NotHttp => Blame::Caller,
             Self::BadAnswer
@@ -145,7 +151,8 @@ impl Faulty for ProxyFault {
             | Self::Unsealed
             | Self::IdInFlight
             | Self::TaskUnknown
-            | Self::CursorUnknown => Stage::Decode,
+            | Self::CursorUnknown
+            | Self::HeaderMismatch => Stage::Decode,
         }
     }
 
@@ -170,6 +177,7 @@ impl Faulty for ProxyFault {
             Self::IdInFlight => "id_in_flight",
             Self::TaskUnknown => "task_unknown",
             Self::CursorUnknown => "cursor_unknown",
+            Self::HeaderMismatch => "mcp_header_mismatch",
             Self::Revoked => "revoked",
             Self::NoRoute => "no_route",
             Self::NoBackend => "no_backend",

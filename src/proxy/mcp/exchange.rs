@@ -25,7 +25,7 @@ use crate::mesh::Target;
 use crate::policy::Claims;
 use crate::telemetry::RecordGuard;
 use crate::wire::jsonrpc::Id;
-use crate::wire::mcp::{Decoded, Kind, McpHead};
+use crate::wire::mcp::{Decoded, Kind, McpHead, Version};
 
 /// One MCP request and what is known of it before its body: who, to what, with which token, in which session.
 pub(super) struct Exchange {
@@ -130,6 +130,7 @@ impl Exchange {
     /// caller's.
     pub(super) fn meant(&self, decoded: &mut Decoded) -> Result<Meant, ProxyFault> {
         let mut call = decoded.call().clone();
+        self.check_parameters(&call)?;
         self.name_tasks(decoded)?;
         if decoded.kind() == Kind::Response {
             let digest = call.session.clone();
@@ -172,6 +173,16 @@ impl Exchange {
         Ok(Some(sent))
     }
 
+    /// Whether each `Mcp-Param-` header repeats the argument that its tool declares it for, where that was seen.
+    fn check_parameters(&self, call: &McpCall) -> Result<(), ProxyFault> {
+        let headers = self.mcp.parameters();
+        let modern = self.mcp.version().is_some_and(Version::is_modern);
+        let (Some(tool), true) = (call.tool().filter(|_| modern), !headers.is_empty()) else { return Ok(()) };
+        let declared = self.shared.parameters.find(&self.target.key, tool);
+        let agree = declared.is_none_or(|declared| declared.agree(headers, call.arguments().map(|given| &**given)));
+        if agree { Ok(()) } else { Err(ProxyFault::HeaderMismatch) }
+    }
+
     /// Has the server get its own ids of tasks.
     fn name_tasks(&self, decoded: &mut Decoded) -> Result<(), ProxyFault> {
         let mut own = |sealed: &str| Some(self.shared.tasks.open(&self.holder(), sealed)?.id.to_string());
@@ -190,7 +201,7 @@ impl Exchange {
         // Whatever the headers say, a server of 2024-11-05 knows a session by the address alone.
         let streamed = self.find_stream()?;
         // From 2026-07-28 on the header has no meaning, and it is not forwarded.
-        let modern = self.mcp.version().is_some_and(crate::wire::mcp::Version::is_modern);
+        let modern = self.mcp.version().is_some_and(Version::is_modern);
         if modern {
             return if streamed.is_none() { Ok(None) } else { Err(ProxyFault::VersionChanged) };
         }

@@ -19,7 +19,8 @@ use crate::policy::{Answered, Decision, Denial, Pinned, Redactor};
 use crate::telemetry::{Operation, Protocol};
 use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{
-    ServerKind, ServerMessage, filter_list, filter_lookalikes, is_list, mark_private, resource_entry, server_request,
+    Declared, ServerKind, ServerMessage, Version, filter_list, filter_lookalikes, is_list, mark_private,
+    resource_entry, server_request,
 };
 
 /// Why a message does not reach the caller as it is.
@@ -177,7 +178,12 @@ impl Reply {
         let Some(result) = message.result_mut() else { return 0 };
         let rules = &self.standing.asked().target().rules;
         let (mode, mut listed) = (rules.pins(), Vec::new());
+        let modern = request.version.as_deref().and_then(Version::parse).is_some_and(Version::is_modern);
         let seen = |entry: &McpCall, raw: &Value| {
+            if let Some(tool) = entry.tool().filter(|_| modern) {
+                let target = &self.standing.asked().target().key;
+                self.shared.parameters.listed(target, tool, Declared::of(raw));
+            }
             let tool = mode.and_then(|_| listing::read(rules, &entry.object, raw));
             let refused = tool.as_ref().is_some_and(|tool| tool.pinned == Pinned::No(PinMode::Enforce));
             listed.extend(tool);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-use super::{HEADER_MISMATCH, Mirror, UNSUPPORTED_VERSION, Version, denial};
+use super::{HEADER_MISMATCH, Mirror, Parameter, UNSUPPORTED_VERSION, Version, denial};
 use crate::call::{Object, Value};
 use crate::fault::{Blame, Faulty, Retry, Stage};
 use crate::wire::jsonrpc::{INVALID_REQUEST, Id};
@@ -107,7 +107,7 @@ pub struct McpHead {
     session: Option<Arc<str>>,
     method: Mirror,
     name: Mirror,
-    parameters: Vec<Mirror>,
+    parameters: Vec<Parameter>,
 }
 
 impl McpHead {
@@ -134,7 +134,11 @@ impl McpHead {
         let method = Mirror::read(headers, &METHOD);
         let name = Mirror::read(headers, &NAME);
         let repeating = headers.keys().filter(|key| key.as_str().starts_with(PARAMETER_PREFIX));
-        let parameters = repeating.map(|key| Mirror::read(headers, key)).collect();
+        let named = |key: &HeaderName| Parameter {
+            name: key.as_str().get(PARAMETER_PREFIX.len()..).unwrap_or_default().into(),
+            says: Mirror::read(headers, key),
+        };
+        let parameters = repeating.map(named).collect();
         Ok(Self { version, session, method, name, parameters })
     }
 
@@ -159,7 +163,7 @@ impl McpHead {
     }
 
     /// What each `Mcp-Param-` header says, decoded. Which argument it repeats, the tool's schema says.
-    pub fn parameters(&self) -> &[Mirror] {
+    pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 }
