@@ -34,6 +34,14 @@ async fn an_answer_comes_in_time_or_is_none() {
         assert_eq!(reply.json()["error"]["code"], -32603, "{reply:?}");
         assert!(began.elapsed() > SECOND && began.elapsed() < 10 * SECOND, "{:?}", began.elapsed());
     }
+    // What begins a session is read ahead of its head, and no longer than that.
+    let hello =
+        r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
+    let mut beginning = lab.tunnel("agents/reader", NOTES).await.unwrap();
+    beginning.write_all(post("", hello).as_bytes()).await.unwrap();
+    let mut silent = live.next().await;
+    silent.begin_events().await;
+    assert!(silent.closed(lab::PATIENCE).await, "the server may still begin a session");
     events.message(EVENT).await;
     lab::read_until(&mut lasting, "notifications/message").await;
     // What has no id has no answer that could say so.

@@ -12,7 +12,7 @@ use futures_util::{FutureExt as _, stream};
 use http::header::HeaderMap;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::super::answer::{ProxyFault, mcp_refusal};
 use super::super::note;
@@ -115,11 +115,15 @@ impl Pump {
         &self.reply
     }
 
-    /// Reads on until the answer has come, or as much else as one event may hold.
+    /// Reads on until the answer has come, or as much else as one event may hold, or its time is over.
     pub(super) async fn read_answer(&mut self) {
         let (mut ready, mut ahead) = (VecDeque::new(), 0);
         while !self.answered && self.over.is_none() && ahead <= limits::MAX_EVENT {
-            match self.next().await {
+            let Ok(next) = timeout_at(self.reply.due, self.next()).await else {
+                self.over = Some(Some(self.failed(ProxyFault::AnswerTimeout)));
+                break;
+            };
+            match next {
                 Some(Ok(bytes)) => {
                     (ahead, self.queued) = (ahead + bytes.len(), self.queued + bytes.len());
                     ready.push_back(bytes);
