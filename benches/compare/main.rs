@@ -108,6 +108,7 @@ async fn measure(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, time: Du
     eprintln!("round {}: {name}", round + 1);
     table.add("start to ready, ms", name, proxy.ready.as_secs_f64() * 1e3, "");
     table.add("resident idle, MiB", name, proxy.resident(), "");
+    table.add("of it its own, not pages of files, MiB", name, proxy.own(), "");
     let load = Arc::new(Load::new(origin, &proxy, CONNECTIONS));
     if !calls_only() {
         idle(table, &load, &proxy).await;

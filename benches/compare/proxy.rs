@@ -110,8 +110,17 @@ impl Proxy {
 
     /// Resident memory, MiB.
     pub(crate) fn resident(&self) -> f64 {
+        self.memory("VmRSS:")
+    }
+
+    /// Of that what is no page of a file, such as the binary's own text, MiB.
+    pub(crate) fn own(&self) -> f64 {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, what: &str) -> f64 {
         let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
         line.trim().trim_end_matches("kB").trim().parse::<f64>().unwrap() / 1024.0
     }
 

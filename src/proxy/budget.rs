@@ -74,7 +74,10 @@ impl Hold {
             return Err(OverBudget::Total);
         }
         held.total += bytes;
-        held.by_principal.insert(self.principal.clone(), theirs + bytes);
+        match held.by_principal.get_mut(&self.principal) {
+            Some(theirs) => *theirs += bytes,
+            None => drop(held.by_principal.insert(self.principal.clone(), bytes)),
+        }
         self.bytes += bytes;
         Ok(())
     }
