@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, stream};
+use futures_util::stream;
 use http::header::HeaderMap;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -156,7 +156,7 @@ impl Pump {
         let shared = Arc::clone(&self.reply.shared);
         loop {
             // Also before what was read earlier: the caller may have taken its time.
-            match self.reply.standing.turned(&shared.published).now_or_never() {
+            match self.reply.standing.turned_now(&shared.published) {
                 Some(Err(denial)) => return Some(Err(self.revoked(denial.as_ref()))),
                 Some(Ok(())) => self.ready.extend(self.told.events()),
                 None => {}

@@ -3,9 +3,11 @@
 use std::pin::Pin;
 use std::time::SystemTime;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
-use crate::policy::Claims;
+use super::Standing;
+use crate::mesh::Published;
+use crate::policy::{Claims, Denial};
 
 /// The end that a permit in use has of its own.
 #[derive(Debug)]
@@ -26,11 +28,30 @@ impl End {
         Self::Token(Box::pin(tokio::time::sleep(left)))
     }
 
+    /// Whether it is there.
+    pub(super) fn is_reached(&self) -> bool {
+        matches!(self, Self::Token(sleep) if sleep.deadline() <= Instant::now())
+    }
+
     /// Waits for it; for ever where there is none.
     pub(super) async fn reached(&mut self) {
         match self {
             Self::Token(sleep) => sleep.await,
             Self::Whole | Self::Open => std::future::pending().await,
+        }
+    }
+}
+
+impl Standing {
+    /// What [`Standing::turned`] has to say at once, if anything. Where it would wait it has to be woken for that; this has
+    /// not, and is asked before each event of a stream.
+    pub(in super::super) fn turned_now(&mut self, published: &Published) -> Option<Result<(), Option<Denial>>> {
+        if self.end.is_reached() {
+            return Some(Err(None));
+        }
+        match self.still(published) {
+            Ok(changed) => changed.then_some(Ok(())),
+            Err(refused) => Some(Err(refused.map(|denial| *denial))),
         }
     }
 }
