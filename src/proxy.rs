@@ -151,6 +151,11 @@ impl Proxy {
         self.shared.replicas.caught_up()
     }
 
+    /// The way out.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.shared.upstreams
+    }
+
     /// Serves one CONNECT stream to its end.
     pub async fn serve(&self, tunnel: hbone::Tunnel) {
         tunnel::serve(&self.shared, tunnel).await;

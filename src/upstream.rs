@@ -5,6 +5,7 @@
 //! where the server provably saw nothing of it.
 
 mod body;
+mod crowd;
 mod dial;
 pub mod dns;
 mod exchange;
@@ -12,30 +13,39 @@ mod external;
 mod fault;
 mod fields;
 mod http1;
+mod live;
+mod outlier;
 mod pick;
 mod pool;
 mod upgrade;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use body::{BodyBroken, InBody, OutBody, Stopped};
+pub use crowd::Place;
 pub use dial::Line;
 pub use exchange::UpstreamHttp;
 pub use fault::{DialFault, SendFault};
+pub use live::{Busy, Seen};
+pub use outlier::Why;
 pub use pick::NoEndpoint;
 pub use upgrade::Upgraded;
 
 use crate::config::limits::{DIAL_TIMEOUT, POOL_IDLE};
+use crate::fault::{Blame, Faulty as _};
 use crate::hbone;
-use crate::mesh::{Endpoint, Target};
+use crate::id::WorkloadId;
+use crate::mesh::{Endpoint, Target, TargetKey};
+use crowd::Crowd;
 use dial::{Dialer, Dialled};
 use dns::Dns;
-use pick::Health;
+use live::Live;
 use pool::Pool;
 
 /// Everything that reaches endpoints; a clone is one pointer.
@@ -47,7 +57,8 @@ pub struct Upstreams {
 struct Inner {
     dialer: Dialer,
     pool: Pool,
-    health: Health,
+    live: Live,
+    crowd: Crowd,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -58,7 +69,8 @@ impl Upstreams {
         let inner = Inner {
             dialer: Dialer::new(tunnels, dns),
             pool: Pool::default(),
-            health: Health::default(),
+            live: Live::default(),
+            crowd: Crowd::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
@@ -73,12 +85,13 @@ impl Upstreams {
         pick::random()
     }
 
-    /// One of `endpoints` by weight, those left alone after failures avoided; or exactly the one with id `stick`.
+    /// One of `endpoints`: the nearest of those that are not left alone after failures, by weight and by what is under way;
+    /// or exactly the one with id `stick`.
     ///
     /// # Errors
     /// [`NoEndpoint`]
     pub fn pick(&self, endpoints: &[Arc<Endpoint>], stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
-        self.inner.health.pick(endpoints, stick)
+        self.inner.live.pick(endpoints, stick)
     }
 
     /// As [`Upstreams::pick`], of a target's.
@@ -86,28 +99,52 @@ impl Upstreams {
     /// # Errors
     /// [`NoEndpoint`]
     pub fn pick_of(&self, target: &Target, stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
-        self.inner.health.pick_of(target, stick)
+        self.inner.live.pick_of(target, stick)
     }
 
-    /// Bytes to `endpoint`, fresh, within [`DIAL_TIMEOUT`]. The endpoint's failures are remembered.
+    /// A call of `caller` to `target` begins; it ends when the place is dropped.
+    ///
+    /// # Errors
+    /// [`NoEndpoint::TargetFull`], [`NoEndpoint::ShareFull`]
+    pub fn enter(&self, target: &TargetKey, caller: &WorkloadId) -> Result<Place, NoEndpoint> {
+        self.inner.crowd.enter(target, caller)
+    }
+
+    /// Bytes to `endpoint`, fresh, within [`DIAL_TIMEOUT`]. The endpoint's failures are remembered. It counts as called until
+    /// [`Busy`] is dropped.
     ///
     /// # Errors
     /// [`DialFault`]; nothing of a call was sent.
-    pub async fn connect_tcp(&self, endpoint: &Endpoint) -> Result<Line, DialFault> {
-        Ok(self.dial(endpoint).await?.line)
+    pub async fn connect_tcp(&self, endpoint: &Endpoint) -> Result<(Line, Busy), DialFault> {
+        let busy = self.inner.live.begin(&endpoint.id)?;
+        Ok((self.dial(endpoint).await?.line, busy))
     }
 
     async fn dial(&self, endpoint: &Endpoint) -> Result<Dialled, DialFault> {
+        let (live, one) = (&self.inner.live, self.inner.live.one(&endpoint.id));
+        let _dialing = one.dial()?;
         let dialled = tokio::time::timeout(DIAL_TIMEOUT, self.inner.dialer.connect(endpoint)).await;
         let result = dialled.unwrap_or(Err(DialFault::Timeout));
         match &result {
-            Ok(_) => self.inner.health.reached(&endpoint.id),
+            Ok(_) => live.reached(&one),
             Err(fault) => {
                 tracing::debug!(endpoint = %endpoint.id, %fault, "endpoint not reached");
-                self.inner.health.missed(&endpoint.id);
+                if fault.blame() == Blame::Upstream {
+                    live.failed(&one, Why::Unreachable);
+                }
             }
         }
         result
+    }
+
+    /// The endpoints that were lately called, in order of their ids.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.inner.live.seen()
+    }
+
+    /// How often any endpoint was left alone for that reason.
+    pub fn ejections(&self, why: Why) -> u64 {
+        self.inner.live.total(why).load(Ordering::Relaxed)
     }
 
     /// Ends every idle connection and takes no new ones into the pool; streams under way go on until `limit`.
@@ -128,6 +165,8 @@ impl Upstreams {
                 () = self.inner.pool.stirred() => {}
             }
             self.inner.pool.sweep();
+            self.inner.live.sweep();
+            self.inner.crowd.sweep();
         }
     }
 }

@@ -8,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::document::Problem;
 use crate::mesh::{AltName, At, Endpoint, Published, Roots, Target, Via};
+use crate::upstream::Seen;
 
 /// Where the dumps come from. Closures, so that this room need not know who holds what.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub struct Sources {
     pub certificates: Arc<dyn Fn() -> Vec<Certificate> + Send + Sync>,
     /// What is wrong in the documents now.
     pub problems: Arc<dyn Fn() -> Vec<Problem> + Send + Sync>,
+    /// What is seen of the endpoints that were lately called.
+    pub endpoints: Arc<dyn Fn() -> Vec<Seen> + Send + Sync>,
 }
 
 impl fmt::Debug for Sources {
@@ -58,6 +61,15 @@ pub(super) fn config(sources: &Sources) -> Value {
         "certificates": certificates,
         "targets": snapshot.targets().map(|shown| target(shown)).collect::<Vec<_>>(),
     })
+}
+
+/// The endpoints that were lately called.
+pub(super) fn endpoints(sources: &Sources) -> Value {
+    let seen = |Seen { id, calls, out }: &Seen| {
+        let out = out.map(|(why, time)| json!({"reason": why.as_str(), "seconds": time.as_secs()}));
+        json!({"id": id, "calls": calls, "leftAlone": out})
+    };
+    (sources.endpoints)().iter().map(seen).collect()
 }
 
 fn target(target: &Target) -> Value {

@@ -83,12 +83,13 @@ pub fn live(path: &str) -> Page {
     }
 }
 
-/// `/`, `/config_dump`, `/problems`, and the pages of [`stats`] and [`ready`]: for people on this host.
+/// `/`, `/config_dump`, `/endpoints`, `/problems`, and the pages of [`stats`] and [`ready`]: for people on this host.
 pub fn admin(sources: Sources, others: Vec<Pages>) -> impl Fn(&str) -> Page + Send + Sync {
-    const INDEX: &str = "agent-waypoint\n\n/config_dump        targets, endpoints, certificates (JSON)\n/problems           what is wrong in documents\n/stats/prometheus   metrics\n/healthz/ready      readiness\n/healthz/live       liveness\n";
+    const INDEX: &str = "agent-waypoint\n\n/config_dump        targets, endpoints, certificates (JSON)\n/endpoints          endpoints that were lately called: calls under way, and who is left alone (JSON)\n/problems           what is wrong in documents\n/stats/prometheus   metrics\n/healthz/ready      readiness\n/healthz/live       liveness\n";
     move |path| match path {
         "/" => Page::ok(TEXT, INDEX.to_owned()),
         "/config_dump" => Page::ok(JSON, format!("{:#}\n", dump::config(&sources))),
+        "/endpoints" => Page::ok(JSON, format!("{:#}\n", dump::endpoints(&sources))),
         "/problems" => {
             let mut lines = String::new();
             for problem in (sources.problems)() {

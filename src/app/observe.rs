@@ -13,6 +13,7 @@ use crate::proxy::Proxy;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::{Direction, DocumentCounts};
 use crate::tls::{HandshakeFault, Identity};
+use crate::upstream::Why;
 
 /// Counts what happens on the HBONE side.
 pub(super) struct Counting {
@@ -83,12 +84,17 @@ impl Refresh {
         for (why, endpoints) in snapshot.held() {
             metrics.held_endpoints(why.as_str(), endpoints);
         }
+        let seen = self.proxy.upstreams().seen();
+        for why in Why::ALL {
+            let out = seen.iter().filter(|one| one.out.is_some_and(|(reason, _)| reason == why)).count();
+            metrics.ejected(why.as_str(), (out, self.proxy.upstreams().ejections(why)));
+        }
         metrics.targets_closed(snapshot.targets().filter(|target| target.closed().is_some()).count());
     }
 
     /// What the admin pages show.
     pub(super) fn sources(&self) -> Sources {
-        let (identity, assembly) = (self.identity.clone(), self.assembly.clone());
+        let (identity, assembly, proxy) = (self.identity.clone(), self.assembly.clone(), self.proxy.clone());
         Sources {
             published: Arc::clone(&self.published),
             certificates: Arc::new(move || {
@@ -97,6 +103,7 @@ impl Refresh {
                 vec![Certificate { name, identity: svid.id().uri().to_owned(), not_after: svid.not_after() }]
             }),
             problems: Arc::new(move || assembly.problems()),
+            endpoints: Arc::new(move || proxy.upstreams().seen()),
         }
     }
 }

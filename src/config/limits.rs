@@ -2,7 +2,11 @@
 //!
 //! The reference page and the exported gauges are held against [`TABLE`] by tests; add a limit here and nowhere else.
 
+mod table;
+
 use std::time::Duration;
+
+pub use table::TABLE;
 
 /// TLS handshake, from accept to verified peer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -132,11 +136,26 @@ pub const POOL_IDLE: Duration = Duration::from_secs(90);
 pub const POOL_IDLE_PER_ENDPOINT: usize = 64;
 /// Streams per upstream HBONE connection before another is opened.
 pub const UPSTREAM_STREAMS: usize = 100;
+/// Calls to one endpoint at once, for all targets that lead there; streams count until they end. Beyond, others are tried,
+/// and where there are none the call gets 503.
+pub const MAX_CALLS_PER_ENDPOINT: usize = 8_192;
+/// Connections to one endpoint that are being made at once; beyond, as [`MAX_CALLS_PER_ENDPOINT`].
+pub const MAX_DIALS_PER_ENDPOINT: usize = 256;
+/// Calls to one port of a Service at once; beyond, 503.
+pub const MAX_CALLS_PER_TARGET: usize = 32_768;
+/// Share of [`MAX_CALLS_PER_TARGET`] that one principal may take.
+pub const MAX_CALLS_PER_TARGET_AND_PRINCIPAL: usize = 16_384;
 /// Dial failures in a row after which an endpoint is left alone for [`EJECTION_TIME`].
 pub const EJECTION_FAILURES: u32 = 3;
-/// Time an endpoint that could not be reached is left alone while others can be.
+/// Answers 502, 503 or 504 (gRPC: 14), or none before the connection ended, in a row after which an endpoint is left alone
+/// for [`EJECTION_TIME`]; not more than half of a target's.
+pub const EJECTION_ANSWERS: u32 = 5;
+/// Time an endpoint is left alone while others can be called, before one call tries it; doubled each time that it fails
+/// again.
 pub const EJECTION_TIME: Duration = Duration::from_secs(10);
-/// Endpoints whose dial failures are remembered.
+/// The longest time an endpoint is left alone.
+pub const EJECTION_LONGEST: Duration = Duration::from_secs(300);
+/// Endpoints whose failures are remembered.
 pub const EJECTION_TABLE: usize = 4_096;
 /// A DNS answer is kept at least this long, whatever its TTL.
 pub const DNS_MIN_TTL: Duration = Duration::from_secs(5);
@@ -267,133 +286,3 @@ pub const XDS_MAX_MESSAGE: usize = 200 << 20;
 /// Time after which a waypoint that istiod's own template started is ready without documents, refusing every call: its
 /// startup probe would end it.
 pub const DOCUMENTS_GRACE: Duration = Duration::from_secs(20);
-
-/// Names, values and units of every limit, for gauges and the reference.
-pub const TABLE: &[(&str, u64, &str)] = &[
-    ("handshake_timeout", HANDSHAKE_TIMEOUT.as_secs(), "seconds"),
-    ("stream_window", STREAM_WINDOW as u64, "bytes"),
-    ("connection_window", CONNECTION_WINDOW as u64, "bytes"),
-    ("max_frame", MAX_FRAME as u64, "bytes"),
-    ("send_buffer", SEND_BUFFER as u64, "bytes"),
-    ("gather", GATHER as u64, "bytes"),
-    ("read_ahead", READ_AHEAD as u64, "bytes"),
-    ("max_streams", MAX_STREAMS as u64, "streams"),
-    ("max_reset_before_accept", MAX_RESET_BEFORE_ACCEPT as u64, "streams"),
-    ("max_reset_by_error", MAX_RESET_BY_ERROR as u64, "streams"),
-    ("copy_buffer", COPY_BUFFER as u64, "bytes"),
-    ("max_header_list", MAX_HEADER_LIST as u64, "bytes"),
-    ("ping_interval", PING_INTERVAL.as_secs(), "seconds"),
-    ("ping_timeout", PING_TIMEOUT.as_secs(), "seconds"),
-    ("max_connections", MAX_CONNECTIONS as u64, "connections"),
-    ("max_handshakes", MAX_HANDSHAKES as u64, "connections"),
-    ("connection_max_age", CONNECTION_MAX_AGE.as_secs(), "seconds"),
-    ("stream_end_lead", STREAM_END_LEAD.as_secs(), "seconds"),
-    ("expiry_goaway_lead", EXPIRY_GOAWAY_LEAD.as_secs(), "seconds"),
-    ("drain_deadline", DRAIN_DEADLINE.as_secs(), "seconds"),
-    ("linger", LINGER.as_secs(), "seconds"),
-    ("drain_silence", DRAIN_SILENCE.as_secs(), "seconds"),
-    ("drain_spread", DRAIN_SPREAD.as_secs(), "seconds"),
-    ("max_head", MAX_HEAD as u64, "bytes"),
-    ("max_fields", MAX_FIELDS as u64, "fields"),
-    ("max_interim", MAX_INTERIM as u64, "answers"),
-    ("max_target", MAX_TARGET as u64, "bytes"),
-    ("max_chunk_overhead", MAX_CHUNK_OVERHEAD as u64, "bytes"),
-    ("read_chunk", READ_CHUNK as u64, "bytes"),
-    ("max_discard", MAX_DISCARD as u64, "bytes"),
-    ("discard_timeout", DISCARD_TIMEOUT.as_secs(), "seconds"),
-    ("half_closed_silence", HALF_CLOSED_SILENCE.as_secs(), "seconds"),
-    ("head_timeout", HEAD_TIMEOUT.as_secs(), "seconds"),
-    ("http_idle_timeout", HTTP_IDLE_TIMEOUT.as_secs(), "seconds"),
-    ("body_timeout", BODY_TIMEOUT.as_secs(), "seconds"),
-    ("mcp_answer", MCP_ANSWER.as_secs(), "seconds"),
-    ("max_body", MAX_BODY as u64, "bytes"),
-    ("max_list", MAX_LIST as u64, "bytes"),
-    ("max_event", MAX_EVENT as u64, "bytes"),
-    ("max_depth", MAX_DEPTH as u64, "levels"),
-    ("max_nodes", MAX_NODES as u64, "values"),
-    ("max_name", MAX_NAME as u64, "bytes"),
-    ("max_uri", MAX_URI as u64, "bytes"),
-    ("max_subscriptions", MAX_SUBSCRIPTIONS as u64, "names"),
-    ("max_references", MAX_REFERENCES as u64, "tasks"),
-    ("decode_budget", DECODE_BUDGET as u64, "bytes"),
-    ("decode_budget_per_principal", DECODE_BUDGET_PER_PRINCIPAL as u64, "bytes"),
-    ("sniff_timeout", SNIFF_TIMEOUT.as_secs(), "seconds"),
-    ("check_timeout", CHECK_TIMEOUT.as_secs(), "seconds"),
-    ("max_check_answer", MAX_CHECK_ANSWER as u64, "bytes"),
-    ("max_checks", MAX_CHECKS as u64, "calls"),
-    ("max_checks_per_principal", MAX_CHECKS_PER_PRINCIPAL as u64, "calls"),
-    ("max_copies", MAX_COPIES as u64, "copies"),
-    ("max_copy_held", MAX_COPY_HELD as u64, "bytes"),
-    ("copy_timeout", COPY_TIMEOUT.as_secs(), "seconds"),
-    ("max_retries", MAX_RETRIES as u64, "tries"),
-    ("max_retrying", MAX_RETRYING as u64, "requests"),
-    ("retry_backoff", RETRY_BACKOFF.subsec_millis() as u64, "milliseconds"),
-    ("retry_backoff_max", RETRY_BACKOFF_MAX.as_secs(), "seconds"),
-    ("dial_timeout", DIAL_TIMEOUT.as_secs(), "seconds"),
-    ("pool_idle", POOL_IDLE.as_secs(), "seconds"),
-    ("pool_idle_per_endpoint", POOL_IDLE_PER_ENDPOINT as u64, "connections"),
-    ("upstream_streams", UPSTREAM_STREAMS as u64, "streams"),
-    ("ejection_failures", EJECTION_FAILURES as u64, "failures"),
-    ("ejection_time", EJECTION_TIME.as_secs(), "seconds"),
-    ("ejection_table", EJECTION_TABLE as u64, "endpoints"),
-    ("dns_min_ttl", DNS_MIN_TTL.as_secs(), "seconds"),
-    ("dns_max_ttl", DNS_MAX_TTL.as_secs(), "seconds"),
-    ("dns_timeout", DNS_TIMEOUT.as_secs(), "seconds"),
-    ("dns_names", DNS_NAMES as u64, "names"),
-    ("external_tls_clients", EXTERNAL_TLS_CLIENTS as u64, "clients"),
-    ("session_life", SESSION_LIFE.as_secs(), "seconds"),
-    ("max_session_id", MAX_SESSION_ID as u64, "bytes"),
-    ("max_sealed", MAX_SEALED as u64, "bytes"),
-    ("sealing_key_lead", SEALING_KEY_LEAD.as_secs(), "seconds"),
-    ("sealing_key_poll", SEALING_KEY_POLL.as_secs(), "seconds"),
-    ("max_sessions", MAX_SESSIONS as u64, "sessions"),
-    ("max_sessions_per_principal", MAX_SESSIONS_PER_PRINCIPAL as u64, "sessions"),
-    ("session_idle", SESSION_IDLE.as_secs(), "seconds"),
-    ("max_asked_bytes", MAX_ASKED_BYTES as u64, "bytes"),
-    ("max_asked_bytes_per_principal", MAX_ASKED_BYTES_PER_PRINCIPAL as u64, "bytes"),
-    ("max_tasks", MAX_TASKS as u64, "tasks"),
-    ("max_tasks_per_principal", MAX_TASKS_PER_PRINCIPAL as u64, "tasks"),
-    ("max_owned", MAX_OWNED as u64, "tasks"),
-    ("max_owned_per_principal", MAX_OWNED_PER_PRINCIPAL as u64, "tasks"),
-    ("max_cards", MAX_CARDS as u64, "cards"),
-    ("owners_queue", OWNERS_QUEUE as u64, "owners"),
-    ("owners_settle", OWNERS_SETTLE.subsec_millis() as u64, "milliseconds"),
-    ("max_owner_line", MAX_OWNER_LINE as u64, "bytes"),
-    ("max_replicas", MAX_REPLICAS as u64, "replicas"),
-    ("owners_grace", OWNERS_GRACE.as_secs(), "seconds"),
-    ("max_definitions", MAX_DEFINITIONS as u64, "tools"),
-    ("definition_age", DEFINITION_AGE.as_secs(), "seconds"),
-    ("max_quotas", MAX_QUOTAS as u64, "budgets"),
-    ("max_quotas_per_principal", MAX_QUOTAS_PER_PRINCIPAL as u64, "budgets"),
-    ("access_log_queue", ACCESS_LOG_QUEUE as u64, "lines"),
-    ("record_string", RECORD_STRING as u64, "bytes"),
-    ("metric_label_sets", METRIC_LABEL_SETS as u64, "sets"),
-    ("admin_connections", ADMIN_CONNECTIONS as u64, "connections"),
-    ("admin_timeout", ADMIN_TIMEOUT.as_secs(), "seconds"),
-    ("max_cel_source", MAX_CEL_SOURCE as u64, "bytes"),
-    ("max_cel_depth", MAX_CEL_DEPTH as u64, "levels"),
-    ("cel_budget", CEL_BUDGET, "steps"),
-    ("max_token", MAX_TOKEN as u64, "bytes"),
-    ("jwks_refresh", JWKS_REFRESH.as_secs(), "seconds"),
-    ("jwks_refetch", JWKS_REFETCH.as_secs(), "seconds"),
-    ("jwks_retry", JWKS_RETRY.as_secs(), "seconds"),
-    ("jwks_max_age", JWKS_MAX_AGE.as_secs(), "seconds"),
-    ("jwks_timeout", JWKS_TIMEOUT.as_secs(), "seconds"),
-    ("jwks_max_timeout", JWKS_MAX_TIMEOUT.as_secs(), "seconds"),
-    ("jwks_max_body", JWKS_MAX_BODY as u64, "bytes"),
-    ("jwks_max_keys", JWKS_MAX_KEYS as u64, "keys"),
-    ("jwks_sources", JWKS_SOURCES as u64, "places"),
-    ("file_grace", FILE_GRACE.as_secs(), "seconds"),
-    ("file_settle", FILE_SETTLE.subsec_millis() as u64, "milliseconds"),
-    ("file_settle_longest", FILE_SETTLE_LONGEST.subsec_millis() as u64, "milliseconds"),
-    ("file_poll", FILE_POLL.subsec_millis() as u64, "milliseconds"),
-    ("max_document_file", MAX_DOCUMENT_FILE, "bytes"),
-    ("max_document_files", MAX_DOCUMENT_FILES as u64, "files"),
-    ("max_documents", MAX_DOCUMENTS as u64, "documents"),
-    ("max_document_depth", MAX_DOCUMENT_DEPTH as u64, "levels"),
-    ("max_document_nodes", MAX_DOCUMENT_NODES as u64, "values"),
-    ("max_anchors", MAX_ANCHORS as u64, "anchors"),
-    ("max_alias_events", MAX_ALIAS_EVENTS as u64, "events"),
-    ("documents_grace", DOCUMENTS_GRACE.as_secs(), "seconds"),
-    ("xds_max_message", XDS_MAX_MESSAGE as u64, "bytes"),
-];

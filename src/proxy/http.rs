@@ -286,8 +286,9 @@ async fn switch(
 ) -> Answer {
     let protocol = HeaderValue::from_static("websocket");
     match calls.shared.upstreams.upgrade(endpoint, &protocol, request).await {
-        Ok(Upgraded::Switched { head, io }) => {
+        Ok(Upgraded::Switched { head, io, busy }) => {
             record.status(StatusCode::SWITCHING_PROTOCOLS);
+            let standing = standing.at(busy);
             let io: BoxedIo = Box::new(super::watched::Watched::new(io, Arc::clone(&calls.shared), standing, record));
             Answer::Switch { head, io }
         }

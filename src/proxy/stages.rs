@@ -4,6 +4,7 @@
 //! permit only comes from `policy`. No I/O here.
 
 mod end;
+mod routed;
 mod token;
 mod way;
 
@@ -20,12 +21,13 @@ use super::quotas::Quotas;
 use super::sessions::{Holder, subject};
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
-use crate::mesh::{Endpoint, Published, Target};
+use crate::mesh::{Published, Target};
 use crate::policy::{Ask, Claims, Decision, Denial, Edits, Facts, Permit, Verdicts};
-use crate::upstream::{NoEndpoint, Upstreams};
+use crate::upstream::{Busy, Place};
 use end::End;
 use way::Way;
 
+pub(super) use routed::Routed;
 pub(super) use way::Beyond;
 
 /// Who asks, for what target, with which head and verified token: everything a decision needs but the call.
@@ -237,41 +239,6 @@ impl<M> Permitted<M> {
     pub(super) fn parts(&mut self) -> (&Asked, &Permit, &mut M) {
         (&self.decoded.asked, &self.permit, &mut self.decoded.message)
     }
-
-    /// Stage 7 where a route leads: an endpoint of `to`.
-    pub(super) fn route_to(self, upstreams: &Upstreams, to: &Target) -> Result<Routed<M>, NoEndpoint> {
-        let endpoint = upstreams.pick_of(to, None)?;
-        Ok(Routed { permitted: self, endpoint })
-    }
-
-    /// Stage 7: an endpoint of the target; exactly `stick` where a session is bound to one.
-    pub(super) fn route(self, upstreams: &Upstreams, stick: Option<&str>) -> Result<Routed<M>, NoEndpoint> {
-        let endpoint = upstreams.pick_of(&self.decoded.asked.target, stick)?;
-        Ok(Routed { permitted: self, endpoint })
-    }
-}
-
-/// A permitted call with its endpoint: the only thing that can be sent.
-#[derive(Debug)]
-pub(super) struct Routed<M> {
-    permitted: Permitted<M>,
-    endpoint: Arc<Endpoint>,
-}
-
-impl<M> Routed<M> {
-    /// Takes the message out to send it, and leaves what must hold for as long as the answer streams.
-    pub(super) fn depart(self) -> (M, Arc<Endpoint>, Standing) {
-        let Permitted { decoded, permit } = self.permitted;
-        let standing = Standing {
-            asked: decoded.asked,
-            call: decoded.call,
-            beyond: None,
-            _permit: permit,
-            editions: None,
-            end: End::Whole,
-        };
-        (decoded.message, self.endpoint, standing)
-    }
 }
 
 /// A permit in use: what was asked and decided, to be decided again when its target's rules change.
@@ -285,9 +252,18 @@ pub(super) struct Standing {
     /// Editions not looked at yet; absent before the first look.
     editions: Option<watch::Receiver<u64>>,
     end: End,
+    /// It counts against the target and the caller for as long as it stands.
+    _place: Place,
+    /// Against the endpoint too, where no body does.
+    _busy: Option<Busy>,
 }
 
 impl Standing {
+    /// The same, as a call to an endpoint that lasts as long as it stands.
+    pub(super) fn at(self, busy: Busy) -> Self {
+        Self { _busy: Some(busy), ..self }
+    }
+
     /// Who asked.
     pub(super) fn asked(&self) -> &Asked {
         &self.asked

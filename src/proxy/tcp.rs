@@ -101,7 +101,7 @@ async fn dial(
     }
     record.upstream(&endpoint.id, note::identity(&endpoint));
     match shared.upstreams.connect_tcp(&endpoint).await {
-        Ok(upstream) => Some((upstream, standing)),
+        Ok((upstream, busy)) => Some((upstream, standing.at(busy))),
         Err(fault) => {
             tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "endpoint not reached");
             record.failed(&fault);

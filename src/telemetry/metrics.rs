@@ -187,6 +187,11 @@ impl Metrics {
         self.own.held_endpoints(reason, endpoints);
     }
 
+    /// Endpoints that are left alone after failures, and how often any was; `reason` is a fixed word.
+    pub fn ejected(&self, reason: &'static str, counts: (usize, u64)) {
+        self.own.ejected(reason, counts);
+    }
+
     /// Bytes held for decoding, of [`crate::config::limits::DECODE_BUDGET`].
     pub fn decode_budget_used(&self, bytes: usize) {
         self.own.decode_budget_used(bytes);

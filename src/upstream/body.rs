@@ -9,6 +9,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
 use super::http1::Reading;
+use super::live::Busy;
 use super::pool::Lease;
 use crate::fault::{Blame, Faulty, Retry, Stage};
 
@@ -94,7 +95,11 @@ impl fmt::Debug for OutBody {
 /// The body of a response, as it comes. Dropping it before its end closes the connection (HTTP/1.1) or resets the
 /// stream (HTTP/2), so that the server learns that nobody listens.
 #[derive(Debug)]
-pub struct InBody(In);
+pub struct InBody {
+    from: In,
+    /// Until the end.
+    busy: Option<Busy>,
+}
 
 #[derive(Debug)]
 enum In {
@@ -128,11 +133,16 @@ impl Faulty for BodyBroken {
 
 impl InBody {
     pub(super) fn http1(reading: Reading) -> Self {
-        Self(In::Http1(Box::new(reading)))
+        Self { from: In::Http1(Box::new(reading)), busy: None }
     }
 
     pub(super) fn http2(incoming: Incoming, lease: Option<Lease>) -> Self {
-        Self(In::Http2(incoming, lease))
+        Self { from: In::Http2(incoming, lease), busy: None }
+    }
+
+    /// The same, as a call to an endpoint that lasts to its end.
+    pub(super) fn of(self, busy: Busy) -> Self {
+        Self { busy: Some(busy), ..self }
     }
 }
 
@@ -141,29 +151,34 @@ impl Body for InBody {
     type Error = BodyBroken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
-        let (incoming, lease) = match &mut self.0 {
-            In::Http1(reading) => return reading.poll_frame(cx),
-            In::Http2(incoming, lease) => (incoming, lease),
+        let polled = match &mut self.from {
+            In::Http1(reading) => reading.poll_frame(cx),
+            In::Http2(incoming, lease) => {
+                let polled = Pin::new(incoming).poll_frame(cx);
+                if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+                    *lease = None;
+                }
+                polled.map_err(|error| {
+                    tracing::debug!(%error, "response body broke off");
+                    BodyBroken
+                })
+            }
         };
-        let polled = Pin::new(incoming).poll_frame(cx);
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-            *lease = None;
+            self.busy = None;
         }
-        polled.map_err(|error| {
-            tracing::debug!(%error, "response body broke off");
-            BodyBroken
-        })
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.from {
             In::Http1(reading) => reading.is_end_stream(),
             In::Http2(incoming, _) => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.from {
             In::Http1(reading) => reading.size_hint(),
             In::Http2(incoming, _) => incoming.size_hint(),
         }

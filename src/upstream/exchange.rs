@@ -14,7 +14,7 @@ pub(super) use outgoing::http1_request;
 use super::body::{InBody, OutBody, Stopped};
 use super::fields::strip_hop_by_hop;
 use super::pool::Key;
-use super::{DialFault, SendFault, Upstreams};
+use super::{DialFault, SendFault, Upstreams, Why};
 use crate::mesh::{Endpoint, Via};
 use outgoing::http2_request;
 
@@ -113,10 +113,20 @@ impl Upstreams {
     ) -> Result<Response<InBody>, Failed> {
         let version = if matches!(endpoint.via, Via::Tls { .. }) { UpstreamHttp::Http1 } else { version };
         let key = Key::new(endpoint, version);
-        match version {
+        let busy = match self.inner.live.begin(&endpoint.id) {
+            Ok(busy) => busy,
+            Err(full) => return Err(Failed::unsent(full.into(), request)),
+        };
+        let sent = match version {
             UpstreamHttp::Http1 => self.send_http1(endpoint, &key, http1_request(request)?).await,
             UpstreamHttp::Http2 => self.send_http2(endpoint, &key, http2_request(request)?).await,
+        };
+        match sent.as_ref().map_or_else(|failed| failed.fault.is_failure(), is_failure) {
+            Some(true) => self.inner.live.failed(busy.at(), Why::Failing),
+            Some(false) => self.inner.live.answered(busy.at()),
+            None => {}
         }
+        Ok(sent?.map(|body| body.of(busy)))
     }
 
     fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
@@ -131,6 +141,16 @@ impl Upstreams {
 fn no_http(error: hyper::Error) -> DialFault {
     tracing::debug!(%error, "HTTP not set up");
     DialFault::Handshake
+}
+
+/// Whether a server says that it cannot answer, and not what it thinks of the request: 502, 503 and 504, and gRPC's
+/// `UNAVAILABLE` in the head.
+fn is_failure(response: &Response<InBody>) -> Option<bool> {
+    let gateway = matches!(
+        response.status(),
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    );
+    Some(gateway || response.headers().get("grpc-status").is_some_and(|status| status == "14"))
 }
 
 /// The response as it is passed on. A 101 that nobody asked for would turn the connection into something unread.

@@ -29,6 +29,12 @@ pub enum DialFault {
     /// The connection ended in its HTTP preface.
     #[error("HTTP handshake failed")]
     Handshake,
+    /// [`crate::config::limits::MAX_CALLS_PER_ENDPOINT`] calls are under way there.
+    #[error("too many calls to the endpoint are under way")]
+    Full,
+    /// [`crate::config::limits::MAX_DIALS_PER_ENDPOINT`] connections are being made there.
+    #[error("too many connections to the endpoint are being made")]
+    Crowded,
 }
 
 impl Faulty for DialFault {
@@ -36,6 +42,7 @@ impl Faulty for DialFault {
         match self {
             Self::Settings(_) => Blame::Policy,
             Self::Tunnel(fault) => fault.blame(),
+            Self::Full | Self::Crowded => Blame::Waypoint,
             Self::Dns(_) | Self::Timeout | Self::Connect(_) | Self::Tls(_) | Self::Handshake => Blame::Upstream,
         }
     }
@@ -57,6 +64,8 @@ impl Faulty for DialFault {
             Self::Tls(_) => "external_tls",
             Self::Settings(_) => "external_tls_settings",
             Self::Handshake => "http_handshake",
+            Self::Full => "endpoint_full",
+            Self::Crowded => "endpoint_crowded",
         }
     }
 }
@@ -91,6 +100,16 @@ pub enum SendFault {
     /// The request cannot be expressed in the upstream's HTTP version (no or a malformed host).
     #[error("the request cannot be sent on")]
     NotSendable,
+}
+
+impl SendFault {
+    /// Whether it is a sign that the server cannot answer; none where it says nothing of it, or was counted already.
+    pub(super) fn is_failure(&self) -> Option<bool> {
+        match self {
+            Self::RefusedStream | Self::Broken | Self::NotHttp | Self::HeadTooLarge => Some(true),
+            Self::NoEndpoint(_) | Self::Dial(_) | Self::Unsent | Self::CallerBody | Self::NotSendable => None,
+        }
+    }
 }
 
 impl Faulty for SendFault {

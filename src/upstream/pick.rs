@@ -1,10 +1,13 @@
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+//! Which endpoint a call goes to: of those that calls show to be well, the nearest; of two of these that their weights
+//! draw, the one with less under way.
+
+use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use tokio::time::Instant;
 
-use crate::config::limits::{EJECTION_FAILURES, EJECTION_TABLE, EJECTION_TIME};
+use super::live::Live;
+use super::outlier::{Fit, Why};
 use crate::fault::{Blame, Faulty, Retry, Stage};
 use crate::mesh::{Endpoint, Hold, Target};
 
@@ -20,6 +23,12 @@ pub enum NoEndpoint {
     /// There are some, or the session's own is there still, and it must not be called.
     #[error("the endpoint gets no calls: {0}")]
     Held(Hold),
+    /// [`crate::config::limits::MAX_CALLS_PER_TARGET`] calls are under way to the target.
+    #[error("too many calls to the target are under way")]
+    TargetFull,
+    /// [`crate::config::limits::MAX_CALLS_PER_TARGET_AND_PRINCIPAL`] of them are the caller's.
+    #[error("too many calls of this caller to the target are under way")]
+    ShareFull,
 }
 
 impl NoEndpoint {
@@ -31,7 +40,10 @@ impl NoEndpoint {
 
 impl Faulty for NoEndpoint {
     fn blame(&self) -> Blame {
-        Blame::Upstream
+        match self {
+            Self::Empty | Self::Gone | Self::Held(_) => Blame::Upstream,
+            Self::TargetFull | Self::ShareFull => Blame::Waypoint,
+        }
     }
 
     fn retry(&self) -> Retry {
@@ -47,30 +59,14 @@ impl Faulty for NoEndpoint {
             Self::Empty => "no_endpoint",
             Self::Gone => "endpoint_gone",
             Self::Held(why) => why.reason(),
+            Self::TargetFull => "target_full",
+            Self::ShareFull => "share_full",
         }
     }
 }
 
-/// What was lately seen of endpoints, beside the snapshot and surviving its editions.
-#[derive(Debug, Default)]
-pub(super) struct Health {
-    missed: Mutex<HashMap<Arc<str>, Missed>>,
-}
-
-#[derive(Debug)]
-struct Missed {
-    in_a_row: u32,
-    last: Instant,
-}
-
-impl Missed {
-    fn ejected(&self, now: Instant) -> bool {
-        self.in_a_row >= EJECTION_FAILURES && now < self.last + EJECTION_TIME
-    }
-}
-
-impl Health {
-    /// Weighted among the nearest of those not ejected; of all where all are, for a wrong guess must not close a target.
+impl Live {
+    /// One of `endpoints`, or exactly the one with id `stick`, however it is.
     pub(super) fn pick(&self, endpoints: &[Arc<Endpoint>], stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
         if let Some(id) = stick {
             return endpoints.iter().find(|endpoint| &*endpoint.id == id).cloned().ok_or(NoEndpoint::Gone);
@@ -79,39 +75,47 @@ impl Health {
         if let [only] = endpoints {
             return Ok(Arc::clone(only));
         }
-        let healthy = self.healthy(endpoints);
-        let from = if healthy.is_empty() { endpoints.iter().collect() } else { healthy };
-        weighted(&nearest(from), random()).ok_or(NoEndpoint::Empty)
+        let chosen = self.less_busy(&nearest(self.usable(endpoints))).ok_or(NoEndpoint::Empty)?;
+        if self.is_troubled() {
+            self.chosen(&chosen.id);
+        }
+        Ok(chosen)
     }
 
-    /// As [`Health::pick`], of a target's.
+    /// As [`Live::pick`], of a target's.
     pub(super) fn pick_of(&self, target: &Target, stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
         self.pick(&target.endpoints, stick).map_err(|none| none.of(target, stick))
     }
 
-    fn healthy<'a>(&self, endpoints: &'a [Arc<Endpoint>]) -> Vec<&'a Arc<Endpoint>> {
-        let missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let usable = |endpoint: &&Arc<Endpoint>| !missed.get(&endpoint.id).is_some_and(|entry| entry.ejected(now));
-        endpoints.iter().filter(usable).collect()
-    }
-
-    pub(super) fn reached(&self, id: &str) {
-        self.missed.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-    }
-
-    pub(super) fn missed(&self, id: &Arc<str>) {
-        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if !missed.contains_key(id) && missed.len() >= EJECTION_TABLE {
-            missed.retain(|_, entry| now < entry.last + EJECTION_TIME);
-            if missed.len() >= EJECTION_TABLE {
-                return;
-            }
+    /// Those that are not left alone. Where more than half fail it is not theirs – what they all depend on is down, or a
+    /// caller asks for what they cannot answer – and failing counts no more; where none is left all are tried, for a wrong
+    /// guess must not close a target.
+    fn usable<'e>(&self, endpoints: &'e [Arc<Endpoint>]) -> Vec<&'e Arc<Endpoint>> {
+        if !self.is_troubled() {
+            return endpoints.iter().collect();
         }
-        let entry = missed.entry(Arc::clone(id)).or_insert(Missed { in_a_row: 0, last: now });
-        entry.in_a_row = entry.in_a_row.saturating_add(1);
-        entry.last = now;
+        let now = Instant::now();
+        let fits: Vec<_> = endpoints.iter().map(|endpoint| (endpoint, self.fit(&endpoint.id, now))).collect();
+        let failing = fits.iter().filter(|(_, fit)| *fit == Fit::Out(Why::Failing)).count();
+        let usable = |fit: &Fit| match fit {
+            Fit::Well | Fit::Trial => true,
+            Fit::Out(Why::Failing) => failing * 2 > endpoints.len(),
+            Fit::Out(Why::Unreachable) => false,
+        };
+        let usable: Vec<_> = fits.iter().filter(|(_, fit)| usable(fit)).map(|(endpoint, _)| *endpoint).collect();
+        if usable.is_empty() { endpoints.iter().collect() } else { usable }
+    }
+
+    /// Of two that are drawn by weight the one with fewer calls under way for its weight: so shares are the weights' while
+    /// there is little to do, and whoever is slow gets less.
+    fn less_busy(&self, endpoints: &[&Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
+        let one = weighted(endpoints, random())?;
+        if endpoints.len() == 1 {
+            return Some(one);
+        }
+        let other = weighted(endpoints, random())?;
+        let load = |of: &Endpoint, beside: &Endpoint| self.calls(&of.id) as u128 * u128::from(beside.weight.max(1));
+        Some(if one.id == other.id || load(&one, &other) <= load(&other, &one) { one } else { other })
     }
 }
 
@@ -144,9 +148,11 @@ pub(super) fn random() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use super::*;
+    use crate::config::limits::{EJECTION_ANSWERS, EJECTION_FAILURES, EJECTION_TIME};
     use crate::mesh::{At, HBONE_PORT, Via};
 
     fn endpoint(id: &str, weight: u32) -> Arc<Endpoint> {
@@ -170,76 +176,96 @@ mod tests {
     #[test]
     fn over_many_calls_the_shares_come_out() {
         let all = [endpoint("a", 1), endpoint("b", 9)];
-        let health = Health::default();
-        let a = (0..10_000).filter(|_| &*health.pick(&all, None).unwrap().id == "a").count();
+        let live = Live::default();
+        let a = (0..10_000).filter(|_| &*live.pick(&all, None).unwrap().id == "a").count();
         assert!((700..1_300).contains(&a), "{a} of 10000 at weight 1 of 10");
+    }
+
+    fn fail(live: &Live, id: &str, why: Why, times: u32) {
+        (0..times).for_each(|_| live.failed(&live.one(&id.into()), why));
+    }
+
+    /// Who is chosen in many tries, in order of their ids.
+    fn among(live: &Live, all: &[Arc<Endpoint>]) -> Vec<String> {
+        let ids = (0..200).map(|_| live.pick(all, None).unwrap().id.to_string());
+        ids.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    #[test]
+    fn the_busier_of_two_gets_less_by_its_weight() {
+        let all = [endpoint("a", 1), endpoint("b", 1)];
+        let live = Live::default();
+        let _one: Vec<_> = (0..3).map(|_| live.begin(&"a".into()).unwrap()).collect();
+        let a = (0..1_000).filter(|_| &*live.pick(&all, None).unwrap().id == "a").count();
+        assert!((180..330).contains(&a), "{a} of 1000: where both draws are a");
+        let all = [endpoint("a", 4), endpoint("b", 1)];
+        let _other = live.begin(&"b".into()).unwrap();
+        let a = (0..1_000).filter(|_| &*live.pick(&all, None).unwrap().id == "a").count();
+        assert!(a > 900, "{a} of 1000: three of four are less than one of one");
     }
 
     #[test]
     fn a_session_gets_its_endpoint_or_nothing() {
         let all = [endpoint("a", 1), endpoint("b", 1)];
-        let health = Health::default();
-        (0..9).for_each(|_| health.missed(&"b".into()));
-        assert_eq!(&*health.pick(&all, Some("b")).unwrap().id, "b", "even one that fails: no other knows the session");
-        assert_eq!(health.pick(&all, Some("c")), Err(NoEndpoint::Gone));
-        assert_eq!(health.pick(&[], None), Err(NoEndpoint::Empty));
+        let live = Live::default();
+        fail(&live, "b", Why::Unreachable, 9);
+        assert_eq!(&*live.pick(&all, Some("b")).unwrap().id, "b", "even one that fails: no other knows the session");
+        assert_eq!(live.pick(&all, Some("c")), Err(NoEndpoint::Gone));
+        assert_eq!(live.pick(&[], None), Err(NoEndpoint::Empty));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_endpoint_that_fails_thrice_is_left_alone_for_a_while() {
         let all = [endpoint("bad", 1_000_000), endpoint("good", 1)];
-        let health = Health::default();
-        let bad = |health: &Health| (0..50).any(|_| &*health.pick(&all, None).unwrap().id == "bad");
-        health.missed(&"bad".into());
-        health.missed(&"bad".into());
-        assert!(bad(&health), "two failures are not enough");
-        health.missed(&"bad".into());
-        assert!(!bad(&health));
+        let live = Live::default();
+        let bad = |live: &Live| (0..50).any(|_| &*live.pick(&all, None).unwrap().id == "bad");
+        fail(&live, "bad", Why::Unreachable, EJECTION_FAILURES - 1);
+        assert!(bad(&live), "two failures are not enough");
+        fail(&live, "bad", Why::Unreachable, 1);
+        assert!(!bad(&live));
         tokio::time::advance(EJECTION_TIME + Duration::from_millis(1)).await;
-        assert!(bad(&health), "it is tried again");
-        health.missed(&"bad".into());
-        assert!(!bad(&health), "and left alone at its next failure");
-        health.reached("bad");
-        assert!(bad(&health));
+        assert_eq!(&*live.pick(&all, None).unwrap().id, "bad", "it is tried again");
+        assert!(!bad(&live), "by one call at a time");
+        fail(&live, "bad", Why::Unreachable, 1);
+        tokio::time::advance(EJECTION_TIME + Duration::from_millis(1)).await;
+        assert!(!bad(&live), "and left alone for longer at its next failure");
+        live.reached(&live.one(&"bad".into()));
+        assert!(bad(&live));
+    }
+
+    #[test]
+    fn where_more_than_half_fail_it_is_not_theirs() {
+        let all = ["a", "b", "c", "d"].map(|id| endpoint(id, 1));
+        let live = Live::default();
+        fail(&live, "a", Why::Failing, EJECTION_ANSWERS);
+        fail(&live, "b", Why::Failing, EJECTION_ANSWERS);
+        assert_eq!(among(&live, &all), ["c", "d"]);
+        fail(&live, "c", Why::Failing, EJECTION_ANSWERS);
+        assert_eq!(among(&live, &all), ["a", "b", "c", "d"]);
+        // Who is not even reached is left alone for as long as there is any other.
+        let live = Live::default();
+        for id in ["a", "b", "c"] {
+            fail(&live, id, Why::Unreachable, EJECTION_FAILURES);
+        }
+        assert_eq!(among(&live, &all), ["d"]);
+        fail(&live, "d", Why::Failing, EJECTION_ANSWERS);
+        assert_eq!(among(&live, &all), ["a", "b", "c", "d"], "a wrong guess closes nothing");
     }
 
     #[test]
     fn the_nearest_are_called_and_farther_ones_where_those_fail() {
         let all = [at_distance("far", 2), at_distance("near", 0), at_distance("near too", 0), at_distance("next", 1)];
-        let health = Health::default();
-        let among = |health: &Health| {
-            let mut ids: Vec<String> = (0..200).map(|_| health.pick(&all, None).unwrap().id.to_string()).collect();
-            ids.sort();
-            ids.dedup();
-            ids
-        };
-        let fail = |id: &str| (0..EJECTION_FAILURES).for_each(|_| health.missed(&id.into()));
-        assert_eq!(among(&health), ["near", "near too"]);
+        let live = Live::default();
+        let fail = |id: &str| fail(&live, id, Why::Unreachable, EJECTION_FAILURES);
+        assert_eq!(among(&live, &all), ["near", "near too"]);
         fail("near");
-        assert_eq!(among(&health), ["near too"]);
+        assert_eq!(among(&live, &all), ["near too"]);
         fail("near too");
-        assert_eq!(among(&health), ["next"]);
+        assert_eq!(among(&live, &all), ["next"]);
         fail("next");
-        assert_eq!(among(&health), ["far"]);
+        assert_eq!(among(&live, &all), ["far"]);
         fail("far");
-        assert_eq!(among(&health), ["near", "near too"], "where all fail, the nearest are tried");
-        assert_eq!(&*health.pick(&all, Some("far")).unwrap().id, "far", "a session stays where it is");
-    }
-
-    #[test]
-    fn when_all_fail_all_are_tried() {
-        let all = [endpoint("a", 1)];
-        let health = Health::default();
-        (0..9).for_each(|_| health.missed(&"a".into()));
-        assert_eq!(&*health.pick(&all, None).unwrap().id, "a");
-    }
-
-    #[test]
-    fn the_memory_of_failures_is_bounded() {
-        let health = Health::default();
-        for n in 0..EJECTION_TABLE + 10 {
-            health.missed(&format!("e{n}").into());
-        }
-        assert_eq!(health.missed.lock().unwrap().len(), EJECTION_TABLE);
+        assert_eq!(among(&live, &all), ["near", "near too"], "where all fail, the nearest are tried");
+        assert_eq!(&*live.pick(&all, Some("far")).unwrap().id, "far", "a session stays where it is");
     }
 }

@@ -5,7 +5,7 @@ use super::body::{InBody, OutBody};
 use super::exchange::{accept, http1_request};
 use super::fields::strip_hop_by_hop;
 use super::http1::exchange;
-use super::{SendFault, Upstreams};
+use super::{Busy, SendFault, Upstreams};
 use crate::intake::Rewind;
 use crate::mesh::Endpoint;
 use crate::net::BoxedIo;
@@ -18,6 +18,8 @@ pub enum Upgraded {
         head: Response<()>,
         /// The connection.
         io: BoxedIo,
+        /// The call, which lasts as long as this is kept.
+        busy: Busy,
     },
     /// It answered like any other request.
     Declined(Response<InBody>),
@@ -37,10 +39,11 @@ impl Upstreams {
         let mut request = http1_request(request)?;
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         request.headers_mut().insert(UPGRADE, protocol.clone());
+        let busy = self.inner.live.begin(&endpoint.id)?;
         let one = self.open_http1(endpoint).await?;
         let answered = exchange(one, request).await.map_err(|failed| failed.fault)?;
         if answered.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Upgraded::Declined(accept(answered.read(None))?));
+            return Ok(Upgraded::Declined(accept(answered.read(None))?.map(|body| body.of(busy))));
         }
         let (mut headers, one) = answered.switch();
         let switched = headers.get(UPGRADE).is_some_and(|to| same_protocol(to, protocol));
@@ -52,7 +55,7 @@ impl Upstreams {
         let mut head = Response::new(());
         (*head.status_mut(), *head.headers_mut()) = (StatusCode::SWITCHING_PROTOCOLS, headers);
         let (io, front) = one.into_parts();
-        Ok(Upgraded::Switched { head, io: Box::new(Rewind::new(front.freeze(), io)) })
+        Ok(Upgraded::Switched { head, io: Box::new(Rewind::new(front.freeze(), io)), busy })
     }
 }
 

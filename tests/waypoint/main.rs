@@ -7,6 +7,7 @@ mod lab;
 mod live;
 
 mod a2a;
+mod balancing;
 mod custom;
 mod istio_rules;
 mod limits;

@@ -10,6 +10,7 @@ use crate::config::limits::{ADMIN_CONNECTIONS, ADMIN_TIMEOUT};
 use crate::document::{Place, Problem, Severity};
 use crate::mesh::Published;
 use crate::telemetry::Telemetry;
+use crate::upstream::{Seen, Why};
 
 struct Running {
     address: std::net::SocketAddr,
@@ -56,6 +57,9 @@ fn sources() -> Sources {
         published: Arc::new(Published::new()),
         certificates: Arc::new(move || vec![certificate.clone()]),
         problems: Arc::new(move || vec![problem.clone()]),
+        endpoints: Arc::new(|| {
+            vec![Seen { id: "10.0.0.1:80".into(), calls: 2, out: Some((Why::Failing, Duration::from_secs(7))) }]
+        }),
     }
 }
 

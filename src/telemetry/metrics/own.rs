@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -77,6 +78,8 @@ pub(super) struct Own {
     budget: Gauge,
     unguarded: Family<[(&'static str, &'static str); 1], Gauge>,
     held: Family<[(&'static str, &'static str); 1], Gauge>,
+    ejected: Family<[(&'static str, &'static str); 1], Gauge>,
+    ejections: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -131,6 +134,8 @@ impl Own {
             budget: Gauge::default(),
             unguarded: Family::default(),
             held: Family::default(),
+            ejected: Family::default(),
+            ejections: Family::default(),
         };
         this.register_counters(registry);
         this.register_gauges(registry);
@@ -171,6 +176,8 @@ impl Own {
         let unguarded = "Endpoints that can be reached past their waypoint, by reason";
         own.register("unguarded_endpoints", unguarded, self.unguarded.clone());
         own.register("held_endpoints", "Endpoints that get no calls, by reason", self.held.clone());
+        own.register("ejected_endpoints", "Endpoints left alone after failures, by reason", self.ejected.clone());
+        own.register("ejections", "Times that an endpoint was left alone, by reason", self.ejections.clone());
         let limits = Family::<[(&'static str, &'static str); 2], Gauge>::default();
         for (name, value, unit) in TABLE {
             limits.get_or_create(&[("name", *name), ("unit", *unit)]).set(signed(*value));
@@ -283,6 +290,11 @@ impl Own {
 
     pub(super) fn held_endpoints(&self, reason: &'static str, endpoints: usize) {
         self.held.get_or_create(&[("reason", reason)]).set(signed(endpoints as u64));
+    }
+
+    pub(super) fn ejected(&self, reason: &'static str, (endpoints, times): (usize, u64)) {
+        self.ejected.get_or_create(&[("reason", reason)]).set(signed(endpoints as u64));
+        self.ejections.get_or_create(&[("reason", reason)]).inner().store(times, Ordering::Relaxed);
     }
 
     pub(super) fn decode_budget_used(&self, bytes: usize) {

@@ -5,8 +5,8 @@ use http_body_util::StreamBody;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::config::limits::{MAX_FIELDS, POOL_IDLE, POOL_IDLE_PER_ENDPOINT};
-use crate::fault::{Faulty, Retry};
+use crate::config::limits::{MAX_CALLS_PER_ENDPOINT, MAX_FIELDS, POOL_IDLE, POOL_IDLE_PER_ENDPOINT};
+use crate::fault::Retry;
 
 async fn send(upstreams: &Upstreams, server: &Server) -> Result<Response<InBody>, SendFault> {
     upstreams.send(&server.plain(), UpstreamHttp::Http1, post("/mcp", "{}")).await
@@ -88,7 +88,7 @@ async fn a_connection_is_not_shared_while_its_response_is_under_way() {
 #[tokio::test]
 async fn another_way_to_the_same_address_is_another_connection() {
     let a: Arc<Endpoint> = endpoint("10.0.0.1:80".parse().unwrap(), Via::Plain);
-    let id = |text: &str| crate::id::WorkloadId::parse(text).unwrap();
+    let id = |text: &str| WorkloadId::parse(text).unwrap();
     let hbone = |text: &str| Via::Hbone { expect: Arc::from([id(text)]) };
     let b = Arc::new(Endpoint { via: hbone("spiffe://cluster.local/ns/a/sa/b"), ..(*a).clone() });
     let c = Arc::new(Endpoint { via: hbone("spiffe://cluster.local/ns/a/sa/c"), ..(*a).clone() });
@@ -241,6 +241,28 @@ async fn another_endpoint_is_tried_once_when_nothing_could_be_sent() {
     assert!(matches!(only, Err(SendFault::Dial(_))));
     let none = upstreams.send_to_one_of(&[], None, UpstreamHttp::Http1, post("/", "{}")).await;
     assert!(matches!(none, Err(SendFault::NoEndpoint(NoEndpoint::Empty))));
+}
+
+#[tokio::test]
+async fn one_that_has_as_much_as_it_may_is_passed_by() {
+    let (full, other) =
+        (Server::start(|_, tcp| answering(tcp, OK)).await, Server::start(|_, tcp| answering(tcp, OK)).await);
+    let all = [Arc::new(Endpoint { weight: u32::MAX, ..(*full.plain()).clone() }), other.plain()];
+    let upstreams = upstreams();
+    let _open: Vec<_> = (0..MAX_CALLS_PER_ENDPOINT).map(|_| upstreams.inner.live.begin(&all[0].id).unwrap()).collect();
+    let sent = |all: Vec<Arc<Endpoint>>| {
+        let upstreams = upstreams.clone();
+        async move { upstreams.send_to_one_of(&all, None, UpstreamHttp::Http1, post("/", "{}")).await }
+    };
+    assert_eq!(sent(all.to_vec()).await.unwrap().0.id, all[1].id);
+    let fault = sent(all[..1].to_vec()).await.unwrap_err();
+    assert!(matches!(fault, SendFault::Dial(DialFault::Full)), "{fault:?}");
+    assert_eq!((fault.retry(), fault.blame()), (Retry::Safe, Blame::Waypoint));
+    assert_eq!((full.accepted(), other.accepted()), (0, 1));
+    let busy = sent(all[1..].to_vec()).await.unwrap().1;
+    assert_eq!(upstreams.inner.live.calls(&all[1].id), 1, "until its body was read");
+    assert_eq!(text(busy).await, "ok");
+    assert_eq!(upstreams.inner.live.calls(&all[1].id), 0);
 }
 
 #[tokio::test]

@@ -162,7 +162,7 @@ async fn a_websocket_becomes_bytes() {
     let (switched, seen) =
         upgrade(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nconnection: upgrade\r\nsec-websocket-accept: a\r\n\r\nfirst").await;
     assert!(seen.contains("upgrade: websocket\r\n") && seen.contains("connection: upgrade\r\n"), "{seen}");
-    let Ok(Upgraded::Switched { head, mut io }) = switched else { panic!("{switched:?}") };
+    let Ok(Upgraded::Switched { head, mut io, .. }) = switched else { panic!("{switched:?}") };
     assert_eq!(head.headers()["sec-websocket-accept"], "a");
     assert!(head.headers().get("connection").is_none());
     io.write_all(b" and echo").await.unwrap();
@@ -188,7 +188,7 @@ async fn bytes_go_to_a_plain_endpoint_and_failures_are_remembered() {
     })
     .await;
     let upstreams = upstreams();
-    let mut io = upstreams.connect_tcp(&server.plain()).await.unwrap().boxed();
+    let mut io = upstreams.connect_tcp(&server.plain()).await.unwrap().0.boxed();
     let mut got = String::new();
     io.read_to_string(&mut got).await.unwrap();
     assert_eq!(got, "hello");

@@ -1,0 +1,51 @@
+//! Stage 7: a permitted call with the endpoint that it goes to, counted against its target and its caller.
+
+use std::sync::Arc;
+
+use super::end::End;
+use super::{Asked, Permitted, Standing};
+use crate::mesh::{Endpoint, Target};
+use crate::upstream::{NoEndpoint, Place, Upstreams};
+
+/// A permitted call with its endpoint: the only thing that can be sent.
+#[derive(Debug)]
+pub(in crate::proxy) struct Routed<M> {
+    permitted: Permitted<M>,
+    endpoint: Arc<Endpoint>,
+    place: Place,
+}
+
+impl<M> Permitted<M> {
+    /// Stage 7 where a route leads: an endpoint of `to`.
+    pub(in crate::proxy) fn route_to(self, upstreams: &Upstreams, to: &Target) -> Result<Routed<M>, NoEndpoint> {
+        let place = upstreams.enter(&to.key, self.decoded.asked.peer.id())?;
+        let endpoint = upstreams.pick_of(to, None)?;
+        Ok(Routed { permitted: self, endpoint, place })
+    }
+
+    /// Stage 7: an endpoint of the target; exactly `stick` where a session is bound to one.
+    pub(in crate::proxy) fn route(self, upstreams: &Upstreams, stick: Option<&str>) -> Result<Routed<M>, NoEndpoint> {
+        let Asked { target, peer, .. } = &self.decoded.asked;
+        let place = upstreams.enter(&target.key, peer.id())?;
+        let endpoint = upstreams.pick_of(target, stick)?;
+        Ok(Routed { permitted: self, endpoint, place })
+    }
+}
+
+impl<M> Routed<M> {
+    /// Takes the message out to send it, and leaves what must hold for as long as the answer streams.
+    pub(in crate::proxy) fn depart(self) -> (M, Arc<Endpoint>, Standing) {
+        let Permitted { decoded, permit } = self.permitted;
+        let standing = Standing {
+            asked: decoded.asked,
+            call: decoded.call,
+            beyond: None,
+            _permit: permit,
+            editions: None,
+            end: End::Whole,
+            _place: self.place,
+            _busy: None,
+        };
+        (decoded.message, self.endpoint, standing)
+    }
+}

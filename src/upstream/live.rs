@@ -1,0 +1,265 @@
+//! What is known of endpoints beside what documents say: the calls under way at each, and what calls showed of it. It is
+//! kept by the endpoint's id, for all targets that lead there, and survives editions.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::DialFault;
+use super::outlier::{Fit, Record, Why};
+use crate::config::limits::{EJECTION_TABLE, MAX_CALLS_PER_ENDPOINT, MAX_DIALS_PER_ENDPOINT};
+
+/// The endpoints that were lately called.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    table: RwLock<HashMap<Arc<str>, Arc<One>>>,
+    /// Endpoints against which anything speaks; none, nearly always, and then none is asked.
+    troubled: AtomicUsize,
+    unreachable: AtomicU64,
+    failing: AtomicU64,
+}
+
+/// One endpoint.
+#[derive(Debug)]
+pub(super) struct One {
+    id: Arc<str>,
+    calls: AtomicUsize,
+    dials: AtomicUsize,
+    troubled: AtomicBool,
+    record: Mutex<Record>,
+}
+
+/// A call under way at an endpoint, until it is dropped.
+#[derive(Debug)]
+pub struct Busy(Arc<One>);
+
+/// A connection under way to an endpoint, until it is dropped.
+pub(super) struct Dialing<'o>(&'o One);
+
+/// What is seen of an endpoint now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// As [`crate::mesh::Endpoint::id`].
+    pub id: Arc<str>,
+    /// Calls under way.
+    pub calls: usize,
+    /// Why it is left alone, and for how much longer; zero while it is being tried again.
+    pub out: Option<(Why, Duration)>,
+}
+
+impl Busy {
+    pub(super) fn at(&self) -> &One {
+        &self.0
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Dialing<'_> {
+    fn drop(&mut self) {
+        self.0.dials.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl One {
+    fn new(id: &Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            id: Arc::clone(id),
+            calls: AtomicUsize::new(0),
+            dials: AtomicUsize::new(0),
+            troubled: AtomicBool::new(false),
+            record: Mutex::default(),
+        })
+    }
+
+    /// # Errors
+    /// [`DialFault::Crowded`]
+    pub(super) fn dial(&self) -> Result<Dialing<'_>, DialFault> {
+        let under_way = self.dials.fetch_add(1, Ordering::Relaxed);
+        let dialing = Dialing(self);
+        if under_way < MAX_DIALS_PER_ENDPOINT { Ok(dialing) } else { Err(DialFault::Crowded) }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    /// A call to the endpoint begins.
+    ///
+    /// # Errors
+    /// [`DialFault::Full`]
+    pub(super) fn begin(&self, id: &Arc<str>) -> Result<Busy, DialFault> {
+        let one = self.one(id);
+        let under_way = one.calls.fetch_add(1, Ordering::Relaxed);
+        let busy = Busy(one);
+        if under_way < MAX_CALLS_PER_ENDPOINT { Ok(busy) } else { Err(DialFault::Full) }
+    }
+
+    /// Calls under way at the endpoint.
+    pub(super) fn calls(&self, id: &str) -> usize {
+        self.known(id).map_or(0, |one| one.calls.load(Ordering::Relaxed))
+    }
+
+    /// Whether anything speaks against any endpoint.
+    pub(super) fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the endpoint is one to choose.
+    pub(super) fn fit(&self, id: &str, now: Instant) -> Fit {
+        let one = self.known(id).filter(|one| one.troubled.load(Ordering::Relaxed));
+        one.map_or(Fit::Well, |one| one.record().fit(now))
+    }
+
+    /// The endpoint was chosen, which may be its trial.
+    pub(super) fn chosen(&self, id: &str) {
+        if let Some(one) = self.known(id).filter(|one| one.troubled.load(Ordering::Relaxed)) {
+            one.record().tried(Instant::now());
+        }
+    }
+
+    /// A connection was made.
+    pub(super) fn reached(&self, one: &One) {
+        self.well(one, |record| record.reached());
+    }
+
+    /// A server answered, and not that it cannot.
+    pub(super) fn answered(&self, one: &One) {
+        self.well(one, |record| record.answered(Instant::now()));
+    }
+
+    fn well(&self, one: &One, say: impl FnOnce(&mut Record) -> bool) {
+        if !one.troubled.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut record = one.record();
+        let returned = say(&mut record);
+        self.forget(one, &record, Instant::now());
+        drop(record);
+        if returned {
+            tracing::info!(endpoint = %one.id, "endpoint takes calls again");
+        }
+    }
+
+    /// No connection, or no answer that counts.
+    pub(super) fn failed(&self, one: &One, why: Why) {
+        let mut record = one.record();
+        if !one.troubled.load(Ordering::Relaxed) {
+            // Beyond what is remembered nothing is: who fails then is called as ever.
+            if self.troubled.fetch_add(1, Ordering::Relaxed) >= EJECTION_TABLE {
+                self.troubled.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
+            one.troubled.store(true, Ordering::Relaxed);
+        }
+        let left_alone = record.failed(why, Instant::now());
+        drop(record);
+        if let Some(time) = left_alone {
+            self.total(why).fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(endpoint = %one.id, reason = why.as_str(), seconds = time.as_secs(), "endpoint is left alone while others can be called");
+        }
+    }
+
+    fn forget(&self, one: &One, record: &Record, now: Instant) {
+        if record.is_clean(now) && one.troubled.swap(false, Ordering::Relaxed) {
+            self.troubled.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets endpoints that nobody calls and against which nothing speaks.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        self.table.write().unwrap_or_else(PoisonError::into_inner).retain(|_, one| {
+            self.forget(one, &one.record(), now);
+            one.troubled.load(Ordering::Relaxed) || Arc::strong_count(one) > 1
+        });
+    }
+
+    /// Every endpoint that is known of, in order of their ids.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        let now = Instant::now();
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let seen = |one: &Arc<One>| Seen {
+            id: Arc::clone(&one.id),
+            calls: one.calls.load(Ordering::Relaxed),
+            out: one.record().out(now),
+        };
+        let mut all: Vec<Seen> = table.values().map(seen).collect();
+        drop(table);
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// How often any endpoint was left alone for that reason.
+    pub(super) fn total(&self, why: Why) -> &AtomicU64 {
+        match why {
+            Why::Unreachable => &self.unreachable,
+            Why::Failing => &self.failing,
+        }
+    }
+
+    pub(super) fn one(&self, id: &Arc<str>) -> Arc<One> {
+        if let Some(known) = self.known(id) {
+            return known;
+        }
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(table.entry(Arc::clone(id)).or_insert_with(|| One::new(id)))
+    }
+
+    fn known(&self, id: &str) -> Option<Arc<One>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::limits::EJECTION_FAILURES;
+
+    #[test]
+    fn calls_and_dials_are_bounded_and_given_back() {
+        let live = Live::default();
+        let (id, other): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let all: Vec<_> = (0..MAX_CALLS_PER_ENDPOINT).map(|_| live.begin(&id).unwrap()).collect();
+        assert!(matches!(live.begin(&id), Err(DialFault::Full)));
+        assert_eq!(live.calls("a"), MAX_CALLS_PER_ENDPOINT, "what was refused counts no more");
+        assert!(live.begin(&other).is_ok(), "another's are its own");
+        drop(all);
+        let one = live.one(&id);
+        let dials: Vec<_> = (0..MAX_DIALS_PER_ENDPOINT).map(|_| one.dial().ok().unwrap()).collect();
+        assert!(matches!(one.dial(), Err(DialFault::Crowded)));
+        drop(dials);
+        assert!(one.dial().is_ok());
+        drop(one);
+        live.sweep();
+        assert!(live.seen().is_empty(), "nobody calls them");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_is_bounded_and_forgotten() {
+        let live = Live::default();
+        for n in 0..EJECTION_TABLE + 10 {
+            let one = live.one(&format!("e{n}").into());
+            (0..EJECTION_FAILURES).for_each(|_| live.failed(&one, Why::Unreachable));
+        }
+        live.sweep();
+        assert_eq!(live.seen().len(), EJECTION_TABLE);
+        assert_eq!(live.total(Why::Unreachable).load(Ordering::Relaxed), EJECTION_TABLE as u64);
+        let one = live.one(&"e0".into());
+        live.reached(&one);
+        assert_eq!(live.fit("e0", Instant::now()), Fit::Well);
+        drop(one);
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        live.sweep();
+        assert_eq!(live.seen().len(), EJECTION_TABLE - 1);
+    }
+}

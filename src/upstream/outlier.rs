@@ -1,0 +1,202 @@
+//! When an endpoint is left alone, and when it is tried again: what one endpoint's failures make of it.
+//!
+//! Only what calls showed counts. No time passes here: who asks says what time it is.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::limits::{DIAL_TIMEOUT, EJECTION_ANSWERS, EJECTION_FAILURES, EJECTION_LONGEST, EJECTION_TIME};
+
+/// Why an endpoint is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// No connection, [`EJECTION_FAILURES`] times in a row.
+    Unreachable,
+    /// An answer that says a server cannot answer, or none, [`EJECTION_ANSWERS`] times in a row.
+    Failing,
+}
+
+impl Why {
+    /// Both, for metrics that fall back to zero.
+    pub const ALL: [Self; 2] = [Self::Unreachable, Self::Failing];
+
+    /// As a metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Failing => "failing",
+        }
+    }
+
+    fn most(self) -> u32 {
+        match self {
+            Self::Unreachable => EJECTION_FAILURES,
+            Self::Failing => EJECTION_ANSWERS,
+        }
+    }
+}
+
+/// Whether an endpoint is one to choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    Well,
+    /// It was left alone long enough: one call may show how it is now.
+    Trial,
+    Out(Why),
+}
+
+/// What failures made of one endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    unreached: u32,
+    unanswered: u32,
+    out: Option<Out>,
+    /// Times it was left alone, the last one included.
+    times: u32,
+    /// When it was last left alone.
+    last: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Out {
+    why: Why,
+    until: Instant,
+    trial: Option<Instant>,
+}
+
+impl Record {
+    /// A failure. For how long it is left alone from now on, where this one has that end.
+    pub(super) fn failed(&mut self, why: Why, now: Instant) -> Option<Duration> {
+        let streak = match why {
+            Why::Unreachable => &mut self.unreached,
+            Why::Failing => &mut self.unanswered,
+        };
+        *streak = streak.saturating_add(1);
+        let enough = match self.out {
+            // Whoever has to call it all the same – a session that lives there – makes nothing longer.
+            Some(out) if now < out.until => false,
+            Some(_) => true,
+            None => *streak >= why.most(),
+        };
+        enough.then(|| self.leave(why, now))
+    }
+
+    fn leave(&mut self, why: Why, now: Instant) -> Duration {
+        if self.is_old(now) {
+            self.times = 0;
+        }
+        let longer = EJECTION_TIME.saturating_mul(1_u32.checked_shl(self.times).unwrap_or(u32::MAX));
+        let time = longer.min(EJECTION_LONGEST);
+        self.times = self.times.saturating_add(1).min(31);
+        self.last = Some(now);
+        self.out = Some(Out { why, until: now + time, trial: None });
+        time
+    }
+
+    /// A connection was made. Whether it is left alone no longer.
+    pub(super) fn reached(&mut self) -> bool {
+        self.unreached = 0;
+        self.out.take_if(|out| out.why == Why::Unreachable).is_some()
+    }
+
+    /// A server answered, and not that it cannot. Whether it is left alone no longer.
+    pub(super) fn answered(&mut self, now: Instant) -> bool {
+        (self.unreached, self.unanswered) = (0, 0);
+        self.out.take_if(|out| out.why == Why::Unreachable || now >= out.until).is_some()
+    }
+
+    pub(super) fn fit(&self, now: Instant) -> Fit {
+        match self.out {
+            None => Fit::Well,
+            Some(Out { why, until, .. }) if now < until => Fit::Out(why),
+            // A trial of which nothing was heard is none.
+            Some(Out { why, trial: Some(since), .. }) if now < since + DIAL_TIMEOUT => Fit::Out(why),
+            Some(_) => Fit::Trial,
+        }
+    }
+
+    /// A call goes there that may be its trial.
+    pub(super) fn tried(&mut self, now: Instant) {
+        if let Some(out) = self.out.as_mut().filter(|out| now >= out.until) {
+            out.trial = Some(now);
+        }
+    }
+
+    /// Why it is left alone, and for how much longer; zero while it is on trial.
+    pub(super) fn out(&self, now: Instant) -> Option<(Why, Duration)> {
+        self.out.map(|out| (out.why, out.until.saturating_duration_since(now)))
+    }
+
+    /// Whether nothing speaks against it, and what did is long ago.
+    pub(super) fn is_clean(&self, now: Instant) -> bool {
+        self.out.is_none() && self.unreached == 0 && self.unanswered == 0 && self.is_old(now)
+    }
+
+    fn is_old(&self, now: Instant) -> bool {
+        self.last.is_none_or(|last| now >= last + 2 * EJECTION_LONGEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn fail(record: &mut Record, why: Why, times: u32, now: Instant) -> Option<Duration> {
+        (0..times).filter_map(|_| record.failed(why, now)).last()
+    }
+
+    #[test]
+    fn failures_in_a_row_have_it_left_alone_and_no_others() {
+        for (why, most) in [(Why::Unreachable, EJECTION_FAILURES), (Why::Failing, EJECTION_ANSWERS)] {
+            let (mut record, now) = (Record::default(), Instant::now());
+            assert_eq!(fail(&mut record, why, most - 1, now), None);
+            assert!(!record.answered(now));
+            assert_eq!(fail(&mut record, why, most - 1, now), None, "an answer in between begins anew");
+            assert_eq!(record.fit(now), Fit::Well);
+            assert_eq!(record.failed(why, now), Some(EJECTION_TIME));
+            assert_eq!(record.fit(now), Fit::Out(why));
+            assert_eq!(record.failed(why, now), None, "it is left alone already");
+        }
+    }
+
+    #[test]
+    fn a_connection_says_that_it_is_reached_and_not_that_it_answers() {
+        let (mut record, now) = (Record::default(), Instant::now());
+        fail(&mut record, Why::Failing, EJECTION_ANSWERS, now);
+        assert!(!record.reached());
+        assert!(!record.answered(now), "one answer of a session that lives there is not the end of it");
+        assert_eq!(record.fit(now), Fit::Out(Why::Failing));
+        let mut record = Record::default();
+        fail(&mut record, Why::Unreachable, EJECTION_FAILURES, now);
+        assert!(record.reached());
+        assert_eq!(record.fit(now), Fit::Well);
+    }
+
+    #[test]
+    fn one_call_at_a_time_tries_it_and_each_failure_doubles_the_time() {
+        let (mut record, mut now) = (Record::default(), Instant::now());
+        fail(&mut record, Why::Unreachable, EJECTION_FAILURES, now);
+        for expected in [20, 40, 80, 160, 300, 300].map(seconds) {
+            now = record.out.unwrap().until;
+            assert_eq!(record.fit(now), Fit::Trial);
+            record.tried(now);
+            assert_eq!(record.fit(now), Fit::Out(Why::Unreachable), "one call at a time");
+            assert_eq!(record.fit(now + DIAL_TIMEOUT), Fit::Trial, "of which nothing was heard");
+            assert_eq!(record.failed(Why::Unreachable, now), Some(expected));
+        }
+        now = record.out.unwrap().until;
+        record.tried(now);
+        assert!(record.answered(now));
+        assert_eq!((record.fit(now), record.out(now)), (Fit::Well, None));
+        // What was is remembered for a while: one that fails again soon is left alone for longer at once.
+        assert_eq!(fail(&mut record, Why::Failing, EJECTION_ANSWERS, now), Some(EJECTION_LONGEST));
+        let later = now + 3 * EJECTION_LONGEST;
+        assert!(record.answered(later) && record.is_clean(later));
+        assert_eq!(fail(&mut record, Why::Failing, EJECTION_ANSWERS, later), Some(EJECTION_TIME));
+    }
+}

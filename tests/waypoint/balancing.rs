@@ -1,0 +1,92 @@
+//! Which endpoint gets a call: those that fail are left alone, and what is refused reaches none.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::lab::{Lab, Reply, Upstream, service, with};
+use crate::plain_ports::http::{WEB, istio};
+
+const REFUSED: &str = "/refused";
+
+/// `tools/web` at these endpoints, where one path is refused.
+fn documents(all: &[SocketAddr]) -> String {
+    let slices = all.iter().enumerate().map(|(number, addr)| {
+        let service = service("web", "127.0.9.2", *addr, "http");
+        let (front, slice) = service.split_once("---\n").unwrap();
+        let slice = slice.replace("web-1", &format!("web-{number}"));
+        if number == 0 { format!("{front}---\n{slice}") } else { slice }
+    });
+    let rules = istio("DENY", &format!("[{{to: [{{operation: {{paths: [{REFUSED}]}}}}]}}]"));
+    format!("{}---\n{rules}", slices.collect::<Vec<_>>().join("---\n"))
+}
+
+async fn get(lab: &Lab, path: &str) -> Reply {
+    lab.raw("agents/reader", WEB, format!("GET {path} HTTP/1.1\r\nHost: web.tools:80\r\n\r\n").as_bytes()).await
+}
+
+async fn admin(lab: &Lab, path: &str) -> String {
+    let mut stream = TcpStream::connect(lab.waypoint.admin_addr()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", lab.waypoint.admin_addr());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_cannot_answer_is_left_alone_and_seen_to_be() {
+    let well = Upstream::start(|_, _| with("", "well")).await;
+    let ill = Upstream::start(|_, _| "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned()).await;
+    let lab = Lab::start(&documents(&[well.addr, ill.addr])).await;
+    let mut failed = 0;
+    for _ in 0..200 {
+        failed += usize::from(get(&lab, "/").await.status == 503);
+    }
+    assert_eq!(failed, 5, "an answer of its own is passed on, and the fifth in a row is the last");
+    let metrics = lab.metrics().await;
+    for line in ["ejected_endpoints{reason=\"failing\"} 1", "ejections_total{reason=\"failing\"} 1"] {
+        assert!(metrics.contains(&format!("agent_waypoint_{line}\n")), "{line}: {metrics}");
+    }
+    let page = admin(&lab, "/endpoints").await;
+    let (_, shown) = page.split_once("\r\n\r\n").unwrap();
+    let shown: serde_json::Value = serde_json::from_str(shown).unwrap();
+    let of = |addr: SocketAddr| shown.as_array().unwrap().iter().find(|one| one["id"] == addr.to_string()).unwrap();
+    assert_eq!(of(ill.addr)["leftAlone"]["reason"], "failing");
+    assert_eq!(of(well.addr)["leftAlone"], serde_json::Value::Null);
+    assert_eq!(of(well.addr)["calls"], 0, "what was answered is under way no more");
+    // What the endpoints are is nothing to policy.
+    let before = (well.bytes(), ill.bytes());
+    assert_eq!(get(&lab, REFUSED).await.status, 403);
+    assert_eq!(before, (well.bytes(), ill.bytes()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_all_fail_all_are_called() {
+    let fails = || Upstream::start(|_, _| "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned());
+    let (a, b) = (fails().await, fails().await);
+    let lab = Lab::start(&documents(&[a.addr, b.addr])).await;
+    for _ in 0..40 {
+        assert_eq!(get(&lab, "/").await.status, 503);
+    }
+    let before = (a.bytes(), b.bytes());
+    for _ in 0..40 {
+        assert_eq!(get(&lab, "/").await.status, 503);
+    }
+    assert!(a.bytes() > before.0 && b.bytes() > before.1, "the caller hears the servers, not us");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_cannot_be_reached_costs_nobody_a_call() {
+    let well = Upstream::start(|_, _| with("", "well")).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = listener.local_addr().unwrap();
+    drop(listener);
+    let lab = Lab::start(&documents(&[well.addr, gone])).await;
+    for _ in 0..40 {
+        assert_eq!(get(&lab, "/").await.status, 200);
+    }
+    let metrics = lab.metrics().await;
+    assert!(metrics.contains("agent_waypoint_ejected_endpoints{reason=\"unreachable\"} 1\n"), "{metrics}");
+}
