@@ -116,7 +116,8 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartFault> {
     let (proxy, upstreams) = {
         let _within = data.enter();
         let upstreams = Upstreams::new(hbone::Pool::new(identity.clone()), dns(&published));
-        let (shared, times) = ((identity.svid().id().clone(), sealer), (drain.clone(), settings.mcp_answer));
+        let (shared, times) =
+            ((identity.svid().id().clone(), sealer, settings.tells_caller), (drain.clone(), settings.mcp_answer));
         (Proxy::new(Arc::clone(&published), upstreams.clone(), telemetry.clone(), shared, times), upstreams)
     };
     settings.state_dir.as_deref().map(|directory| proxy.keep_owners(directory)).transpose()?;

@@ -84,19 +84,21 @@ struct Shared {
     checks: Checks,
     copies: copies::Copies,
     retrying: attempts::Retrying,
+    /// Whether servers are told who calls.
+    tells_caller: bool,
     drain: CancellationToken,
     mcp_answer: Duration,
 }
 
 impl Proxy {
     /// A data path over what is published. All replicas of this waypoint share `me`, our own identity, and `sealer`, which
-    /// seals what callers bring back. `drain` asks it to finish what is in flight; `mcp_answer` is the time in which a server
-    /// must have answered an MCP message.
+    /// seals what callers bring back, and say alike whether servers are told who calls (`tells_caller`). `drain` asks it to
+    /// finish what is in flight; `mcp_answer` is the time in which a server must have answered an MCP message.
     pub fn new(
         published: Arc<Published>,
         upstreams: Upstreams,
         telemetry: Telemetry,
-        (me, sealer): (WorkloadId, Sealer),
+        (me, sealer, tells_caller): (WorkloadId, Sealer, bool),
         (drain, mcp_answer): (CancellationToken, Duration),
     ) -> Self {
         let owners = Arc::new(a2a::Owners::new(limits::MAX_OWNED, limits::MAX_OWNED_PER_PRINCIPAL));
@@ -125,6 +127,7 @@ impl Proxy {
                 checks: Checks::default(),
                 copies: copies::Copies::default(),
                 retrying: attempts::Retrying::default(),
+                tells_caller,
                 drain,
                 mcp_answer,
             }),

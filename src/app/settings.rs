@@ -56,6 +56,8 @@ pub struct Settings {
     pub access_log: AccessLogTo,
     /// Keys that seal MCP session ids; those of the feed where absent, and without one a key of this process alone.
     pub sealing_key_file: Option<PathBuf>,
+    /// Whether servers are told who calls, in `x-forwarded-client-cert`.
+    pub tells_caller: bool,
     /// OTLP/gRPC collector (`OTEL_EXPORTER_OTLP_ENDPOINT`).
     pub otlp_endpoint: Option<String>,
 }

@@ -212,6 +212,11 @@ pub struct RunArgs {
     /// open. Shared by replicas, and kept over restarts; read again when it changes. In place of the feed's keys
     #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_SEALING_KEY_FILE")]
     pub sealing_key_file: Option<PathBuf>,
+    /// Tell servers who calls in x-forwarded-client-cert: URI= and the SPIFFE ID that the caller's certificate proved. What
+    /// callers send of that name is taken out either way. A Gateway of ours says so by the annotation
+    /// ambient.istio.io/xfcc-include-client-identity
+    #[arg(long, env = "AGENT_WAYPOINT_XFCC_INCLUDE_CLIENT_IDENTITY", value_parser = BoolishValueParser::new())]
+    pub xfcc_include_client_identity: bool,
     /// Log lines of our own as JSON
     #[arg(long, env = "AGENT_WAYPOINT_LOG_JSON", value_parser = BoolishValueParser::new())]
     pub log_json: bool,

@@ -88,6 +88,7 @@ fn settings(args: RunArgs) -> Result<Settings, StartFault> {
         drain: Duration::from_secs(args.drain_seconds),
         mcp_answer: Duration::from_secs(args.mcp_answer_seconds),
         sealing_key_file: args.sealing_key_file,
+        tells_caller: args.xfcc_include_client_identity,
         access_log: AccessLogTo::Stdout,
         otlp_endpoint: std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty()),
     })

@@ -196,6 +196,7 @@ fn settings(dir: &Scratch, trust_domain: TrustDomain, records: Records) -> app::
         access_log: app::AccessLogTo::Writer(Box::new(records)),
         otlp_endpoint: None,
         sealing_key_file: None,
+        tells_caller: false,
         feed: None,
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use super::http::upstream_version;
+use super::http::{XFCC, upstream_version};
 use super::route::write;
 use super::stages::Asked;
 use crate::call::HttpHead;
@@ -93,6 +93,7 @@ pub(super) fn begin(shared: &Arc<Shared>, copies: Vec<Copy>, request: &Outgoing<
     for copy in copies {
         let mut out = Outgoing::new(OutBody::empty());
         *out.method_mut() = request.method().clone();
+        out.headers_mut().extend(request.headers().get(XFCC).map(|caller| (XFCC, caller.clone())));
         if write(&copy.head, &mut out).is_err() {
             shared.telemetry.metrics().copied("failed");
             continue;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Request as Outgoing, Response, StatusCode, Version};
 
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,9 @@ use crate::upstream::{OutBody, Upgraded, UpstreamHttp};
 use crate::wire::jsonrpc::INVALID_REQUEST;
 use crate::wire::mcp::{HEADER_MISMATCH, denial};
 use crate::wire::path::Normalization;
+
+/// Who calls, as Envoy says it.
+pub(super) const XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
 /// Answers the requests of one tunnel.
 #[derive(Debug, Clone)]
@@ -172,7 +175,7 @@ async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: Rec
     }
     record.upstream(&endpoint.id, note::identity(&endpoint));
     let headers = standing.asked().head().map(|head| head.headers.clone()).unwrap_or_default();
-    let dressed = outgoing(standing.asked(), headers, Bytes::new())
+    let dressed = outgoing(&calls.shared, standing.asked(), headers, Bytes::new())
         .and_then(|mut request| lead.dress(&mut request).map(|()| request));
     let Ok(mut request) = dressed else { return answer::proxy_fault(record, ProxyFault::Unsendable) };
     let upgrades = plain.upgrade == Some(Upgrade::WebSocket);
@@ -298,11 +301,17 @@ async fn switch(
 }
 
 /// The request that goes out: the method, path and host that were decided on, with these fields, as the way of the call
-/// changes them, and this body.
+/// changes them, and this body. Where servers are to be told who calls, they are told whose certificate was verified; what a
+/// caller says of it never got this far.
 ///
 /// # Errors
 /// [`ProxyFault::Unsendable`] where path or host cannot be written: never something else in their place.
-pub(super) fn outgoing(asked: &Asked, mut headers: HeaderMap, body: Bytes) -> Result<Outgoing<OutBody>, ProxyFault> {
+pub(super) fn outgoing(
+    shared: &Shared,
+    asked: &Asked,
+    mut headers: HeaderMap,
+    body: Bytes,
+) -> Result<Outgoing<OutBody>, ProxyFault> {
     let mut request = Outgoing::new(OutBody::full(body));
     let head = asked.head().ok_or(ProxyFault::Unsendable)?;
     *request.method_mut() = head.method.clone();
@@ -315,6 +324,10 @@ pub(super) fn outgoing(asked: &Asked, mut headers: HeaderMap, body: Bytes) -> Re
         way.request(&mut headers);
     }
     headers.insert(HOST, HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?);
+    if shared.tells_caller {
+        let caller = format!("URI={}", asked.peer().id().uri());
+        headers.insert(XFCC, HeaderValue::from_str(&caller).map_err(|_no_value| ProxyFault::Unsendable)?);
+    }
     *request.headers_mut() = headers;
     Ok(request)
 }

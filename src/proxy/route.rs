@@ -20,6 +20,7 @@ use super::answer::ProxyFault;
 use super::attempts::Terms;
 use super::copies::{Copy, copies};
 use super::custom::{self, Consulted, Content, Stopped, Told};
+use super::http::XFCC;
 use super::quotas::Quotas;
 use super::stages::{Asked, Beyond, Permitted};
 use crate::call::HttpHead;
@@ -183,7 +184,9 @@ pub(super) fn write(head: &HttpHead, request: &mut Request<OutBody>) -> Result<(
     };
     *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
     let host = HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?;
+    let caller = request.headers_mut().remove(XFCC);
     request.headers_mut().clone_from(&head.headers);
+    request.headers_mut().extend(caller.map(|caller| (XFCC, caller)));
     request.headers_mut().insert(HOST, host);
     Ok(())
 }

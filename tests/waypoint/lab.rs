@@ -79,6 +79,7 @@ impl Lab {
             access_log: AccessLogTo::Writer(Box::new(log.clone())),
             otlp_endpoint: None,
             sealing_key_file: None,
+            tells_caller: false,
             feed: None,
             jwks_hosts: Vec::new(),
             jwks_roots: None,

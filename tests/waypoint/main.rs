@@ -9,6 +9,7 @@ mod live;
 mod a2a;
 mod balancing;
 mod custom;
+mod ingress;
 mod istio_rules;
 mod limits;
 mod mcp_both_ways;

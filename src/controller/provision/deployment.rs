@@ -1,3 +1,4 @@
+use gateway_api::apis::standard::gatewayclasses::GatewayClass;
 use gateway_api::apis::standard::gateways::Gateway;
 use kube::ResourceExt as _;
 use serde_json::{Map, Value, json};
@@ -15,9 +16,13 @@ const STATE: &str = "/var/lib/agent-waypoint";
 
 /// Whoever installs us may say it for all; else it is for who writes a Gateway's parameters.
 const JWKS_HOSTS: &str = "AGENT_WAYPOINT_JWKS_HOSTS";
+/// Whether servers are told who calls.
+const TELLS_CALLER: &str = "AGENT_WAYPOINT_XFCC_INCLUDE_CLIENT_IDENTITY";
+/// The same on a Gateway or its class, as Istio has it: `true`.
+const TELLS_CALLER_BY: &str = "ambient.istio.io/xfcc-include-client-identity";
 
 /// Variables that a user of parameters may not set.
-const OURS: [&str; 16] = [
+const OURS: [&str; 17] = [
     "POD_NAME",
     "POD_NAMESPACE",
     "NAMESPACE",
@@ -34,10 +39,11 @@ const OURS: [&str; 16] = [
     "AGENT_WAYPOINT_FILE",
     "AGENT_WAYPOINT_STATE_DIR",
     "AGENT_WAYPOINT_DEV",
+    TELLS_CALLER,
 ];
 
 /// The Deployment of a waypoint: two pods that replace each other one by one and never all at once.
-pub(super) fn body(gateway: &Gateway, template: &Template, params: &Params) -> Value {
+pub(super) fn body(gateway: &Gateway, class: Option<&GatewayClass>, template: &Template, params: &Params) -> Value {
     json!({
         "metadata": metadata(gateway, &[]),
         "spec": {
@@ -46,7 +52,7 @@ pub(super) fn body(gateway: &Gateway, template: &Template, params: &Params) -> V
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": pod_metadata(gateway),
-                "spec": pod(gateway, template, params),
+                "spec": pod(gateway, class, template, params),
             },
         },
     })
@@ -62,14 +68,14 @@ fn pod_metadata(gateway: &Gateway) -> Value {
     json!({"labels": labels, "annotations": annotations})
 }
 
-fn pod(gateway: &Gateway, template: &Template, params: &Params) -> Value {
+fn pod(gateway: &Gateway, class: Option<&GatewayClass>, template: &Template, params: &Params) -> Value {
     let mut pod = json!({
         "serviceAccountName": gateway.name_any(),
         "automountServiceAccountToken": false,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
         "topologySpreadConstraints": spread(gateway, params),
-        "containers": [container(gateway, template, params)],
+        "containers": [container(gateway, class, template, params)],
         "volumes": [
             {"name": "istio-token", "projected": {"sources": [
                 {"serviceAccountToken": {"audience": "istio-ca", "expirationSeconds": 43_200, "path": "istio-token"}},
@@ -108,7 +114,7 @@ fn spread(gateway: &Gateway, params: &Params) -> Vec<Value> {
     vec![over("kubernetes.io/hostname"), over("topology.kubernetes.io/zone")]
 }
 
-fn container(gateway: &Gateway, template: &Template, params: &Params) -> Value {
+fn container(gateway: &Gateway, class: Option<&GatewayClass>, template: &Template, params: &Params) -> Value {
     let resources = params.resources.clone().unwrap_or_else(|| json!({"requests": {"cpu": "100m", "memory": "128Mi"}}));
     let probe = |path: &str, period: u16, failures: u16| {
         let get = json!({"path": path, "port": 15_021, "scheme": "HTTP"});
@@ -118,7 +124,7 @@ fn container(gateway: &Gateway, template: &Template, params: &Params) -> Value {
         "name": "waypoint",
         "image": template.image,
         "args": ["run", "--config", "{}"],
-        "env": environment(gateway, template, params),
+        "env": environment(gateway, class, template, params),
         "ports": [
             {"name": "mesh", "containerPort": 15_008, "protocol": "TCP"},
             {"name": "metrics", "containerPort": 15_020, "protocol": "TCP"},
@@ -144,8 +150,14 @@ fn container(gateway: &Gateway, template: &Template, params: &Params) -> Value {
     })
 }
 
+/// Whether the Gateway says that servers are told who calls, or its class where the Gateway says nothing.
+fn tells_caller(gateway: &Gateway, class: Option<&GatewayClass>) -> bool {
+    let of_class = || class.and_then(|class| class.annotations().get(TELLS_CALLER_BY));
+    gateway.annotations().get(TELLS_CALLER_BY).or_else(of_class).is_some_and(|said| said == "true")
+}
+
 /// The variables that istiod's own templates set, and the feed.
-fn environment(gateway: &Gateway, template: &Template, params: &Params) -> Vec<Value> {
+fn environment(gateway: &Gateway, class: Option<&GatewayClass>, template: &Template, params: &Params) -> Vec<Value> {
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
     let name = gateway.name_any();
     let values = [
@@ -166,6 +178,7 @@ fn environment(gateway: &Gateway, template: &Template, params: &Params) -> Vec<V
         field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
     ];
     env.extend(values.iter().map(|(name, value)| variable(name, value)));
+    env.extend(tells_caller(gateway, class).then(|| variable(TELLS_CALLER, "true")));
     let hosts = !template.jwks_hosts.is_empty();
     if hosts {
         env.push(variable(JWKS_HOSTS, &template.jwks_hosts.join(",")));

@@ -97,7 +97,8 @@ pub(super) fn plan(
         "metadata": metadata,
         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {GATEWAY_NAME: name}}},
     });
-    let deployment = deployment::body(gateway, template, params);
+    let class = view.gateway_classes.get("", &gateway.spec.gateway_class_name);
+    let deployment = deployment::body(gateway, class.map(|class| &**class), template, params);
     let namespace = Some(namespace);
     vec![
         (Wanted::object::<ServiceAccount>(namespace, name, account), live(&view.service_accounts, gateway)),

@@ -240,6 +240,33 @@ fn hosts_of_keys_are_the_installers_to_name_or_else_the_gateways() {
 }
 
 #[test]
+fn servers_are_told_who_calls_where_the_gateway_or_its_class_says_so_and_nowhere_else() {
+    let class = |said: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{name: agent-waypoint{said}}}\nspec: {{controllerName: {CONTROLLER_NAME}}}\n---\n"
+        )
+    };
+    let said = |word: &str| format!(", annotations: {{ambient.istio.io/xfcc-include-client-identity: '{word}'}}");
+    let gateway = |word: &str| GATEWAY.replace("metadata: {name: wp", &format!("metadata: {{name: wp{}", said(word)));
+    let rows = [
+        (GATEWAY.to_owned(), false),
+        (gateway("true"), true),
+        (gateway("false"), false),
+        (gateway("True"), false),
+        (format!("{}{GATEWAY}", class(&said("true"))), true),
+        (format!("{}{}", class(&said("true")), gateway("false")), false),
+    ];
+    // A parameter does not say it.
+    let params = Params::parse("m", "env: {AGENT_WAYPOINT_XFCC_INCLUDE_CLIENT_IDENTITY: 'true'}");
+    let params = AllParams::from([(("infra".to_owned(), "wp".to_owned()), params)]);
+    for (yaml, told) in rows {
+        let deployment = find(&planned_with(&yaml, &params), "Deployment");
+        let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].to_string();
+        assert_eq!(env.contains("XFCC_INCLUDE_CLIENT_IDENTITY"), told, "{yaml}");
+    }
+}
+
+#[test]
 fn the_class_is_made_and_accepted() {
     let planned = |yaml: &str| plan(&view(yaml), &template(), &AllParams::new(), "now");
     let made = planned("");

@@ -169,7 +169,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     };
     let (headers, endpoint, standing): (_, _, Standing) = routed.depart();
     record.upstream(&endpoint.id, note::identity(&endpoint));
-    let request = match outgoing(standing.asked(), headers, Bytes::new()) {
+    let request = match outgoing(&shared, standing.asked(), headers, Bytes::new()) {
         Ok(request) => request,
         Err(fault) => return Err(Unsent::Failed(record, Box::new(fault))),
     };

@@ -91,7 +91,7 @@ async fn page(
     let id = Id::read(&Value::from(id.as_str())).ok_or(Unlisted::Unreadable)?;
     let head = asked.head().ok_or(Unlisted::Unreadable)?;
     let (headers, body) = request(&head.headers, &id, cursor.as_deref()).ok_or(Unlisted::Unreadable)?;
-    let request = outgoing(asked, headers, body).map_err(|_fault: ProxyFault| Unlisted::Unreadable)?;
+    let request = outgoing(shared, asked, headers, body).map_err(|_fault: ProxyFault| Unlisted::Unreadable)?;
     let sending = shared.upstreams.send(endpoint, upstream_version(asked.target()), request);
     let response = sending.await.map_err(Unlisted::Unsent)?;
     if response.status() == StatusCode::NOT_FOUND {

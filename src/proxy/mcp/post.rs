@@ -222,7 +222,7 @@ impl Passage {
         };
         let (message, endpoint, standing) = routed.depart();
         self.record.upstream(&endpoint.id, note::identity(&endpoint));
-        let request = match outgoing(standing.asked(), message.headers, message.bytes) {
+        let request = match outgoing(&self.shared, standing.asked(), message.headers, message.bytes) {
             Ok(request) => request,
             Err(fault) => return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault),
         };

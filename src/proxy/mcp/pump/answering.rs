@@ -46,7 +46,7 @@ impl Pump {
         {
             headers.insert("mcp-session-id", session.clone());
         }
-        let mut request = outgoing(asked, headers, body).ok()?;
+        let mut request = outgoing(&self.reply.shared, asked, headers, body).ok()?;
         *request.method_mut() = http::Method::POST;
         Some(request)
     }
