@@ -20,6 +20,7 @@ mod pool;
 mod upgrade;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -94,12 +95,12 @@ impl Upstreams {
         self.inner.live.pick(endpoints, stick)
     }
 
-    /// As [`Upstreams::pick`], of a target's.
+    /// As [`Upstreams::pick`], of a target's, for a client at that address.
     ///
     /// # Errors
     /// [`NoEndpoint`]
-    pub fn pick_of(&self, target: &Target, stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
-        self.inner.live.pick_of(target, stick)
+    pub fn pick_of(&self, target: &Target, stick: Option<&str>, client: IpAddr) -> Result<Arc<Endpoint>, NoEndpoint> {
+        self.inner.live.pick_of(target, stick, client)
     }
 
     /// A call of `caller` to `target` begins; it ends when the place is dropped.

@@ -33,6 +33,21 @@ pub struct ServiceSpec {
     pub r#type: Option<String>,
     /// DNS name behind a Service of type `ExternalName`.
     pub external_name: Option<String>,
+    /// Whether one client's calls go to one endpoint.
+    pub session_affinity: SessionAffinity,
+}
+
+/// `sessionAffinity`. For how long (`sessionAffinityConfig`) does not matter here: it is not remembered, but follows from the
+/// address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+pub enum SessionAffinity {
+    /// By the client's address.
+    #[serde(rename = "ClientIP")]
+    ClientIp,
+    /// None.
+    #[default]
+    #[serde(other)]
+    None,
 }
 
 /// Fields of `spec` in Kubernetes' API, and of one entry of `ports`.

@@ -153,6 +153,7 @@ pub(super) fn target(fronted: &Fronted<'_>, port: Port<'_>, ruled: Ruled) -> Tar
         protocol: ruled.protocol,
         rules: ruled.rules,
         tokens: ruled.tokens,
+        affine: fronted.affine,
         upstream_h2: port.spoken == Spoken::Http2,
         paths: ruled.paths,
         routes: ruled.routes,

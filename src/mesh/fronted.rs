@@ -36,6 +36,8 @@ pub(super) struct Fronted<'a> {
     pub(super) selector: Option<&'a BTreeMap<String, String>>,
     /// Outside the mesh, so that TLS can be originated.
     pub(super) external: bool,
+    /// See [`super::Target::affine`].
+    pub(super) affine: bool,
     pub(super) ports: Vec<Port<'a>>,
 }
 

@@ -68,6 +68,7 @@ impl Target {
             routes: None,
             bytes: None,
             leads_to: Some((to.key.clone(), to.destination.clone())),
+            affine: to.affine,
             upstream_h2: to.upstream_h2,
             // The two ends say it each for itself.
             unenforced: Arc::default(),

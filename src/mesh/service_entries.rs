@@ -68,6 +68,7 @@ pub(super) fn front<'a>(entry: &'a Entry, places: &Places<'a>, found: &mut Found
         vips: vips(entry, found),
         hosts,
         selector: spec.workload_selector.as_ref().map(|selector| &selector.labels),
+        affine: false,
         external: dns || spec.location == Location::MeshExternal,
         ports,
     }

@@ -11,7 +11,7 @@ use super::fronted::{Fronted, Places, Port, unique};
 use super::protocol::{Spoken, of_app_protocol, of_port_name};
 use super::workloads::{Holder, Host, Workload};
 use crate::document::Document;
-use crate::document::service::{EndpointSlice, PortRef, ServicePort, ServiceSpec, Transport};
+use crate::document::service::{EndpointSlice, PortRef, ServicePort, ServiceSpec, SessionAffinity, Transport};
 
 /// Kubernetes' default cluster domain.
 pub(super) const CLUSTER_DOMAIN: &str = "cluster.local";
@@ -55,6 +55,7 @@ pub(super) fn front<'a>(service: &'a Service, places: &Places<'a>, found: &mut F
         vips: vips(service, found),
         selector: Some(&service.spec.selector),
         external: false,
+        affine: service.spec.session_affinity == SessionAffinity::ClientIp,
         ports,
     })
 }

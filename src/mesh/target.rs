@@ -33,6 +33,8 @@ pub struct Target {
     pub bytes: Option<Arc<Routes>>,
     /// Of a declared port, the Service to which a route leads its calls, whose rules decide too and whose endpoints these are.
     pub leads_to: Option<(TargetKey, Destination)>,
+    /// Whether calls from one address go to one endpoint (`sessionAffinity: ClientIP`).
+    pub affine: bool,
     pub(super) upstream_h2: bool,
     pub(super) closed: Option<Arc<str>>,
     /// The policies that would decide were it not closed, by where they are from.
@@ -60,7 +62,8 @@ impl Target {
     /// Whether `other`, of the same key, says the same: rules and tokens by revision, everything else by value.
     pub(super) fn is_as(&self, other: &Self) -> bool {
         let what = |target: &Self| {
-            (target.protocol, target.paths, target.upstream_h2, target.revision, target.tokens.is_some())
+            let how = (target.upstream_h2, target.affine);
+            (target.protocol, target.paths, how, target.revision, target.tokens.is_some())
         };
         what(self) == what(other)
             && self.destination == other.destination

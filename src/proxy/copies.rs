@@ -3,6 +3,7 @@
 //!
 //! A copy of a call to a tool would be a second call, so declared ports have none.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,6 +51,8 @@ impl Default for Copies {
 pub(super) struct Copy {
     to: Arc<Target>,
     head: HttpHead,
+    /// The caller's address.
+    from: IpAddr,
     _permit: Permit,
     place: OwnedSemaphorePermit,
 }
@@ -78,7 +81,7 @@ fn permit(shared: &Shared, asked: &Asked, to: Arc<Target>, mut head: HttpHead) -
     match asked.admitted((&to, &mut head), &Verdicts::default(), None) {
         Ok(Decision::Allow(permit)) => {
             let place = Arc::clone(&shared.copies.places).try_acquire_owned().map_err(|_full| "dropped")?;
-            Ok(Copy { to, head, _permit: permit, place })
+            Ok(Copy { to, head, from: asked.peer().addr().ip(), _permit: permit, place })
         }
         Ok(Decision::Deny(_)) | Err(_) => Err("refused"),
     }
@@ -109,9 +112,9 @@ pub(super) fn begin(shared: &Arc<Shared>, copies: Vec<Copy>, request: &Outgoing<
 }
 
 async fn send(shared: Arc<Shared>, copy: Copy, request: Outgoing<OutBody>) {
-    let Copy { to, place, .. } = copy;
+    let Copy { to, from, place, .. } = copy;
     let exchange = async {
-        let endpoint = shared.upstreams.pick_of(&to, None).map_err(SendFault::from)?;
+        let endpoint = shared.upstreams.pick_of(&to, None, from).map_err(SendFault::from)?;
         let response = shared.upstreams.send(&endpoint, upstream_version(&to), request).await?;
         let (mut body, mut read) = (response.into_body(), 0);
         while let Some(Ok(frame)) = body.frame().await {

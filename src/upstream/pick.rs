@@ -1,6 +1,8 @@
 //! Which endpoint a call goes to: of those that calls show to be well, the nearest; of two of these that their weights
 //! draw, the one with less under way.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
@@ -68,23 +70,40 @@ impl Faulty for NoEndpoint {
 impl Live {
     /// One of `endpoints`, or exactly the one with id `stick`, however it is.
     pub(super) fn pick(&self, endpoints: &[Arc<Endpoint>], stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
-        if let Some(id) = stick {
-            return endpoints.iter().find(|endpoint| &*endpoint.id == id).cloned().ok_or(NoEndpoint::Gone);
+        match stick {
+            Some(id) => endpoints.iter().find(|endpoint| &*endpoint.id == id).cloned().ok_or(NoEndpoint::Gone),
+            None => self.choose(endpoints, |near| self.less_busy(near)),
         }
+    }
+
+    fn choose(
+        &self,
+        endpoints: &[Arc<Endpoint>],
+        of: impl FnOnce(&[&Arc<Endpoint>]) -> Option<Arc<Endpoint>>,
+    ) -> Result<Arc<Endpoint>, NoEndpoint> {
         // One is taken whatever was seen of it.
         if let [only] = endpoints {
             return Ok(Arc::clone(only));
         }
-        let chosen = self.less_busy(&nearest(self.usable(endpoints))).ok_or(NoEndpoint::Empty)?;
+        let chosen = of(&nearest(self.usable(endpoints))).ok_or(NoEndpoint::Empty)?;
         if self.is_troubled() {
             self.chosen(&chosen.id);
         }
         Ok(chosen)
     }
 
-    /// As [`Live::pick`], of a target's.
-    pub(super) fn pick_of(&self, target: &Target, stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
-        self.pick(&target.endpoints, stick).map_err(|none| none.of(target, stick))
+    /// As [`Live::pick`], of a target's; for a client at that address the same one each time, where its Service says so.
+    pub(super) fn pick_of(
+        &self,
+        target: &Target,
+        stick: Option<&str>,
+        client: IpAddr,
+    ) -> Result<Arc<Endpoint>, NoEndpoint> {
+        let picked = match stick {
+            None if target.affine => self.choose(&target.endpoints, |near| clients_own(near, client)),
+            _ => self.pick(&target.endpoints, stick),
+        };
+        picked.map_err(|none| none.of(target, stick))
     }
 
     /// Those that are not left alone. Where more than half fail it is not theirs – what they all depend on is down, or a
@@ -117,6 +136,20 @@ impl Live {
         let load = |of: &Endpoint, beside: &Endpoint| self.calls(&of.id) as u128 * u128::from(beside.weight.max(1));
         Some(if one.id == other.id || load(&one, &other) <= load(&other, &one) { one } else { other })
     }
+}
+
+/// The client's own of the endpoints, by weighted rendezvous hashing: every replica says the same without remembering
+/// anything, and one that comes or goes moves its own clients only.
+fn clients_own(endpoints: &[&Arc<Endpoint>], client: IpAddr) -> Option<Arc<Endpoint>> {
+    let score = |endpoint: &Endpoint| {
+        // Fixed keys: it must come out alike everywhere.
+        let mut hasher = DefaultHasher::new();
+        (client.to_canonical(), &*endpoint.id).hash(&mut hasher);
+        #[expect(clippy::cast_precision_loss, reason = "53 bits are enough to tell endpoints apart")]
+        let drawn = ((hasher.finish() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+        -f64::from(endpoint.weight.max(1)) / drawn.ln()
+    };
+    endpoints.iter().max_by(|a, b| score(a).total_cmp(&score(b))).copied().cloned()
 }
 
 /// Those than which none is nearer.
@@ -202,6 +235,29 @@ mod tests {
         let _other = live.begin(&"b".into()).unwrap();
         let a = (0..1_000).filter(|_| &*live.pick(&all, None).unwrap().id == "a").count();
         assert!(a > 900, "{a} of 1000: three of four are less than one of one");
+    }
+
+    #[test]
+    fn a_client_has_an_endpoint_of_its_own_and_moves_only_where_that_goes() {
+        let all = [endpoint("a", 1), endpoint("b", 1), endpoint("c", 2)];
+        let refs: Vec<_> = all.iter().collect();
+        let clients: Vec<IpAddr> = (0..4_000_u32).map(|n| std::net::Ipv4Addr::from(0x0a00_0000 + n).into()).collect();
+        let own = |of: &[&Arc<Endpoint>], client: IpAddr| clients_own(of, client).unwrap().id.to_string();
+        let before: Vec<String> = clients.iter().map(|client| own(&refs, *client)).collect();
+        let share = |id: &str| before.iter().filter(|own| *own == id).count();
+        assert!(
+            (850..1_150).contains(&share("a")) && (1_850..2_150).contains(&share("c")),
+            "by weight: {}",
+            share("c")
+        );
+        for (client, before) in clients.iter().zip(&before) {
+            assert_eq!(own(&refs, *client), *before, "each time");
+            let IpAddr::V4(v4) = client else { panic!("{client}") };
+            assert_eq!(own(&refs, v4.to_ipv6_mapped().into()), *before, "under another form of the address");
+            let after = own(&refs[..2], *client);
+            assert!(after == *before || before == "c", "{before} to {after}");
+        }
+        assert!(clients_own(&[], clients[0]).is_none());
     }
 
     #[test]

@@ -78,6 +78,22 @@ async fn where_all_fail_all_are_called() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_client_has_one_endpoint_where_its_service_says_so() {
+    let (a, b) = (Upstream::start(|_, _| with("", "a")).await, Upstream::start(|_, _| with("", "b")).await);
+    let plain = documents(&[a.addr, b.addr]);
+    for (documents, served) in
+        [(plain.replace("clusterIP:", "sessionAffinity: ClientIP\n  clusterIP:"), 1), (plain.clone(), 2)]
+    {
+        let lab = Lab::start(&documents).await;
+        let mut by = std::collections::BTreeSet::new();
+        for _ in 0..40 {
+            by.insert(get(&lab, "/").await.body);
+        }
+        assert_eq!(by.len(), served, "{by:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_cannot_be_reached_costs_nobody_a_call() {
     let well = Upstream::start(|_, _| with("", "well")).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -100,6 +100,7 @@ impl Law<'_, '_> {
             vips: Vec::new(),
             selector: None,
             external: false,
+            affine: false,
             ports: Vec::new(),
         };
         let port = PortName { number: 0, name: None };

@@ -28,6 +28,29 @@ spec: {hosts: [a.example.com, b.example.com], resolution: DNS, ports: [{number: 
 ";
 
 #[test]
+fn a_canary_fronts_what_it_takes_a_share_of_and_no_longer() {
+    let mut lab = Lab::new(Some(&format!("{MCP}{MESH_POLICY}")));
+    let beside = |first: &str, second: &str| {
+        let host = |name: &str| format!("{name}.mesh.svc.cluster.local");
+        service("tools/repo").vip("10.96.0.7").waypoint("mesh", &host(first)).waypoint("mesh", &host(second))
+    };
+    // Whichever of the two we are, the rules are the same.
+    let mut revisions = Vec::new();
+    for (first, second) in [("stable", "waypoint"), ("waypoint", "next")] {
+        lab.put(&[beside(first, second), pod("1", "10.0.0.1").of("tools/repo")]);
+        assert_eq!(lab.refused("10.96.0.7:80"), None, "{first} {second}");
+        revisions.push(lab.find("10.96.0.7:80").unwrap().revision());
+    }
+    assert_eq!(revisions[0], revisions[1]);
+    lab.put(&[beside("stable", "next")]);
+    assert!(lab.find("10.96.0.7:80").is_none(), "neither is us");
+    // A Gateway of our name in another namespace is not us.
+    let host = "waypoint.others.svc.cluster.local";
+    lab.put(&[beside("stable", "next").waypoint("others", host)]);
+    assert!(lab.find("10.96.0.7:80").is_none());
+}
+
+#[test]
 fn what_our_gateway_fronts_is_found_and_nothing_else() {
     let mut lab = Lab::new(Some(&format!("{MCP}{MESH_POLICY}")));
     lab.put(&[

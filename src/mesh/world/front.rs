@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::reach::{self, Guard, Reached};
 use super::rows::{AppProtocol, PortRow, ServiceRow};
 use super::state::World;
-use crate::document::service::{GUARDED_BY, ServicePort, ServiceSpec, Transport};
+use crate::document::service::{GUARDED_BY, ServicePort, ServiceSpec, SessionAffinity, Transport};
 use crate::document::service_entry::{Location, Resolution, ServiceEntrySpec};
 use crate::document::{Document, Documents};
 use crate::mesh::TargetKind;
@@ -121,6 +121,7 @@ pub(in crate::mesh) fn front<'a>(
         vips: world.here().vips(row).collect(),
         selector: service.map(|one| &one.spec.selector),
         external: entry.is_some_and(is_external),
+        affine: service.is_some_and(|one| one.spec.session_affinity == SessionAffinity::ClientIp),
         ports,
     }
 }

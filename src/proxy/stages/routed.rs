@@ -18,8 +18,9 @@ pub(in crate::proxy) struct Routed<M> {
 impl<M> Permitted<M> {
     /// Stage 7 where a route leads: an endpoint of `to`.
     pub(in crate::proxy) fn route_to(self, upstreams: &Upstreams, to: &Target) -> Result<Routed<M>, NoEndpoint> {
-        let place = upstreams.enter(&to.key, self.decoded.asked.peer.id())?;
-        let endpoint = upstreams.pick_of(to, None)?;
+        let peer = &self.decoded.asked.peer;
+        let place = upstreams.enter(&to.key, peer.id())?;
+        let endpoint = upstreams.pick_of(to, None, peer.addr().ip())?;
         Ok(Routed { permitted: self, endpoint, place })
     }
 
@@ -27,7 +28,7 @@ impl<M> Permitted<M> {
     pub(in crate::proxy) fn route(self, upstreams: &Upstreams, stick: Option<&str>) -> Result<Routed<M>, NoEndpoint> {
         let Asked { target, peer, .. } = &self.decoded.asked;
         let place = upstreams.enter(&target.key, peer.id())?;
-        let endpoint = upstreams.pick_of(target, stick)?;
+        let endpoint = upstreams.pick_of(target, stick, peer.addr().ip())?;
         Ok(Routed { permitted: self, endpoint, place })
     }
 }
