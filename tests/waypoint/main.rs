@@ -29,4 +29,5 @@ mod mesh;
 mod pins;
 mod plain_ports;
 mod routes;
+mod scale;
 mod tokens;
