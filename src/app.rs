@@ -108,9 +108,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartFault> {
     let assembly = mesh::open((settings.mesh.as_ref(), keyring), &settings.trust_domain, &published, (&tasks, &stop))?;
     let keys = documents::open(&settings, (&identity, &assembly), &readiness, (&tasks, &stop))?;
     let sealer = sealer.map_or_else(|| sealing::from_feed(keys.as_ref(), (&tasks, &stop)), Ok)?;
-    if settings.mesh.is_none() {
-        readiness.met(Condition::Mesh);
-    }
+    settings.mesh.is_none().then(|| readiness.met(Condition::Mesh));
     tasks.spawn(mesh::attest(assembly.clone(), readiness.clone(), settings.dropped_in, stop.clone()));
     let data = data_runtime()?;
     let (proxy, upstreams) = {
