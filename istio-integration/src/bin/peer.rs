@@ -3,7 +3,7 @@
 //! `peer proxy` plays the ztunnel of a client: an HTTP CONNECT proxy whose requests name the waypoint in a header and
 //! go out as HBONE. `peer serve` plays the ztunnel of a server: it takes HBONE and dials the application. Neither
 //! decides anything; who may do what is the waypoint's to say. `peer feed` asks the controller's feed for all it gives to
-//! the identity of its pod, and prints the names of what it is sent.
+//! the identity of its pod, and prints the names of what it is sent. `peer provider` is an authorization provider over HTTP.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -43,6 +43,13 @@ enum Command {
         #[arg(long, default_value = feed::DEFAULT_ADDRESS)]
         feed: FeedAddress,
     },
+    /// Answers ext_authz over HTTP: 403 to whose head holds one of the words, else 200. Prints each head as a JSON string
+    Provider {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        deny: Vec<String>,
+    },
 }
 
 #[derive(Debug, Clone, Args)]
@@ -76,6 +83,7 @@ async fn main() -> anyhow::Result<()> {
             Command::Proxy(common) => proxy(common, &tasks, &stop).await,
             Command::Serve(common) => serve(common, &tasks, &stop).await,
             Command::Feed { common, feed } => follow(common, feed, &tasks, &stop).await,
+            Command::Provider { listen, deny } => provide(listen, deny, &tasks, &stop).await,
         }
     };
     let until_signal = async {
@@ -183,6 +191,36 @@ async fn proxy(common: Common, tasks: &TaskTracker, stop: &CancellationToken) ->
     }
 }
 
+/// Says yes or no to requests without a body.
+async fn provide(
+    at: SocketAddr,
+    deny: Vec<String>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let listener = net::listen(at)?;
+    loop {
+        let mut tcp = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            accepted = listener.accept() => accepted?.0,
+        };
+        let deny = deny.clone();
+        tasks.spawn(async move {
+            while let Ok(head) = read_head(&mut tcp).await {
+                let head = head.to_ascii_lowercase();
+                let answer = if deny.iter().any(|word| head.contains(word.as_str())) {
+                    "HTTP/1.1 403 no\r\ncontent-length: 0\r\n\r\n"
+                } else {
+                    "HTTP/1.1 200 yes\r\nx-user: told\r\ncontent-length: 0\r\n\r\n"
+                };
+                if writeln!(std::io::stdout(), "{head:?}").is_err() || tcp.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
 /// One connection: its CONNECT, then bytes both ways. What the waypoint says to the CONNECT is the answer.
 async fn carry(mut tcp: TcpStream, pool: &Pool, of: TrustDomain, stop: &CancellationToken) -> anyhow::Result<()> {
     net::tune(&tcp);
@@ -217,14 +255,7 @@ struct Asked {
 
 impl Asked {
     async fn read(tcp: &mut TcpStream) -> anyhow::Result<Self> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            if head.len() > MAX_HEAD {
-                bail!("head too long");
-            }
-            head.push(tcp.read_u8().await?);
-        }
-        Self::parse(std::str::from_utf8(&head)?)
+        Self::parse(&read_head(tcp).await?)
     }
 
     fn parse(head: &str) -> anyhow::Result<Self> {
@@ -247,6 +278,18 @@ impl Asked {
         let waypoint = waypoint.context("no waypoint header")?;
         Ok(Self { authority: authority.to_owned(), waypoint, waypoint_id, headers })
     }
+}
+
+/// All until the first empty line.
+async fn read_head(tcp: &mut TcpStream) -> anyhow::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() > MAX_HEAD {
+            bail!("head too long");
+        }
+        head.push(tcp.read_u8().await?);
+    }
+    Ok(String::from_utf8(head)?)
 }
 
 #[cfg(test)]
