@@ -25,6 +25,12 @@ fn pins_of_live_servers_hold() {
 }
 
 #[test]
+#[ignore = "needs Python 3.11, Node 20 and nginx: run e2e/run"]
+fn the_file_that_an_origin_opens_is_the_path_that_was_decided_on() {
+    e2e::run("run", &["--only", "origins"]).unwrap();
+}
+
+#[test]
 #[ignore = "needs Python 3.11: run e2e/run"]
 fn memory_stays_flat_while_readers_stall() {
     e2e::run("run", &["--only", "stalled"]).unwrap();
