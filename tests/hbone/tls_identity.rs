@@ -120,6 +120,17 @@ async fn hostile_clients_are_refused_by_reason() {
     assert_eq!(fault.reason(), "no_certificate");
 }
 
+/// A name with a NUL in it: who reads until there takes it for another's.
+#[tokio::test]
+async fn cve_2026_47778_a_name_with_a_nul() {
+    let ca = Ca::new();
+    let identity = ca.identity(WAYPOINT);
+    for text in ["spiffe://cluster.local/ns/agents/sa/alice\0.evil", "spiffe://cluster.local/ns/agents/sa/alice\0"] {
+        let fault = serve(&identity, client(Some(&ca.good(text)), &[b"h2"], &TLS13)).await.unwrap_err();
+        assert_eq!(fault.reason(), "not_spiffe", "{text:?}: {fault}");
+    }
+}
+
 #[tokio::test]
 async fn hostile_servers_are_refused_by_reason() {
     let (ca, stranger) = (Ca::new(), Ca::new());

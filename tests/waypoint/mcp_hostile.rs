@@ -3,6 +3,7 @@
 
 mod answers;
 mod beside;
+mod cves;
 mod limits;
 mod refusals;
 mod requests;

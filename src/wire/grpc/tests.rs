@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Fields, Frames, Wire, percent_encoded};
+use super::{Fields, FrameFault, Frames, Wire, only_message, percent_encoded};
 
 proptest! {
     #[test]
@@ -24,6 +24,16 @@ proptest! {
         prop_assert_eq!(whole, bytes);
         prop_assert_eq!(found, messages.into_iter().map(Bytes::from).collect::<Vec<_>>());
         prop_assert_eq!(frames.held(), 0);
+    }
+}
+
+/// A second message in an answer that has one was taken for the answer's own.
+#[test]
+fn cve_2026_47207_two_messages_in_one_answer() {
+    assert_eq!(only_message(&[0, 0, 0, 0, 1, 7]), Ok(&[7][..]));
+    for second in [&[0, 0, 0, 0, 0][..], &[0, 0, 0, 0, 1, 8], &[0]] {
+        let both = [&[0, 0, 0, 0, 1, 7], second].concat();
+        assert_eq!(only_message(&both), Err(FrameFault::Several), "{second:?}");
     }
 }
 

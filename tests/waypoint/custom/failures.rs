@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use super::provider::{Provider, allow, allow_with, answer, deny, header};
 use super::{documents, get};
 use crate::lab::{Lab, Upstream};
-use crate::plain_ports::http::hello;
+use crate::plain_ports::http::{WEB, hello};
 
 /// Status of a GET with the provider failing closed, and failing open.
 async fn both(upstream: &Upstream, addr: SocketAddr, kind: &str) -> (u16, u16) {
@@ -48,7 +48,6 @@ async fn gone() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
-/// CVE-2023-27488 was one of these: a header that no check could carry, and a provider that fails open.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_over_http_that_fails() {
     let upstream = hello().await;
@@ -162,4 +161,20 @@ async fn a_provider_that_is_not_there() {
     .await;
     assert_eq!(get(&lab, "/y", "").await.status, 200, "what its rules do not match goes on, as in Istio");
     assert!(provider.seen().is_empty());
+}
+
+/// A header that no check could carry, and a provider that fails open: the request went on unasked.
+#[tokio::test(flavor = "multi_thread")]
+async fn cve_2023_27488_a_header_that_is_no_text() {
+    let upstream = hello().await;
+    let provider = Provider::start(|_| allow()).await;
+    for kind in ["grpc", "http"] {
+        let declared = format!("{kind} failOpen: true");
+        let lab = Lab::start(&documents(upstream.addr, provider.addr, &declared, "[{}]")).await;
+        for field in [&b"x-role: admin\xff\r\n"[..], b"x-role: \xc0\xae\r\n", b"x-\xff: a\r\n"] {
+            let request = [b"GET /x HTTP/1.1\r\nHost: web\r\n", field, b"\r\n"].concat();
+            assert_eq!(lab.raw("agents/reader", WEB, &request).await.status, 400, "{kind} {field:?}");
+        }
+    }
+    assert_eq!((upstream.bytes(), provider.seen().len()), (0, 0));
 }

@@ -118,9 +118,9 @@ async fn it_sees_as_much_of_a_body_as_is_declared_and_the_server_sees_all() {
     }
 }
 
-/// CVE-2026-73547: a CONNECT has no path, and is asked about all the same.
+/// A CONNECT has no path, and is asked about all the same.
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_are_asked_about_over_grpc_and_refused_over_http() {
+async fn cve_2026_73547_bytes_are_asked_about_over_grpc_and_refused_over_http() {
     let upstream = hello().await;
     let provider = Provider::start(|request| {
         let source = request.attributes.as_ref().unwrap().source.as_ref().unwrap();
