@@ -1,4 +1,4 @@
-"""Drives the end-to-end tests: `e2e/run [--direct] [--only matrix|bytes|tokens|pins|origins|stalled]`."""
+"""Drives the end-to-end tests: `e2e/run [--direct] [--only matrix|bytes|denials|tokens|pins|origins|stalled]`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import bytes_kept, matrix, origins, peers, pins, stalled, tokens
+from . import bytes_kept, denials, matrix, origins, peers, pins, stalled, tokens
 from .report import Report
 
-PARTS = ("matrix", "bytes", "tokens", "pins", "origins", "stalled")
+PARTS = ("matrix", "bytes", "denials", "tokens", "pins", "origins", "stalled")
 
 
 def main() -> int:
@@ -35,6 +35,8 @@ def main() -> int:
         matrix.run(report, arguments.bin, directory, arguments.direct)
     if "bytes" in parts:
         bytes_kept.run(report, arguments.bin, directory, arguments.direct)
+    if "denials" in parts and not arguments.direct:
+        denials.run(report, arguments.bin, directory)
     if "tokens" in parts and not arguments.direct:
         tokens.run(report, arguments.bin, directory)
     if "pins" in parts and not arguments.direct:

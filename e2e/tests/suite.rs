@@ -14,6 +14,12 @@ fn bytes_that_reach_the_upstream_are_what_was_decided_on() {
 
 #[test]
 #[ignore = "needs Python 3.11, Node 20 and package registries: run e2e/run"]
+fn every_client_survives_every_form_of_a_refusal() {
+    e2e::run("run", &["--only", "denials"]).unwrap();
+}
+
+#[test]
+#[ignore = "needs Python 3.11, Node 20 and package registries: run e2e/run"]
 fn clients_without_a_good_token_get_one_and_go_on() {
     e2e::run("run", &["--only", "tokens"]).unwrap();
 }

@@ -142,7 +142,12 @@ impl Limit {
         let scope = Scope::of(facts, Lens::Call);
         let Test::Agent(test) = &self.rule.test else { return Truth::False };
         let counted = if test.to.is_some() { can_count(facts.call) } else { counts(facts.call, test.declared) };
-        if counted { test.about(self.rule.effect, &scope) } else { Truth::False }
+        if !counted {
+            return Truth::False;
+        }
+        // A list runs no tool: clients ask for one before they call, without their user's doing.
+        let lists = matches!(facts.call, Call::Mcp(call) if is_list(&call.method));
+        if lists { test.about_method(self.rule.effect, &scope) } else { test.about(self.rule.effect, &scope) }
     }
 
     fn key(&self, facts: &Facts<'_>) -> String {
@@ -221,6 +226,10 @@ impl Rules {
             State::All(parts) => parts.iter().flat_map(|(to, rules)| rules.charges(&facts.at(to))).collect(),
         }
     }
+}
+
+fn is_list(method: &str) -> bool {
+    matches!(method, "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list")
 }
 
 /// Whether a limit without `to` is about a call: those that make a server do something.

@@ -164,6 +164,15 @@ impl AgentTest {
         self.of_caller(effect, scope).and(|| self.of_call(effect, scope))
     }
 
+    /// The same by those entries of `to` alone that name methods: of a list, whether it is meant itself and not what it lists.
+    pub(super) fn about_method(&self, effect: Effect, scope: &Scope<'_>) -> Truth {
+        let absence = effect.absence();
+        let of_entry = |object: &Object| {
+            if matches!(object, Object::Methods(_)) { object.truth(scope, absence) } else { Truth::False }
+        };
+        self.of_caller(effect, scope).and(|| self.to.as_ref().map_or(Truth::False, |to| matcher::any(to, of_entry)))
+    }
+
     fn of_caller(&self, effect: Effect, scope: &Scope<'_>) -> Truth {
         let absence = effect.absence();
         self.from.as_ref().map_or(Truth::True, |from| matcher::any(from, |source| source.truth(scope, absence)))

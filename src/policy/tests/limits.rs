@@ -59,6 +59,11 @@ fn what_is_named_counts_but_never_what_a_task_goes_on_with() {
         ("{methods: [\"*\"]}", task("tasks/get"), 0),
         ("{methods: [\"*\"]}", base("ping"), 0),
         ("{methods: [\"tools/list\"]}", tools_list(), 1),
+        ("{tools: [x]}", tools_list(), 0),
+        ("{tools: [\"*\"]}", tools_list(), 0),
+        ("{notTools: [x]}", tools_list(), 0),
+        ("{tools: [x]}, {methods: [\"prompts/*\"]}", tools_list(), 0),
+        ("{tools: [x]}, {methods: [\"tools/*\"]}", tools_list(), 1),
         ("{methods: [\"resources/*\"]}", resource_call("resources/subscribe"), 1),
         ("{http: {paths: [\"/x\"]}}", Call::Http, 1),
     ];
