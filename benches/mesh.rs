@@ -32,9 +32,16 @@ const PODS: u32 = 5;
 const PUSH: u32 = 500;
 const CHANGES: u32 = 200;
 
+/// Says which of the measurements a process of its own is to make: what one leaves behind is no part of another's.
+const FRONTED: &str = "MESH_FRONTED";
+
 fn main() {
+    if let Some(fronted) = std::env::var(FRONTED).ok().and_then(|text| text.parse().ok()) {
+        return on_compile_thread(|| measure(fronted));
+    }
     for fronted in [0, 100, SERVICES] {
-        on_compile_thread(|| measure(fronted));
+        let mut own = std::process::Command::new(std::env::current_exe().unwrap());
+        assert!(own.env(FRONTED, fronted.to_string()).status().unwrap().success());
     }
 }
 

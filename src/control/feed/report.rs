@@ -74,9 +74,11 @@ impl Report {
     }
 }
 
+/// In one line of bounded length: it comes to stand in conditions, events and terminals.
 fn shortened(why: &str) -> String {
-    let mut short: String = why.chars().take(REASON).collect();
-    if short.len() < why.len() {
+    let mut rest = why.chars();
+    let mut short: String = rest.by_ref().take(REASON).filter(|one| !one.is_control()).collect();
+    if rest.next().is_some() {
         short.push('…');
     }
     short
@@ -106,6 +108,7 @@ mod tests {
         assert_eq!((report.unenforced.len(), report.more), (NAMED, true));
         assert!(report.unenforced.values().all(|why| why.chars().count() == REASON + 1));
         assert!(report.of(&names[0]).is_err() && report.of(&names[NAMED]).is_err() && report.of("other").is_err());
+        assert_eq!(Report::new([("doc", "a\u{1b}[31m\nb")]).of("doc"), Err("a[31mb"));
         let long = "n".repeat(NAME + 1);
         let report = Report::new([(long.as_str(), "why")]);
         assert!(report.of(&long).is_err());
