@@ -3,6 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::forbidden::readings;
 use super::providers::Asked;
 use super::sharded::Sharded;
 use super::world::{Addressed, Holders};
@@ -127,9 +128,9 @@ impl Snapshot {
         counts
     }
 
-    /// Whether `address` is a VIP or an endpoint of the mesh: what a name outside may not resolve to.
+    /// Whether `address`, in any form, is a VIP or an endpoint of the mesh: what a name outside may not resolve to.
     pub fn is_mesh_address(&self, address: IpAddr) -> bool {
-        self.mesh_ips.get(&address.to_canonical()).is_some()
+        readings(address).any(|ip| self.mesh_ips.get(&ip).is_some())
     }
 
     /// The same with the addresses of this waypoint's replicas, ourselves among them, where istiod told the whole mesh.

@@ -1,8 +1,8 @@
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use crate::mesh::forbidden;
+use crate::mesh::{forbidden, readings};
 
 /// Whether a host of keys may be dialled at `address`: within the networks that the list names, where it names some; else
 /// nothing of this host, its link, a metadata service, a private network or the mesh. A name is its owner's to change.
@@ -16,27 +16,15 @@ pub(super) fn may_dial(address: IpAddr, networks: &[IpNet], in_mesh: bool) -> bo
 
 /// RFC 1918, RFC 6598 (shared), RFC 4193 (unique local), and IPv6 forms of the first two.
 fn private(address: IpAddr) -> bool {
-    match address {
+    readings(address).any(|ip| match ip {
         IpAddr::V4(v4) => private_v4(v4),
-        IpAddr::V6(v6) => v6.is_unique_local() || embedded(v6).is_some_and(private_v4),
-    }
+        IpAddr::V6(v6) => v6.is_unique_local(),
+    })
 }
 
 fn private_v4(v4: Ipv4Addr) -> bool {
     let [first, second, ..] = v4.octets();
     v4.is_private() || (first == 100 && (64..128).contains(&second))
-}
-
-/// NAT64 (RFC 6052) and 6to4 (RFC 3056); mapped ones are IPv4 by now.
-fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, .., y, z] = v6.segments();
-    let (high, low) = match (a, b, c, d) {
-        (0x64, 0xff9b, 0, 0) => (y, z),
-        (0x2002, high, low, _) => (high, low),
-        _ => return None,
-    };
-    let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-    Some(Ipv4Addr::new(a, b, c, d))
 }
 
 #[cfg(test)]
@@ -62,6 +50,9 @@ mod tests {
             "::ffff:10.0.0.1",
             "64:ff9b::10.0.0.1",
             "2002:a00:1::",
+            "::10.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "64:ff9b:1::10.0.0.1",
         ] {
             assert!(!may_dial(address.parse().unwrap(), &[], false), "{address}");
         }

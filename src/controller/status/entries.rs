@@ -13,7 +13,7 @@ use crate::controller::cluster::{DocumentKind, View, key};
 use crate::controller::condition::{self, Condition};
 use crate::controller::scope::{Fronting, Object};
 use crate::controller::shared::{Entries, List};
-use crate::mesh::forbidden;
+use crate::mesh::{forbidden, readings};
 
 /// Our condition on a ServiceEntry.
 pub const SERVED: &str = "agent-waypoint.dev/Served";
@@ -55,10 +55,10 @@ impl<'v> Holders<'v> {
         if forbidden(ip) {
             return Some(format!("{ip} is the waypoint's own host, its link, a metadata service or multicast"));
         }
-        if let Some((of, name)) = self.services.get(&ip) {
+        if let Some((of, name)) = readings(ip).find_map(|ip| self.services.get(&ip)) {
             return Some(format!("{ip} is Service {of}/{name}'s: call that by its name"));
         }
-        let (of, name) = self.pods.get(&ip).filter(|(of, _)| *of != namespace)?;
+        let (of, name) = readings(ip).filter_map(|ip| self.pods.get(&ip)).find(|(of, _)| *of != namespace)?;
         Some(format!("{ip} is that of pod {of}/{name}: call a Service of that namespace"))
     }
 }
@@ -170,6 +170,17 @@ spec: SPEC
             ),
             (
                 "{hosts: [x.example.com], endpoints: [{address: 10.96.0.9}]}",
+                "False AddressOfOthers",
+                "Service others/db",
+            ),
+            // Another form of an address is the address, as the waypoint has it.
+            (
+                "{hosts: [x.example.com], endpoints: [{address: '::ffff:10.1.0.7'}]}",
+                "False AddressOfOthers",
+                "pod others/victim",
+            ),
+            (
+                "{hosts: [x.example.com], endpoints: [{address: '64:ff9b::a60:9'}]}",
                 "False AddressOfOthers",
                 "Service others/db",
             ),

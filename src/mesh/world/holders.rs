@@ -14,7 +14,7 @@ use super::rows::{Reach, ServiceRow, WorkloadRow};
 use super::state::{Here, World, same_network};
 use crate::id::WorkloadId;
 use crate::mesh::endpoint::Via;
-use crate::mesh::forbidden::{embedded, forbidden};
+use crate::mesh::forbidden::{forbidden, readings};
 use crate::mesh::held::Hold;
 use crate::mesh::sharded::Sharded;
 
@@ -95,16 +95,20 @@ impl Addresses {
         }
     }
 
+    /// Under every address that it may reach, so that it is looked at again when somebody comes to have one of them.
     pub(super) fn claim(&mut self, ip: IpAddr, uid: &Arc<str>) {
-        self.claimed.entry(ip.to_canonical()).or_default().insert(Arc::clone(uid));
+        for ip in readings(ip) {
+            self.claimed.entry(ip).or_default().insert(Arc::clone(uid));
+        }
     }
 
     pub(super) fn unclaim(&mut self, ip: IpAddr, uid: &Arc<str>) {
-        let ip = ip.to_canonical();
-        if let Some(claims) = self.claimed.get_mut(&ip) {
-            claims.remove(uid);
-            if claims.is_empty() {
-                self.claimed.remove(&ip);
+        for ip in readings(ip) {
+            if let Some(claims) = self.claimed.get_mut(&ip) {
+                claims.remove(uid);
+                if claims.is_empty() {
+                    self.claimed.remove(&ip);
+                }
             }
         }
     }
@@ -162,15 +166,6 @@ fn kind(uid: &str) -> &str {
     uid.split('/').nth(2).unwrap_or_default()
 }
 
-/// The address, and the IPv4 address in it where it is another form of one.
-fn readings(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
-    let inner = match ip {
-        IpAddr::V6(v6) => embedded(v6).map(IpAddr::V4),
-        IpAddr::V4(_) => None,
-    };
-    std::iter::once(ip.to_canonical()).chain(inner.filter(|inner| *inner != ip.to_canonical()))
-}
-
 impl World {
     /// The way to `workload` at `ip`: as `planned`, unless somebody else has the address by right. `more` are identities
     /// that are accepted beside its own.
@@ -191,8 +186,7 @@ impl World {
             return Err(Hold::NoServer);
         }
         if planned != Via::Plain {
-            // Nobody else can prove an identity of the workload's own namespace.
-            return Ok(planned);
+            return self.proven(workload, ip).map_or(Ok(planned), Err);
         }
         let mut pods = Vec::new();
         for holder in readings(ip).filter_map(|ip| self.addresses().held().get(&ip)).flat_map(Holders::iter) {
@@ -218,5 +212,20 @@ impl World {
             (Some(one), None) => via(one, more).ok_or(Hold::OfOthers),
             (Some(_), Some(_)) => Err(Hold::OfOthers),
         }
+    }
+
+    /// Why a workload that has to prove an identity is not called at `ip`. Nobody else can prove one of its own namespace; but
+    /// to call it where somebody is of whom it is known that he cannot shows nothing but failures, and those would count
+    /// against him: an endpoint is known by its address, whoever leads there.
+    fn proven(&self, workload: &WorkloadRow, ip: IpAddr) -> Option<Hold> {
+        let mut held = readings(ip).filter_map(|ip| self.addresses().held().get(&ip)).flat_map(Holders::iter);
+        let of_others = |uid: &Arc<str>| {
+            let other = self.workload(uid).filter(|other| self.here().is_vouched(other));
+            other.is_some_and(|other| other.parts.namespace != workload.parts.namespace)
+        };
+        held.find_map(|holder| match holder {
+            Holder::Service(_) => Some(Hold::OfService),
+            Holder::Workload(uid) => of_others(uid).then_some(Hold::OfOthers),
+        })
     }
 }

@@ -145,9 +145,38 @@ fn an_address_that_somebody_has_by_right_leads_nowhere_past_him() {
     assert_eq!(way(&lab), Err(Hold::OfOthers));
     let lab = lab_of(&[theirs("1", "10.0.0.1"), listed("ServiceEntry", "64:ff9b::a00:1")]);
     assert_eq!(way(&lab), Err(Hold::OfOthers));
-    // Who has to prove an identity of its own namespace cannot be somebody else.
-    let hbone = external().workload(|parts| parts.reach = crate::mesh::world::Reach::Hbone);
-    assert_eq!(way(&lab_of(&[theirs("1", "10.0.0.1"), hbone])).unwrap(), id);
+    // Whoever comes later, and for as long as he is there.
+    for ip in ["::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::"] {
+        let mut lab = lab_of(&[listed("ServiceEntry", ip)]);
+        assert!(way(&lab).is_ok(), "{ip}");
+        lab.put(&[theirs("1", "10.0.0.1")]);
+        assert_eq!(way(&lab), Err(Hold::OfOthers), "{ip}");
+        lab.drop(&["Kubernetes//Pod/others/1"]);
+        assert!(way(&lab).is_ok(), "{ip}");
+    }
+    // Who has to prove an identity of its own namespace cannot be somebody else: to try it would only count against him.
+    let hbone = |ip: &str| listed("WorkloadEntry", ip).workload(|parts| parts.reach = crate::mesh::world::Reach::Hbone);
+    for (what, other, expected) in [
+        ("a pod of another namespace", theirs("1", "10.0.0.1"), Err(Hold::OfOthers)),
+        ("one without ztunnel", theirs("1", "10.0.0.1").plain(), Err(Hold::OfOthers)),
+        ("the API server", slice(api_server), Err(Hold::OfOthers)),
+        ("a Service", service("others/x").vip("10.0.0.1"), Err(Hold::OfService)),
+        ("a machine of another namespace", machine("others"), Ok(id)),
+        ("a pod of its own namespace", pod("1", "10.0.0.1"), Ok(id)),
+    ] {
+        let lab = lab_of(&[other.clone(), hbone("10.0.0.1")]);
+        assert_eq!(way(&lab), expected.map(str::to_owned), "{what}");
+        let mut lab = lab_of(&[hbone("10.0.0.1")]);
+        lab.put(&[other]);
+        assert_eq!(way(&lab), expected.map(str::to_owned), "{what}, after");
+    }
+    assert_eq!(way(&lab_of(&[theirs("1", "10.0.0.1"), hbone("64:ff9b::a00:1")])), Err(Hold::OfOthers));
+    // Nor does a name lead there in any form of the address.
+    let lab = lab_of(&[theirs("1", "10.0.0.1")]);
+    for ip in ["10.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::"] {
+        assert!(lab.edition.is_mesh_address(ip.parse().unwrap()), "{ip}");
+    }
+    assert!(!lab.edition.is_mesh_address("10.0.0.2".parse().unwrap()));
 }
 
 #[test]
