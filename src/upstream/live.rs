@@ -143,7 +143,7 @@ impl Live {
         }
         let mut record = one.record();
         let returned = say(&mut record);
-        self.forget(one, &record, Instant::now());
+        self.forget(one, &mut record, Instant::now());
         drop(record);
         if returned {
             tracing::info!(endpoint = %one.id, "endpoint takes calls again");
@@ -169,8 +169,9 @@ impl Live {
         }
     }
 
-    fn forget(&self, one: &One, record: &Record, now: Instant) {
+    fn forget(&self, one: &One, record: &mut Record, now: Instant) {
         if record.is_clean(now) && one.troubled.swap(false, Ordering::Relaxed) {
+            *record = Record::default();
             self.troubled.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -179,7 +180,7 @@ impl Live {
     pub(super) fn sweep(&self) {
         let now = Instant::now();
         self.table.write().unwrap_or_else(PoisonError::into_inner).retain(|_, one| {
-            self.forget(one, &one.record(), now);
+            self.forget(one, &mut one.record(), now);
             one.troubled.load(Ordering::Relaxed) || Arc::strong_count(one) > 1
         });
     }
@@ -223,7 +224,7 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::limits::EJECTION_FAILURES;
+    use crate::config::limits::{EJECTION_FAILURES, EJECTION_LONGEST};
 
     #[test]
     fn calls_and_dials_are_bounded_and_given_back() {
@@ -260,6 +261,31 @@ mod tests {
         drop(one);
         tokio::time::advance(Duration::from_secs(3_600)).await;
         live.sweep();
-        assert_eq!(live.seen().len(), EJECTION_TABLE - 1);
+        assert!(live.seen().is_empty(), "nobody heard of them for an hour");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pods_that_are_gone_take_no_place_from_those_that_are_there() {
+        let live = Live::default();
+        // As with every rollout: a call was on its way, and nobody calls there again.
+        for n in 0..EJECTION_TABLE {
+            live.failed(&live.one(&format!("gone{n}").into()), Why::Unreachable);
+        }
+        let bad = live.one(&"bad".into());
+        let fail = || (0..EJECTION_FAILURES).for_each(|_| live.failed(&bad, Why::Unreachable));
+        fail();
+        assert_eq!(live.fit("bad", Instant::now()), Fit::Well, "there is no place");
+        tokio::time::advance(2 * EJECTION_LONGEST).await;
+        live.sweep();
+        assert!(!live.is_troubled());
+        fail();
+        assert_eq!(live.fit("bad", Instant::now()), Fit::Out(Why::Unreachable));
+        // What is heard of counts on, and one that is forgotten while it is called begins anew.
+        live.sweep();
+        assert!(live.is_troubled());
+        tokio::time::advance(2 * EJECTION_LONGEST).await;
+        live.sweep();
+        live.failed(&bad, Why::Unreachable);
+        assert_eq!(live.fit("bad", Instant::now()), Fit::Well, "one failure is not enough");
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Record {
     times: u32,
     /// When it was last left alone.
     last: Option<Instant>,
+    /// When it last failed.
+    failed: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +75,7 @@ impl Record {
             Why::Failing => &mut self.unanswered,
         };
         *streak = streak.saturating_add(1);
+        self.failed = Some(now);
         let enough = match self.out {
             // Whoever has to call it all the same – a session that lives there – makes nothing longer.
             Some(out) if now < out.until => false,
@@ -128,14 +131,20 @@ impl Record {
         self.out.map(|out| (out.why, out.until.saturating_duration_since(now)))
     }
 
-    /// Whether nothing speaks against it, and what did is long ago.
+    /// Whether nothing speaks against it, and what did is long ago. So it is where it just was not called any more: nothing
+    /// is heard again of a pod that is gone, and its place is another's.
     pub(super) fn is_clean(&self, now: Instant) -> bool {
-        self.out.is_none() && self.unreached == 0 && self.unanswered == 0 && self.is_old(now)
+        let well = self.out.is_none() && self.unreached == 0 && self.unanswered == 0;
+        (well || self.failed.is_none_or(|last| is_long(last, now))) && self.is_old(now)
     }
 
     fn is_old(&self, now: Instant) -> bool {
-        self.last.is_none_or(|last| now >= last + 2 * EJECTION_LONGEST)
+        self.last.is_none_or(|last| is_long(last, now))
     }
+}
+
+fn is_long(since: Instant, now: Instant) -> bool {
+    now >= since + 2 * EJECTION_LONGEST
 }
 
 #[cfg(test)]
