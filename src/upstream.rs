@@ -111,6 +111,14 @@ impl Upstreams {
         self.inner.crowd.enter(target, caller)
     }
 
+    /// The call of that place goes to `endpoint`.
+    ///
+    /// # Errors
+    /// [`NoEndpoint::ShareFull`]
+    pub fn at(&self, place: Place, endpoint: &Endpoint) -> Result<Place, NoEndpoint> {
+        self.inner.crowd.at(place, &endpoint.id)
+    }
+
     /// Bytes to `endpoint`, fresh, within [`DIAL_TIMEOUT`]. The endpoint's failures are remembered. It counts as called until
     /// [`Busy`] is dropped.
     ///

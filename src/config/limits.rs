@@ -139,6 +139,8 @@ pub const UPSTREAM_STREAMS: usize = 100;
 /// Calls to one endpoint at once, for all targets that lead there; streams count until they end. Beyond, others are tried,
 /// and where there are none the call gets 503.
 pub const MAX_CALLS_PER_ENDPOINT: usize = 8_192;
+/// Share of [`MAX_CALLS_PER_ENDPOINT`] that one principal may take; beyond, 503.
+pub const MAX_CALLS_PER_ENDPOINT_AND_PRINCIPAL: usize = 4_096;
 /// Connections to one endpoint that are being made at once; beyond, as [`MAX_CALLS_PER_ENDPOINT`].
 pub const MAX_DIALS_PER_ENDPOINT: usize = 256;
 /// Calls to one port of a Service at once; beyond, 503.

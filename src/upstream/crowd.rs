@@ -1,19 +1,26 @@
-//! Calls under way to each target, and each caller's share of them: one target whose servers hang, or one caller that
-//! keeps its calls open, takes nothing from others.
+//! Calls under way to each target, and each caller's share of them and of those at one endpoint: one target whose servers
+//! hang, or one caller that keeps its calls open, takes nothing from others.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::NoEndpoint;
-use crate::config::limits::{MAX_CALLS_PER_TARGET, MAX_CALLS_PER_TARGET_AND_PRINCIPAL};
+use crate::config::limits::{
+    MAX_CALLS_PER_ENDPOINT_AND_PRINCIPAL, MAX_CALLS_PER_TARGET, MAX_CALLS_PER_TARGET_AND_PRINCIPAL,
+};
 use crate::id::WorkloadId;
 use crate::mesh::TargetKey;
 
-/// The targets that are called now.
+/// The targets, and the endpoints, that are called now.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
-    targets: Mutex<HashMap<TargetKey, Arc<Mutex<Calls>>>>,
+    targets: Counts<TargetKey>,
+    /// By [`crate::mesh::Endpoint::id`], for all targets that lead there.
+    endpoints: Counts<Arc<str>>,
 }
+
+type Counts<K> = Mutex<HashMap<K, Arc<Mutex<Calls>>>>;
 
 #[derive(Debug, Default)]
 struct Calls {
@@ -24,11 +31,36 @@ struct Calls {
 /// A call under way to a target, until it is dropped.
 #[derive(Debug)]
 pub struct Place {
+    target: Counted,
+    _endpoint: Option<Counted>,
+}
+
+/// One of a caller's calls, until it is dropped.
+#[derive(Debug)]
+struct Counted {
     calls: Arc<Mutex<Calls>>,
     caller: WorkloadId,
 }
 
-impl Drop for Place {
+impl Counted {
+    /// One more, where there are less than `all`, and less than `own` of the caller.
+    fn new(calls: Arc<Mutex<Calls>>, caller: &WorkloadId, (all, own): (usize, usize)) -> Result<Self, NoEndpoint> {
+        let mut under_way = lock(&calls);
+        if under_way.all >= all {
+            return Err(NoEndpoint::TargetFull);
+        }
+        let theirs = under_way.of.get(caller).copied().unwrap_or_default();
+        if theirs >= own {
+            return Err(NoEndpoint::ShareFull);
+        }
+        under_way.of.insert(caller.clone(), theirs + 1);
+        under_way.all += 1;
+        drop(under_way);
+        Ok(Self { calls, caller: caller.clone() })
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         let mut calls = lock(&self.calls);
         calls.all = calls.all.saturating_sub(1);
@@ -47,33 +79,34 @@ impl Crowd {
     /// # Errors
     /// [`NoEndpoint::TargetFull`], [`NoEndpoint::ShareFull`]
     pub(super) fn enter(&self, target: &TargetKey, caller: &WorkloadId) -> Result<Place, NoEndpoint> {
-        let of_target = self.of(target);
-        let mut calls = lock(&of_target);
-        if calls.all >= MAX_CALLS_PER_TARGET {
-            return Err(NoEndpoint::TargetFull);
-        }
-        let own = calls.of.get(caller).copied().unwrap_or_default();
-        if own >= MAX_CALLS_PER_TARGET_AND_PRINCIPAL {
-            return Err(NoEndpoint::ShareFull);
-        }
-        calls.of.insert(caller.clone(), own + 1);
-        calls.all += 1;
-        drop(calls);
-        Ok(Place { calls: of_target, caller: caller.clone() })
+        let most = (MAX_CALLS_PER_TARGET, MAX_CALLS_PER_TARGET_AND_PRINCIPAL);
+        Ok(Place { target: Counted::new(of(&self.targets, target), caller, most)?, _endpoint: None })
     }
 
-    /// Forgets targets that nobody calls.
+    /// The same call goes to the endpoint of that id, of which its caller has a share too: else one could fill the only one
+    /// of a small Service, or one where others' sessions live. All that go there are counted elsewhere.
+    ///
+    /// # Errors
+    /// [`NoEndpoint::ShareFull`]
+    pub(super) fn at(&self, place: Place, endpoint: &Arc<str>) -> Result<Place, NoEndpoint> {
+        let most = (usize::MAX, MAX_CALLS_PER_ENDPOINT_AND_PRINCIPAL);
+        let counted = Counted::new(of(&self.endpoints, endpoint), &place.target.caller, most)?;
+        Ok(Place { _endpoint: Some(counted), ..place })
+    }
+
+    /// Forgets targets and endpoints that nobody calls.
     pub(super) fn sweep(&self) {
         lock(&self.targets).retain(|_, calls| Arc::strong_count(calls) > 1);
+        lock(&self.endpoints).retain(|_, calls| Arc::strong_count(calls) > 1);
     }
+}
 
-    fn of(&self, target: &TargetKey) -> Arc<Mutex<Calls>> {
-        let mut targets = lock(&self.targets);
-        if let Some(known) = targets.get(target) {
-            return Arc::clone(known);
-        }
-        Arc::clone(targets.entry(target.clone()).or_default())
+fn of<K: Clone + Eq + Hash>(counts: &Counts<K>, key: &K) -> Arc<Mutex<Calls>> {
+    let mut counts = lock(counts);
+    if let Some(known) = counts.get(key) {
+        return Arc::clone(known);
     }
+    Arc::clone(counts.entry(key.clone()).or_default())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -83,6 +116,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::limits::MAX_CALLS_PER_ENDPOINT;
     use crate::mesh::TargetKind;
 
     fn key(name: &str) -> TargetKey {
@@ -113,9 +147,32 @@ mod tests {
         assert!(enter("quick", "c").is_ok());
         open.truncate(1);
         assert!(enter("slow", "a").is_ok());
-        assert_eq!(lock(&open[0].calls).of.len(), 1, "callers without calls are forgotten");
+        assert_eq!(lock(&open[0].target.calls).of.len(), 1, "callers without calls are forgotten");
         open.clear();
         crowd.sweep();
         assert!(lock(&crowd.targets).is_empty());
+    }
+
+    #[test]
+    fn no_caller_fills_an_endpoint_alone_whatever_targets_lead_there() {
+        let crowd = Crowd::default();
+        let only: Arc<str> = "10.0.0.1:8080".into();
+        let call = |target: &str, caller: &str, at: &Arc<str>| crowd.at(crowd.enter(&key(target), &id(caller))?, at);
+        let mut open = Vec::new();
+        let fault = loop {
+            match call(if open.len() % 2 == 0 { "repo" } else { "same" }, "a", &only) {
+                Ok(place) => open.push(place),
+                Err(fault) => break fault,
+            }
+        };
+        assert_eq!((fault, open.len()), (NoEndpoint::ShareFull, MAX_CALLS_PER_ENDPOINT_AND_PRINCIPAL));
+        assert!(open.len() < MAX_CALLS_PER_ENDPOINT, "there is room for others");
+        assert!(call("repo", "b", &only).is_ok());
+        assert!(call("repo", "a", &"10.0.0.2:8080".into()).is_ok(), "its calls to another endpoint");
+        open.pop();
+        assert!(call("repo", "a", &only).is_ok(), "what was refused counts no more");
+        open.clear();
+        crowd.sweep();
+        assert!(lock(&crowd.endpoints).is_empty() && lock(&crowd.targets).is_empty());
     }
 }

@@ -28,7 +28,8 @@ pub enum NoEndpoint {
     /// [`crate::config::limits::MAX_CALLS_PER_TARGET`] calls are under way to the target.
     #[error("too many calls to the target are under way")]
     TargetFull,
-    /// [`crate::config::limits::MAX_CALLS_PER_TARGET_AND_PRINCIPAL`] of them are the caller's.
+    /// [`crate::config::limits::MAX_CALLS_PER_TARGET_AND_PRINCIPAL`] of them are the caller's, or
+    /// [`crate::config::limits::MAX_CALLS_PER_ENDPOINT_AND_PRINCIPAL`] of those at the endpoint.
     #[error("too many calls of this caller to the target are under way")]
     ShareFull,
 }

@@ -66,6 +66,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("pool_idle_per_endpoint", POOL_IDLE_PER_ENDPOINT as u64, "connections"),
     ("upstream_streams", UPSTREAM_STREAMS as u64, "streams"),
     ("max_calls_per_endpoint", MAX_CALLS_PER_ENDPOINT as u64, "calls"),
+    ("max_calls_per_endpoint_and_principal", MAX_CALLS_PER_ENDPOINT_AND_PRINCIPAL as u64, "calls"),
     ("max_dials_per_endpoint", MAX_DIALS_PER_ENDPOINT as u64, "connections"),
     ("max_calls_per_target", MAX_CALLS_PER_TARGET as u64, "calls"),
     ("max_calls_per_target_and_principal", MAX_CALLS_PER_TARGET_AND_PRINCIPAL as u64, "calls"),

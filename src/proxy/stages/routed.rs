@@ -21,6 +21,7 @@ impl<M> Permitted<M> {
         let peer = &self.decoded.asked.peer;
         let place = upstreams.enter(&to.key, peer.id())?;
         let endpoint = upstreams.pick_of(to, None, peer.addr().ip())?;
+        let place = upstreams.at(place, &endpoint)?;
         Ok(Routed { permitted: self, endpoint, place })
     }
 
@@ -29,6 +30,7 @@ impl<M> Permitted<M> {
         let Asked { target, peer, .. } = &self.decoded.asked;
         let place = upstreams.enter(&target.key, peer.id())?;
         let endpoint = upstreams.pick_of(target, stick, peer.addr().ip())?;
+        let place = upstreams.at(place, &endpoint)?;
         Ok(Routed { permitted: self, endpoint, place })
     }
 }
