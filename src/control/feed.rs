@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 pub use documents::Documents;
 pub use keys::{SealingKey, SealingKeys};
-pub use report::Report;
+pub use report::{More, Report};
 pub use way::{FeedAddress, FeedFault, FeedWay};
 
 use super::assembly::Assembly;

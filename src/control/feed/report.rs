@@ -1,10 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost_types::value::Kind;
-use prost_types::{Struct, Value};
+use prost_types::{ListValue, Struct, Value};
 
-/// Documents that one report names; more are counted only.
+/// Documents that one report names; of more it tells the namespaces.
 const NAMED: usize = 1_024;
+/// Namespaces that are told so.
+const NAMESPACES: usize = 256;
 /// Of one reason, characters.
 const REASON: usize = 256;
 /// Of one name, bytes: a group, a kind, and two names of Kubernetes.
@@ -12,6 +14,7 @@ const NAME: usize = 1_024;
 /// Members of the node's metadata.
 const UNENFORCED: &str = "agent-waypoint.dev/unenforced";
 const MORE: &str = "agent-waypoint.dev/unenforced-more";
+const MORE_WITHIN: &str = "agent-waypoint.dev/unenforced-more-within";
 
 /// What a waypoint says of its documents beside that it has them: which of them do not decide, as they, or others, closed
 /// their targets. Bounded, whoever wrote it.
@@ -19,8 +22,54 @@ const MORE: &str = "agent-waypoint.dev/unenforced-more";
 pub struct Report {
     /// By the resource's name, why.
     pub unenforced: BTreeMap<String, String>,
-    /// There are more than are named: of a document that is not, nobody knows.
-    pub more: bool,
+    /// Where there are more than are named: of a document there that is not, nobody knows.
+    pub more: More,
+}
+
+/// Where more documents do not decide than are named. One namespace's must not cast doubt on those of others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum More {
+    /// Nowhere.
+    #[default]
+    No,
+    /// In these namespaces.
+    Within(BTreeSet<String>),
+    /// Who knows.
+    Anywhere,
+}
+
+impl More {
+    /// Of these namespaces, as somebody says; of none, and of too many, it says nothing.
+    pub fn within(namespaces: BTreeSet<String>) -> Self {
+        if (1..=NAMESPACES).contains(&namespaces.len()) { Self::Within(namespaces) } else { Self::Anywhere }
+    }
+
+    fn add(&mut self, name: &str) {
+        let Some(namespace) = namespace(name).filter(|_| name.len() <= NAME) else {
+            *self = Self::Anywhere;
+            return;
+        };
+        let mut all = match std::mem::replace(self, Self::Anywhere) {
+            Self::No => BTreeSet::new(),
+            Self::Within(all) => all,
+            Self::Anywhere => return,
+        };
+        all.insert(namespace.to_owned());
+        *self = Self::within(all);
+    }
+
+    fn is_about(&self, name: &str) -> bool {
+        match self {
+            Self::No => false,
+            Self::Within(all) => namespace(name).is_none_or(|namespace| all.contains(namespace)),
+            Self::Anywhere => true,
+        }
+    }
+}
+
+/// Of a resource `GROUP/KIND/NAMESPACE/NAME`.
+fn namespace(name: &str) -> Option<&str> {
+    name.split('/').nth(2)
 }
 
 impl Report {
@@ -29,7 +78,7 @@ impl Report {
         let mut report = Self::default();
         for (name, why) in all {
             if report.unenforced.len() >= NAMED || name.len() > NAME {
-                report.more = true;
+                report.more.add(name);
             } else {
                 report.unenforced.insert(name.to_owned(), shortened(why));
             }
@@ -44,18 +93,26 @@ impl Report {
     pub fn of(&self, name: &str) -> Result<(), &str> {
         match self.unenforced.get(name) {
             Some(why) => Err(why),
-            None if self.more => Err("more targets are closed there than are named; see the waypoint's own log"),
+            None if self.more.is_about(name) => {
+                Err("more targets are closed there than are named; see the waypoint's own log")
+            }
             None => Ok(()),
         }
     }
 
     /// As metadata of a node.
     pub fn metadata(&self) -> Struct {
-        let text = |why: &String| Value { kind: Some(Kind::StringValue(why.clone())) };
+        let value = |kind| Value { kind: Some(kind) };
+        let text = |text: &String| value(Kind::StringValue(text.clone()));
         let fields = self.unenforced.iter().map(|(name, why)| (name.clone(), text(why))).collect();
-        let unenforced = Value { kind: Some(Kind::StructValue(Struct { fields })) };
-        let more = Value { kind: Some(Kind::BoolValue(self.more)) };
-        Struct { fields: [(UNENFORCED.to_owned(), unenforced), (MORE.to_owned(), more)].into() }
+        let unenforced = value(Kind::StructValue(Struct { fields }));
+        let more = value(Kind::BoolValue(self.more != More::No));
+        let mut fields: BTreeMap<String, Value> = [(UNENFORCED.to_owned(), unenforced), (MORE.to_owned(), more)].into();
+        if let More::Within(all) = &self.more {
+            let values = all.iter().map(text).collect();
+            fields.insert(MORE_WITHIN.to_owned(), value(Kind::ListValue(ListValue { values })));
+        }
+        Struct { fields }
     }
 
     /// From metadata of a node; none where it says nothing of the kind, as waypoints before 0.1 did.
@@ -68,8 +125,18 @@ impl Report {
         };
         let all: Vec<(&str, String)> = unenforced.fields.iter().map(|(name, why)| (name.as_str(), text(why))).collect();
         let mut report = Self::new(all.iter().map(|(name, why)| (*name, why.as_str())));
-        let more = metadata.fields.get(MORE).and_then(|more| more.kind.as_ref());
-        report.more |= !matches!(more, Some(Kind::BoolValue(false)));
+        let kind = |field: &str| metadata.fields.get(field).and_then(|value| value.kind.as_ref());
+        match (kind(MORE), kind(MORE_WITHIN)) {
+            (Some(Kind::BoolValue(false)), None) => {}
+            (_, Some(Kind::ListValue(all))) if report.more == More::No => {
+                let texts = all.values.iter().map(|value| match &value.kind {
+                    Some(Kind::StringValue(namespace)) => Some(namespace.clone()),
+                    _ => None,
+                });
+                report.more = texts.collect::<Option<_>>().map_or(More::Anywhere, More::within);
+            }
+            _ => report.more = More::Anywhere,
+        }
         Some(report)
     }
 }
@@ -93,7 +160,8 @@ mod tests {
         for report in [
             Report::default(),
             Report::new([("a/b/c/d", "Service tools/repo:80 is closed: no such port")]),
-            Report { more: true, ..Report::default() },
+            Report { more: More::Anywhere, ..Report::default() },
+            Report { more: More::within(["tools".to_owned(), "b".to_owned()].into()), ..Report::default() },
         ] {
             assert_eq!(Report::read(&report.metadata()), Some(report));
         }
@@ -105,13 +173,34 @@ mod tests {
         let names: Vec<String> = (0..NAMED + 1).map(|n| format!("g/Kind/ns/{n:05}")).collect();
         let why = "é".repeat(10_000);
         let report = Report::new(names.iter().map(|name| (name.as_str(), why.as_str())));
-        assert_eq!((report.unenforced.len(), report.more), (NAMED, true));
+        assert_eq!(report.unenforced.len(), NAMED);
         assert!(report.unenforced.values().all(|why| why.chars().count() == REASON + 1));
-        assert!(report.of(&names[0]).is_err() && report.of(&names[NAMED]).is_err() && report.of("other").is_err());
+        let not_named = [names[NAMED].as_str(), "g/Kind/ns/other", "other"];
+        assert!(report.of(&names[0]).is_err() && not_named.iter().all(|name| report.of(name).is_err()));
         assert_eq!(Report::new([("doc", "a\u{1b}[31m\nb")]).of("doc"), Err("a[31mb"));
         let long = "n".repeat(NAME + 1);
         let report = Report::new([(long.as_str(), "why")]);
         assert!(report.of(&long).is_err());
+    }
+
+    #[test]
+    fn what_one_namespace_has_too_much_of_says_nothing_of_others() {
+        let names: Vec<String> = (0..2 * NAMED).map(|n| format!("g/Kind/noisy/{n:05}")).collect();
+        // The other's comes after all of them.
+        let all = names.iter().map(String::as_str).chain(["g/Kind/other/closed"]).map(|name| (name, "why"));
+        let report = Report::read(&Report::new(all).metadata()).unwrap();
+        assert_eq!(report.of("g/Kind/quiet/p"), Ok(()), "nothing of that namespace is closed");
+        for name in ["g/Kind/noisy/p", "g/Kind/noisy/02000", "g/Kind/other/closed", "g/Kind/other/open", "no name"] {
+            assert!(report.of(name).is_err(), "{name}");
+        }
+        // Nor are namespaces that are told without bound.
+        let names: Vec<String> = (0..NAMED + NAMESPACES + 1).map(|n| format!("g/Kind/ns-{n:05}/p")).collect();
+        let report = Report::new(names.iter().map(|name| (name.as_str(), "why")));
+        assert_eq!(report.more, More::Anywhere);
+        assert!(Report::read(&report.metadata()).unwrap().of("g/Kind/quiet/p").is_err());
+        // An older controller takes it for what it knows.
+        let report = Report { more: More::within(["a".to_owned()].into()), ..Report::default() };
+        assert_eq!(report.metadata().fields[MORE].kind, Some(Kind::BoolValue(true)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::super::apply::{Applier, Wanted};
 use super::super::cluster::{Cluster, View, key};
 use super::super::feed::{Ack, Acks};
 use super::super::lead::Leading;
-use crate::control::feed::Report;
+use crate::control::feed::{More, Report};
 
 const PREFIX: &str = "agent-waypoint-acks-";
 const LABEL: &str = "agent-waypoint.dev/acks";
@@ -96,7 +96,7 @@ impl Reports {
             return place;
         }
         if self.size + value.to_string().len() > MAX_REPORTS {
-            value = written(&Report { more: true, ..Report::default() });
+            value = written(&Report { more: More::Anywhere, ..Report::default() });
             if let Some(place) = self.written.iter().position(|one| *one == value) {
                 return place;
             }
@@ -108,13 +108,21 @@ impl Reports {
 }
 
 fn written(report: &Report) -> Value {
-    json!({"unenforced": report.unenforced, "more": report.more})
+    let within = if let More::Within(all) = &report.more { Some(all) } else { None };
+    json!({"unenforced": report.unenforced, "more": report.more != More::No, "within": within})
 }
 
 fn read(value: &Value) -> Option<Arc<Report>> {
     let all = value.get("unenforced")?.as_object()?;
     let mut report = Report::new(all.iter().map(|(name, why)| (name.as_str(), why.as_str().unwrap_or_default())));
-    report.more |= value.get("more")? != &Value::Bool(false);
+    let within = value.get("within").filter(|within| !within.is_null());
+    match (value.get("more")?, within) {
+        (Value::Bool(false), None) => {}
+        (_, Some(all)) if report.more == More::No => {
+            report.more = serde_json::from_value(all.clone()).map_or(More::Anywhere, More::within);
+        }
+        _ => report.more = More::Anywhere,
+    }
     Some(Arc::new(report))
 }
 
@@ -178,6 +186,8 @@ mod tests {
             ("wp-3", in_force(Some(Report::default()))),
             ("wp-4", in_force(None)),
             ("wp-5", Ack::Refused("no".to_owned())),
+            ("wp-6", in_force(Some(Report { more: More::within(["tools".to_owned()].into()), ..Report::default() }))),
+            ("wp-7", in_force(Some(Report { more: More::Anywhere, ..Report::default() }))),
         ]);
         assert_eq!(read_again(&acks).0, acks);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::feed::Cataloguer;
 use super::super::fixture::view;
 use super::*;
-use crate::control::feed::Report;
+use crate::control::feed::{More, Report};
 
 const MESH: &str = "
 apiVersion: gateway.networking.k8s.io/v1
@@ -118,7 +118,7 @@ fn what_a_waypoint_closed_is_not_enforced_whatever_it_acknowledged() {
     // Of another document that is closed nothing follows; but it does where not all of them are named.
     confirmed.put_report("tools", "wp-2", Some(Report::new([("agent-waypoint.dev/AgentPolicy/tools/q", why)])));
     is(&told(&mesh, &confirmed, "p"), "Enforced", "True", "Enforced");
-    confirmed.put_report("tools", "wp-2", Some(Report { more: true, ..Report::default() }));
+    confirmed.put_report("tools", "wp-2", Some(Report { more: More::Anywhere, ..Report::default() }));
     is(&told(&mesh, &confirmed, "p"), "Enforced", "False", "TargetClosed");
     // Who does not say is of another version: it is not taken for an open target.
     confirmed.put_report("tools", "wp-2", None);
