@@ -73,6 +73,10 @@ impl Acks {
 impl Voice {
     /// The pod at the other end said what it has.
     pub(super) fn says(&mut self, pod: &PodKey, ack: Ack) {
+        // A stream is one pod's: under how many names ever it speaks, one is kept.
+        if self.pod.as_ref() != Some(pod) {
+            self.hush();
+        }
         self.pod = Some(pod.clone());
         let before = self.acks.lock().pods.insert(pod.clone(), (self.stream, ack.clone()));
         if before.is_none_or(|(_, before)| before != ack) {
@@ -81,8 +85,8 @@ impl Voice {
     }
 }
 
-impl Drop for Voice {
-    fn drop(&mut self) {
+impl Voice {
+    fn hush(&mut self) {
         let Some(pod) = self.pod.take() else { return };
         let mut state = self.acks.lock();
         if state.pods.get(&pod).is_some_and(|(stream, _)| *stream == self.stream) {
@@ -90,5 +94,33 @@ impl Drop for Voice {
             drop(state);
             self.acks.inner.changed.send_modify(|changes| *changes += 1);
         }
+    }
+}
+
+impl Drop for Voice {
+    fn drop(&mut self) {
+        self.hush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_stream_speaks_for_one_pod_and_is_forgotten_with_its_end() {
+        let acks = Acks::default();
+        let (mut one, mut other) = (acks.voice(), acks.voice());
+        let pod = |name: &str| ("tools".to_owned(), name.to_owned());
+        let ack = || Ack::Refused("no".to_owned());
+        other.says(&pod("wp-0"), ack());
+        for n in 0..1_000 {
+            one.says(&pod(&format!("wp-{n}")), ack());
+        }
+        // What it took over from another's stream is its own until then.
+        assert_eq!(acks.all().into_keys().collect::<Vec<_>>(), [pod("wp-999")]);
+        other.says(&pod("wp-0"), ack());
+        drop(one);
+        assert_eq!(acks.all().into_keys().collect::<Vec<_>>(), [pod("wp-0")]);
     }
 }

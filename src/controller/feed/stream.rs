@@ -15,6 +15,8 @@ use crate::id::{IstioId, WorkloadId};
 
 /// Names in what a client says that it has.
 const MAX_NAMES: usize = 1 << 20;
+/// Of a pod's name (RFC 1123, as Kubernetes has it), bytes.
+const MAX_POD_NAME: usize = 253;
 /// Of the reasons of a refusal that are kept, characters.
 const MAX_REASON: usize = 512;
 
@@ -172,9 +174,10 @@ impl Serving {
         self.voice.says(&pod, Ack::InForce { digest, report: self.report.clone() });
     }
 
-    /// A pod's name is only said, but none of another namespace is believed.
+    /// A pod's name is only said, but none of another namespace is believed, nor one that no pod can have.
     fn believed_pod(&self) -> Option<PodKey> {
-        self.pod.clone().filter(|(namespace, _)| **namespace == *self.istio.namespace)
+        let of_ours = |(namespace, pod): &PodKey| **namespace == *self.istio.namespace && pod.len() <= MAX_POD_NAME;
+        self.pod.clone().filter(of_ours)
     }
 
     /// Says what there is to say, if anything.
