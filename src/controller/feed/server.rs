@@ -1,6 +1,7 @@
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -26,6 +27,9 @@ use crate::tls::{self, Identity};
 
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS: usize = 8_192;
+/// Those of one identity: of the pods of one Gateway, or of whoever has no business here. More are closed at once, so that
+/// nobody's take the places of all.
+const CONNECTIONS_OF_ONE: usize = 1_024;
 /// Streams of one connection; a waypoint opens one.
 const STREAMS: u32 = 4;
 /// One request of a client, bytes.
@@ -46,6 +50,7 @@ const METHOD: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/Del
 #[derive(Debug, Clone)]
 pub struct Feed {
     shared: Shared,
+    connected: Connected,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -61,7 +66,7 @@ impl Feed {
         let (publish, catalogs) = watch::channel(Arc::new(Catalog::default()));
         tasks.spawn(follow(cluster.clone(), namespace.to_owned(), publish, stop.clone()));
         let shared = Shared { catalogs, keys, acks: Acks::default() };
-        Self { shared, tasks: tasks.clone(), stop: stop.clone() }
+        Self { shared, connected: Connected::default(), tasks: tasks.clone(), stop: stop.clone() }
     }
 
     /// Takes connections as `identity` until `stop`.
@@ -127,6 +132,9 @@ async fn connection(feed: Feed, identity: Identity, tcp: TcpStream, addr: Socket
         Err(fault) => return tracing::info!(%addr, %fault, "feed: nobody was proven"),
     };
     let id = accepted.peer.id().clone();
+    let Some(_seat) = feed.connected.seat(&id) else {
+        return tracing::warn!(peer = %id, %addr, "feed: refused, its identity has {CONNECTIONS_OF_ONE} connections");
+    };
     let method = Method { feed: feed.clone(), id: id.clone(), own: identity.id() };
     let mut life = accepted.not_after.duration_since(SystemTime::now()).unwrap_or_default();
     if method.admitted().is_err() {
@@ -154,6 +162,45 @@ async fn connection(feed: Feed, identity: Identity, tcp: TcpStream, addr: Socket
         },
     };
     tracing::debug!(peer = %id, why, "feed: connection ended");
+}
+
+/// Connections by the identity that was proven.
+#[derive(Debug, Clone, Default)]
+struct Connected(Arc<Mutex<HashMap<WorkloadId, usize>>>);
+
+/// A connection of an identity, until it is dropped.
+#[derive(Debug)]
+struct Seat(Connected, WorkloadId);
+
+impl Connected {
+    /// One more of `id`; none where there are enough.
+    fn seat(&self, id: &WorkloadId) -> Option<Seat> {
+        let mut all = self.lock();
+        let theirs = all.get(id).copied().unwrap_or_default();
+        if theirs >= CONNECTIONS_OF_ONE {
+            return None;
+        }
+        all.insert(id.clone(), theirs + 1);
+        drop(all);
+        Some(Seat(self.clone(), id.clone()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkloadId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Self(connected, id) = self;
+        let mut all = connected.lock();
+        let left = all.get(id).copied().unwrap_or_default().saturating_sub(1);
+        if left == 0 {
+            all.remove(id);
+        } else {
+            all.insert(id.clone(), left);
+        }
+    }
 }
 
 fn answer(method: &Method, request: Request<Incoming>) -> Response<tonic::body::Body> {
@@ -211,5 +258,23 @@ impl Method {
             return Err(Status::permission_denied(format!("no Gateway's pods run as {}", self.id)));
         }
         Ok(istio.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_identity_has_some_of_the_places_and_gives_them_back() {
+        let connected = Connected::default();
+        let id = |name: &str| WorkloadId::parse(&format!("spiffe://cluster.local/ns/tools/sa/{name}")).unwrap();
+        let mut seats: Vec<Seat> = (0..CONNECTIONS_OF_ONE).map(|_| connected.seat(&id("wp")).unwrap()).collect();
+        assert!(connected.seat(&id("wp")).is_none());
+        assert!(connected.seat(&id("other")).is_some(), "others have their own");
+        seats.pop();
+        assert!(connected.seat(&id("wp")).is_some());
+        seats.clear();
+        assert!(connected.lock().is_empty());
     }
 }
