@@ -9,7 +9,7 @@ pub const HBONE_PORT: u16 = 15008;
 /// One place where a target's calls can go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Stable as long as the address stands; the key for sessions, live numbers and logs.
+    /// Stable as long as the address stands; the key for sessions and logs.
     pub id: Arc<str>,
     /// The application's address.
     pub at: At,
@@ -38,7 +38,7 @@ pub enum At {
 }
 
 /// How an endpoint is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Via {
     /// HBONE to the same address; the far end must prove one of these identities. Never empty.
     Hbone {
@@ -59,7 +59,7 @@ pub enum Via {
 }
 
 /// Certificate authorities for [`Via::Tls`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Roots {
     /// The system's store.
     System,

@@ -113,7 +113,7 @@ impl Upstreams {
     ) -> Result<Response<InBody>, Failed> {
         let version = if matches!(endpoint.via, Via::Tls { .. }) { UpstreamHttp::Http1 } else { version };
         let key = Key::new(endpoint, version);
-        let busy = match self.inner.live.begin(&endpoint.id) {
+        let busy = match self.inner.live.begin(endpoint) {
             Ok(busy) => busy,
             Err(full) => return Err(Failed::unsent(full.into(), request)),
         };

@@ -1,7 +1,9 @@
 //! What is known of endpoints beside what documents say: the calls under way at each, and what calls showed of it. It is
-//! kept by the endpoint's id, for all targets that lead there, and survives editions.
+//! kept by the endpoint's address and the way there, for all targets that lead there so, and survives editions. Who names
+//! another's address with an identity, a tunnel or a TLS of its own speaks of that way alone.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,11 +13,13 @@ use tokio::time::Instant;
 use super::DialFault;
 use super::outlier::{Fit, Record, Why};
 use crate::config::limits::{EJECTION_TABLE, MAX_CALLS_PER_ENDPOINT, MAX_DIALS_PER_ENDPOINT};
+use crate::mesh::Endpoint;
 
 /// The endpoints that were lately called.
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    table: RwLock<HashMap<Arc<str>, Arc<One>>>,
+    table: RwLock<HashMap<u64, Arc<One>>>,
+    keys: RandomState,
     /// Endpoints against which anything speaks; none, nearly always, and then none is asked.
     troubled: AtomicUsize,
     unreachable: AtomicU64,
@@ -97,16 +101,16 @@ impl Live {
     ///
     /// # Errors
     /// [`DialFault::Full`]
-    pub(super) fn begin(&self, id: &Arc<str>) -> Result<Busy, DialFault> {
-        let one = self.one(id);
+    pub(super) fn begin(&self, endpoint: &Endpoint) -> Result<Busy, DialFault> {
+        let one = self.one(endpoint);
         let under_way = one.calls.fetch_add(1, Ordering::Relaxed);
         let busy = Busy(one);
         if under_way < MAX_CALLS_PER_ENDPOINT { Ok(busy) } else { Err(DialFault::Full) }
     }
 
     /// Calls under way at the endpoint.
-    pub(super) fn calls(&self, id: &str) -> usize {
-        self.known(id).map_or(0, |one| one.calls.load(Ordering::Relaxed))
+    pub(super) fn calls(&self, endpoint: &Endpoint) -> usize {
+        self.known(self.key(endpoint)).map_or(0, |one| one.calls.load(Ordering::Relaxed))
     }
 
     /// Whether anything speaks against any endpoint.
@@ -115,14 +119,14 @@ impl Live {
     }
 
     /// Whether the endpoint is one to choose.
-    pub(super) fn fit(&self, id: &str, now: Instant) -> Fit {
-        let one = self.known(id).filter(|one| one.troubled.load(Ordering::Relaxed));
+    pub(super) fn fit(&self, endpoint: &Endpoint, now: Instant) -> Fit {
+        let one = self.known(self.key(endpoint)).filter(|one| one.troubled.load(Ordering::Relaxed));
         one.map_or(Fit::Well, |one| one.record().fit(now))
     }
 
     /// The endpoint was chosen, which may be its trial.
-    pub(super) fn chosen(&self, id: &str) {
-        if let Some(one) = self.known(id).filter(|one| one.troubled.load(Ordering::Relaxed)) {
+    pub(super) fn chosen(&self, endpoint: &Endpoint) {
+        if let Some(one) = self.known(self.key(endpoint)).filter(|one| one.troubled.load(Ordering::Relaxed)) {
             one.record().tried(Instant::now());
         }
     }
@@ -208,16 +212,23 @@ impl Live {
         }
     }
 
-    pub(super) fn one(&self, id: &Arc<str>) -> Arc<One> {
-        if let Some(known) = self.known(id) {
+    pub(super) fn one(&self, endpoint: &Endpoint) -> Arc<One> {
+        let key = self.key(endpoint);
+        if let Some(known) = self.known(key) {
             return known;
         }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(table.entry(Arc::clone(id)).or_insert_with(|| One::new(id)))
+        Arc::clone(table.entry(key).or_insert_with(|| One::new(&endpoint.id)))
     }
 
-    fn known(&self, id: &str) -> Option<Arc<One>> {
-        self.table.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    fn known(&self, key: u64) -> Option<Arc<One>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+
+    /// Under a key of this process, so that nobody makes two endpoints one.
+    fn key(&self, endpoint: &Endpoint) -> u64 {
+        let Endpoint { id, at, via, tunnel_port, weight: _, distance: _ } = endpoint;
+        self.keys.hash_one((id, at, via, tunnel_port))
     }
 }
 
@@ -225,14 +236,43 @@ impl Live {
 mod tests {
     use super::*;
     use crate::config::limits::{EJECTION_FAILURES, EJECTION_LONGEST};
+    use crate::id::WorkloadId;
+    use crate::mesh::{At, HBONE_PORT, Via};
+
+    fn endpoint(id: &str) -> Endpoint {
+        let at = At::Addr("10.0.0.1:80".parse().unwrap());
+        Endpoint { id: id.into(), at, via: Via::Plain, weight: 1, distance: 0, tunnel_port: HBONE_PORT }
+    }
+
+    /// Whoever may register a machine may give it the address of another tenant's pod, and call it as often as they like.
+    #[test]
+    fn who_names_anothers_address_speaks_of_their_own_way_there() {
+        let live = Live::default();
+        let of = |account: &str| {
+            let id = WorkloadId::parse(&format!("spiffe://cluster.local/ns/{account}")).unwrap();
+            Endpoint { via: Via::Hbone { expect: [id].into() }, ..endpoint("10.0.0.1:80") }
+        };
+        let (theirs, other) = (of("tools/sa/repo"), of("mallory/sa/m"));
+        let tunnel = Endpoint { tunnel_port: 9, ..theirs.clone() };
+        for named in [&other, &tunnel] {
+            let one = live.one(named);
+            let _dials: Vec<_> = (0..MAX_DIALS_PER_ENDPOINT).map(|_| one.dial().ok().unwrap()).collect();
+            (0..EJECTION_FAILURES).for_each(|_| live.failed(&one, Why::Unreachable));
+            assert!(matches!(live.fit(named, Instant::now()), Fit::Out(Why::Unreachable)));
+            assert_eq!(live.fit(&theirs, Instant::now()), Fit::Well);
+            assert!(live.one(&theirs).dial().is_ok());
+        }
+        let near = Endpoint { distance: 3, weight: 7, ..other.clone() };
+        assert!(matches!(live.fit(&near, Instant::now()), Fit::Out(_)), "the same way in another Service");
+    }
 
     #[test]
     fn calls_and_dials_are_bounded_and_given_back() {
         let live = Live::default();
-        let (id, other): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let (id, other) = (endpoint("a"), endpoint("b"));
         let all: Vec<_> = (0..MAX_CALLS_PER_ENDPOINT).map(|_| live.begin(&id).unwrap()).collect();
         assert!(matches!(live.begin(&id), Err(DialFault::Full)));
-        assert_eq!(live.calls("a"), MAX_CALLS_PER_ENDPOINT, "what was refused counts no more");
+        assert_eq!(live.calls(&id), MAX_CALLS_PER_ENDPOINT, "what was refused counts no more");
         assert!(live.begin(&other).is_ok(), "another's are its own");
         drop(all);
         let one = live.one(&id);
@@ -249,15 +289,15 @@ mod tests {
     async fn what_is_remembered_is_bounded_and_forgotten() {
         let live = Live::default();
         for n in 0..EJECTION_TABLE + 10 {
-            let one = live.one(&format!("e{n}").into());
+            let one = live.one(&endpoint(&format!("e{n}")));
             (0..EJECTION_FAILURES).for_each(|_| live.failed(&one, Why::Unreachable));
         }
         live.sweep();
         assert_eq!(live.seen().len(), EJECTION_TABLE);
         assert_eq!(live.total(Why::Unreachable).load(Ordering::Relaxed), EJECTION_TABLE as u64);
-        let one = live.one(&"e0".into());
+        let one = live.one(&endpoint("e0"));
         live.reached(&one);
-        assert_eq!(live.fit("e0", Instant::now()), Fit::Well);
+        assert_eq!(live.fit(&endpoint("e0"), Instant::now()), Fit::Well);
         drop(one);
         tokio::time::advance(Duration::from_secs(3_600)).await;
         live.sweep();

@@ -88,7 +88,7 @@ impl Live {
         }
         let chosen = of(&nearest(self.usable(endpoints))).ok_or(NoEndpoint::Empty)?;
         if self.is_troubled() {
-            self.chosen(&chosen.id);
+            self.chosen(&chosen);
         }
         Ok(chosen)
     }
@@ -115,7 +115,7 @@ impl Live {
             return endpoints.iter().collect();
         }
         let now = Instant::now();
-        let fits: Vec<_> = endpoints.iter().map(|endpoint| (endpoint, self.fit(&endpoint.id, now))).collect();
+        let fits: Vec<_> = endpoints.iter().map(|endpoint| (endpoint, self.fit(endpoint, now))).collect();
         let failing = fits.iter().filter(|(_, fit)| *fit == Fit::Out(Why::Failing)).count();
         let usable = |fit: &Fit| match fit {
             Fit::Well | Fit::Trial => true,
@@ -134,7 +134,7 @@ impl Live {
             return Some(one);
         }
         let other = weighted(endpoints, random())?;
-        let load = |of: &Endpoint, beside: &Endpoint| self.calls(&of.id) as u128 * u128::from(beside.weight.max(1));
+        let load = |of: &Endpoint, beside: &Endpoint| self.calls(of) as u128 * u128::from(beside.weight.max(1));
         Some(if one.id == other.id || load(&one, &other) <= load(&other, &one) { one } else { other })
     }
 }
@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn fail(live: &Live, id: &str, why: Why, times: u32) {
-        (0..times).for_each(|_| live.failed(&live.one(&id.into()), why));
+        (0..times).for_each(|_| live.failed(&live.one(&endpoint(id, 1)), why));
     }
 
     /// Who is chosen in many tries, in order of their ids.
@@ -229,11 +229,11 @@ mod tests {
     fn the_busier_of_two_gets_less_by_its_weight() {
         let all = [endpoint("a", 1), endpoint("b", 1)];
         let live = Live::default();
-        let _one: Vec<_> = (0..3).map(|_| live.begin(&"a".into()).unwrap()).collect();
+        let _one: Vec<_> = (0..3).map(|_| live.begin(&endpoint("a", 1)).unwrap()).collect();
         let a = (0..1_000).filter(|_| &*live.pick(&all, None).unwrap().id == "a").count();
         assert!((180..330).contains(&a), "{a} of 1000: where both draws are a");
         let all = [endpoint("a", 4), endpoint("b", 1)];
-        let _other = live.begin(&"b".into()).unwrap();
+        let _other = live.begin(&endpoint("b", 1)).unwrap();
         let a = (0..1_000).filter(|_| &*live.pick(&all, None).unwrap().id == "a").count();
         assert!(a > 900, "{a} of 1000: three of four are less than one of one");
     }
@@ -286,7 +286,7 @@ mod tests {
         fail(&live, "bad", Why::Unreachable, 1);
         tokio::time::advance(EJECTION_TIME + Duration::from_millis(1)).await;
         assert!(!bad(&live), "and left alone for longer at its next failure");
-        live.reached(&live.one(&"bad".into()));
+        live.reached(&live.one(&endpoint("bad", 1)));
         assert!(bad(&live));
     }
 

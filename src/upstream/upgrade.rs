@@ -39,7 +39,7 @@ impl Upstreams {
         let mut request = http1_request(request)?;
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         request.headers_mut().insert(UPGRADE, protocol.clone());
-        let busy = self.inner.live.begin(&endpoint.id)?;
+        let busy = self.inner.live.begin(endpoint)?;
         let one = self.open_http1(endpoint).await?;
         let answered = exchange(one, request).await.map_err(|failed| failed.fault)?;
         if answered.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -249,7 +249,7 @@ async fn one_that_has_as_much_as_it_may_is_passed_by() {
         (Server::start(|_, tcp| answering(tcp, OK)).await, Server::start(|_, tcp| answering(tcp, OK)).await);
     let all = [Arc::new(Endpoint { weight: u32::MAX, ..(*full.plain()).clone() }), other.plain()];
     let upstreams = upstreams();
-    let _open: Vec<_> = (0..MAX_CALLS_PER_ENDPOINT).map(|_| upstreams.inner.live.begin(&all[0].id).unwrap()).collect();
+    let _open: Vec<_> = (0..MAX_CALLS_PER_ENDPOINT).map(|_| upstreams.inner.live.begin(&all[0]).unwrap()).collect();
     let sent = |all: Vec<Arc<Endpoint>>| {
         let upstreams = upstreams.clone();
         async move { upstreams.send_to_one_of(&all, None, UpstreamHttp::Http1, post("/", "{}")).await }
@@ -260,9 +260,9 @@ async fn one_that_has_as_much_as_it_may_is_passed_by() {
     assert_eq!((fault.retry(), fault.blame()), (Retry::Safe, Blame::Waypoint));
     assert_eq!((full.accepted(), other.accepted()), (0, 1));
     let busy = sent(all[1..].to_vec()).await.unwrap().1;
-    assert_eq!(upstreams.inner.live.calls(&all[1].id), 1, "until its body was read");
+    assert_eq!(upstreams.inner.live.calls(&all[1]), 1, "until its body was read");
     assert_eq!(text(busy).await, "ok");
-    assert_eq!(upstreams.inner.live.calls(&all[1].id), 0);
+    assert_eq!(upstreams.inner.live.calls(&all[1]), 0);
 }
 
 #[tokio::test]
