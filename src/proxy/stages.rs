@@ -277,7 +277,8 @@ impl Standing {
     /// From now on it is a stream, which ends with its token too. One whole answer does not: the call was permitted when it
     /// was made, and its effects are there.
     pub(super) fn lasts(&mut self) {
-        self.end = End::of(self.asked.claims());
+        let beyond = self.beyond.as_ref().and_then(|beyond| self.asked.claims_at(&beyond.to));
+        self.end = End::of(self.asked.claims().into_iter().chain(&beyond));
     }
 
     /// The call as one that was refused after all.

@@ -21,9 +21,9 @@ pub(super) enum End {
 }
 
 impl End {
-    /// Of a stream that was begun with this token.
-    pub(super) fn of(claims: Option<&Claims>) -> Self {
-        let Some(ends) = claims.and_then(Claims::ends) else { return Self::Open };
+    /// Of a stream that was begun with a token of these claims: where several Services took it, as each of them did.
+    pub(super) fn of<'c>(claims: impl IntoIterator<Item = &'c Claims>) -> Self {
+        let Some(ends) = claims.into_iter().filter_map(Claims::ends).min() else { return Self::Open };
         let left = ends.duration_since(SystemTime::now()).unwrap_or_default();
         Self::Token(Box::pin(tokio::time::sleep(left)))
     }

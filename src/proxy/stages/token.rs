@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Asked;
 use crate::call::{Call, HttpHead};
 use crate::mesh::Target;
-use crate::policy::{Decision, Facts, TokenFault, Verdicts, token};
+use crate::policy::{Claims, Decision, Facts, TokenFault, Verdicts, token};
 use crate::proxy::authenticate::Authenticated;
 use crate::proxy::quotas::Quotas;
 
@@ -43,6 +43,12 @@ impl Asked {
         (self.head, self.sent, self.claims, self.target) = (Some(head), sent, claims, target);
         self.see_way();
         Some(())
+    }
+
+    /// What the caller's token says where `to` takes it.
+    pub(super) fn claims_at(&self, to: &Target) -> Option<Claims> {
+        let verified = to.tokens.as_ref()?.verify(self.sent()?, self.at);
+        verified.ok()?.claims
     }
 
     /// Decides by the rules of another Service, that a route leads to, on the request as that one gets it: `head`, of which

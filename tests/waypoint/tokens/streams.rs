@@ -98,3 +98,24 @@ async fn one_whole_answer_may_come_after_the_tokens_end() {
     held.write(with("", r#"{"jsonrpc":"2.0","id":7,"result":{"content":["done"]}}"#).as_bytes()).await;
     lab::read_until(&mut caller, "done").await;
 }
+
+/// The Service that a route leads to takes the token, and the one that was called takes none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_token_that_another_service_took() {
+    let (mut live, tokens) = (Live::start().await, Tokens::new());
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: tools}\nspec:\n  parentRefs: [{group: '', kind: Service, name: web}]\n  rules: [{backendRefs: [{name: next, port: 80}]}]\n";
+    let documents = format!(
+        "{}---\n{}---\n{}---\n{route}",
+        service("web", "127.0.9.2", live.addr, "http"),
+        service("next", "127.0.9.28", live.addr, "http"),
+        idp("next", &inline(&tokens, "")),
+    );
+    let lab = Lab::start(&documents).await;
+    let (began, token) = (Instant::now(), ending(&tokens));
+    let request = format!("GET /events HTTP/1.1\r\nHost: t\r\n{token}\r\n");
+    let (mut caller, mut held) = send(&lab, &mut live, WEB, &request).await;
+    held.begin_events().await;
+    held.message(EVENT).await;
+    lab::read_until(&mut caller, "notifications/message").await;
+    ends("a stream that was led", began, (caller, held)).await;
+}
