@@ -61,3 +61,35 @@ async fn nobody_is_asked_about_what_rules_refuse_and_nothing_passes_without_an_a
     }
     assert_eq!((web.bytes(), door.bytes()), (0, 0));
 }
+
+/// What is asked is reached by the caller's own request, and answers it in its own words: it is no way round its rules.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_whose_own_rules_refuse_the_caller() {
+    let (web, door) = (named("web").await, doorman().await);
+    let of_door = |action: &str, rules: &str| {
+        let policy = istio(action, rules);
+        let of_door = policy.replace("name: web", "name: door");
+        assert_ne!(policy, of_door);
+        format!("{}---\n{of_door}", service("door", "127.0.9.16", door.addr, "http"))
+    };
+    for (terms, action, of) in [
+        (TERMS.to_owned(), "DENY", r#"[{to: [{operation: {paths: ["/check/secret"]}}]}]"#),
+        (TERMS.to_owned(), "ALLOW", r#"[{from: [{source: {principals: ["cluster.local/ns/agents/sa/other"]}}]}]"#),
+        (
+            TERMS
+                .replace("HTTP", "GRPC")
+                .replace(", http: {path: /check, allowedHeaders: [x-key], allowedResponseHeaders: [x-user]}", ""),
+            "DENY",
+            "[{to: [{operation: {methods: [POST]}}]}]",
+        ),
+    ] {
+        let lab = Lab::start(&documents(web.addr, web.addr, &rules(&terms), &of_door(action, of))).await;
+        let reply = ask(&lab, "GET /secret HTTP/1.1").await;
+        assert_eq!(reply.status, 403, "{terms} {action}: {reply:?}");
+        assert!(!reply.body.contains("no key"), "{reply:?}");
+        assert_eq!((web.bytes(), door.bytes()), (0, 0), "{terms} {action}");
+    }
+    let lets = r#"[{to: [{operation: {paths: ["/check/*"]}}]}]"#;
+    let lab = Lab::start(&documents(web.addr, web.addr, &rules(TERMS), &of_door("ALLOW", lets))).await;
+    assert_eq!(ask(&lab, "GET /a HTTP/1.1\r\nx-key: good").await.status, 200);
+}
