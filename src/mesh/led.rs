@@ -1,12 +1,12 @@
 //! A declared port whose calls a route leads to another Service: decided on by the rules of both, answered by the other's
-//! endpoints. It keeps its own key, so that sessions, tasks and owners are of the Service that was called.
+//! endpoints. It keeps its own key, so that sessions are of the Service that was called.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::snapshot::Snapshot;
 use super::target::{Target, TargetKey, TargetRevision};
-use crate::policy::Rules;
+use crate::policy::{A2aSettings, Rules, Verifier};
 
 /// What calls of one port are where routes lead them, made once for each edition of both ends.
 #[derive(Debug, Default)]
@@ -41,12 +41,19 @@ impl Target {
     }
 
     fn led(&self, to: &Self) -> Self {
-        let same = |one: &Arc<_>| self.tokens.as_ref().is_some_and(|own| Arc::ptr_eq(own, one));
+        let same = |one: &Verifier| self.tokens.as_ref().is_some_and(|own| own.takes_as(one));
         let apart = to.tokens.as_ref().is_some_and(|tokens| !same(tokens));
         let mut reasons: Vec<String> =
             [self, to].into_iter().filter_map(|one| one.closed()).map(ToOwned::to_owned).collect();
         if apart {
             reasons.push(format!("a route leads to {}, which takes other tokens", to.key));
+        }
+        // What this port's tokens say was not believed by whoever wrote those rules.
+        if to.tokens.is_none() && self.tokens.is_some() && to.rules.reads_jwt() {
+            reasons.push(format!("a route leads to {}, whose rules read tokens, of which it takes none", to.key));
+        }
+        if !self.has_paths_of(to) {
+            reasons.push(format!("a route leads to {}, whose policies say other basePaths or rpcPaths", to.key));
         }
         let (rules, closed) = if reasons.is_empty() {
             let part = |one: &Self| (one.destination.clone(), Arc::clone(&one.rules));
@@ -76,12 +83,31 @@ impl Target {
         }
     }
 
+    /// Whether policies say of both at which paths an agent's operations are, and the same: what is read of a path here is what
+    /// is read of it there.
+    fn has_paths_of(&self, to: &Self) -> bool {
+        let paths = |one: &Self| {
+            let mounts = one.rules.a2a().map(A2aSettings::mounts).unwrap_or_default();
+            [mounts.rest, mounts.rpc].map(|paths| paths.iter().cloned().collect::<BTreeSet<Arc<str>>>())
+        };
+        paths(self) == paths(to)
+    }
+
     /// The same port in another edition, led where this one is; none where an end is gone.
     pub fn renewed(&self, snapshot: &Snapshot) -> Option<Arc<Self>> {
         let own = snapshot.get(&self.key)?;
         match &self.leads_to {
             None => Some(own),
             Some((to, _)) => own.leading_to(&snapshot.get(to)?),
+        }
+    }
+
+    /// By what the tasks and cards of whoever answers here are known. Where a route leads elsewhere that is another agent: its
+    /// ids may be those of others, and its card is believed by the rules of both ends or not.
+    pub fn agents(&self) -> TargetKey {
+        match &self.leads_to {
+            None => self.key.clone(),
+            Some((to, _)) => TargetKey { at: Some(format!("led to {to}").into()), ..self.key.clone() },
         }
     }
 

@@ -12,6 +12,7 @@ use super::TargetKey;
 use super::led::Legs;
 use crate::call::HttpHead;
 use crate::policy::Provider;
+use crate::wire::http1::fields;
 
 /// The routes of one port, most specific first.
 #[derive(Debug)]
@@ -184,7 +185,12 @@ impl HeaderEdit {
             headers.insert(name, value.clone());
         }
         for (name, value) in &self.add {
-            headers.append(name, value.clone());
+            // Of a field that may stand once, two would be read in two ways.
+            if fields::may_stand_twice(name) {
+                headers.append(name, value.clone());
+            } else {
+                headers.insert(name, value.clone());
+            }
         }
         for name in &self.remove {
             headers.remove(name);
@@ -330,5 +336,21 @@ impl When {
             Path::Prefix(prefix) => (2, prefix.len()),
         };
         (kind, Reverse(length), self.method.is_none(), Reverse(self.headers.len()), Reverse(self.query.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_stand_once_does() {
+        let (token, other) = (http::header::AUTHORIZATION, HeaderName::from_static("x-a"));
+        let value = HeaderValue::from_static;
+        let mut headers = HeaderMap::from_iter([(token.clone(), value("sent")), (other.clone(), value("sent"))]);
+        let add = vec![(token.clone(), value("route's")), (other.clone(), value("route's"))];
+        HeaderEdit { add, ..HeaderEdit::default() }.apply(&mut headers);
+        assert_eq!(headers.get_all(token).iter().collect::<Vec<_>>(), ["route's"]);
+        assert_eq!(headers.get_all(other).iter().collect::<Vec<_>>(), ["sent", "route's"]);
     }
 }

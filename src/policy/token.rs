@@ -130,6 +130,7 @@ impl From<TokenFault> for Unverified {
 /// Verifies tokens of the configured issuers.
 #[derive(Debug)]
 pub struct Verifier {
+    rules: Box<[JwtRule]>,
     issuers: Vec<Issuer>,
     /// Where tokens may stand, over all issuers.
     places: Vec<Place>,
@@ -151,7 +152,12 @@ impl Verifier {
             }
         }
         let stripped = Stripped::of(rules.iter().flat_map(JwtRule::outputs).cloned());
-        Ok(Self { issuers, places, stripped })
+        Ok(Self { rules: rules.into(), issuers, places, stripped })
+    }
+
+    /// Whether both make the same of every token.
+    pub fn takes_as(&self, other: &Self) -> bool {
+        self.rules == other.rules
     }
 
     /// The claims of the request's token, none where it carries none, and what becomes of its head.

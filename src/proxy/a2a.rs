@@ -92,10 +92,12 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
     };
     asker.id = id;
     call.mount = mount;
-    shared.owners.fill(&target, &mut call);
+    let owner = Arc::new(caller(calls.peer(), claims.as_ref()));
+    let leg = ways::leg(&shared, &target, &head, Choice::of(&(&owner, &target.key)));
+    shared.owners.fill(&leg.target, &mut call);
     let learner = Learner {
-        owner: Arc::new(caller(calls.peer(), claims.as_ref())),
-        place: Place::of(&target.key, &call),
+        owner,
+        place: Place::of(&leg.target.agents(), &call),
         operation: call.operation,
         version: call.version,
         public_card: call.operation == A2aOperation::GetAgentCard && mounts.has(&call.mount.path),
@@ -106,7 +108,6 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
         // What is decided of it holds for every caller: none has it made unfit by asking for it in another form.
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     }
-    let leg = ways::leg(&shared, &target, &head, Choice::of(&(&learner.owner, &target.key)));
     let asked = Asked::http(Arc::clone(calls.peer()), leg.target, Authenticated { head, sent, claims }).on(leg.taken);
     let passage = Passage { shared, asker, record, hold, learner, fault: leg.fault };
     Box::pin(passage.decide(asked, call, Message { bytes: body, headers })).await

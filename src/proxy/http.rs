@@ -320,9 +320,7 @@ pub(super) fn outgoing(
         None => head.path.clone(),
     };
     *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
-    if let Some(way) = asked.way() {
-        way.request(&mut headers);
-    }
+    asked.dress(&mut headers);
     headers.insert(HOST, HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?);
     if shared.tells_caller {
         let caller = format!("URI={}", asked.peer().id().uri());

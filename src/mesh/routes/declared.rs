@@ -5,8 +5,9 @@ use http::HeaderName;
 
 use crate::mesh::route::{HeaderEdit, Then};
 
-/// Headers by which servers of these protocols tell what a message is, beside those that begin with `mcp-` and `a2a-`.
-const READ: [&str; 10] = [
+/// Headers by which servers of these protocols tell what a message is, beside those that begin with [`PREFIXES`]; some take the
+/// path from one.
+const READ: [&str; 12] = [
     "accept",
     "content-encoding",
     "content-type",
@@ -17,7 +18,11 @@ const READ: [&str; 10] = [
     "te",
     "trailer",
     "www-authenticate",
+    "x-original-url",
+    "x-rewrite-url",
 ];
+/// `x-a2a-extensions` is the name of 0.3.
+const PREFIXES: [&str; 3] = ["mcp-", "a2a-", "x-a2a-"];
 
 /// Why filters of a rule cannot be for such calls.
 pub(super) fn unfit(then: &Then) -> Option<String> {
@@ -47,7 +52,8 @@ pub(super) fn unfit(then: &Then) -> Option<String> {
 
 fn read(edit: &HeaderEdit) -> Option<&HeaderName> {
     edit.names().find(|name| {
-        let name = name.as_str();
-        READ.contains(&name) || name.starts_with("mcp-") || name.starts_with("a2a-")
+        // Servers that hand fields on as variables read `_` and `-` alike.
+        let name = name.as_str().replace('_', "-");
+        READ.contains(&&*name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     })
 }

@@ -110,9 +110,10 @@ impl Owners {
     /// Says of everything that `call` to `target` names whose it is, of its task how it stands, and of the agent what its
     /// card was when these rules last looked at it.
     pub(in crate::proxy) fn fill(&self, target: &Target, call: &mut A2aCall) {
-        self.name(&target.key, call);
+        let agents = target.agents();
+        self.name(&agents, call);
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        call.card = table.cards.of(&target.key, &call.mount, target.rules.revision().as_u64());
+        call.card = table.cards.of(&agents, &call.mount, target.rules.revision().as_u64());
     }
 
     fn name(&self, target: &TargetKey, call: &mut A2aCall) {
@@ -162,8 +163,9 @@ impl Owners {
     /// that tells it, where it is news.
     pub(super) fn saw(&self, target: &Target, path: &Arc<str>, card: Option<Card>) -> Option<u64> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = table.cards.decide((&target.key, path), target.rules.revision().as_u64(), card)?;
-        Some(self.journal.tell(true, || Record::of_card(&target.key, path, &seen)))
+        let agents = target.agents();
+        let seen = table.cards.decide((&agents, path), target.rules.revision().as_u64(), card)?;
+        Some(self.journal.tell(true, || Record::of_card(&agents, path, &seen)))
     }
 
     /// Waits until what is told by line `seq` is with every replica that is there, and in the file; some time at most.

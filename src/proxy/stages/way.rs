@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+
 use super::Asked;
 use crate::call::HttpHead;
 use crate::mesh::{Taken, Target};
@@ -40,11 +42,21 @@ impl Asked {
 
     /// What the way makes of the request as it now is: what the rules of where it leads decide on.
     pub(super) fn see_way(&mut self) {
-        let (Some(way), Some(head)) = (&mut self.way, &self.head) else { return };
-        if self.target.leads_to.is_some() && way.taken.edits_requests() {
-            let mut head = head.clone();
-            way.taken.request(&mut head.headers);
+        let edits = self.way().is_some_and(Taken::edits_requests) && self.target.leads_to.is_some();
+        let Some(mut head) = self.head.as_ref().filter(|_| edits).cloned() else { return };
+        self.dress(&mut head.headers);
+        if let Some(way) = &mut self.way {
             way.head = Some(head);
+        }
+    }
+
+    /// Makes of a request's headers what its way says. Where that leads to another Service, no route says there what only a
+    /// token may.
+    pub(in crate::proxy) fn dress(&self, headers: &mut HeaderMap) {
+        let Some(way) = &self.way else { return };
+        way.taken.request(headers);
+        if let (Some(tokens), Some(_), Some(head)) = (&self.target.tokens, &self.target.leads_to, &self.head) {
+            tokens.vouch(headers, &head.headers);
         }
     }
 

@@ -131,9 +131,14 @@ pub fn strip(headers: &mut HeaderMap) -> Result<(), FieldFault> {
 }
 
 /// Whether a document may say what becomes of fields of that name: not of those that end at this hop, that frame a body,
-/// that name the server, or that only the mesh may say.
+/// that name the server, or that only the mesh may say; nor of a name that servers which read `_` and `-` alike take for one
+/// of these, or for one of those that stand once.
 pub fn is_editable(name: &HeaderName) -> bool {
-    !is_dropped(name.as_str()) && !matches!(name.as_str(), "host" | "content-length" | "expect")
+    let meant = name.as_str().replace('_', "-");
+    let is_alias = *meant != *name.as_str();
+    !is_dropped(&meant)
+        && !matches!(&*meant, "host" | "content-length" | "expect")
+        && !(is_alias && is_singleton(&meant))
 }
 
 /// Whether a message may have several fields of that name.

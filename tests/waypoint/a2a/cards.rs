@@ -194,3 +194,59 @@ async fn agents_at_paths_of_their_own_are_told_apart() {
         assert_eq!(rest.status, 404, "{who}: {rest:?}");
     }
 }
+
+/// A route leads to an agent of another Service: that one's own card is what its rules see, and its tasks are not the
+/// tasks of the agent that was called.
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_that_a_route_leads_to_are_told_apart() {
+    let of = |name: &str, ip: &str, upstream: &Upstream| {
+        let rules = "    ownership: Enforce\n  require: [{name: known, to: [{operations: [\"Send*\"]}], that: a2a.card.verified}]\n  allow: [{}]\n";
+        documents(upstream.addr, &trusting(rules))
+            .replace("agent,", &format!("{name},"))
+            .replace("name: agent}", &format!("name: {name}}}"))
+            .replace("name: agent-1", &format!("name: {name}-1"))
+            .replace("service-name: agent}", &format!("service-name: {name}}}"))
+            .replace("127.0.9.7", ip)
+    };
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: tools}\nspec:\n  parentRefs: [{group: '', kind: Service, name: agent}]\n  rules:\n  - matches: [{headers: [{name: x-own, value: '1'}]}]\n    backendRefs: [{name: agent, port: 80}]\n  - backendRefs: [{name: next, port: 80}]\n";
+    let all = |own: &Upstream, next: &Upstream| {
+        format!("{}---\n{}---\n{route}", of("agent", "127.0.9.7", own), of("next", "127.0.9.27", next))
+    };
+    let own = "X-Own: 1\r\n";
+    let send = async |lab: &Lab, who: &str, more: &str, body: &str| {
+        ask(lab, who, "POST /", &format!("{V1}{more}"), body).await.json()
+    };
+    let (begin, get) = (envelope("SendMessage", &message("m")), envelope("GetTask", &json!({"id": "t"})));
+
+    let (called, next) = (agent(CARD.to_owned()).await, agent(CARD.replace("adds", "takes")).await);
+    let lab = Lab::start(&all(&called, &next)).await;
+    assert_eq!(ask(&lab, "agents/caller", PUBLIC, own, "").await.status, 200);
+    assert!(send(&lab, "agents/caller", own, &begin).await["result"].is_object());
+    let refused = send(&lab, "agents/caller", "", &begin).await;
+    assert_eq!(refused["error"]["data"]["rule"], "known", "another's card: {refused}");
+    assert_eq!(next.bytes(), 0);
+
+    let (called, next) = (agent(CARD.to_owned()).await, agent(CARD.to_owned()).await);
+    let lab = Lab::start(&all(&called, &next)).await;
+    for more in ["", own] {
+        assert_eq!(ask(&lab, "agents/caller", PUBLIC, more, "").await.status, 200);
+    }
+    for (who, more, others) in [("agents/caller", "", own), ("agents/other", own, "")] {
+        assert!(send(&lab, who, more, &begin).await["result"].is_object(), "{who}");
+        assert!(send(&lab, who, more, &get).await["error"].is_null(), "{who}");
+        let refused = send(&lab, who, others, &get).await;
+        assert_eq!(refused["error"]["code"], -32001, "{who}: another agent's task of the same id: {refused}");
+    }
+
+    // What is an operation at a path by the policy of one alone is none at the other's server.
+    let next = agent(CARD.to_owned()).await;
+    let open = all(&called, &next).replace("that: a2a.card.verified", "that: 1 == 1");
+    let lab = Lab::start(&open).await;
+    assert!(send(&lab, "agents/caller", "", &begin).await["result"].is_object());
+    let before = next.bytes();
+    let lab =
+        Lab::start(&open.replacen("ownership: Enforce\n", "ownership: Enforce\n    rpcPaths: [/internal]\n", 1)).await;
+    let reply = ask(&lab, "agents/caller", "POST /internal", V1, &begin).await;
+    assert!(reply.json()["result"].is_null(), "{reply:?}");
+    assert_eq!(next.bytes(), before);
+}

@@ -3,6 +3,7 @@
 use serde_json::{Value, json as value};
 
 use crate::lab::{Lab, Reply, Upstream, json, service, with};
+use crate::mcp_hostile::sessions::Tokens;
 
 const TOOL: &str = "127.0.9.21:80";
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
@@ -233,6 +234,11 @@ async fn what_would_change_the_call_is_refused() {
         "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: Mcp-Session-Id, value: x}]}}",
         "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: content-type, value: text/plain}]}}",
         "{type: ResponseHeaderModifier, responseHeaderModifier: {remove: [mcp-session-id]}}",
+        "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-A2A-Extensions, value: x}]}}",
+        "{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: grpc_encoding, value: gzip}]}}",
+        "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-Original-URL, value: /x}]}}",
+        "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x_forwarded_client_cert, value: x}]}}",
+        "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: content_type, value: x}]}}",
         "{type: ExternalAuth, externalAuth: {protocol: GRPC, backendRef: {name: v2, port: 80}}}",
         "{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}}}",
         "{type: ResponseHeaderModifier, responseHeaderModifier: {remove: [x-none]}}]\n    retry: {attempts: 1} #",
@@ -281,4 +287,49 @@ async fn an_agents_callers_stay_where_their_tasks_are() {
     }
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["v1", "v2"], "both get some");
     assert_eq!(tool.bytes(), 0);
+}
+
+/// Claims count for rules only where the documents of their own Service take the token; and what a token alone may say, no
+/// route says to another Service.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tokens_say_is_no_routes_to_say() {
+    let tokens = Tokens::new();
+    let idp = |to: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: idp, namespace: tools}}\nspec:\n  targetRefs: [{to}]\n  jwtRules: [{{issuer: 'https://idp', jwks: '{}', outputClaimToHeaders: [{{header: x-sub, claim: sub}}]}}]\n---\n{}",
+            tokens.jwks,
+            policy(
+                "v1",
+                "  require: [{name: alice, that: 'jwt.sub == \"alice\" && request.headers[\"x-sub\"] == \"alice\"'}]"
+            )
+            .replace("name: v1, namespace", "name: alice, namespace"),
+        )
+    };
+    let rules = r#"
+  - filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-sub, value: mallory}, {name: x_sub, value: mallory}, {name: x-a, value: b}]}}]
+    backendRefs: [{name: v1, port: 80}]"#;
+    let token = format!("Authorization: Bearer {}\r\n", tokens.sign("https://idp", "alice", "tools", 3600));
+    let target = |name: &str| format!("{{group: '', kind: Service, name: {name}}}");
+    let (tool, v1, v2) = (named("tool").await, named("v1").await, named("v2").await);
+    let lab = Lab::start(&documents([&tool, &v1, &v2], rules, &idp(&target("tool")))).await;
+    let reply = post(&lab, "/mcp", &token, &call("get_note")).await;
+    assert!(reply.body.contains("closed"), "v1 takes no token: {reply:?}");
+    assert_eq!(v1.bytes(), 0);
+    let both = format!("{}, {}", target("tool"), target("v1"));
+    let lab = Lab::start(&documents([&tool, &v1, &v2], rules, &idp(&both))).await;
+    let reply = post(&lab, "/mcp", &token, &call("get_note")).await;
+    assert_eq!(text(&reply), "v1", "{reply:?}");
+    let seen = v1.seen().to_ascii_lowercase();
+    assert!(seen.contains("x-sub: alice\r\n") && seen.contains("x-a: b\r\n") && !seen.contains("mallory"), "{seen}");
+    // Documents that are read anew and say the same are the same, whatever else changed.
+    let more = "---\napiVersion: agent-waypoint.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: strict, namespace: tools}\nspec:\n  targetRefs: [{kind: Service, name: v1}]\n  deny: [{name: secrets, to: [{tools: [get_secret]}]}]\n";
+    std::fs::write(lab.documents(), documents([&tool, &v1, &v2], rules, &format!("{}{more}", idp(&both)))).unwrap();
+    let changed = async {
+        while text(&post(&lab, "/mcp", &token, &call("get_secret")).await) == "v1" {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(crate::lab::PATIENCE, changed).await.expect("the new policy is in force");
+    let reply = post(&lab, "/mcp", &token, &call("get_note")).await;
+    assert_eq!(text(&reply), "v1", "{reply:?}");
 }
