@@ -278,7 +278,7 @@ impl Standing {
     /// was made, and its effects are there.
     pub(super) fn lasts(&mut self) {
         let beyond = self.beyond.as_ref().and_then(|beyond| self.asked.claims_at(&beyond.to));
-        self.end = End::of(self.asked.claims().into_iter().chain(&beyond));
+        self.end = End::of([self.asked.claims(), beyond.as_ref()]);
     }
 
     /// The call as one that was refused after all.

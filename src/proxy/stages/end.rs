@@ -22,8 +22,8 @@ pub(super) enum End {
 
 impl End {
     /// Of a stream that was begun with a token of these claims: where several Services took it, as each of them did.
-    pub(super) fn of<'c>(claims: impl IntoIterator<Item = &'c Claims>) -> Self {
-        let Some(ends) = claims.into_iter().filter_map(Claims::ends).min() else { return Self::Open };
+    pub(super) fn of(claims: [Option<&Claims>; 2]) -> Self {
+        let Some(ends) = claims.into_iter().flatten().filter_map(Claims::ends).min() else { return Self::Open };
         let left = ends.duration_since(SystemTime::now()).unwrap_or_default();
         Self::Token(Box::pin(tokio::time::sleep(left)))
     }
