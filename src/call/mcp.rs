@@ -165,6 +165,21 @@ impl McpCall {
         if let McpObject::Tool { name, .. } = &self.object { name.known() } else { None }
     }
 
+    /// Whether it names a task, which one endpoint alone has.
+    pub fn names_task(&self) -> bool {
+        match &self.object {
+            McpObject::Task(task) => task.id.known().is_some(),
+            McpObject::Subscription(wanted) => !wanted.tasks.is_empty(),
+            McpObject::Base
+            | McpObject::Other
+            | McpObject::Setting
+            | McpObject::Tool { .. }
+            | McpObject::Prompt { .. }
+            | McpObject::Resource(_)
+            | McpObject::ServerRequest(_) => false,
+        }
+    }
+
     /// What the call is given, where it takes arguments and they are known.
     pub fn arguments(&self) -> Option<&Arc<Object>> {
         if let McpObject::Tool { arguments, .. } | McpObject::Prompt { arguments, .. } = &self.object {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json as value};
 
-use crate::lab::{Lab, Reply, Upstream, events, json, notes};
+use crate::lab::{Lab, Reply, Upstream, events, json, notes, with};
 
 const NOTES: &str = "127.0.9.1:80";
 
@@ -173,7 +173,12 @@ async fn an_id_is_the_readers_own_in_every_message() {
     assert!(!upstream.seen().contains(&task), "{}", upstream.seen());
     // No request is a part of a task that is not its caller's, however that is spelt.
     let before = upstream.bytes();
-    for related in [value!({"taskId":"t-1"}), value!({"taskId":task,"TaskID":"t-1"}), value!({"taskId":5})] {
+    for related in [
+        value!({"taskId":"t-1"}),
+        value!({"taskId":task,"TaskID":"t-1"}),
+        value!({"taskId":5}),
+        value!({"TaskID":"t-1"}),
+    ] {
         let meta = value!({"io.modelcontextprotocol/related-task":related});
         let refused = ask("tools/call", Some("get_note"), value!({"name":"get_note","_meta":meta})).await;
         assert_eq!(refused.json()["error"]["code"], -32602, "{refused:?}");
@@ -214,4 +219,78 @@ async fn an_id_that_no_request_could_name_is_none() {
     let call = message("tools/call", &value!({"name":"get_note","task":{}}));
     let reply = lab.post("agents/reader", NOTES, "", &call).await;
     assert!(reply.json()["error"].is_object() && !reply.body.contains(&long), "{reply:?}");
+}
+
+/// A pod that gives each call the same id as its neighbours do, as servers that count do.
+async fn counting(name: &'static str) -> Upstream {
+    Upstream::start(move |_head, body| {
+        let message: Value = serde_json::from_str(body).unwrap_or_default();
+        let (id, method) = (&message["id"], message["method"].as_str().unwrap_or_default());
+        let answer = |result: Value| value!({"jsonrpc":"2.0","id":id,"result":result}).to_string();
+        match method {
+            "initialize" => with(
+                &format!("Mcp-Session-Id: {name}\r\n"),
+                &answer(value!({"protocolVersion":"2025-11-25","capabilities":{}})),
+            ),
+            "tools/call" => json(&answer(value!({"task":{"taskId":"1","status":"working"},"_meta":{"pod":name}}))),
+            _ => {
+                json(&answer(value!({"taskId":message["params"]["taskId"],"status":"completed","_meta":{"pod":name}})))
+            }
+        }
+    })
+    .await
+}
+
+/// By the id of one pod's task another pod knows another caller's: only the one that made it is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_asked_for_where_it_was_made_alone() {
+    const HELLO: &str =
+        r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
+    let (one, two) = (counting("one").await, counting("two").await);
+    let text = notes(one.addr);
+    let first = text.split("---").find(|part| part.contains("EndpointSlice")).unwrap();
+    let second =
+        first.replace("notes-1", "notes-2").replace(&one.addr.port().to_string(), &two.addr.port().to_string());
+    let lab = Lab::start(&format!("{text}\n---\n{second}")).await;
+    let call = message("tools/call", &value!({"name":"get_note","task":{}}));
+    // The pod that took the call, its task, and the session of its caller there.
+    let mut made = std::collections::BTreeMap::new();
+    for _ in 0..24 {
+        let session = lab.post("agents/reader", NOTES, "", HELLO).await.session("2025-11-25");
+        let reply = lab.post("agents/reader", NOTES, &session, &call).await;
+        let pod = reply.json()["result"]["_meta"]["pod"].as_str().unwrap().to_owned();
+        made.insert(pod, (task_of(&reply), session));
+    }
+    let (of_one, of_two) = (&made["one"], &made["two"]);
+    assert_ne!(of_one.0, of_two.0);
+    let ask = |task: &str| message("tasks/get", &value!({"taskId":task}));
+    let own = lab.post("agents/reader", NOTES, &of_two.1, &ask(&of_two.0)).await;
+    assert_eq!(
+        (&own.json()["result"]["_meta"]["pod"], &own.json()["result"]["taskId"]),
+        (&value!("two"), &value!(of_two.0))
+    );
+    // In the other pod's session.
+    let before = two.bytes();
+    let refused = lab.post("agents/reader", NOTES, &of_two.1, &ask(&of_one.0)).await;
+    assert_eq!(refused.json()["error"]["code"], -32602, "{refused:?}");
+    assert_eq!(two.bytes(), before);
+    // Without a session each goes to its own.
+    for (pod, (task, _)) in &made {
+        let got = lab.post("agents/reader", NOTES, "", &ask(task)).await;
+        assert_eq!(got.json()["result"]["_meta"]["pod"], *pod, "{got:?}");
+    }
+    // Its pod has gone: nobody else is asked.
+    std::fs::write(lab.documents(), text.replace(first, &second)).unwrap();
+    let began = std::time::Instant::now();
+    loop {
+        let before = two.bytes();
+        let reply = lab.post("agents/reader", NOTES, "", &ask(&of_one.0)).await;
+        assert_eq!(two.bytes(), before, "{reply:?}");
+        if reply.json()["error"]["code"] == -32602 {
+            break;
+        }
+        assert!(began.elapsed().as_secs() < 5, "the edit is not in force: {reply:?}");
+    }
+    let kept = lab.post("agents/reader", NOTES, "", &ask(&of_two.0)).await;
+    assert_eq!(kept.json()["result"]["_meta"]["pod"], "two", "{kept:?}");
 }

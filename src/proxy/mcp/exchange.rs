@@ -15,6 +15,7 @@ use super::super::cursors::Cursor;
 use super::super::http::Calls;
 use super::super::route::is_there;
 use super::super::sessions::{Bound, Holder, Sessional, subject};
+use super::super::tasks::Made;
 use super::sse::{self, Address};
 use crate::call::{HttpHead, Knowable, McpCall, McpObject, Task};
 use crate::config::limits;
@@ -185,16 +186,27 @@ impl Exchange {
 
     /// Has the server get its own ids of tasks.
     fn name_tasks(&self, decoded: &mut Decoded) -> Result<(), ProxyFault> {
-        let mut own = |sealed: &str| Some(self.shared.tasks.open(&self.holder(), sealed)?.id.to_string());
+        let mut own = |sealed: &str| Some(self.made(sealed)?.id.to_string());
         decoded.name_tasks(&mut own).map_err(|_unknown| ProxyFault::TaskUnknown)
     }
 
-    /// Notes a task's own id and tool; its endpoint, if that is still one of the target's.
+    /// Notes a task's own id and tool; its endpoint.
     fn find_task(&self, task: &mut Task) -> Result<Option<Arc<str>>, ProxyFault> {
         let Some(sealed) = task.id.known() else { return Ok(None) };
-        let made = self.shared.tasks.open(&self.holder(), sealed).ok_or(ProxyFault::TaskUnknown)?;
+        let made = self.made(sealed).ok_or(ProxyFault::TaskUnknown)?;
         (task.id, task.tool) = (Knowable::Known(made.id), Some(made.tool));
-        Ok(is_there(&self.shared, &self.target, &made.endpoint).then_some(made.endpoint))
+        Ok(Some(made.endpoint))
+    }
+
+    /// The caller's task of this id, where the endpoint that made it is the one that will be asked: by the same id another
+    /// one may know another caller's.
+    fn made(&self, sealed: &str) -> Option<Made> {
+        let made = self.shared.tasks.open(&self.holder(), sealed)?;
+        let asked = match &self.session {
+            Some(bound) => bound.key.endpoint == made.endpoint,
+            None => is_there(&self.shared, &self.target, &made.endpoint),
+        };
+        asked.then_some(made)
     }
 
     fn find_session(&mut self) -> Result<Option<Bound>, ProxyFault> {

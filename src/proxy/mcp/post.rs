@@ -235,8 +235,9 @@ impl Passage {
             return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault);
         }
         let version = upstream_version(&target);
-        // Only the endpoint of a session knows it, and another has not shown its definitions.
-        let spare = if self.session.is_some() || by_definition { &[] } else { target.endpoints.as_slice() };
+        // Only the endpoint of a session knows it, another has not shown its definitions, and may call another's task so.
+        let alone = self.session.is_some() || by_definition || self.awaited.call.names_task();
+        let spare = if alone { &[] } else { target.endpoints.as_slice() };
         let of_route = standing.asked().way().and_then(Taken::timeout);
         let most = self.shared.mcp_answer;
         let due = Instant::now() + of_route.map_or(most, |limit| limit.max(most));

@@ -95,9 +95,9 @@ impl ServerMessage {
     }
 }
 
-/// Whether there is an id anywhere: what has none stays as it came, text that nobody has to write anew.
+/// Whether there is an id anywhere, in whatever spelling: what has none stays as it came, text that nobody has to write anew.
 fn says_task(content: &Value) -> bool {
-    content.names(TASK_ID) || content.names(TASK_IDS)
+    content.names(TASK_ID) || content.names(TASK_IDS) || content.names(RELATED)
 }
 
 /// Whether the id in a result is the task's own: of what asks for tasks, and of a call that became one (2026-07-28).
