@@ -38,10 +38,10 @@ impl<'a> Answered<'a> {
     /// What a model would read: every text of `content`, `contents` and `messages`, and the error's message, one a line.
     pub(super) fn text(&self) -> String {
         let mut texts = Vec::new();
-        for key in ["content", "contents", "messages"] {
-            if let Some(value) = self.result.and_then(|result| result.get(key)) {
-                read_texts(value, &mut texts);
-            }
+        for said in ["content", "contents", "messages"] {
+            let result = self.result.into_iter().flat_map(Object::iter);
+            // Also what a lenient reader takes for it, as it reads that instead.
+            result.filter(|(key, _)| alike(said, key)).for_each(|(_, value)| read_texts(value, &mut texts));
         }
         texts.extend(self.error.and_then(|error| error.get("message")).and_then(Value::as_str));
         texts.join("\n")
@@ -53,7 +53,7 @@ fn read_texts<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
         Value::Array(items) => items.iter().for_each(|item| read_texts(item, texts)),
         Value::Object(object) => {
             for (key, value) in object.iter() {
-                match value.as_str().filter(|_| key == "text") {
+                match value.as_str().filter(|_| alike("text", key)) {
                     Some(text) => texts.push(text),
                     None => read_texts(value, texts),
                 }
@@ -184,7 +184,7 @@ impl Here<'_> {
         for path in &self.paths {
             step(path, key, &mut paths);
         }
-        Self { paths, own: self.own || OWN.contains(&key) }
+        Self { paths, own: self.own || OWN.iter().any(|own| alike(own, key)) }
     }
 }
 
@@ -283,6 +283,11 @@ mod tests {
                 r#"{"structuredContent":{"Salary":"x","\u017falary":"x","celery":"x"},"StructuredContent":{"SALARY":"x"}}"#,
                 "{\"structuredContent\":{\"Salary\":\"#\",\"\u{17f}alary\":\"#\",\"celery\":\"x\"},\"StructuredContent\":{\"SALARY\":\"#\"}}",
             ),
+            (
+                "structuredContent",
+                r#"{"StructuredContent":{"type":"x","status":"x","data":"x"}}"#,
+                r##"{"StructuredContent":{"type":"#","status":"#","data":"#"}}"##,
+            ),
             ("message", r#"{"code":-1,"message":"x"}"#, r##"{"code":-1,"message":"#"}"##),
         ];
         for (path, outcome, expected) in rows {
@@ -320,6 +325,9 @@ mod tests {
         let message = json::parse(br#"{"result":{"content":[{"type":"text","text":"a"},{"type":"resource","resource":{"text":"b"}}],"isError":true}}"#).unwrap();
         let answered = Answered::of(&message);
         assert_eq!((answered.text().as_str(), answered.is_error()), ("a\nb", true));
+        // A lenient client reads it under other names too.
+        let message = json::parse(br#"{"result":{"Content":[{"Type":"text","TEXT":"a"}],"content":[]}}"#).unwrap();
+        assert_eq!(Answered::of(&message).text(), "a");
         let message = json::parse(br#"{"error":{"code":1,"message":"m"}}"#).unwrap();
         let answered = Answered::of(&message);
         assert_eq!((answered.text().as_str(), answered.is_error()), ("m", true));

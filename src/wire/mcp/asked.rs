@@ -23,6 +23,9 @@ const SAMPLING_KEYS: &[&str] = &[
 ];
 const ELICITATION_KEYS: &[&str] = &["_meta", "mode", "message", "requestedSchema", "url", "elicitationId", "task"];
 const OTHER_KEYS: &[&str] = &["_meta"];
+const ERROR_KEYS: &[&str] = &["code", "message", "data"];
+/// Where a result has what is asked (MCP 2026-07-28).
+const REQUESTS: &str = "inputRequests";
 /// The code of an error that is to be answered by a visit to a page (MCP 2025-11-25).
 const ELICITATION_REQUIRED: i64 = -32042;
 const METHODS: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
@@ -58,8 +61,13 @@ impl ServerMessage {
         if *self.kind() == ServerKind::Error {
             return self.tree().get("error").map_or(Ok(Vec::new()), |error| elicitations(error, during));
         }
-        let carrier = self.result().or_else(|| self.tree().get("params"));
-        let Some(requests) = carrier.and_then(|carrier| carrier.get("inputRequests")) else { return Ok(Vec::new()) };
+        let carrier = self.result().or_else(|| self.tree().get("params")).and_then(Value::as_object);
+        let Some(carrier) = carrier else { return Ok(Vec::new()) };
+        // A lenient client would take another member for them.
+        if carrier.iter().any(|(key, _)| key != REQUESTS && alike(key, REQUESTS)) {
+            return Err(MessageFault::Lookalike);
+        }
+        let Some(requests) = carrier.get(REQUESTS) else { return Ok(Vec::new()) };
         let requests = requests.as_object().ok_or(MessageFault::BadInputRequest)?;
         requests.iter().map(|(_, request)| input_request(request, during)).collect()
     }
@@ -67,6 +75,7 @@ impl ServerMessage {
 
 /// What `URLElicitationRequiredError` asks for (MCP 2025-11-25): each entry is the parameters of an `elicitation/create`.
 fn elicitations(error: &Value, during: &McpCall) -> Result<Vec<McpCall>, MessageFault> {
+    check_keys(error.as_object(), ERROR_KEYS)?;
     if error.get("code").and_then(Value::as_number).and_then(|code| code.as_i64()) != Some(ELICITATION_REQUIRED) {
         return Ok(Vec::new());
     }
@@ -253,6 +262,10 @@ mod tests {
         assert_eq!(methods(&noticed).unwrap(), ["x/y"]);
         assert!(methods(&parse(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)).unwrap().is_empty());
         for bad in [
+            r#"{"jsonrpc":"2.0","id":1,"result":{"InputRequests":{"a":{"method":"roots/list"}}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"inputRequests":{},"inputrequests":{"a":{"method":"roots/list"}}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"Code":-32042,"message":"m"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32042,"message":"m","Data":{"elicitations":[]}}}"#,
             r#"{"jsonrpc":"2.0","id":1,"result":{"inputRequests":[]}}"#,
             r#"{"jsonrpc":"2.0","id":1,"result":{"inputRequests":{"a":[]}}}"#,
             r#"{"jsonrpc":"2.0","id":1,"result":{"inputRequests":{"a":{"params":{}}}}}"#,
