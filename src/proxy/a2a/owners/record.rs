@@ -116,11 +116,18 @@ impl Record {
         Self::Card(CardSeen { target, path, revision: seen.revision, at: seen.at, card })
     }
 
-    /// With the end of the line; none where it is longer than what is said of one owner.
+    /// With the end of the line; none where it is longer than what is said of one owner. A card that is too long to be told is
+    /// told as one that was refused: who does not hear of it would go on with an earlier one.
     pub(super) fn line(&self) -> Option<String> {
         let mut line = serde_json::to_string(self).ok()?;
         line.push('\n');
-        (line.len() <= MAX_OWNER_LINE).then_some(line)
+        if line.len() <= MAX_OWNER_LINE {
+            return Some(line);
+        }
+        match self {
+            Self::Card(seen) if seen.card.is_some() => Self::Card(CardSeen { card: None, ..seen.clone() }).line(),
+            Self::Card(_) | Self::Owned(_) => None,
+        }
     }
 
     pub(super) fn parse(line: &str) -> Option<Self> {

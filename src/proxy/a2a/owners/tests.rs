@@ -315,3 +315,23 @@ async fn a_keeper_that_was_late_is_waited_for_again_once_it_has_caught_up() {
     waiting.await;
     assert!(!sink.late.is_cancelled());
 }
+
+/// Whoever does not hear of a later card would go on with the earlier one.
+#[test]
+fn a_card_that_is_too_long_to_be_told_takes_the_earlier_one_away() {
+    let (one, other) = (told(&[]), told(&[]));
+    let path: Arc<str> = "/.well-known/agent-card.json".into();
+    let card = |skills: usize| Card {
+        verified: true,
+        key_id: None,
+        digest: "sha256:1".into(),
+        skills: (0..skills).map(|at| format!("{at:0>256}").into()).collect(),
+    };
+    let known = |owners: &Owners| owners.table.lock().unwrap().cards.of(&target("x"), &A2aMount::default(), 7);
+    for (skills, there) in [(1, true), (256, false), (2, true)] {
+        assert!(one.table.lock().unwrap().cards.decide((&target("x"), &path), 7, Some(card(skills))).is_some());
+        assert!(known(&one).is_some());
+        one.told().0.lines().for_each(|line| other.adopt(&Record::parse(line.trim_end()).unwrap()));
+        assert_eq!(known(&other).is_some(), there, "{skills}");
+    }
+}
