@@ -277,8 +277,7 @@ impl Standing {
     /// From now on it is a stream, which ends with its token too. One whole answer does not: the call was permitted when it
     /// was made, and its effects are there.
     pub(super) fn lasts(&mut self) {
-        let beyond = self.beyond.as_ref().and_then(|beyond| self.asked.claims_at(&beyond.to));
-        self.end = End::of([self.asked.claims(), beyond.as_ref()]);
+        self.end = End::of(self.asked.ends(self.beyond.as_ref().map(|beyond| &*beyond.to)));
     }
 
     /// The call as one that was refused after all.
@@ -354,6 +353,9 @@ impl Standing {
             return Ok(changed);
         }
         beyond.to = to;
+        if !matches!(self.end, End::Whole) {
+            self.end = End::of(self.asked.ends(Some(&beyond.to)));
+        }
         let Some(head) = &mut beyond.head else {
             return match self.asked.admitted_bytes(&beyond.to, None) {
                 Decision::Allow(_) => Ok(true),

@@ -7,7 +7,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Standing;
 use crate::mesh::Published;
-use crate::policy::{Claims, Denial};
+use crate::policy::Denial;
 
 /// The end that a permit in use has of its own.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub(super) enum End {
 }
 
 impl End {
-    /// Of a stream that was begun with a token of these claims: where several Services took it, as each of them did.
-    pub(super) fn of(claims: [Option<&Claims>; 2]) -> Self {
-        let Some(ends) = claims.into_iter().flatten().filter_map(Claims::ends).min() else { return Self::Open };
+    /// Of a stream that was begun with a token which ends then, if it ends at all.
+    pub(super) fn of(ends: Option<SystemTime>) -> Self {
+        let Some(ends) = ends else { return Self::Open };
         let left = ends.duration_since(SystemTime::now()).unwrap_or_default();
         Self::Token(Box::pin(tokio::time::sleep(left)))
     }

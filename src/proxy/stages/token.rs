@@ -2,6 +2,7 @@
 //! Service that a route leads to.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::Asked;
 use crate::call::{Call, HttpHead};
@@ -45,10 +46,16 @@ impl Asked {
         Some(())
     }
 
-    /// What the caller's token says where `to` takes it.
-    pub(super) fn claims_at(&self, to: &Target) -> Option<Claims> {
-        let verified = to.tokens.as_ref()?.verify(self.sent()?, self.at);
-        verified.ok()?.claims
+    /// When the token ends that the call rests on: the target's, or that which another Service takes that a route leads to;
+    /// at once where that one takes it no longer.
+    pub(super) fn ends(&self, beyond: Option<&Target>) -> Option<SystemTime> {
+        let own = self.claims().and_then(Claims::ends);
+        let tokens = beyond.and_then(|to| to.tokens.as_ref()).zip(self.sent());
+        let theirs = tokens.and_then(|(tokens, sent)| match tokens.verify(sent, self.at) {
+            Ok(verified) => verified.claims.as_ref().and_then(Claims::ends),
+            Err(_unverified) => Some(self.at),
+        });
+        own.into_iter().chain(theirs).min()
     }
 
     /// Decides by the rules of another Service, that a route leads to, on the request as that one gets it: `head`, of which

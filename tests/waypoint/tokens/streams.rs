@@ -14,6 +14,16 @@ use agent_waypoint::hbone;
 const EVENT: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#;
 const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"get_note"}}"#;
 const LISTEN: &str = r#"{"jsonrpc":"2.0","id":7,"method":"subscriptions/listen","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"},"notifications":{"toolsListChanged":true}}}"#;
+const WAY: &str = "127.0.9.14:80";
+/// Who is called takes no tokens; whom its route leads to does.
+const LED: &str = r"
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: way, namespace: tools}
+spec:
+  parentRefs: [{group: '', kind: Service, name: way, port: 80}]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+";
 const MODERN: &str = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: subscriptions/listen\r\n";
 
 /// A token that has ended already but for what clocks may differ by: a few seconds are left of it.
@@ -43,11 +53,12 @@ async fn streams_end_with_the_token_that_they_were_begun_with() {
     let mut live = Live::start().await;
     let tokens = Tokens::new();
     let documents = format!(
-        "{}---\n{}---\n{}---\n{}",
+        "{}---\n{}---\n{}---\n{}---\n{}---\n{LED}",
         notes(live.addr),
         idp("notes", &inline(&tokens, "")),
         service("web", "127.0.9.2", live.addr, "http"),
         idp("web", &inline(&tokens, "")).replace("name: idp", "name: web"),
+        service("way", "127.0.9.14", live.addr, "http"),
     );
     let lab = Lab::start(&documents).await;
     let (began, token) = (Instant::now(), ending(&tokens));
@@ -58,6 +69,11 @@ async fn streams_end_with_the_token_that_they_were_begun_with() {
         ("a call's stream", NOTES, post(&token, CALL)),
         ("what is listened to", NOTES, post(&format!("{MODERN}{token}"), LISTEN)),
         ("a plain stream of events", WEB, format!("GET /events HTTP/1.1\r\nHost: t\r\n{token}\r\n")),
+        (
+            "a stream that a route leads to who takes tokens",
+            WAY,
+            format!("GET /led HTTP/1.1\r\nHost: t\r\n{token}\r\n"),
+        ),
     ] {
         let (mut caller, mut held) = send(&lab, &mut live, at, &request).await;
         held.begin_events().await;
