@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::super::super::sessions::Announced;
 use super::sse_session;
 use crate::call::{McpCall, McpObject, Value};
+use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{ServerKind, ServerMessage, denial};
 
 /// What the server of a stream said that it tells of.
@@ -27,7 +28,9 @@ impl Told {
         if matches!(during.object, McpObject::Subscription(_))
             && let Some((wanted, subscription)) = message.agreed()
         {
-            *self = Self { lists: Announced::agreed(wanted), subscription: subscription.cloned() };
+            // It is kept for as long as the stream lasts: the id of a request, as the specification has it, and nothing larger.
+            let subscription = subscription.filter(|id| Id::read(id).is_some()).cloned();
+            *self = Self { lists: Announced::agreed(wanted), subscription };
         }
     }
 
