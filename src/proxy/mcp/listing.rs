@@ -34,6 +34,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_PAGES: usize = 64;
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
+const PARAMETERS: &str = "mcp-param-";
 
 /// Why there is no list.
 #[derive(Debug)]
@@ -116,7 +117,7 @@ async fn page(
 
 /// Headers and body of the request, as a client of the call's version would send it.
 fn request(of: &HeaderMap, id: &Id, cursor: Option<&str>) -> Option<(HeaderMap, Bytes)> {
-    let (head, mut headers) = (head(of)?, of.clone());
+    let (head, mut headers) = (head(of)?, without_parameters(of));
     let body = body(&head, id, cursor);
     let decoded = decode(&body, &Context { head: &head, session: None, session_version: None }).ok()?;
     forward_headers(&mut headers, &head, &decoded);
@@ -129,9 +130,15 @@ fn decoded(of: &HeaderMap, id: &Id) -> Option<McpCall> {
     decoded.ok().map(|decoded| decoded.call().clone())
 }
 
+/// Without what repeats arguments of the call: a list has none.
+fn without_parameters(of: &HeaderMap) -> HeaderMap {
+    let others = of.iter().filter(|(name, _)| !name.as_str().starts_with(PARAMETERS));
+    others.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 /// The MCP headers of the call, of another method.
 fn head(of: &HeaderMap) -> Option<McpHead> {
-    let mut headers = of.clone();
+    let mut headers = without_parameters(of);
     headers.remove(NAME);
     if headers.contains_key(METHOD) {
         headers.insert(METHOD, HeaderValue::from_static("tools/list"));
@@ -190,5 +197,32 @@ async fn answer(response: Response<InBody>, id: &Id, hold: &mut Hold) -> Option<
             }
         }
         ResponseForm::Other => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call may say its arguments again; a list that is asked for in its place has none to say.
+    #[test]
+    fn a_list_repeats_no_arguments() {
+        let fields = [
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", "get_note"),
+            ("mcp-param-region", "eu"),
+            ("authorization", "Bearer x"),
+        ];
+        let of: HeaderMap = fields
+            .into_iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        let id = Id::read(&Value::from("a")).unwrap();
+        let (headers, body) = request(&of, &id, None).unwrap();
+        assert!(!headers.contains_key("mcp-param-region") && headers.contains_key("authorization"), "{headers:?}");
+        assert_eq!(headers.get("mcp-method").unwrap(), "tools/list");
+        assert!(body.starts_with(b"{"));
+        assert!(decoded(&of, &id).is_some());
     }
 }
