@@ -8,16 +8,18 @@ mod indexed;
 mod kept;
 mod mcp;
 mod value;
+mod view;
 
 pub use a2a::{
     A2aBinding, A2aCall, A2aMount, A2aOperation, A2aVersion, Card, Named, Owner, PushTarget, TaskState, UrlHost,
     UrlParts,
 };
 pub use http_call::HttpHead;
-pub(crate) use indexed::{Indexed, Node};
+pub(crate) use indexed::{Decoded, Indexed, Node};
 pub use kept::{List, Object};
 pub use mcp::{Elicitation, Knowable, McpCall, McpObject, Phase, ResourceUri, ServerRequest, Subscription, Task};
 pub use value::{Number, Value};
+pub(crate) use view::{Items, Members, View};
 
 /// A decoded call: exactly what will be decided on and, if permitted, forwarded.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::indexed::Indexed;
 use super::value::Value;
+use super::view::{Items, Members, Place};
 
 type Member = (Box<str>, Value);
 
@@ -56,6 +57,14 @@ impl<T: Part> Kept<T> {
         match self {
             Self::Read(parts) => parts,
             Self::Text(text) => text.read.get_or_init(|| T::read(&text.of, text.at)),
+        }
+    }
+
+    /// Where they are; nothing is read for that.
+    fn place(&self) -> Place<'_, T> {
+        match self {
+            Self::Read(parts) => Place::Read(parts),
+            Self::Text(text) => text.read.get().map_or(Place::Text(&text.of, text.at), |parts| Place::Read(parts)),
         }
     }
 
@@ -151,6 +160,11 @@ impl Object {
         }
     }
 
+    /// To look at, without reading it.
+    pub(crate) fn view(&self) -> Members<'_> {
+        Members::new(self.0.place())
+    }
+
     /// As it leaves, where it is as it came.
     pub(crate) fn text(&self) -> Option<&str> {
         self.0.text()
@@ -188,6 +202,11 @@ impl List {
             Kept::Text(text) => text.of.names(text.at, name),
             Kept::Read(items) => items.iter().any(|item| item.names(name)),
         }
+    }
+
+    /// To look at, without reading it.
+    pub(crate) fn view(&self) -> Items<'_> {
+        Items::new(self.0.place())
     }
 
     /// As it leaves, where it is as it came.

@@ -24,7 +24,7 @@ pub(super) fn value<'a>(call: &'a A2aCall, skill: Option<&'a str>, name: A2aName
         A2aName::ContextOwner => owner(&call.context).map(|owner| owned(owner.id.uri())),
         A2aName::ContextNew => Some(Val::Bool(call.operation.sends() && call.context.is_none() && call.task.is_none())),
         A2aName::References => Some(Val::List(call.references.iter().map(reference).collect())),
-        A2aName::Message => call.message.as_ref().map(Val::JsonMap),
+        A2aName::Message => call.message.as_ref().map(Val::object),
         A2aName::Push => Some(Val::List(call.push.iter().map(push).collect())),
         A2aName::Skill => skill.map(Val::text),
         A2aName::CardVerified => call.card.as_ref().map(|card| Val::Bool(card.verified)),

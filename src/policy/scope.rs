@@ -140,7 +140,7 @@ impl<'a> Scope<'a> {
             Name::Host => self.head().map(|head| Val::text(&head.host)),
             Name::Headers => self.head().map(|head| Val::Headers(&head.headers)),
             Name::Jwt if self.token_unknown() => Err(Stop::Unknown),
-            Name::Jwt => self.facts.claims.map(|claims| Val::JsonMap(claims.object())).ok_or(ABSENT),
+            Name::Jwt => self.facts.claims.map(|claims| Val::object(claims.object())).ok_or(ABSENT),
             Name::McpMethod => self.message().map(|_| Val::text(self.method)),
             Name::McpVersion => self.message()?.version.as_deref().map(Val::text).ok_or(ABSENT),
             Name::McpSession => self.message()?.session.as_deref().map(Val::text).ok_or(ABSENT),
@@ -156,8 +156,8 @@ impl<'a> Scope<'a> {
             | Name::TaskId => self.named(name),
             Name::ResultIsError => self.answered.map(|answered| Val::Bool(answered.is_error())).ok_or(ABSENT),
             Name::ResultText => self.answered.map(|answered| Val::Str(Cow::Owned(answered.text()))).ok_or(ABSENT),
-            Name::ResultValue => self.answered.and_then(|answered| answered.result).map(Val::JsonMap).ok_or(ABSENT),
-            Name::ResultError => self.answered.and_then(|answered| answered.error).map(Val::JsonMap).ok_or(ABSENT),
+            Name::ResultValue => self.answered.and_then(|answered| answered.result).map(Val::object).ok_or(ABSENT),
+            Name::ResultError => self.answered.and_then(|answered| answered.error).map(Val::object).ok_or(ABSENT),
             Name::ServerMethod
             | Name::ServerParams
             | Name::ServerTool
@@ -224,7 +224,7 @@ impl<'a> Scope<'a> {
         let Some(McpObject::ServerRequest(request)) = self.object() else { return Err(ABSENT) };
         match (name, &request.elicitation) {
             (Name::ServerMethod, _) => Ok(Val::text(self.method)),
-            (Name::ServerParams, _) => Ok(Val::JsonMap(&request.params)),
+            (Name::ServerParams, _) => Ok(Val::object(&request.params)),
             (Name::ServerTool, _) => request.tool.as_deref().map(Val::text).ok_or(ABSENT),
             (Name::ElicitationMode, Some(Elicitation::Form)) => Ok(Val::text("form")),
             (Name::ElicitationMode, Some(Elicitation::Url { .. })) => Ok(Val::text("url")),
@@ -237,6 +237,6 @@ impl<'a> Scope<'a> {
     /// In lists never known, even where the caller has them: a list entry is one for every call of it.
     fn arguments(&self, arguments: &'a Knowable<std::sync::Arc<Object>>) -> Result<Val<'a>, Stop> {
         let known = arguments.known().filter(|_| self.lens != Lens::List);
-        known.map(|arguments| Val::JsonMap(arguments)).ok_or(Stop::Unknown)
+        known.map(|arguments| Val::object(arguments)).ok_or(Stop::Unknown)
     }
 }

@@ -15,7 +15,7 @@ mod write;
 mod tests;
 
 pub use canonical::{write_canonical, write_canonical_with_numbers_as_written};
-pub use parse::parse;
+pub use parse::{parse, parse_call};
 pub use write::{FIRST, escape, write, write_object, write_string};
 
 /// Why a text is not JSON that may pass, and where.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use http::HeaderMap;
 
 use super::eval::{Fault, Meter, Stop};
-use crate::call::{Number, Object, Value};
+use crate::call::{Items, Members, Object, View};
 
 /// A value during evaluation: borrowed from the facts or the expression wherever it can be.
 #[derive(Debug, Clone)]
@@ -17,9 +17,9 @@ pub(in crate::policy) enum Val<'a> {
     Double(f64),
     Str(Cow<'a, str>),
     Bytes(Cow<'a, [u8]>),
-    JsonList(&'a [Value]),
+    JsonList(Items<'a>),
     List(Rc<[Self]>),
-    JsonMap(&'a Object),
+    JsonMap(Members<'a>),
     Map(Rc<[(Self, Self)]>),
     Headers(&'a HeaderMap),
 }
@@ -29,31 +29,34 @@ impl<'a> Val<'a> {
         Self::Str(Cow::Borrowed(text))
     }
 
-    /// A JSON value as CEL sees it.
-    pub(in crate::policy) fn of_json(value: &'a Value) -> Self {
+    /// A JSON object as CEL sees it. Nothing of it is read for that: a rule that looks at a member needs no memory.
+    pub(in crate::policy) fn object(object: &'a Object) -> Self {
+        Self::JsonMap(object.view())
+    }
+
+    fn of_json(value: View<'a>) -> Self {
         match value {
-            Value::Null => Self::Null,
-            Value::Bool(b) => Self::Bool(*b),
-            Value::Number(number) => Self::of_number(number),
-            Value::String(text) => Self::text(text),
-            Value::Array(items) => Self::JsonList(items),
-            Value::Object(object) => Self::JsonMap(object),
+            View::Null => Self::Null,
+            View::Bool(b) => Self::Bool(b),
+            View::Number(text) => Self::of_number(text),
+            View::String(text) => Self::Str(text),
+            View::Array(items) => Self::JsonList(items),
+            View::Object(members) => Self::JsonMap(members),
         }
     }
 
     /// An int where it is one exactly, else a double; an integer that neither can hold exactly stays text, so that
     /// comparing it as a number fails instead of comparing a neighbour.
-    fn of_number(number: &'a Number) -> Self {
-        let text = number.as_str();
-        if let Some(int) = number.as_i64() {
+    fn of_number(text: &'a str) -> Self {
+        if let Ok(int) = text.parse() {
             return Self::Int(int);
         }
         if let Ok(uint) = text.parse() {
             return Self::Uint(uint);
         }
         let integer = !text.contains(['.', 'e', 'E']);
-        match number.as_f64() {
-            Some(double) if !integer || format!("{double:.0}") == text => Self::Double(double),
+        match text.parse::<f64>() {
+            Ok(double) if double.is_finite() && (!integer || format!("{double:.0}") == text) => Self::Double(double),
             _ => Self::text(text),
         }
     }
@@ -73,13 +76,22 @@ impl<'a> Val<'a> {
     /// The elements of a list, or the keys of a map: what a macro walks over.
     pub(super) fn walk(&self) -> Option<Vec<Self>> {
         Some(match self {
-            Self::JsonList(items) => items.iter().map(Self::of_json).collect(),
-            Self::List(items) => items.to_vec(),
-            Self::JsonMap(object) => object.iter().map(|(key, _)| Self::text(key)).collect(),
+            Self::JsonList(_) | Self::List(_) => self.items().collect(),
+            Self::JsonMap(object) => object.keys().map(Self::Str).collect(),
             Self::Map(pairs) => pairs.iter().map(|(key, _)| key.clone()).collect(),
             Self::Headers(headers) => headers.keys().map(|key| Self::text(key.as_str())).collect(),
             _ => return None,
         })
+    }
+
+    /// The elements of a list.
+    fn items(&self) -> impl Iterator<Item = Self> {
+        let (standing, made) = match self {
+            Self::JsonList(items) => (Some(*items), &[][..]),
+            Self::List(items) => (None, &**items),
+            _ => (None, &[][..]),
+        };
+        standing.into_iter().flat_map(|items| items.iter().map(Self::of_json)).chain(made.iter().cloned())
     }
 
     fn item(&self, at: usize) -> Option<Self> {
@@ -131,9 +143,9 @@ impl<'a> Val<'a> {
         if matches!(self, Self::JsonMap(_) | Self::Map(_) | Self::Headers(_)) {
             return Ok(self.get(needle, meter)?.is_some());
         }
-        let len = self.len().ok_or(Stop::Error(Fault::NoOverload))?;
-        for at in 0..len {
-            if self.item(at).map_or(Ok(false), |item| item.equals(needle, meter))? {
+        self.len().ok_or(Stop::Error(Fault::NoOverload))?;
+        for item in self.items() {
+            if item.equals(needle, meter)? {
                 return Ok(true);
             }
         }
@@ -165,12 +177,8 @@ impl<'a> Val<'a> {
         if self.len() != other.len() {
             return Ok(false);
         }
-        for at in 0..self.len().unwrap_or(0) {
-            let same = match (self.item(at), other.item(at)) {
-                (Some(a), Some(b)) => a.equals(&b, meter)?,
-                _ => false,
-            };
-            if !same {
+        for (a, b) in self.items().zip(other.items()) {
+            if !a.equals(&b, meter)? {
                 return Ok(false);
             }
         }

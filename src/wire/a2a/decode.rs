@@ -55,7 +55,7 @@ fn json_rpc(head: &HttpHead, version: Option<A2aVersion>, body: &[u8]) -> Result
     if head.query.as_deref().unwrap_or_default().split('&').any(versioned) {
         return Err(HeadFault::Query.into());
     }
-    let tree = json::parse(body).map_err(|fault| DecodeFault::new(Cause::Json(fault), None))?;
+    let tree = json::parse_call(body).map_err(|fault| DecodeFault::new(Cause::Json(fault), None))?;
     let id = Message::readable_id(&tree);
     let fault = |cause: Cause| DecodeFault::new(cause, id.as_ref());
     let message = Message::read(&tree).map_err(|envelope| fault(Cause::Envelope(envelope)))?;
@@ -111,7 +111,7 @@ fn http_json(rest: &Rest, head: &HttpHead, version: Option<A2aVersion>, body: &[
             return Err(HeadFault::ContentType.into());
         }
         need_json(head)?;
-        let tree = json::parse(body).map_err(|fault| DecodeFault::new(Cause::Json(fault), None))?;
+        let tree = json::parse_call(body).map_err(|fault| DecodeFault::new(Cause::Json(fault), None))?;
         let Value::Object(params) = &tree else {
             return Err(DecodeFault::new(MessageFault::Missing("message"), None));
         };

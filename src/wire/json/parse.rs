@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{JsonFault, JsonFaultKind as Kind};
-use crate::call::{Indexed, Node, Value};
+use crate::call::{Decoded, Indexed, Node, Value};
 use crate::config::limits::{MAX_DEPTH, MAX_NODES};
 
 /// Objects up to this many keys are checked for duplicates pair by pair, larger ones by hashing.
@@ -25,6 +25,18 @@ const BYTES_PER_NODE: usize = 12;
 /// surrogates, NUL in keys, numbers that are not finite as doubles, more than `MAX_DEPTH` levels or `MAX_NODES` values,
 /// and texts of 4 GiB.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonFault> {
+    parse_into(bytes, None)
+}
+
+/// The same of a message that rules look at: strings with escapes are decoded at once, so that to decide needs no memory.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_call(bytes: &[u8]) -> Result<Value, JsonFault> {
+    parse_into(bytes, Some(Decoded::default()))
+}
+
+fn parse_into(bytes: &[u8], decoded: Option<Decoded>) -> Result<Value, JsonFault> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(JsonFault { kind: Kind::ByteOrderMark, at: 0 });
     }
@@ -32,15 +44,14 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonFault> {
     if u32::try_from(text.len()).is_err() {
         return Err(JsonFault { kind: Kind::TooMany, at: 0 });
     }
-    let mut parser = Parser::new(text);
+    let mut parser = Parser::new(text, decoded);
     parser.skip_white();
     parser.value()?;
     parser.skip_white();
     if parser.at < text.len() {
         return Err(parser.fault(Kind::Trailing));
     }
-    let (text, nodes) = parser.finish();
-    Ok(Arc::new(Indexed::new(text, nodes)).root())
+    Ok(Arc::new(parser.finish()).root())
 }
 
 /// Where the reading stands.
@@ -55,21 +66,25 @@ pub(super) struct Parser<'a> {
     /// What was read so far as it leaves, up to `kept_to`; from there on the text itself is.
     written: String,
     kept_to: usize,
+    /// Strings with escapes, where they are wanted.
+    pub(super) decoded: Option<Decoded>,
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a str) -> Self {
+    fn new(text: &'a str, decoded: Option<Decoded>) -> Self {
         let nodes = Vec::with_capacity(text.len() / BYTES_PER_NODE + 8);
-        Self { text, at: 0, depth: 0, values: 0, nodes, keys: Vec::new(), written: String::new(), kept_to: 0 }
+        let (keys, written) = (Vec::new(), String::new());
+        Self { text, at: 0, depth: 0, values: 0, nodes, keys, written, kept_to: 0, decoded }
     }
 
-    fn finish(mut self) -> (Box<str>, Vec<Node>) {
+    fn finish(mut self) -> Indexed {
         let rest = self.text.get(self.kept_to..).unwrap_or_default();
+        let decoded = self.decoded.unwrap_or_default();
         if self.written.is_empty() {
-            return (rest.into(), self.nodes);
+            return Indexed::new(rest.into(), self.nodes, decoded);
         }
         self.written.push_str(rest);
-        (self.written.into(), self.nodes)
+        Indexed::new(self.written.into(), self.nodes, decoded)
     }
 
     /// The text from `from` to here leaves as `instead`.
@@ -241,8 +256,16 @@ impl<'a> Parser<'a> {
         if key.as_bytes().contains(&0) {
             return Err(JsonFault { kind: Kind::Control, at: key_at });
         }
+        let number = match (&key, &mut self.decoded) {
+            (Cow::Owned(key), Some(decoded)) => {
+                let number = decoded.begin();
+                decoded.push(key);
+                number
+            }
+            _ => 0,
+        };
         self.keys.push(key);
-        self.close(opened, 0);
+        self.close(opened, number);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::{JsonFaultKind as Kind, parse, write};
-use crate::call::{Number, Object, Value};
+use super::{JsonFaultKind as Kind, parse, parse_call, write};
+use crate::call::{Number, Object, Value, View};
 use crate::config::limits::{MAX_DEPTH, MAX_NODES};
 
 fn text(value: &Value) -> String {
@@ -160,6 +160,59 @@ fn read_through(value: &Value) -> Value {
     }
 }
 
+/// What is seen of a value where it stands, by every way of looking.
+fn seen(view: View<'_>) -> Value {
+    match view {
+        View::Null => Value::Null,
+        View::Bool(b) => Value::Bool(b),
+        View::Number(text) => Value::Number(Number::from_valid(text)),
+        View::String(text) => Value::from(&*text),
+        View::Array(items) => {
+            let walked: Vec<Value> = items.iter().map(seen).collect();
+            let named: Vec<Value> = (0..items.len()).map(|at| seen(items.get(at).unwrap())).collect();
+            assert!(walked == named && items.get(items.len()).is_none());
+            walked.into()
+        }
+        View::Object(members) => {
+            let pairs: Vec<_> =
+                members.keys().map(|key| (key.clone().into(), seen(members.get(&key).unwrap()))).collect();
+            assert!(pairs.len() == members.len() && members.get("no such").is_none());
+            Value::Object(Object::from_unique(pairs))
+        }
+    }
+}
+
+#[test]
+fn every_item_of_a_long_array_is_where_it_is_looked_for() {
+    for item in ["7", "[]", r#"{"a":[1,[2]]}"#, r#""\n""#] {
+        let text = format!(r#"{{"z":[[{item}],{}{item}]}}"#, format!("{item},").repeat(5000));
+        let value = parse_call(text.as_bytes()).unwrap();
+        assert_eq!(seen((&value).into()), read_through(&value), "{item}");
+    }
+}
+
+#[test]
+fn a_name_is_found_by_what_it_says() {
+    for parse in [parse, parse_call] {
+        let value = parse(br#"{"a\"b":1,"a\\b":2,"\u0061b":3,"":4,"\n":5}"#).unwrap();
+        let Value::Object(object) = &value else { panic!("no object") };
+        for (key, there) in [
+            ("a\"b", true),
+            ("a\\b", true),
+            ("ab", true),
+            ("", true),
+            ("\n", true),
+            ("a\\\"b", false),
+            ("a\\\\b", false),
+            ("\\n", false),
+            ("\\u0061b", false),
+        ] {
+            assert_eq!(object.view().get(key).is_some(), there, "{key}");
+            assert_eq!(object.clone().get(key).is_some(), there, "{key}");
+        }
+    }
+}
+
 #[test]
 fn what_was_changed_leaves_changed_and_nothing_else() {
     let sent =
@@ -293,6 +346,12 @@ proptest! {
         let mut otherwise = String::new();
         written_otherwise(&value, &mut otherwise);
         let other = parse(otherwise.as_bytes()).unwrap();
+        let called = parse_call(otherwise.as_bytes()).unwrap();
+        prop_assert_eq!(&text(&called), &written);
+        for unread in [&other, &called] {
+            prop_assert_eq!(&seen(unread.into()), &value);
+        }
+        prop_assert_eq!(seen((&value).into()), value.clone());
         prop_assert_eq!(&text(&other), &written);
         prop_assert_eq!(&text(&read_through(&other)), &written);
         prop_assert_eq!(other, value);

@@ -8,20 +8,36 @@ use super::write::escape;
 use super::{JsonFault, JsonFaultKind as Kind};
 
 impl<'a> Parser<'a> {
-    /// A string of which only its place is noted.
+    /// A string of which only its place is noted; its number among those that are decoded, 0 where it is not.
     pub(super) fn string(&mut self) -> Result<usize, JsonFault> {
         self.take(b'"')?;
+        let (mut run, mut number) = (self.at, 0);
         loop {
             self.at += plain_run(self.rest());
             match self.peek() {
                 Some(b'"') => break,
-                Some(b'\\') => drop(self.escape()?),
+                Some(b'\\') => {
+                    let plain = self.since(run);
+                    let character = self.escape()?;
+                    run = self.at;
+                    if let Some(decoded) = &mut self.decoded {
+                        if number == 0 {
+                            number = decoded.begin();
+                        }
+                        decoded.push(plain);
+                        decoded.push(character.encode_utf8(&mut [0; 4]));
+                    }
+                }
                 Some(_) => return Err(self.fault(Kind::Control)),
                 None => return Err(self.fault(Kind::Syntax)),
             }
         }
+        let last = self.since(run);
+        if let Some(decoded) = self.decoded.as_mut().filter(|_| number > 0) {
+            decoded.push(last);
+        }
         self.at += 1;
-        Ok(0)
+        Ok(number)
     }
 
     /// A string, decoded.

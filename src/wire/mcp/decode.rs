@@ -117,7 +117,7 @@ impl Decoded {
 /// # Errors
 /// [`DecodeFault`], which knows its HTTP status and JSON-RPC answer.
 pub fn decode(body: &[u8], context: &Context<'_>) -> Result<Decoded, DecodeFault> {
-    let mut tree = json::parse(body).map_err(DecodeFault::json)?;
+    let mut tree = json::parse_call(body).map_err(DecodeFault::json)?;
     let message = Message::read(&tree).map_err(|fault| DecodeFault::envelope(fault, Message::readable_id(&tree)))?;
     let id = message.id.clone();
     let read = read(&message, context.head).map_err(|fault| DecodeFault::message(fault, id.clone()))?;
