@@ -98,12 +98,12 @@ fn endpoint(endpoint: &Endpoint) -> Value {
             "port": endpoint.tunnel_port,
             "identities": expect.iter().map(|id| id.uri()).collect::<Vec<_>>(),
         }}),
-        Via::Tls { server_name, alt_names, roots } => json!({"tls": {
-            "serverName": server_name,
-            "subjectAltNames": alt_names.iter().map(|name| match name {
+        Via::Tls(tls) => json!({"tls": {
+            "serverName": tls.server_name,
+            "subjectAltNames": tls.alt_names.iter().map(|name| match name {
                 AltName::Dns(name) | AltName::Uri(name) => name,
             }).collect::<Vec<_>>(),
-            "roots": match roots {
+            "roots": match tls.roots {
                 Roots::System => "system",
                 Roots::Inline(_) => "inline",
             },

@@ -99,7 +99,8 @@ struct Index<'s> {
 
 impl Index<'_> {
     fn add<'a>(&mut self, fronted: &Fronted<'a>, port: Port<'a>, ruled: Ruled, found: &mut Found<'a>) {
-        let target = target(fronted, port, ruled);
+        let names = (fronted.namespace.into(), fronted.name.into());
+        let target = target(fronted, names, port, ruled);
         let number = target.key.port;
         let target = match self.previous.get(&target.key) {
             Some(same) if same.is_as(&target) => same,
@@ -114,11 +115,12 @@ impl Index<'_> {
             self.snapshot.mesh_ips.insert(*ip, by(&target));
         }
         for host in &fronted.hosts {
-            let mut ports = self.snapshot.by_host.get(host.as_str()).cloned().unwrap_or_default();
+            let known = self.snapshot.by_host.get(host.as_str());
+            let mut ports = known.map(|ports| ports.to_vec()).unwrap_or_default();
             match ports.iter().find(|(other, _)| *other == number) {
                 None => {
                     ports.push((number, Arc::clone(&target)));
-                    self.snapshot.by_host.insert(host.as_str().into(), ports);
+                    self.snapshot.by_host.insert(host.as_str().into(), ports.into());
                 }
                 Some((_, first)) => taken(fronted, &format!("{host}:{number}"), &first.key, found),
             }
@@ -137,9 +139,13 @@ fn by(target: &Target) -> Holders {
     Holders::One(Holder::Service(Arc::clone(&target.key.name)))
 }
 
-/// One port of what is fronted, with what decides for it.
-pub(super) fn target(fronted: &Fronted<'_>, port: Port<'_>, ruled: Ruled) -> Target {
-    let (namespace, name): (Arc<str>, Arc<str>) = (fronted.namespace.into(), fronted.name.into());
+/// One port of what is fronted, with what decides for it. The namespace and the name are given to be kept.
+pub(super) fn target(
+    fronted: &Fronted<'_>,
+    (namespace, name): (Arc<str>, Arc<str>),
+    port: Port<'_>,
+    ruled: Ruled,
+) -> Target {
     let number = port.port.number;
     let key = TargetKey {
         kind: fronted.kind,

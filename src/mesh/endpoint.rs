@@ -47,15 +47,19 @@ pub enum Via {
     },
     /// Plaintext.
     Plain,
-    /// TLS that we originate.
-    Tls {
-        /// Name to send (SNI), and to verify where there are no others.
-        server_name: Arc<str>,
-        /// Names any of which the certificate must have instead.
-        alt_names: Arc<[AltName]>,
-        /// Whom to trust.
-        roots: Roots,
-    },
+    /// TLS that we originate. Few endpoints are reached so, and all of them would have the room for it.
+    Tls(Arc<Tls>),
+}
+
+/// Whom we expect where we originate TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Name to send (SNI), and to verify where there are no others.
+    pub server_name: Arc<str>,
+    /// Names any of which the certificate must have instead.
+    pub alt_names: Arc<[AltName]>,
+    /// Whom to trust.
+    pub roots: Roots,
 }
 
 /// Certificate authorities for [`Via::Tls`].

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::TargetKind;
-use super::endpoint::{AltName, Endpoint, Via};
+use super::endpoint::{AltName, Endpoint, Tls, Via};
 use super::found::{Found, because};
 use super::fronted::{Fronted, Port, age};
 use super::policies::Policies;
@@ -49,9 +49,9 @@ pub(super) fn originate<'a>(
     }
     let validation = &policy.spec.validation;
     let alt_names: Arc<[AltName]> = validation.subject_alt_names.iter().map(alt_name).collect();
+    let tls = Arc::new(Tls { server_name: validation.hostname.as_str().into(), alt_names, roots: roots.clone() });
     for endpoint in &mut port.endpoints {
-        let (server_name, alt_names) = (validation.hostname.as_str().into(), Arc::clone(&alt_names));
-        let via = Via::Tls { server_name, alt_names, roots: roots.clone() };
+        let via = Via::Tls(Arc::clone(&tls));
         *endpoint = Arc::new(Endpoint { via, ..Endpoint::clone(endpoint) });
     }
     reasons

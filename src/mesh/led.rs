@@ -74,7 +74,7 @@ impl Target {
             paths: self.paths,
             routes: None,
             bytes: None,
-            leads_to: Some((to.key.clone(), to.destination.clone())),
+            leads_to: Some(Box::new((to.key.clone(), to.destination.clone()))),
             affine: to.affine,
             upstream_h2: to.upstream_h2,
             // The two ends say it each for itself.
@@ -98,7 +98,7 @@ impl Target {
         let own = snapshot.get(&self.key)?;
         match &self.leads_to {
             None => Some(own),
-            Some((to, _)) => own.leading_to(&snapshot.get(to)?),
+            Some(led) => own.leading_to(&snapshot.get(&led.0)?),
         }
     }
 

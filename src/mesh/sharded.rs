@@ -1,15 +1,19 @@
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
 
 /// How many parts a map has: a change copies one of them, a clone as many pointers.
 const SHARDS: usize = 256;
+/// A part that is full grows by one of so many parts of it.
+const ROOM: usize = 8;
+
+/// One part, in order of its keys: a table of hashes would be half empty most of the time.
+type Shard<K, V> = Vec<(K, V)>;
 
 /// A map of which clones are cheap and share what neither side changed since.
 #[derive(Debug, Clone)]
 pub(super) struct Sharded<K, V> {
-    shards: Vec<Arc<HashMap<K, V>>>,
+    shards: Vec<Arc<Shard<K, V>>>,
     hasher: RandomState,
     len: usize,
 }
@@ -20,31 +24,45 @@ impl<K, V> Default for Sharded<K, V> {
     }
 }
 
-impl<K: Eq + Hash + Clone, V: Clone> Sharded<K, V> {
-    pub(super) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+impl<K: Ord + Hash + Clone, V: Clone> Sharded<K, V> {
+    pub(super) fn get<Q: Ord + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
-        self.shards.get(self.shard(key))?.get(key)
+        let shard = self.shards.get(self.shard(key))?;
+        shard.get(place(shard, key).ok()?).map(|(_, value)| value)
     }
 
     pub(super) fn insert(&mut self, key: K, value: V) {
         let shard = self.shard(&key);
-        if let Some(shard) = self.shards.get_mut(shard)
-            && Arc::make_mut(shard).insert(key, value).is_none()
-        {
-            self.len += 1;
+        let Some(shard) = self.shards.get_mut(shard) else { return };
+        let at = place(shard, &key);
+        let shard = Arc::make_mut(shard);
+        match at {
+            Ok(at) => {
+                if let Some((_, old)) = shard.get_mut(at) {
+                    *old = value;
+                }
+            }
+            Err(at) => {
+                if shard.len() == shard.capacity() {
+                    shard.reserve_exact(shard.len() / ROOM + 1);
+                }
+                shard.insert(at, (key, value));
+                self.len += 1;
+            }
         }
     }
 
-    pub(super) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q)
+    pub(super) fn remove<Q: Ord + Hash + ?Sized>(&mut self, key: &Q)
     where
         K: Borrow<Q>,
     {
         let shard = self.shard(key);
         // Looked at first: what is not there is no reason to copy.
-        if let Some(shard) = self.shards.get_mut(shard).filter(|shard| shard.contains_key(key)) {
-            Arc::make_mut(shard).remove(key);
+        let Some(shard) = self.shards.get_mut(shard) else { return };
+        if let Ok(at) = place(shard, key) {
+            Arc::make_mut(shard).remove(at);
             self.len -= 1;
         }
     }
@@ -56,12 +74,17 @@ impl<K: Eq + Hash + Clone, V: Clone> Sharded<K, V> {
 
     /// In no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shards.iter().flat_map(|shard| shard.iter())
+        self.shards.iter().flat_map(|shard| shard.iter().map(|(key, value)| (key, value)))
     }
 
     fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
         usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0)
     }
+}
+
+/// Where the key is in a part, or else belongs.
+fn place<K: Borrow<Q>, V, Q: Ord + ?Sized>(shard: &[(K, V)], key: &Q) -> Result<usize, usize> {
+    shard.binary_search_by(|(other, _)| other.borrow().cmp(key))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::forbidden::readings;
 use super::providers::Asked;
 use super::sharded::Sharded;
-use super::world::{Addressed, Holders};
+use super::world::{Addressed, Few, Holders};
 use super::{Endpoint, Hold, Target, TargetKey, TargetKind};
 use crate::wire::authority::Authority;
 
@@ -16,7 +16,7 @@ pub struct Snapshot {
     pub(super) by_key: Sharded<TargetKey, Arc<Target>>,
     pub(super) by_addr: Sharded<SocketAddr, Arc<Target>>,
     /// Lower-case host name to its ports.
-    pub(super) by_host: Sharded<Arc<str>, Vec<(u16, Arc<Target>)>>,
+    pub(super) by_host: Sharded<Arc<str>, Few<(u16, Arc<Target>)>>,
     /// Workloads that are fronted by their own addresses.
     pub(super) by_workload: Sharded<IpAddr, Arc<Addressed>>,
     /// Virtual and workload addresses of the mesh, fronted or not.

@@ -32,7 +32,7 @@ pub struct Target {
     /// Where connections go, where routes of them are attached; else to the endpoints.
     pub bytes: Option<Arc<Routes>>,
     /// Of a declared port, the Service to which a route leads its calls, whose rules decide too and whose endpoints these are.
-    pub leads_to: Option<(TargetKey, Destination)>,
+    pub leads_to: Option<Box<(TargetKey, Destination)>>,
     /// Whether calls from one address go to one endpoint (`sessionAffinity: ClientIP`).
     pub affine: bool,
     pub(super) upstream_h2: bool,

@@ -4,6 +4,7 @@
 //! later only what changed. Which of it this waypoint fronts, and how that is reached, is asked row by row.
 
 mod addressed;
+mod few;
 mod front;
 mod holders;
 mod intern;
@@ -12,6 +13,7 @@ mod reach;
 mod rows;
 mod state;
 
+pub use few::Few;
 pub use intern::Interner;
 pub use near::{Place, Preference, Scope};
 pub use rows::{

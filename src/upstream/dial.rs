@@ -9,7 +9,7 @@ use super::dns::{Answers, Dns, DnsFault};
 use super::external::External;
 use crate::config::limits::{CONNECTION_MAX_AGE, DIAL_TIMEOUT};
 use crate::hbone;
-use crate::mesh::{At, Endpoint, Via};
+use crate::mesh::{At, Endpoint, Tls, Via};
 use crate::net::{BoxedIo, dial_tcp};
 
 /// Addresses of one name that are tried, one after the other.
@@ -62,7 +62,8 @@ impl Dialer {
         let retire_at = Instant::now() + CONNECTION_MAX_AGE;
         match &endpoint.via {
             Via::Plain => Ok(Dialled { line: Line::Other(Box::new(self.tcp(&endpoint.at).await?)), retire_at }),
-            Via::Tls { server_name, alt_names, roots } => {
+            Via::Tls(tls) => {
+                let Tls { server_name, alt_names, roots } = &**tls;
                 let client = self.external.client((server_name, alt_names), roots).await?;
                 let tcp = self.tcp(&endpoint.at).await?;
                 let tls = client.connect(tcp).await.map_err(DialFault::Tls)?;

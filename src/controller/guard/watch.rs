@@ -57,7 +57,7 @@ impl Pods {
             match row {
                 Some(Row::Workload(row)) if key.starts_with(prefix) => {
                     let parts = row.parts();
-                    let name = Name { namespace: Arc::clone(&parts.namespace), name: Arc::from(&*parts.name) };
+                    let name = Name { namespace: Arc::clone(&parts.namespace), name: Arc::from(parts.name()) };
                     let workload = SentWorkload { addresses: parts.ips.to_vec(), listed: parts.policies.to_vec() };
                     self.rows.insert(key, (name, Arc::new(workload)));
                 }
@@ -139,7 +139,7 @@ mod tests {
     fn row(uid: &str) -> (Arc<str>, Option<Row>) {
         let row = WorkloadRow::new(WorkloadParts {
             uid: uid.into(),
-            name: "repo-1".into(),
+            other_name: WorkloadParts::other_name(uid, "repo-1"),
             namespace: "tools".into(),
             id: Arc::new(WorkloadId::parse("spiffe://td/ns/tools/sa/repo").unwrap()),
             ips: [[10, 1, 0, 7].into()].into(),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::document::{Severity, Source, load};
-use crate::mesh::{At, HBONE_PORT, PortProtocol, Roots, Via};
+use crate::mesh::{At, HBONE_PORT, PortProtocol, Roots, Tls, Via};
 use crate::policy::token::KeyHosts;
 use crate::wire::authority::Authority;
 
@@ -296,7 +296,8 @@ fn tls_is_originated_where_a_policy_names_the_port() {
     let (snapshot, problems) = build_of(&format!("{}{BACKEND_TLS}", entry(DNS)));
     assert_eq!(told(&problems), [""; 0]);
     let via = |port| snapshot.find(&host("api.example.com", port)).unwrap().endpoints[0].via.clone();
-    assert_eq!(via(80), Via::Tls { server_name: "api.example.com".into(), alt_names: [].into(), roots: Roots::System });
+    let tls = |roots| Via::Tls(Arc::new(Tls { server_name: "api.example.com".into(), alt_names: [].into(), roots }));
+    assert_eq!(via(80), tls(Roots::System));
     assert_eq!(via(443), Via::Plain);
 
     let inline = BACKEND_TLS
@@ -304,10 +305,7 @@ fn tls_is_originated_where_a_policy_names_the_port() {
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots, namespace: tools}\ndata: {ca.crt: PEM}\n";
     let (snapshot, _) = build_of(&format!("{}{inline}{map}", entry(DNS)));
     let via = snapshot.find(&host("api.example.com", 80)).unwrap().endpoints[0].via.clone();
-    assert_eq!(
-        via,
-        Via::Tls { server_name: "api.example.com".into(), alt_names: [].into(), roots: Roots::Inline("PEM\n".into()) }
-    );
+    assert_eq!(via, tls(Roots::Inline("PEM\n".into())));
     let (snapshot, _) = build_of(&format!("{}{inline}", entry(DNS)));
     assert!(snapshot.closed()["ServiceEntry tools/ext:80"].contains("no ConfigMap tools/roots"));
     assert!(snapshot.find(&host("api.example.com", 443)).unwrap().closed().is_none(), "only the named port is closed");

@@ -66,7 +66,8 @@ impl Law<'_, '_> {
                 Ruled::no_documents(port.spoken)
             };
             refused(&fronted, &port, &mut found);
-            let new = target(&fronted, port, ruled);
+            let kept = (Arc::clone(&row.parts().namespace), Arc::clone(&row.parts().name));
+            let new = target(&fronted, kept, port, ruled);
             let same = before.and_then(|before| before.target(new.key.port)).filter(|old| old.is_same(&new));
             targets.push(same.unwrap_or_else(|| Arc::new(new)));
         }
@@ -75,9 +76,9 @@ impl Law<'_, '_> {
             row: Arc::clone(row),
             vips: fronted.vips.into(),
             kind: fronted.kind,
-            created: fronted.created.into(),
+            created: (!fronted.created.is_empty()).then(|| fronted.created.into()),
             names,
-            targets,
+            targets: targets.into(),
             endpoints,
             guard: guard.map(Into::into),
             problems: found.problems,

@@ -9,20 +9,20 @@ use crate::mesh::attached::{Owned, PortName};
 use crate::mesh::providers::Asked;
 use crate::mesh::snapshot::Snapshot;
 use crate::mesh::target::{Target, TargetKind};
-use crate::mesh::world::{Addressed, Endpoints, ServiceRow, is_of_pod};
+use crate::mesh::world::{Addressed, Endpoints, Few, ServiceRow, is_of_pod};
 
 /// A service that is fronted.
 #[derive(Debug)]
 pub(super) struct Placed {
     pub(super) row: Arc<ServiceRow>,
     /// Its virtual addresses on our network.
-    pub(super) vips: Box<[IpAddr]>,
+    pub(super) vips: Few<IpAddr>,
     pub(super) kind: TargetKind,
-    /// When its document was created, RFC 3339; empty: not known.
-    pub(super) created: Arc<str>,
+    /// When its document was created, RFC 3339; none: not known.
+    pub(super) created: Option<Arc<str>>,
     /// Its ports as policies can name them.
-    pub(super) names: Vec<(u16, Option<Box<str>>)>,
-    pub(super) targets: Vec<Arc<Target>>,
+    pub(super) names: Few<(u16, Option<Box<str>>)>,
+    pub(super) targets: Few<Arc<Target>>,
     pub(super) endpoints: Endpoints,
     /// Name of the guard that its workloads have to have; none: none.
     pub(super) guard: Option<Arc<str>>,
@@ -42,7 +42,7 @@ impl Placed {
     }
 
     fn rank(&self) -> Rank {
-        let created = if self.created.is_empty() { Arc::clone(&NEVER) } else { Arc::clone(&self.created) };
+        let created = Arc::clone(self.created.as_ref().unwrap_or(&NEVER));
         (!self.row.parts().canonical, self.kind, created, Arc::clone(&self.row.parts().key))
     }
 
@@ -64,39 +64,33 @@ impl Placed {
     }
 }
 
-/// Who claims one address or name, in order. Nearly always one: the room for one is all that is taken, which a tree's nodes
-/// would be ten times of.
-#[derive(Debug, Default)]
-struct Claims(Vec<Rank>);
+/// Keys of those who claim one address or name, in the order of their ranks. Nearly always one.
+type Claims = Few<Arc<str>>;
+type ByKey = HashMap<Arc<str>, Box<Placed>>;
 
-impl Claims {
-    fn insert(&mut self, rank: Rank) {
-        if let Err(place) = self.0.binary_search(&rank) {
-            self.0.reserve_exact(1);
-            self.0.insert(place, rank);
-        }
+/// Puts `now` among those who claim it already, who are in `placed` as they claimed it.
+fn claim(claims: &mut Claims, now: &Placed, placed: &ByKey) {
+    let key = &now.row.parts().key;
+    if claims.contains(key) {
+        return;
     }
+    let rank = now.rank();
+    let at = claims.partition_point(|other| placed.get(other).is_some_and(|other| other.rank() < rank));
+    let (before, after) = claims.split_at(at);
+    *claims = before.iter().chain([key]).chain(after).cloned().collect();
+}
 
-    fn remove(&mut self, rank: &Rank) {
-        if let Ok(place) = self.0.binary_search(rank) {
-            self.0.remove(place);
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.0.iter().map(|(.., key)| key)
-    }
+/// Takes `key` from among them; whether anybody else is left.
+fn unclaim(claims: &mut Claims, key: &Arc<str>) -> bool {
+    *claims = claims.iter().filter(|other| *other != key).cloned().collect();
+    !claims.is_empty()
 }
 
 /// All of them, and the snapshot that they make.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     pub(super) snapshot: Snapshot,
-    placed: HashMap<Arc<str>, Placed>,
+    placed: ByKey,
     by_vip: HashMap<IpAddr, Claims>,
     by_host: HashMap<Arc<str>, Claims>,
     /// Fronted workloads by each of their addresses, and the addresses of each.
@@ -116,7 +110,7 @@ impl Places {
     }
 
     pub(super) fn of(&self, key: &str) -> Option<&Placed> {
-        self.placed.get(key)
+        self.placed.get(key).map(|placed| &**placed)
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = Arc<str>> {
@@ -155,6 +149,7 @@ impl Places {
 
     /// Puts a service where it is to be found now, or nowhere. Whether anything changed for those who call it.
     pub(super) fn put(&mut self, key: &Arc<str>, now: Option<Placed>) -> bool {
+        let now = now.map(Box::new);
         let before = self.placed.remove(key);
         let same = match (&before, &now) {
             (Some(before), Some(now)) => before.is_as(now),
@@ -165,11 +160,11 @@ impl Places {
             return false;
         }
         self.changed = true;
-        let both = || before.iter().chain(&now);
+        let both = || before.iter().chain(&now).map(|placed| &**placed);
         let vips: BTreeSet<IpAddr> = both().flat_map(Placed::vips).collect();
         let ports: BTreeSet<u16> = both().flat_map(Placed::ports).collect();
         let hosts: BTreeSet<Arc<str>> = both().map(|placed| Arc::clone(&placed.row.parts().hostname)).collect();
-        self.by_key(before.as_ref(), now.as_ref());
+        self.by_key(before.as_deref(), now.as_deref());
         if let Some(before) = &before {
             self.unclaim(before);
         }
@@ -183,7 +178,7 @@ impl Places {
     }
 
     fn by_key(&mut self, before: Option<&Placed>, now: Option<&Placed>) {
-        let targets = |placed: Option<&Placed>| placed.map(|placed| placed.targets.clone()).unwrap_or_default();
+        let targets = |placed: Option<&Placed>| placed.map(|placed| placed.targets.to_vec()).unwrap_or_default();
         let now = targets(now);
         for old in targets(before) {
             if now.iter().all(|new| new.key != old.key) {
@@ -204,36 +199,30 @@ impl Places {
         }
     }
 
-    fn claim(&mut self, placed: &Placed) {
-        for ip in placed.vips() {
-            self.by_vip.entry(ip).or_default().insert(placed.rank());
+    fn claim(&mut self, now: &Placed) {
+        for ip in now.vips() {
+            claim(self.by_vip.entry(ip).or_default(), now, &self.placed);
         }
-        let host = Arc::clone(&placed.row.parts().hostname);
-        self.by_host.entry(host).or_default().insert(placed.rank());
+        let host = Arc::clone(&now.row.parts().hostname);
+        claim(self.by_host.entry(host).or_default(), now, &self.placed);
     }
 
-    fn unclaim(&mut self, placed: &Placed) {
-        for ip in placed.vips() {
-            if let Some(claims) = self.by_vip.get_mut(&ip) {
-                claims.remove(&placed.rank());
-                if claims.is_empty() {
-                    self.by_vip.remove(&ip);
-                }
+    fn unclaim(&mut self, before: &Placed) {
+        let parts = before.row.parts();
+        for ip in before.vips() {
+            if self.by_vip.get_mut(&ip).is_some_and(|claims| !unclaim(claims, &parts.key)) {
+                self.by_vip.remove(&ip);
             }
         }
-        let host = &placed.row.parts().hostname;
-        if let Some(claims) = self.by_host.get_mut(host) {
-            claims.remove(&placed.rank());
-            if claims.is_empty() {
-                self.by_host.remove(host);
-            }
+        if self.by_host.get_mut(&parts.hostname).is_some_and(|claims| !unclaim(claims, &parts.key)) {
+            self.by_host.remove(&parts.hostname);
         }
     }
 
     /// Settles who has these ports of an address.
     fn address(&mut self, ip: IpAddr, ports: &BTreeSet<u16>) {
         for port in ports {
-            let claims = self.by_vip.get(&ip).into_iter().flat_map(Claims::keys);
+            let claims = self.by_vip.get(&ip).into_iter().flatten();
             let first = claims.filter_map(|key| self.placed.get(key)?.target(*port)).next();
             let addr = SocketAddr::new(ip, *port);
             match first {
@@ -247,7 +236,7 @@ impl Places {
     /// Settles who has the ports of a host name.
     fn host(&mut self, host: &Arc<str>) {
         let mut ports: BTreeMap<u16, Arc<Target>> = BTreeMap::new();
-        for key in self.by_host.get(host).into_iter().flat_map(Claims::keys) {
+        for key in self.by_host.get(host).into_iter().flatten() {
             for target in self.placed.get(key).into_iter().flat_map(|placed| &placed.targets) {
                 ports.entry(target.key.port).or_insert_with(|| Arc::clone(target));
             }

@@ -113,7 +113,7 @@ pub(in crate::mesh) fn workload(
     let Some(via) = via(row, &more) else { return Vec::new() };
     let mut out = Vec::new();
     for ip in &row.parts.ips {
-        let (namespace, name): (Arc<str>, Arc<str>) = (Arc::clone(&row.parts.namespace), (*row.parts.name).into());
+        let (namespace, name): (Arc<str>, Arc<str>) = (Arc::clone(&row.parts.namespace), row.parts.name().into());
         // It is not found at an address that it has not by right.
         let Ok(via) = world.way(row, *ip, via.clone(), &more) else { continue };
         let mut one = Addressed { ip: *ip, namespace, name, via, ports: Vec::new(), other: other.clone() };

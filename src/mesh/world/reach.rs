@@ -51,6 +51,8 @@ pub(super) fn endpoints(world: &World, service: &ServiceRow, port: &PortRow, gua
             Err(why) => reached.held.push(Held { id, why }),
         }
     }
+    reached.endpoints.shrink_to_fit();
+    reached.held.shrink_to_fit();
     reached
 }
 

@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::few::Few;
 use super::near::{Place, Preference};
 use crate::id::WorkloadId;
 
@@ -41,13 +42,13 @@ pub struct ServiceParts {
     /// Lower case, fully qualified.
     pub hostname: Arc<str>,
     /// Virtual addresses; none: headless.
-    pub vips: Box<[Vip]>,
+    pub vips: Few<Vip>,
     /// Its ports.
-    pub ports: Box<[PortRow]>,
+    pub ports: Few<PortRow>,
     /// Identities accepted of its workloads beside their own, of its own namespace all.
     pub more_ids: Box<[Arc<WorkloadId>]>,
     /// Waypoints that front it: the primary, then weighted ones.
-    pub waypoints: Box<[Arc<Gateway>]>,
+    pub waypoints: Few<Arc<Gateway>>,
     /// Whether workloads that are not ready get calls too.
     pub any_health: bool,
     /// Which of its workloads are the ones to call.
@@ -124,14 +125,14 @@ pub struct WorkloadRow {
 pub struct WorkloadParts {
     /// Unique in the mesh.
     pub uid: Arc<str>,
-    /// Name of the pod or WorkloadEntry.
-    pub name: Box<str>,
+    /// Name of the pod or WorkloadEntry, where the uid does not end in it; see [`WorkloadParts::name`].
+    pub other_name: Option<Box<Box<str>>>,
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its identity.
     pub id: Arc<WorkloadId>,
     /// Its addresses.
-    pub ips: Box<[IpAddr]>,
+    pub ips: Few<IpAddr>,
     /// A name to resolve, where there are no addresses.
     pub hostname: Option<Arc<str>>,
     /// Its network; empty: the only one.
@@ -149,7 +150,7 @@ pub struct WorkloadParts {
     /// Share of calls; 0: none.
     pub weight: u32,
     /// The services that it is behind.
-    pub services: Box<[Member]>,
+    pub services: Few<Member>,
     /// Its waypoint, for calls to its own address.
     pub waypoint: Option<Arc<Gateway>>,
     /// `namespace/name` of the policies that select it, as ztunnel enforces them.
@@ -162,7 +163,7 @@ pub struct Member {
     /// Key of the service.
     pub service: Arc<str>,
     /// Its ports and the workload's own.
-    pub ports: Box<[PortPair]>,
+    pub ports: Few<PortPair>,
 }
 
 /// The Service's port, and the workload's (0: it has none of the name).
@@ -195,6 +196,23 @@ impl ServiceRow {
     pub fn parts(&self) -> &ServiceParts {
         &self.parts
     }
+}
+
+impl WorkloadParts {
+    /// What [`WorkloadParts::other_name`] is to be where the workload is called so.
+    pub fn other_name(uid: &str, name: &str) -> Option<Box<Box<str>>> {
+        (last(uid) != name).then(|| Box::new(name.into()))
+    }
+
+    /// Name of the pod or WorkloadEntry.
+    pub fn name(&self) -> &str {
+        self.other_name.as_ref().map_or_else(|| last(&self.uid), |name| name)
+    }
+}
+
+/// The last part of a uid, which is the name in those of pods and WorkloadEntries.
+fn last(uid: &str) -> &str {
+    uid.rsplit('/').next().unwrap_or(uid)
 }
 
 impl WorkloadRow {

@@ -1,6 +1,8 @@
 //! The rows and their indices, kept up to date change by change.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -73,13 +75,37 @@ pub(in crate::mesh) struct Dirty {
     pub(in crate::mesh) everything: bool,
 }
 
+/// A workload as it is found by its uid, which is kept once.
+#[derive(Debug)]
+struct ByUid(Arc<WorkloadRow>);
+
+impl Borrow<str> for ByUid {
+    fn borrow(&self) -> &str {
+        &self.0.parts.uid
+    }
+}
+
+impl Hash for ByUid {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.parts.uid.hash(state);
+    }
+}
+
+impl PartialEq for ByUid {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.parts.uid == other.0.parts.uid
+    }
+}
+
+impl Eq for ByUid {}
+
 /// All rows.
 #[derive(Debug)]
 pub struct World {
     here: Here,
     own: Arc<str>,
     services: HashMap<Arc<str>, Arc<ServiceRow>>,
-    workloads: HashMap<Arc<str>, Arc<WorkloadRow>>,
+    workloads: HashSet<ByUid>,
     /// Workloads by the key of a service, whether that is known yet or not.
     members: HashMap<Arc<str>, HashSet<Arc<str>>>,
     addresses: Addresses,
@@ -97,7 +123,7 @@ impl World {
             here,
             own,
             services: HashMap::new(),
-            workloads: HashMap::new(),
+            workloads: HashSet::new(),
             members: HashMap::new(),
             addresses: Addresses::default(),
             guards: HashMap::new(),
@@ -123,7 +149,7 @@ impl World {
 
     /// The workload of that uid.
     pub fn workload(&self, uid: &str) -> Option<&Arc<WorkloadRow>> {
-        self.workloads.get(uid)
+        self.workloads.get(uid).map(|row| &row.0)
     }
 
     /// Who has which address, and who claims it.
@@ -143,13 +169,13 @@ impl World {
 
     /// All workloads, in no order.
     pub fn workloads(&self) -> impl ExactSizeIterator<Item = &Arc<WorkloadRow>> {
-        self.workloads.values()
+        self.workloads.iter().map(|row| &row.0)
     }
 
     /// The workloads behind a service, in order of their uids.
     pub fn behind(&self, service: &str) -> Vec<&Arc<WorkloadRow>> {
         let uids = self.members.get(service).into_iter().flatten();
-        let mut out: Vec<_> = uids.filter_map(|uid| self.workloads.get(uid)).collect();
+        let mut out: Vec<_> = uids.filter_map(|uid| self.workload(uid)).collect();
         out.sort_by(|a, b| a.parts.uid.cmp(&b.parts.uid));
         out
     }
@@ -164,13 +190,13 @@ impl World {
     /// Ready workloads of our own Service: we, and our like.
     pub(in crate::mesh) fn ready(&self) -> usize {
         let uids = self.members.get(&self.own).into_iter().flatten();
-        uids.filter_map(|uid| self.workloads.get(uid)).filter(|row| row.parts.healthy).count()
+        uids.filter_map(|uid| self.workload(uid)).filter(|row| row.parts.healthy).count()
     }
 
     /// Where we are, by the row of our own pod; none before istiod told of it.
     pub(super) fn place(&self) -> Option<&Arc<Place>> {
         let rows = self.here.ips.iter().flat_map(|ip| self.addresses.workloads(*ip));
-        let mut pods = rows.filter_map(|uid| self.workloads.get(uid)).filter(|row| is_pod(row));
+        let mut pods = rows.filter_map(|uid| self.workload(uid)).filter(|row| is_pod(row));
         pods.next().map(|row| &row.parts.place)
     }
 
@@ -244,7 +270,7 @@ impl World {
             return;
         }
         let lists = |row: &&Arc<WorkloadRow>| row.parts.policies.iter().any(|key| changed.contains(key));
-        for row in self.workloads.values().filter(lists) {
+        for row in self.workloads().filter(lists) {
             dirty.services.extend(row.parts.services.iter().map(|member| Arc::clone(&member.service)));
         }
     }
@@ -284,7 +310,7 @@ impl World {
 
     fn put_workload(&mut self, row: Arc<WorkloadRow>, dirty: &mut Dirty) {
         let uid = Arc::clone(&row.parts.uid);
-        if self.workloads.get(&uid).is_some_and(|old| *old == row) {
+        if self.workload(&uid).is_some_and(|old| *old == row) {
             return;
         }
         self.drop_workload(&uid, dirty);
@@ -293,12 +319,12 @@ impl World {
             self.members.entry(Arc::clone(&member.service)).or_default().insert(Arc::clone(&uid));
             dirty.services.insert(Arc::clone(&member.service));
         }
-        dirty.workloads.insert(Arc::clone(&uid));
-        self.workloads.insert(uid, row);
+        dirty.workloads.insert(uid);
+        self.workloads.insert(ByUid(row));
     }
 
     fn drop_workload(&mut self, uid: &Arc<str>, dirty: &mut Dirty) {
-        let Some(old) = self.workloads.remove(uid) else { return };
+        let Some(ByUid(old)) = self.workloads.take(&**uid) else { return };
         self.ips(&old, false, dirty);
         for member in &old.parts.services {
             if let Some(members) = self.members.get_mut(&member.service) {
@@ -346,7 +372,7 @@ impl World {
         dirty.addresses = true;
         for uid in self.addresses.claims(ip) {
             dirty.workloads.insert(Arc::clone(uid));
-            let services = self.workloads.get(uid).into_iter().flat_map(|row| &row.parts.services);
+            let services = self.workloads.get(&**uid).into_iter().flat_map(|row| &row.0.parts.services);
             dirty.services.extend(services.map(|member| Arc::clone(&member.service)));
         }
     }

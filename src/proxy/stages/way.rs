@@ -62,7 +62,7 @@ impl Asked {
 
     /// Where it is led, and the request as that Service gets it.
     pub(super) fn led(&self) -> Option<(&Destination, &HttpHead)> {
-        let (_, to) = self.target.leads_to.as_ref()?;
+        let (_, to) = self.target.leads_to.as_deref()?;
         Some((to, self.way.as_ref()?.head.as_ref()?))
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::fault::{Blame, Faulty};
 use crate::hbone::Tunnel;
 use crate::id::WorkloadId;
-use crate::mesh::Roots;
+use crate::mesh::{Roots, Tls};
 
 const SERVER: &str = "spiffe://cluster.local/ns/tools/sa/server";
 
@@ -95,7 +95,11 @@ fn by_tls(server: &Server, name: &str, pem: &str) -> Arc<Endpoint> {
     Arc::new(Endpoint {
         id: "external".into(),
         at: At::Dns { host: "api.example.com".into(), port: server.addr.port() },
-        via: Via::Tls { server_name: name.into(), alt_names: [].into(), roots: Roots::Inline(pem.into()) },
+        via: Via::Tls(Arc::new(Tls {
+            server_name: name.into(),
+            alt_names: [].into(),
+            roots: Roots::Inline(pem.into()),
+        })),
         weight: 1,
         distance: 0,
         tunnel_port: HBONE_PORT,

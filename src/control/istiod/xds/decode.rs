@@ -129,8 +129,9 @@ fn workload(workload: wire::Workload, interner: &mut Interner) -> Result<Arc<Wor
         return Err("has no uid".to_owned());
     }
     Ok(WorkloadRow::new(WorkloadParts {
-        uid: interner.text(&workload.uid),
-        name: workload.name.as_str().into(),
+        // Nobody else names it: there is nothing to keep once.
+        uid: workload.uid.as_str().into(),
+        other_name: WorkloadParts::other_name(&workload.uid, &workload.name),
         namespace: interner.text(&workload.namespace),
         id: interner.id(id),
         ips: workload.addresses.iter().map(|bytes| ip(bytes)).collect::<Result<_, _>>()?,

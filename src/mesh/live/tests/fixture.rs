@@ -158,7 +158,7 @@ pub(super) fn repo() -> Build {
 pub(super) fn pod(name: &str, ip: &str) -> Build {
     Build::Workload(WorkloadParts {
         uid: format!("Kubernetes//Pod/tools/{name}").into(),
-        name: name.into(),
+        other_name: None,
         namespace: "tools".into(),
         id: Arc::new(WorkloadId::parse("spiffe://cluster.local/ns/tools/sa/repo").unwrap()),
         ips: ip.split(',').filter(|ip| !ip.is_empty()).map(|ip| ip.parse().unwrap()).collect(),
