@@ -170,8 +170,8 @@ impl Rules {
         open.court.redactors_of(&answer_scopes(facts, answered), &mut Meter::new(CEL_BUDGET))
     }
 
-    #[cfg(test)]
-    pub(super) fn all_redactors(&self) -> &[Redactor] {
+    /// Everything that is blacked out of answers, whatever was asked and by whom.
+    pub fn all_redactors(&self) -> &[Redactor] {
         let State::Open(open) = &self.state else { return &[] };
         &open.court.redactors
     }
