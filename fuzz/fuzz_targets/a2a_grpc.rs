@@ -15,7 +15,8 @@ fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let head = HttpHead { method: Method::POST, path: "/".into(), query: None, host: "a".into(), headers: HeaderMap::new() };
+    let head =
+        HttpHead { method: Method::POST, path: "/".into(), query: None, host: "a".into(), headers: HeaderMap::new() };
     for version in [A2aVersion::V0_3, A2aVersion::V1_0] {
         for operation in A2aOperation::ALL {
             let route = Route::Grpc { operation, version };

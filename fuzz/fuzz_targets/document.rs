@@ -13,7 +13,11 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     let source = Source { file: Arc::new(PathBuf::from("fuzz.yaml")), text: text.to_owned() };
     let documents = load([source]);
-    let settings = Settings { trust_domain: TrustDomain::parse("cluster.local").expect("valid"), gateway: None, keys: Keyring::default() };
+    let settings = Settings {
+        trust_domain: TrustDomain::parse("cluster.local").expect("valid"),
+        gateway: None,
+        keys: Keyring::default(),
+    };
     let (first, problems) = build(&documents, &settings, &Snapshot::no_documents());
     let lines = text.split(['\n', '\r']).count();
     assert!(problems.iter().all(|problem| problem.place.line <= lines));

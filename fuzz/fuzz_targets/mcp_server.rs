@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(mut message) = ServerMessage::parse(bytes) else { return };
     let written = message.canonical();
     let again = ServerMessage::parse(&written).expect("own output");
-    assert_eq!(again, message);
+    assert_eq!((again.kind(), again.id(), again.tree()), (message.kind(), message.id(), message.tree()));
     if let ServerKind::Request(method) = message.kind()
         && let Ok(asked) = server_request(method, message.params(), &list())
     {
@@ -37,7 +37,9 @@ fuzz_target!(|bytes: &[u8]| {
     let Some(result) = message.result_mut() else { return };
     let mut left = 3;
     let filtered = filter_list(&list(), result, |entry, raw| {
-        assert!(matches!((&entry.object, raw.get("name")), (McpObject::Tool { name: Knowable::Known(name), .. }, Some(said)) if said.as_str() == Some(&**name)));
+        assert!(
+            matches!((&entry.object, raw.get("name")), (McpObject::Tool { name: Knowable::Known(name), .. }, Some(said)) if said.as_str() == Some(&**name))
+        );
         assert!(Definition::of(raw).is_some());
         left -= 1;
         left >= 0
