@@ -1,6 +1,6 @@
 //! To decide needs no memory: what rules look at is looked at where it stands in the message.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test of valid messages")]
+#![expect(clippy::unwrap_used, reason = "a test of valid messages")]
 
 #[path = "../benches/lab/setting.rs"]
 #[expect(dead_code, reason = "shared with the benchmarks")]

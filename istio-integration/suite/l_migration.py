@@ -41,6 +41,7 @@ class Announced:
 
     def __enter__(self) -> Announced:
         self.thread.start()
+        eventually("what is announced at first is seen", 20, lambda: self.seen)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -105,8 +105,12 @@ spec:
     eventually("the missing backend is 500", 20, lambda: status("/gone") == 500)
     assert status("/far") == 500, "not granted"
     assert status("/other") == 404, "no rule matches"
-    said = conditions(lab, "HTTPRoute", this.ns, "web")
-    assert said["ResolvedRefs"][0] == "False", said
+
+    def resolved() -> bool:
+        said = conditions(lab, "HTTPRoute", this.ns, "web").get("ResolvedRefs")
+        return bool(said) and said[0] == "False"
+
+    eventually("the route says that a backend is not there", 20, resolved)
     lab.apply("""\
 apiVersion: gateway.networking.k8s.io/v1beta1
 kind: ReferenceGrant

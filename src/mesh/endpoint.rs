@@ -52,7 +52,7 @@ pub enum Via {
 }
 
 /// Whom we expect where we originate TLS.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tls {
     /// Name to send (SNI), and to verify where there are no others.
     pub server_name: Arc<str>,

@@ -107,7 +107,7 @@ impl Target {
     pub fn agents(&self) -> TargetKey {
         match &self.leads_to {
             None => self.key.clone(),
-            Some((to, _)) => TargetKey { at: Some(format!("led to {to}").into()), ..self.key.clone() },
+            Some(led) => TargetKey { at: Some(format!("led to {}", led.0).into()), ..self.key.clone() },
         }
     }
 

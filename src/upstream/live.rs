@@ -262,7 +262,7 @@ mod tests {
             assert_eq!(live.fit(&theirs, Instant::now()), Fit::Well);
             assert!(live.one(&theirs).dial().is_ok());
         }
-        let near = Endpoint { distance: 3, weight: 7, ..other.clone() };
+        let near = Endpoint { distance: 3, weight: 7, ..other };
         assert!(matches!(live.fit(&near, Instant::now()), Fit::Out(_)), "the same way in another Service");
     }
 
@@ -309,23 +309,23 @@ mod tests {
         let live = Live::default();
         // As with every rollout: a call was on its way, and nobody calls there again.
         for n in 0..EJECTION_TABLE {
-            live.failed(&live.one(&format!("gone{n}").into()), Why::Unreachable);
+            live.failed(&live.one(&endpoint(&format!("gone{n}"))), Why::Unreachable);
         }
-        let bad = live.one(&"bad".into());
+        let bad = live.one(&endpoint("bad"));
         let fail = || (0..EJECTION_FAILURES).for_each(|_| live.failed(&bad, Why::Unreachable));
         fail();
-        assert_eq!(live.fit("bad", Instant::now()), Fit::Well, "there is no place");
+        assert_eq!(live.fit(&endpoint("bad"), Instant::now()), Fit::Well, "there is no place");
         tokio::time::advance(2 * EJECTION_LONGEST).await;
         live.sweep();
         assert!(!live.is_troubled());
         fail();
-        assert_eq!(live.fit("bad", Instant::now()), Fit::Out(Why::Unreachable));
+        assert_eq!(live.fit(&endpoint("bad"), Instant::now()), Fit::Out(Why::Unreachable));
         // What is heard of counts on, and one that is forgotten while it is called begins anew.
         live.sweep();
         assert!(live.is_troubled());
         tokio::time::advance(2 * EJECTION_LONGEST).await;
         live.sweep();
         live.failed(&bad, Why::Unreachable);
-        assert_eq!(live.fit("bad", Instant::now()), Fit::Well, "one failure is not enough");
+        assert_eq!(live.fit(&endpoint("bad"), Instant::now()), Fit::Well, "one failure is not enough");
     }
 }

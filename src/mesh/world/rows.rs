@@ -206,7 +206,7 @@ impl WorkloadParts {
 
     /// Name of the pod or WorkloadEntry.
     pub fn name(&self) -> &str {
-        self.other_name.as_ref().map_or_else(|| last(&self.uid), |name| name)
+        self.other_name.as_deref().map_or_else(|| last(&self.uid), AsRef::as_ref)
     }
 }
 

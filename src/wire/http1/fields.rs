@@ -136,9 +136,9 @@ pub fn strip(headers: &mut HeaderMap) -> Result<(), FieldFault> {
 pub fn is_editable(name: &HeaderName) -> bool {
     let meant = name.as_str().replace('_', "-");
     let is_alias = *meant != *name.as_str();
-    !is_dropped(&meant)
-        && !matches!(&*meant, "host" | "content-length" | "expect")
-        && !(is_alias && is_singleton(&meant))
+    let is_ours = is_dropped(&meant) || matches!(&*meant, "host" | "content-length" | "expect");
+    let is_taken_for_one = is_alias && is_singleton(&meant);
+    !is_ours && !is_taken_for_one
 }
 
 /// Whether a message may have several fields of that name.

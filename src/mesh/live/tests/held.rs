@@ -88,26 +88,30 @@ fn what_a_document_lists_is_called_only_where_a_server_can_be() {
     assert_eq!(way(&lab), Err(Hold::Ourselves));
 }
 
+const API_SERVER: &str = "default/kubernetes.default.svc.cluster.local";
+const ID: &str = "10.0.0.1:8080 spiffe://cluster.local/ns/tools/sa/repo";
+
+fn machine(namespace: &'static str) -> Build {
+    listed("WorkloadEntry", "10.0.0.1").workload(|parts| {
+        parts.uid = format!("Kubernetes/networking.istio.io/WorkloadEntry/{namespace}/vm").into();
+        (parts.namespace, parts.services) = (namespace.into(), [].into());
+    })
+}
+
+/// What an EndpointSlice lists.
+fn slice(key: &str) -> Build {
+    pod("slice", "10.0.0.1").plain().behind(key, &[]).workload(|parts| {
+        parts.uid = "Kubernetes/discovery.k8s.io/EndpointSlice/default/x/10.0.0.1".into();
+        parts.namespace = "default".into();
+    })
+}
+
 #[test]
 fn an_address_that_somebody_has_by_right_leads_nowhere_past_him() {
     let external = || listed("ServiceEntry", "10.0.0.1");
     let plain_theirs = || theirs("1", "10.0.0.1").plain();
     let on_host = || plain_theirs().workload(|parts| parts.own_ips = false);
     let far = || theirs("1", "10.0.0.1").workload(|parts| parts.network = "far".into());
-    let machine = |namespace: &'static str| {
-        listed("WorkloadEntry", "10.0.0.1").workload(|parts| {
-            parts.uid = format!("Kubernetes/networking.istio.io/WorkloadEntry/{namespace}/vm").into();
-            (parts.namespace, parts.services) = (namespace.into(), [].into());
-        })
-    };
-    let slice = |key: &str| {
-        pod("slice", "10.0.0.1").plain().behind(key, &[]).workload(|parts| {
-            parts.uid = "Kubernetes/discovery.k8s.io/EndpointSlice/default/x/10.0.0.1".into();
-            parts.namespace = "default".into();
-        })
-    };
-    let api_server = "default/kubernetes.default.svc.cluster.local";
-    let id = "10.0.0.1:8080 spiffe://cluster.local/ns/tools/sa/repo";
     let rows = [
         ("nobody", vec![], Ok("10.0.0.1:8080 plain")),
         ("a pod of another namespace", vec![theirs("1", "10.0.0.1")], Err(Hold::OfOthers)),
@@ -116,9 +120,9 @@ fn an_address_that_somebody_has_by_right_leads_nowhere_past_him() {
         ("a pod of another network", vec![far()], Ok("10.0.0.1:8080 plain")),
         ("a machine of another namespace", vec![machine("others")], Err(Hold::OfOthers)),
         ("a machine of its own", vec![machine("tools")], Ok("10.0.0.1:8080 plain")),
-        ("the API server", vec![slice(api_server)], Err(Hold::OfOthers)),
+        ("the API server", vec![slice(API_SERVER)], Err(Hold::OfOthers)),
         ("what others list too", vec![slice("default/db.default.svc.cluster.local")], Ok("10.0.0.1:8080 plain")),
-        ("a pod of its own namespace", vec![pod("1", "10.0.0.1")], Ok(id)),
+        ("a pod of its own namespace", vec![pod("1", "10.0.0.1")], Ok(ID)),
         ("one without ztunnel", vec![pod("1", "10.0.0.1").plain()], Ok("10.0.0.1:8080 plain")),
         ("one of its own and one of another", vec![pod("1", "10.0.0.1"), theirs("2", "10.0.0.1")], Err(Hold::OfOthers)),
         ("two of its own", vec![pod("1", "10.0.0.1"), pod("2", "10.0.0.1")], Err(Hold::OfOthers)),
@@ -140,7 +144,10 @@ fn an_address_that_somebody_has_by_right_leads_nowhere_past_him() {
         lab.drop(&keys.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(way(&lab).unwrap(), "10.0.0.1:8080 plain", "{what}, gone");
     }
-    // Another form of the same address.
+}
+
+#[test]
+fn another_form_of_an_address_is_the_same_address() {
     let lab = lab_of(&[theirs("1", "10.0.0.1"), listed("ServiceEntry", "::ffff:10.0.0.1")]);
     assert_eq!(way(&lab), Err(Hold::OfOthers));
     let lab = lab_of(&[theirs("1", "10.0.0.1"), listed("ServiceEntry", "64:ff9b::a00:1")]);
@@ -154,15 +161,19 @@ fn an_address_that_somebody_has_by_right_leads_nowhere_past_him() {
         lab.drop(&["Kubernetes//Pod/others/1"]);
         assert!(way(&lab).is_ok(), "{ip}");
     }
+}
+
+#[test]
+fn nobody_is_tried_where_another_has_the_address_by_right() {
     // Who has to prove an identity of its own namespace cannot be somebody else: to try it would only count against him.
     let hbone = |ip: &str| listed("WorkloadEntry", ip).workload(|parts| parts.reach = crate::mesh::world::Reach::Hbone);
     for (what, other, expected) in [
         ("a pod of another namespace", theirs("1", "10.0.0.1"), Err(Hold::OfOthers)),
         ("one without ztunnel", theirs("1", "10.0.0.1").plain(), Err(Hold::OfOthers)),
-        ("the API server", slice(api_server), Err(Hold::OfOthers)),
+        ("the API server", slice(API_SERVER), Err(Hold::OfOthers)),
         ("a Service", service("others/x").vip("10.0.0.1"), Err(Hold::OfService)),
-        ("a machine of another namespace", machine("others"), Ok(id)),
-        ("a pod of its own namespace", pod("1", "10.0.0.1"), Ok(id)),
+        ("a machine of another namespace", machine("others"), Ok(ID)),
+        ("a pod of its own namespace", pod("1", "10.0.0.1"), Ok(ID)),
     ] {
         let lab = lab_of(&[other.clone(), hbone("10.0.0.1")]);
         assert_eq!(way(&lab), expected.map(str::to_owned), "{what}");

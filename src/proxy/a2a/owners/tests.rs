@@ -171,9 +171,8 @@ fn no_task_comes_back_from_its_end_by_what_a_replica_missed() {
 async fn what_is_too_long_to_be_told_is_not_waited_for() {
     let owners = told(&[]);
     let (_all, mut sink) = owners.told();
-    let skills = vec![Arc::from("\"".repeat(256)); 256];
-    let card = Card { verified: false, key_id: None, digest: "sha256:1".into(), skills };
-    let long = Record::of_card(&target("x"), &"/".into(), &Seen { revision: 7, at: 1, card: Some(Arc::new(card)) });
+    let path = "/".repeat(crate::config::limits::MAX_OWNER_LINE).into();
+    let long = Record::of_card(&target("x"), &path, &Seen { revision: 7, at: 1, card: None });
     assert_eq!(long.line(), None);
     owners.adopt(&long);
     let line = sink.lines.try_recv().unwrap();
