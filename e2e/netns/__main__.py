@@ -106,6 +106,8 @@ def main() -> int:
                 spellings.spellings(report, lab)
             with report.section("what it rests on"):
                 rests.what_stays(report, lab)
+            with report.section("NetworkPolicy"):
+                rests.network_policy(report, lab)
         if "kinds" in parts and started:
             with report.section("kinds of Services and pods"):
                 lines = kinds.run(report, lab)

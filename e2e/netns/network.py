@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 NODE4, NODE6 = "10.244.0.1", "fd00:10:244::1"
@@ -40,6 +41,17 @@ table inet witness {{
   chain input {{
     type filter hook input priority 0; policy accept;
 {counters}
+  }}
+}}
+"""
+
+# What a CNI plugin makes of a NetworkPolicy that lets in only {port} over TCP: before redirection, by address alone.
+POLICY = """
+table inet cni {{
+  chain prerouting {{
+    type filter hook prerouting priority mangle; policy accept;
+    iifname "eth0" ct state new tcp dport != {port} drop
+    iifname "eth0" ct state new meta l4proto udp drop
   }}
 }}
 """
@@ -125,6 +137,16 @@ def capture(name: str, ipv6: bool = True) -> None:
     """(Re)writes a pod's redirection."""
     family = "" if ipv6 else "meta nfproto ipv4 "
     rules(name, "table inet mesh\ndelete table inet mesh" + CAPTURE.format(family=family, group=PROXY_GROUP))
+
+
+@contextmanager
+def policy(name: str, port: int) -> Iterator[None]:
+    """A pod under a NetworkPolicy, for as long as it is tried."""
+    rules(name, POLICY.format(port=port))
+    try:
+        yield
+    finally:
+        rules(name, "delete table inet cni")
 
 
 def witness(name: str | None, ports: Iterable[int], only: str = "") -> None:
