@@ -1,49 +1,15 @@
-// A client on the official TypeScript SDK 2.x: `ts2_client.mjs URL auto|legacy`.
-//
-// Reads one JSON object per line, {"step", "do": "open"|"list"|"call"|"close", "tool", "arguments"}, does it on the one
-// session, and prints one JSON line with the outcome. What went wrong is an outcome; only the end of input ends it.
+// A client on the official TypeScript SDK 2.x: `ts2_client.mjs URL auto|legacy`; its orders and outcomes are those of
+// ts_session.mjs.
 
-import { createInterface } from 'node:readline';
 import { Client, ProtocolError, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
-import { connected } from './wallet.mjs';
+import { serve } from './ts_session.mjs';
 
-const TIMEOUT = 20_000;
-const make = (authProvider) => ({
-  client: new Client({ name: 'e2e', version: '1.0.0' }, { versionNegotiation: { mode: process.argv[3] } }),
-  transport: new StreamableHTTPClientTransport(new URL(process.argv[2]), { authProvider }),
+await serve({
+  make: (authProvider) => ({
+    client: new Client({ name: 'e2e', version: '1.0.0' }, { versionNegotiation: { mode: process.argv[3] } }),
+    transport: new StreamableHTTPClientTransport(new URL(process.argv[2]), { authProvider }),
+  }),
+  callTool: (client, call, options) => client.callTool(call, options),
+  ProtocolError,
+  UnauthorizedError,
 });
-let client, transport;
-
-async function obey(order) {
-  switch (order.do) {
-    case 'open':
-      ({ client, transport } = await connected(make, (error) => error instanceof UnauthorizedError));
-      return { outcome: 'ok' };
-    case 'list': {
-      const { tools } = await client.listTools({}, { timeout: TIMEOUT });
-      return { outcome: 'ok', tools: tools.map((tool) => tool.name).sort() };
-    }
-    case 'call': {
-      const call = { name: order.tool, arguments: order.arguments };
-      const result = await client.callTool(call, { timeout: TIMEOUT });
-      return { outcome: result.isError ? 'tool_error' : 'ok', text: result.content[0]?.text ?? '' };
-    }
-    default:
-      await transport.terminateSession();
-      await client.close();
-      return { outcome: 'ok' };
-  }
-}
-
-function failure(error) {
-  if (!(error instanceof ProtocolError)) return { outcome: 'broken', message: `${error?.name}: ${error?.message}` };
-  return { outcome: 'error', code: error.code, message: error.message, data: error.data ?? null };
-}
-
-for await (const line of createInterface({ input: process.stdin })) {
-  const order = JSON.parse(line);
-  const outcome = await obey(order).catch(failure);
-  process.stdout.write(`${JSON.stringify({ step: order.step, ...outcome })}\n`);
-  if (order.do === 'close') break;
-}
-process.exit(0);

@@ -1,52 +1,17 @@
-// A client on the official TypeScript SDK: `ts_client.mjs URL`.
-//
-// Reads one JSON object per line, {"step", "do": "open"|"list"|"call"|"close", "tool", "arguments"}, does it on the one
-// session, and prints one JSON line with the outcome. What went wrong is an outcome; only the end of input ends it.
+// A client on the official TypeScript SDK: `ts_client.mjs URL`; its orders and outcomes are those of ts_session.mjs.
 
-import { createInterface } from 'node:readline';
 import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { McpError } from '@modelcontextprotocol/sdk/types.js';
-import { connected } from './wallet.mjs';
+import { serve } from './ts_session.mjs';
 
-const TIMEOUT = 20_000;
-const make = (authProvider) => ({
-  client: new Client({ name: 'e2e', version: '1.0.0' }),
-  transport: new StreamableHTTPClientTransport(new URL(process.argv[2]), { authProvider }),
+await serve({
+  make: (authProvider) => ({
+    client: new Client({ name: 'e2e', version: '1.0.0' }),
+    transport: new StreamableHTTPClientTransport(new URL(process.argv[2]), { authProvider }),
+  }),
+  callTool: (client, call, options) => client.callTool(call, undefined, options),
+  ProtocolError: McpError,
+  UnauthorizedError,
 });
-let client, transport;
-
-async function obey(order) {
-  switch (order.do) {
-    case 'open':
-      ({ client, transport } = await connected(make, (error) => error instanceof UnauthorizedError));
-      return { outcome: 'ok' };
-    case 'list': {
-      const { tools } = await client.listTools({}, { timeout: TIMEOUT });
-      return { outcome: 'ok', tools: tools.map((tool) => tool.name).sort() };
-    }
-    case 'call': {
-      const call = { name: order.tool, arguments: order.arguments };
-      const result = await client.callTool(call, undefined, { timeout: TIMEOUT });
-      return { outcome: result.isError ? 'tool_error' : 'ok', text: result.content[0]?.text ?? '' };
-    }
-    default:
-      await transport.terminateSession();
-      await client.close();
-      return { outcome: 'ok' };
-  }
-}
-
-function failure(error) {
-  if (!(error instanceof McpError)) return { outcome: 'broken', message: `${error?.name}: ${error?.message}` };
-  return { outcome: 'error', code: error.code, message: error.message, data: error.data ?? null };
-}
-
-for await (const line of createInterface({ input: process.stdin })) {
-  const order = JSON.parse(line);
-  const outcome = await obey(order).catch(failure);
-  process.stdout.write(`${JSON.stringify({ step: order.step, ...outcome })}\n`);
-  if (order.do === 'close') break;
-}
-process.exit(0);

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import time
 import urllib.parse
@@ -40,10 +39,9 @@ LEFT = {"BASE": ("%2f", "%5c", "//"), "MERGE_SLASHES": ("%2f", "%5c")}
 RULES = {"deny": ("DENY", "/private*"), "allow": ("ALLOW", "/public*"), "not": ("DENY", "/public*")}
 
 
-def documents(mode: str, origins: dict[str, Lines]) -> dict[str, str]:
+def documents(mode: str, origins: dict[str, Origin]) -> dict[str, str]:
     found = {}
     for number, (name, origin) in enumerate(origins.items()):
-        host, port = origin_address(origin)
         for offset, (rule, (action, paths)) in enumerate(RULES.items(), start=1):
             field = "notPaths" if rule == "not" else "paths"
             target = f"{name}-{rule}"
@@ -56,18 +54,22 @@ spec:
   action: {action}
   rules: [{{to: [{{operation: {{{field}: ["{paths}"]}}}}]}}]
 """
-            found[target] = service(target, f"127.0.9.{number * 10 + offset}", (host, port), "http") + "---\n" + policy
+            found[target] = service(target, f"127.0.9.{number * 10 + offset}", origin.address, "http") + "---\n" + policy
     if mode:
         mesh = json.dumps({"pathNormalization": {"normalization": mode}})
         found["mesh"] = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata: {{mesh: '{mesh}'}}\n"
     return found
 
 
-def origin_address(origin: Lines) -> tuple[str, int]:
-    return origin.address  # type: ignore[attr-defined,no-any-return]
+class Origin(Lines):
+    """A file server, running; `address` is where it listens."""
+
+    def __init__(self, command: list[str], log: Path, address: tuple[str, int] | None = None) -> None:
+        super().__init__(command, log)
+        self.address = address or self.listening()
 
 
-class Nginx(Lines):
+class Nginx(Origin):
     """Debian's nginx as it comes, over one directory."""
 
     def __init__(self, directory: Path, files: Path, log: Path) -> None:
@@ -82,8 +84,7 @@ http {{ access_log off; {places} server {{ listen 127.0.0.1:{port}; root {files}
 """
         config = directory / "nginx.conf"
         config.write_text(text)
-        super().__init__(["/usr/sbin/nginx", "-c", str(config)], log)
-        self.address = ("127.0.0.1", port)
+        super().__init__(["/usr/sbin/nginx", "-c", str(config)], log, ("127.0.0.1", port))
         for _ in range(100):
             try:
                 exchange(self.address, request("/public/a.txt"))
@@ -103,18 +104,16 @@ def opened(answer: bytes) -> str | None:
     return next((file for file in FILES if f"file {file} " in body), None) if status(answer) == 200 else None
 
 
-def started(directory: Path, log: Path) -> dict[str, Lines]:
+def started(directory: Path, log: Path) -> dict[str, Origin]:
     files = directory / "files"
     for file in FILES:
         path = files / file[1:]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"file {file} \n")
-    origins: dict[str, Lines] = {}
+    origins: dict[str, Origin] = {}
     commands = {"python": [sys.executable, str(E2E / "servers/file_origin.py")], "node": ["node", str(E2E / "servers/file_origin.mjs")]}
     for name, command in commands.items():
-        origins[name] = Lines([*command, str(files)], log)
-        host, port = origins[name].next(timeout=30)["listening"].rsplit(":", 1)
-        origins[name].address = (host, int(port))  # type: ignore[attr-defined]
+        origins[name] = Origin([*command, str(files)], log)
     origins["nginx"] = Nginx(directory, files, log)
     return origins
 
@@ -157,12 +156,12 @@ def run(report: Report, bin_dir: Path, directory: Path) -> None:
     log = directory / "origins.log"
     directory = directory / "origins"
     directory.mkdir()
-    origins: dict[str, Lines] = {}
+    origins: dict[str, Origin] = {}
     try:
         with report.section("files of origins, directly"):
             origins = started(directory, log)
             for name, origin in origins.items():
-                ways = [target for target in TARGETS if (opened(exchange(origin_address(origin), request(target))) or "").startswith("/private")]
+                ways = [target for target in TARGETS if (opened(exchange(origin.address, request(target))) or "").startswith("/private")]
                 # Else nothing here could fail.
                 report.check(f"{name} opens what is private", None if len(ways) > 8 else f"only by {ways}")
                 report.line(f"{name} opens what is private by {len(ways)} of {len(TARGETS)} spellings")

@@ -42,8 +42,8 @@ CLIENTS: dict[str, tuple[list[str], list[str]]] = {
 PARSERS: dict[str, list[str]] = {
     "python1": [str(PYTHONS["python1"]), str(E2E / "parsers/python_parse.py")],
     "python2": [str(PYTHONS["python2"]), str(E2E / "parsers/python_parse.py")],
-    "ts": ["node", str(E2E / "parsers/ts_parse.mjs")],
-    "ts2": ["node", str(E2E / "parsers/ts2_parse.mjs")],
+    "ts": ["node", str(E2E / "parsers/ts_parse.mjs"), "@modelcontextprotocol/sdk/types.js"],
+    "ts2": ["node", str(E2E / "parsers/ts_parse.mjs"), "@modelcontextprotocol/core"],
 }
 
 
@@ -132,6 +132,11 @@ class Lines:
             raise RuntimeError(f"{' '.join(self.command)} ended with {self.process.wait()}: {tail}")
         return line
 
+    def listening(self) -> tuple[str, int]:
+        """Where it says first that it listens."""
+        host, port = self.next(timeout=30)["listening"].rsplit(":", 1)
+        return host, int(port)
+
     def drain(self) -> list[dict[str, Any]]:
         """The lines that came and were not taken yet."""
         taken = []
@@ -157,8 +162,7 @@ class Server(Lines):
         if name == "rust":
             command[0] = str(bin_dir / command[0])
         super().__init__(command, log, environment=environment)
-        host, port = self.next(timeout=30)["listening"].rsplit(":", 1)
-        self.address = (host, int(port))
+        self.address = self.listening()
 
     def ran(self) -> list[str]:
         """The tools that were run since the last time of asking, in order."""

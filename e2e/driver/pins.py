@@ -55,9 +55,10 @@ def run(report: Report, bin_dir: Path, directory: Path) -> None:
     log = directory / "peers.log"
     binary = bin_dir / "agent-waypoint"
     servers: dict[str, Server] = {}
+    taps: dict[str, Tap] = {}
     try:
         with report.section("pins of live servers"):
-            documents, taps = {}, {}
+            documents = {}
             for number, name in enumerate(SERVERS, start=1):
                 servers[name] = Server(name, bin_dir, log)
                 taps[name] = Tap(servers[name].address)
@@ -76,5 +77,7 @@ def run(report: Report, bin_dir: Path, directory: Path) -> None:
                     taps[name].target = servers[name].address
                     session(report, f"{name} with another description", address, servers[name], log, changed=True)
     finally:
+        for tap in taps.values():
+            tap.close()
         for server in servers.values():
             server.end()

@@ -7,7 +7,6 @@ import http.client
 import json
 import time
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .mesh import NAMESPACE, Mesh, free_port, service
@@ -54,8 +53,7 @@ class Protected:
         self.resource = f"http://127.0.0.1:{self.port}/mcp"
         command = [str(PYTHONS["python2"]), str(E2E / "servers/protected_server.py"), self.resource, issuer]
         self.process = Lines(command, log)
-        host, port = self.process.next(timeout=30)["listening"].rsplit(":", 1)
-        self.tap = Tap((host, int(port)))
+        self.tap = Tap(self.process.listening())
 
 
 def mint(issuer: str, audience: str, kind: str) -> str:
@@ -137,6 +135,7 @@ def stays_out(report: Report, client: str, server: Protected, log: Path) -> None
 def run(report: Report, bin_dir: Path, directory: Path) -> None:
     log = directory / "peers.log"
     ends: list[Lines] = []
+    servers: dict[str, Protected] = {}
     try:
         with report.section("clients without a good token, through the waypoint"):
             issuer = Lines([str(PYTHONS["python2"]), str(E2E / "servers/issuer.py")], log)
@@ -144,8 +143,9 @@ def run(report: Report, bin_dir: Path, directory: Path) -> None:
             address = f"http://{issuer.next(timeout=30)['listening']}"
             with urllib.request.urlopen(f"{address}/jwks", timeout=5) as answer:
                 jwks = answer.read().decode()
-            servers = {name: Protected(name, address, log) for name in ASKING}
-            ends += [server.process for server in servers.values()]
+            for name in ASKING:
+                servers[name] = Protected(name, address, log)
+                ends.append(servers[name].process)
             documents = {}
             for number, (name, server) in enumerate(servers.items(), start=1):
                 when = '    when: jwt.sub == "alice"\n' if name == "waypoint" else ""
@@ -162,5 +162,7 @@ def run(report: Report, bin_dir: Path, directory: Path) -> None:
                         for kind in TOKENS:
                             goes_on(report, client, server, kind, issuer, log)
     finally:
+        for server in servers.values():
+            server.tap.close()
         for process in ends:
             process.end()

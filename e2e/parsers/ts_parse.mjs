@@ -1,9 +1,11 @@
 // Reads rows {"body", "method", "tool", "arguments"} as JSON lines (body in base64) and says for each whether the
 // official TypeScript SDK and JSON.parse find exactly that call in the body: {"fault": null} or why not.
+// `ts_parse.mjs MODULE`, which of the SDK's modules has the schemas, of 1.x or 2.x.
 
 import { createInterface } from 'node:readline';
 import { isDeepStrictEqual } from 'node:util';
-import { CallToolRequestSchema, JSONRPCMessageSchema } from '@modelcontextprotocol/sdk/types.js';
+
+const { CallToolRequestSchema, JSONRPCMessageSchema } = await import(process.argv[2]);
 
 function fault(row) {
   const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.from(row.body, 'base64'));

@@ -61,6 +61,8 @@ class Lab:
     def __init__(self, api: Api, cluster: Cluster, kubelet: Kubelet, folder: Path, root: Path) -> None:
         self.api, self.cluster, self.kubelet, self.folder, self.root = api, cluster, kubelet, folder, root
         self._numbers = itertools.count(1)
+        # When a test took a right of the controller away, and when it was told that the right was back; seconds since the epoch.
+        self.without_rights: list[tuple[float, float]] = []
 
     def install(self) -> None:
         """What `kubectl apply -f manifests/install.yaml` gives; only the CRDs as long as there is no such file."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import select
 import threading
 import time
-import urllib.request
 
 from harness.api import eventually
 from harness.lab import PROXY_PORT, Client, Lab
 from harness.tests import test
 
 from .i_waypoint import enforced, provisioned
-from .mesh import GATEWAY, POLICY, Mesh
+from .mesh import GATEWAY, POLICY, Mesh, gauge
 
 # The shortest that may be asked for, and much less than the two minutes that istiod dates certificates back.
 LIFE = 10
@@ -31,10 +30,7 @@ POD = "gateway.networking.k8s.io/gateway-name=waypoint"
 
 def expiry(address: str) -> float:
     """When the waypoint says that its certificate ends."""
-    with urllib.request.urlopen(f"http://{address}:15020/stats/prometheus", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
-    name = "agent_waypoint_certificate_expiry_timestamp_seconds"
-    return next(float(line.split()[-1]) for line in lines if line.startswith(name))
+    return gauge(address, "agent_waypoint_certificate_expiry_timestamp_seconds")
 
 
 def caller(lab: Lab, ns: str, name: str, *, short: bool = False) -> Client:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
 from harness.api import Object
-from harness.lab import Client, Lab, Refused
+from harness.lab import Answer, Client, Lab, Refused
 
 GATEWAY = """\
 apiVersion: gateway.networking.k8s.io/v1
@@ -51,6 +53,13 @@ class Mesh:
         """A JSON-RPC error, within the session."""
         return "error" in self.call(tool)
 
+    def begin(self, headers: dict[str, str] | None = None) -> Answer:
+        """The answer to an initialize in a tunnel of its own, with these headers beside the usual ones."""
+        info = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "lab", "version": "1"}}
+        message = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": info}).encode()
+        usual = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+        return self.reader.http(self.waypoint, f"{self.server}:80", "POST", "/mcp", message, {**usual, **(headers or {})})
+
     def opens(self, client: Client) -> bool:
         """Whether a caller gets as far as a session."""
         try:
@@ -68,6 +77,13 @@ class Mesh:
 
     def policy(self, tools: str) -> None:
         self.lab.apply(POLICY, ns=self.ns, tools=tools)
+
+
+def gauge(address: str, name: str) -> float:
+    """What a waypoint's page of metrics says of it."""
+    with urllib.request.urlopen(f"http://{address}:15020/stats/prometheus", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
 
 def gateway(lab: Lab, ns: str, name: str = "waypoint") -> Object:

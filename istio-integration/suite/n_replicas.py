@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import signal
-import urllib.request
 from typing import Any
 
 from harness.api import Object, eventually, ready
@@ -14,6 +13,7 @@ from harness.tests import test
 
 from .i_waypoint import provisioned
 from .j_renewal import POD
+from .mesh import gauge
 
 POLICY = """\
 apiVersion: agent-waypoint.dev/v1alpha1
@@ -70,11 +70,9 @@ def address(pod: Object) -> str:
     return pod["status"]["podIP"]
 
 
-def linked(replica: str) -> int:
+def linked(replica: str) -> float:
     """To how many others it says that it is linked."""
-    with urllib.request.urlopen(f"http://{replica}:15020/stats/prometheus", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
-    return next(int(line.split()[-1]) for line in lines if line.startswith("agent_waypoint_a2a_linked_replicas "))
+    return gauge(replica, "agent_waypoint_a2a_linked_replicas")
 
 
 def kill(lab: Lab, pod: Object) -> None:

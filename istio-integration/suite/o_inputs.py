@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from harness.api import Object, condition, eventually
 from harness.lab import Lab
 from harness.tests import test
@@ -31,6 +33,7 @@ def right_taken_away_is_said_and_given_back(lab: Lab) -> None:
     rules = role["rules"]
     fewer = [rule for rule in rules if rule["resources"] != ["authorizationpolicies", "requestauthentications"] or "list" not in rule["verbs"]]
     assert len(fewer) == len(rules) - 1, rules
+    began = time.time()
     lab.api.patch(role, {"rules": fewer})
     # A watch that runs is not asked again before it ends, within five minutes: here at once.
     lab.cluster.kill("kube-apiserver")
@@ -44,6 +47,7 @@ def right_taken_away_is_said_and_given_back(lab: Lab) -> None:
     finally:
         lab.api.patch(role, {"rules": rules})
     eventually("the Gateway says Fed=True", 60, lambda: said(gateway(lab, this.ns), "Fed", "True"))
+    lab.without_rights.append((began, time.time()))
     this.policy("search_*")
     eventually("an edit is in force again", 20, this.refused)
 

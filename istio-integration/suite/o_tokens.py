@@ -12,7 +12,7 @@ from harness.tests import refused, test
 from harness.tokens import Issuer
 
 from .i_waypoint import mesh
-from .mesh import Mesh
+from .mesh import POLICY, Mesh
 
 TOKENS = """\
 apiVersion: security.istio.io/v1
@@ -23,19 +23,7 @@ spec:
   jwtRules: [{issuer: "https://idp.example", audiences: [notes], jwks: '{jwks}'}]
 """
 
-ALICE = """\
-apiVersion: agent-waypoint.dev/v1alpha1
-kind: AgentPolicy
-metadata: {name: notes, namespace: {ns}}
-spec:
-  targetRefs: [{kind: Service, name: notes}]
-  protocol: MCP
-  allow:
-  - name: alice-reads
-    from: [{serviceAccounts: ["{ns}/reader"]}]
-    to: [{tools: ["get_*"]}]
-    when: jwt.sub == "alice"
-"""
+ALICE = POLICY + '    when: jwt.sub == "alice"\n'
 
 # Istio's own word for the same, which narrows what an AgentPolicy allows.
 VERIFIED = """\
@@ -102,12 +90,7 @@ def passes(answer: Any) -> bool:
 
 def begun(this: Mesh, token: str) -> tuple[int, str]:
     """Status and challenge where a session is begun."""
-    info = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "lab", "version": "1"}}
-    message = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": info}).encode()
-    headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    answer = this.reader.http(this.waypoint, f"{this.server}:80", "POST", "/mcp", message, headers)
+    answer = this.begin({"Authorization": f"Bearer {token}"} if token else None)
     return answer.status, answer.headers.get("www-authenticate", "")
 
 
@@ -119,7 +102,7 @@ def tokens_are_verified_on_decoded_calls(lab: Lab) -> None:
     idp.name = forger.name = "https://idp.example"
     forger.kid = idp.kid
     lab.apply(TOKENS, ns=this.ns, jwks=idp.jwks)
-    lab.apply(ALICE, ns=this.ns)
+    lab.apply(ALICE, ns=this.ns, tools="get_*")
     alice = idp.token(aud="notes")
     eventually("alice may", 20, lambda: passes(said(this, alice)))
     eventually("nobody begins without a token", 20, lambda: begun(this, "") == (401, "Bearer"))
@@ -169,9 +152,7 @@ def provider(lab: Lab, deny: list[str]) -> str:
 def declared(lab: Lab, ns: str) -> Object:
     """The ConfigMap of Istio's meshConfig as it was, before it declares the provider."""
     config = lab.api.get("v1", "ConfigMap", "istio-system", "istio")
-    file = lab.folder / "mesh.yaml"
-    file.write_text(config["data"]["mesh"])
-    (settings,) = json.loads(lab.cluster.kit("json", str(file)))
+    (settings,) = lab.parse(config["data"]["mesh"])
     authz = {"service": f"authz.{ns}.svc.cluster.local", "port": 9000, "timeout": "2s", "headersToUpstreamOnAllow": ["x-user"]}
     settings["extensionProviders"] = [*settings.get("extensionProviders", []), {"name": "lab-authz", "envoyExtAuthzHttp": authz}]
     lab.api.patch(config, {"data": {"mesh": json.dumps(settings)}})

@@ -18,6 +18,7 @@ use agent_waypoint::{app, hbone};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, Reply, Upstream, json as answered, service};
+use crate::tokens::{idp, inline};
 
 const AGENT: &str = "127.0.9.7:80";
 
@@ -76,10 +77,7 @@ async fn brief(lab: &Lab, life: Duration) -> (hbone::Pool, hbone::Stream) {
 
 /// The agent's documents with tokens of `tokens` taken at it.
 fn authenticated(documents: &str, tokens: &crate::mcp_hostile::sessions::Tokens) -> String {
-    format!(
-        "{documents}---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: idp, namespace: tools}}\nspec:\n  targetRefs: [{{group: '', kind: Service, name: agent}}]\n  jwtRules: [{{issuer: 'https://idp', jwks: '{}'}}]\n",
-        tokens.jwks
-    )
+    format!("{documents}---\n{}", idp("agent", &inline(tokens, "")))
 }
 
 /// Everything that was logged, once the waypoint has ended.

@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use crate::lab::{Lab, Reply, Upstream, service, with};
+use crate::lab::{Lab, Reply, Upstream, page, service, with};
 use crate::plain_ports::http::{WEB, istio};
 
 const REFUSED: &str = "/refused";
@@ -26,15 +25,6 @@ async fn get(lab: &Lab, path: &str) -> Reply {
     lab.raw("agents/reader", WEB, format!("GET {path} HTTP/1.1\r\nHost: web.tools:80\r\n\r\n").as_bytes()).await
 }
 
-async fn admin(lab: &Lab, path: &str) -> String {
-    let mut stream = TcpStream::connect(lab.waypoint.admin_addr()).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", lab.waypoint.admin_addr());
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    text
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_cannot_answer_is_left_alone_and_seen_to_be() {
     let well = Upstream::start(|_, _| with("", "well")).await;
@@ -49,9 +39,7 @@ async fn one_that_cannot_answer_is_left_alone_and_seen_to_be() {
     for line in ["ejected_endpoints{reason=\"failing\"} 1", "ejections_total{reason=\"failing\"} 1"] {
         assert!(metrics.contains(&format!("agent_waypoint_{line}\n")), "{line}: {metrics}");
     }
-    let page = admin(&lab, "/endpoints").await;
-    let (_, shown) = page.split_once("\r\n\r\n").unwrap();
-    let shown: serde_json::Value = serde_json::from_str(shown).unwrap();
+    let shown = page(lab.waypoint.admin_addr(), "/endpoints").await.json();
     let of = |addr: SocketAddr| shown.as_array().unwrap().iter().find(|one| one["id"] == addr.to_string()).unwrap();
     assert_eq!(of(ill.addr)["leftAlone"]["reason"], "failing");
     assert_eq!(of(well.addr)["leftAlone"], serde_json::Value::Null);

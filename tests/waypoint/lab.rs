@@ -114,17 +114,21 @@ impl Lab {
 
     /// The page of metrics.
     pub(crate) async fn metrics(&self) -> String {
-        let mut stream = TcpStream::connect(self.waypoint.stats_addr()).await.unwrap();
-        stream.write_all(b"GET /stats/prometheus HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
-        text
+        page(self.waypoint.stats_addr(), "/stats/prometheus").await.body
     }
 
     /// POSTs a JSON body to `/mcp` with `headers` beside the usual ones.
     pub(crate) async fn post(&self, who: &str, authority: &str, headers: &str, body: &str) -> Reply {
         self.raw(who, authority, post(headers, body).as_bytes()).await
     }
+}
+
+/// A page of one of the waypoint's own servers.
+pub(crate) async fn page(at: SocketAddr, path: &str) -> Reply {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let get = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+    stream.write_all(get.as_bytes()).await.unwrap();
+    Reply::read(&mut stream).await
 }
 
 /// A POST of `body` to `/mcp`.
@@ -244,7 +248,9 @@ async fn serve(mut stream: TcpStream, script: Script, seen: Arc<Mutex<Vec<u8>>>)
         }
         while let Some((head, body, used)) = request(&held) {
             held.drain(..used);
-            let answer = script(&head, &body);
+            // A script may sleep: on a thread of its own, so that nothing else of the test waits with it.
+            let script = Arc::clone(&script);
+            let answer = tokio::task::spawn_blocking(move || script(&head, &body)).await.unwrap();
             if stream.write_all(answer.as_bytes()).await.is_err() {
                 return;
             }

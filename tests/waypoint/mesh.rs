@@ -1,6 +1,5 @@
 //! Who and where from istiod, what is intended from documents.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use agent_waypoint::app::InMesh;
@@ -8,7 +7,7 @@ use agent_waypoint::control::istiod::xds::Myself;
 use agent_waypoint::hbone::DialFault;
 
 use super::istiod::{Fake, listed, pod, service};
-use super::lab::{Lab, PATIENCE, POLICY, Upstream, json};
+use super::lab::{Lab, PATIENCE, POLICY, Upstream, json, page};
 
 const SERVICE: &str = "
 apiVersion: v1
@@ -209,19 +208,12 @@ async fn an_address_that_a_document_only_claims_is_not_dialled_on_loopback() {
     let seen = mesh.upstream.bytes();
     assert_eq!(mesh.call(VIP).await.status, 503);
     assert_eq!(mesh.upstream.bytes(), seen, "{before}");
-    let metrics = page(mesh.lab.waypoint.stats_addr(), "/stats/prometheus").await;
+    let metrics = mesh.lab.metrics().await;
     assert!(metrics.contains("agent_waypoint_held_endpoints{reason=\"no_server\"} 1"), "{metrics}");
 }
 
-async fn page(at: SocketAddr, path: &str) -> String {
-    let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
-    let get = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
-    tokio::io::AsyncWriteExt::write_all(&mut stream, get.as_bytes()).await.unwrap();
-    super::lab::Reply::read(&mut stream).await.body
-}
-
 async fn ready(mesh: &Mesh) -> String {
-    page(mesh.lab.waypoint.ready_addr(), "/healthz/ready").await
+    page(mesh.lab.waypoint.ready_addr(), "/healthz/ready").await.body
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

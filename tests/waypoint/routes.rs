@@ -15,6 +15,7 @@ use crate::lab::{Lab, PATIENCE, Reply, Upstream, service, with};
 use crate::live::Live;
 use crate::mcp_hostile::sessions::Tokens;
 use crate::plain_ports::http::{WEB, istio, until};
+use crate::tokens::{idp, inline};
 
 /// `tools/web`, `tools/v2` and `tools/v3`, and an HTTPRoute `r` of `web` with these rules.
 fn documents(web: SocketAddr, v2: SocketAddr, rules: &str, more: &str) -> String {
@@ -252,13 +253,7 @@ async fn a_token_that_was_verified_where_a_route_leads_stays_here() {
     let (web, v2) = (named("web").await, named("v2").await);
     let tokens = Tokens::new();
     let rules = "  - matches: [{path: {value: /own}}]\n    backendRefs: [{name: web, port: 80}]\n  - backendRefs: [{name: v2, port: 80}]";
-    let of = |more: &str| {
-        let idp = format!(
-            "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: idp, namespace: tools}}\nspec:\n  targetRefs: [{{group: '', kind: Service, name: v2}}]\n  jwtRules: [{{issuer: 'https://idp', jwks: '{}'{more}}}]\n",
-            tokens.jwks
-        );
-        documents(web.addr, v2.addr, rules, &idp)
-    };
+    let of = |more: &str| documents(web.addr, v2.addr, rules, &idp("v2", &inline(&tokens, more)));
     let token = tokens.sign("https://idp", "alice", "tools", 3600);
     let request = |path: &str| format!("GET {path} HTTP/1.1\r\nAuthorization: Bearer {token}");
     let lab = Lab::start(&of("")).await;

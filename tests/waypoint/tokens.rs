@@ -18,13 +18,14 @@ const CALL: &str =
 const HOUR: i64 = 3600;
 
 /// A RequestAuthentication of `service` with one rule of issuer `https://idp`.
-fn idp(service: &str, rule: &str) -> String {
+pub(crate) fn idp(service: &str, rule: &str) -> String {
     format!(
         "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: idp, namespace: tools}}\nspec:\n  targetRefs: [{{group: '', kind: Service, name: {service}}}]\n  jwtRules: [{{issuer: 'https://idp', {rule}}}]\n"
     )
 }
 
-fn inline(tokens: &Tokens, more: &str) -> String {
+/// The keys of `tokens`, in a rule that says `more`.
+pub(crate) fn inline(tokens: &Tokens, more: &str) -> String {
     format!("jwks: '{}'{more}", tokens.jwks)
 }
 

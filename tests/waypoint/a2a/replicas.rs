@@ -8,7 +8,7 @@ use agent_waypoint::id::TrustDomain;
 use serde_json::{Value, json};
 
 use super::{V1, agent, ask, documents, message, rpc};
-use crate::lab::Lab;
+use crate::lab::{Lab, page};
 
 const ENFORCE: &str = r#"
   a2a:
@@ -43,8 +43,7 @@ async fn replica(ca: &Path, documents: &str, state: Option<&Path>, of: &[&Lab]) 
 
 async fn ready(lab: &Lab) {
     for _ in 0..200 {
-        let page = page(&lab.waypoint.ready_addr().to_string()).await;
-        if page.starts_with("HTTP/1.1 200") {
+        if page(lab.waypoint.ready_addr(), "/healthz/ready").await.status == 200 {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -57,15 +56,6 @@ async fn linked(lab: &Lab) -> usize {
     let page = lab.metrics().await;
     let line = page.lines().find_map(|line| line.strip_prefix("agent_waypoint_a2a_linked_replicas "));
     line.unwrap().parse().unwrap()
-}
-
-async fn page(address: &str) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET /healthz/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    text
 }
 
 #[tokio::test(flavor = "multi_thread")]
