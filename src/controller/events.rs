@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use super::apply::{FIELD_MANAGER, Part, Wanted};
 use super::condition;
 use super::lead::Leading;
+use super::standing::FED;
+use super::status::{ENFORCED, SERVED};
 
 /// Objects of which is remembered what was said.
 const REMEMBERED: usize = 16_384;
@@ -27,9 +29,9 @@ const BAD: [(&str, &str); 6] = [
     ("Accepted", "False"),
     ("Conflicted", "True"),
     ("ResolvedRefs", "False"),
-    ("agent-waypoint.dev/Enforced", "False"),
-    ("agent-waypoint.dev/Fed", "False"),
-    ("agent-waypoint.dev/Served", "False"),
+    (ENFORCED, "False"),
+    (FED, "False"),
+    (SERVED, "False"),
 ];
 /// `Enforced` is False for many reasons that pass by themselves; these do not.
 const STUCK: [&str; 3] = ["NoWaypoint", "NotAccepted", "TargetClosed"];

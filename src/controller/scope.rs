@@ -14,7 +14,9 @@ use kube::core::DynamicObject;
 
 use super::cluster::{DocumentKind, View, key};
 
-pub use fronting::{DROP_IN_CLASS, Fronting, GatewayKey, HBONE, Object, admits, is_for, workloads};
+pub use fronting::{
+    DROP_IN_CLASS, Fronting, GatewayKey, HBONE, Object, USE_CANARY, USE_WAYPOINT, admits, is_for, used, workloads,
+};
 pub use selected::Selected;
 
 /// What documents of the cluster go to which Gateways.

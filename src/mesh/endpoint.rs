@@ -9,7 +9,7 @@ pub const HBONE_PORT: u16 = 15008;
 /// One place where a target's calls can go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Stable as long as the address stands; the key for sessions and logs.
+    /// Stable as long as the address stands; the key for sessions, a caller's share and logs.
     pub id: Arc<str>,
     /// The application's address.
     pub at: At,

@@ -21,6 +21,9 @@ use crate::document::{FieldProblem, Origin, Problem, Severity};
 use crate::policy::{JwtRule, RuleSet, Rules, Verifier, compile};
 use crate::wire::path::Normalization;
 
+/// Begins what is told of a route that leads nothing on a port, before the port.
+pub const NO_EFFECT: &str = "has no effect on ";
+
 /// What decides for one port.
 #[derive(Debug, Clone)]
 pub(super) struct Ruled {
@@ -155,7 +158,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         };
         for (origin, named) in self.routes.idle(owned, port.port, requests) {
             let severity = if named { Severity::Error } else { Severity::Warning };
-            let reason = format!("has no effect on {}: the port speaks {speaks}", target(fronted, port));
+            let reason = format!("{NO_EFFECT}{}: the port speaks {speaks}", target(fronted, port));
             let problem = FieldProblem { severity, field: "spec.parentRefs".to_owned(), reason };
             if named {
                 reasons.insert(because(origin, &problem));

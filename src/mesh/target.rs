@@ -167,6 +167,11 @@ impl PortProtocol {
         }
     }
 
+    /// Whether its calls are decided on as requests, whatever their bodies are: what is HTTP, or may be.
+    pub fn is_plain(self) -> bool {
+        matches!(self, Self::Http | Self::Undeclared)
+    }
+
     /// Whether a permit is needed whatever the rules say: only MCP and A2A ports are closed by default.
     pub fn is_declared(self) -> bool {
         matches!(self, Self::Mcp | Self::A2a)

@@ -14,6 +14,7 @@ mod rows;
 mod state;
 
 pub use few::Few;
+pub use holders::is_of_pod;
 pub use intern::Interner;
 pub use near::{Place, Preference, Scope};
 pub use rows::{
@@ -24,6 +25,6 @@ pub use state::{Change, Here, World};
 
 pub(super) use addressed::{Addressed, workload};
 pub(super) use front::{Docs, Endpoints, endpoints, front};
-pub(super) use holders::{Holder, Holders, is_of_pod};
+pub(super) use holders::{Holder, Holders};
 pub(super) use reach::Guard;
 pub(super) use state::Dirty;

@@ -92,11 +92,6 @@ impl A2aSettings {
         self.rpc_paths.extend(paths("rpcPaths", &spec.rpc_paths, problems));
     }
 
-    /// Whether tasks and contexts are their owners' alone.
-    pub fn enforces_ownership(&self) -> bool {
-        self.enforce
-    }
-
     /// Whether an agent card is refused that names a place which this waypoint does not front.
     pub fn refuses_foreign_cards(&self) -> bool {
         self.refuse_cards

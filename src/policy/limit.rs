@@ -16,6 +16,7 @@ use super::truth::Truth;
 use crate::call::{Call, McpObject};
 use crate::document::agent_policy::{self, DenialForm, Protocol};
 use crate::document::duration;
+use crate::wire::mcp::is_list;
 
 /// Most calls that a limit may allow.
 const MAX_CALLS: u32 = 1_000_000;
@@ -226,10 +227,6 @@ impl Rules {
             State::All(parts) => parts.iter().flat_map(|(to, rules)| rules.charges(&facts.at(to))).collect(),
         }
     }
-}
-
-fn is_list(method: &str) -> bool {
-    matches!(method, "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list")
 }
 
 /// Whether a limit without `to` is about a call: those that make a server do something.

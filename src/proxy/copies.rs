@@ -18,13 +18,13 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::http::{XFCC, upstream_version};
-use super::route::write;
+use super::route::{spelt, write};
 use super::stages::Asked;
 use crate::call::HttpHead;
 use crate::config::limits::{COPY_TIMEOUT, MAX_COPIES, MAX_COPY_HELD};
 use crate::fault::Faulty;
 use crate::intake::{Body, BodyFault};
-use crate::mesh::{PortProtocol, Target, Then};
+use crate::mesh::{Target, Then};
 use crate::policy::{Decision, Permit, Verdicts};
 use crate::upstream::{OutBody, SendFault, Upstreams};
 
@@ -72,12 +72,10 @@ pub(super) fn copies(shared: &Shared, asked: &Asked, then: &Then, head: &HttpHea
 
 /// Asks the rules of where a copy goes. Nobody is asked but rules: where those would ask a provider, there is no copy.
 fn permit(shared: &Shared, asked: &Asked, to: Arc<Target>, mut head: HttpHead) -> Result<Copy, &'static str> {
-    if !matches!(to.protocol, PortProtocol::Http | PortProtocol::Undeclared) {
+    if !to.protocol.is_plain() {
         return Err("refused");
     }
-    if !to.paths.keeps(&head.path) {
-        head.path = to.paths.apply(&head.path).map_err(|_no_path| "refused")?;
-    }
+    head.path = spelt(&to, head.path).map_err(|_no_path| "refused")?;
     match asked.admitted((&to, &mut head), &Verdicts::default(), None) {
         Ok(Decision::Allow(permit)) => {
             let place = Arc::clone(&shared.copies.places).try_acquire_owned().map_err(|_full| "dropped")?;

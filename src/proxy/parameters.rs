@@ -31,11 +31,10 @@ impl Parameters {
     /// A server of the target lists a tool with these, or without any.
     pub(super) fn listed(&self, target: &TargetKey, tool: &Arc<str>, declared: Option<Declared>) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(declared) = declared else { return table.forget(target, tool) };
         table.forget(target, tool);
-        let full = table.tools >= MAX_TOOLS;
+        let Some(declared) = declared.filter(|_| table.tools < MAX_TOOLS) else { return };
         let of = table.targets.entry(target.clone()).or_default();
-        if !full && of.len() < MAX_OF_TARGET {
+        if of.len() < MAX_OF_TARGET {
             of.insert(Arc::clone(tool), Arc::new(declared));
             table.tools += 1;
         }

@@ -24,7 +24,7 @@ use super::http::XFCC;
 use super::quotas::Quotas;
 use super::stages::{Asked, Beyond, Permitted};
 use crate::call::HttpHead;
-use crate::mesh::{PortProtocol, Target, Then};
+use crate::mesh::{Target, Then};
 use crate::policy::{Decision, Denial, TokenFault};
 use crate::upstream::{OutBody, Upstreams};
 
@@ -109,7 +109,7 @@ pub(super) async fn lead<M: Content>(shared: &Shared, permitted: &mut Permitted<
 
 /// The path as paths are normalised for the other Service: its rules may know one spelling only, where the first one's
 /// leave several.
-fn spelt(to: &Target, path: String) -> Result<String, Stop> {
+pub(super) fn spelt(to: &Target, path: String) -> Result<String, Stop> {
     if to.paths.keeps(&path) {
         return Ok(path);
     }
@@ -124,9 +124,8 @@ fn admit(
     consulted: &mut Consulted,
     quotas: &Quotas,
 ) -> Result<(), Stop> {
-    let plain = |protocol| matches!(protocol, PortProtocol::Http | PortProtocol::Undeclared);
     let from = asked.target().protocol;
-    if to.protocol != from && !(plain(from) && plain(to.protocol)) {
+    if to.protocol != from && !(from.is_plain() && to.protocol.is_plain()) {
         return Err(Stop::Fault(ProxyFault::NoBackend));
     }
     match asked.admitted((to, head), &consulted.verdicts, Some(quotas)) {

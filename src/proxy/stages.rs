@@ -336,13 +336,18 @@ impl Standing {
     }
 
     fn look(&mut self, published: &Published) -> Result<bool, Option<Box<Denial>>> {
+        let changed = self.decided_anew(published)?;
+        if changed && !matches!(self.end, End::Whole) {
+            self.lasts();
+        }
+        Ok(changed)
+    }
+
+    fn decided_anew(&mut self, published: &Published) -> Result<bool, Option<Box<Denial>>> {
         let target = self.asked.target.renewed(&published.current()).ok_or(None)?;
         let changed = target.revision() != self.asked.target.revision();
         if changed {
             self.asked.readdress(target).ok_or(None)?;
-            if !matches!(self.end, End::Whole) {
-                self.lasts();
-            }
             if let Decision::Deny(denial) = self.asked.decide(&self.call) {
                 return Err(Some(Box::new(denial)));
             }
@@ -353,9 +358,6 @@ impl Standing {
             return Ok(changed);
         }
         beyond.to = to;
-        if !matches!(self.end, End::Whole) {
-            self.end = End::of(self.asked.ends(Some(&beyond.to)));
-        }
         let Some(head) = &mut beyond.head else {
             return match self.asked.admitted_bytes(&beyond.to, None) {
                 Decision::Allow(_) => Ok(true),

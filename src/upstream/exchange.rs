@@ -121,7 +121,7 @@ impl Upstreams {
             UpstreamHttp::Http1 => self.send_http1(endpoint, &key, http1_request(request)?).await,
             UpstreamHttp::Http2 => self.send_http2(endpoint, &key, http2_request(request)?).await,
         };
-        match sent.as_ref().map_or_else(|failed| failed.fault.is_failure(), is_failure) {
+        match sent.as_ref().map_or_else(|failed| failed.fault.is_failure(), |answer| Some(is_failure(answer))) {
             Some(true) => self.inner.live.failed(busy.at(), Why::Failing),
             Some(false) => self.inner.live.answered(busy.at()),
             None => {}
@@ -145,12 +145,12 @@ fn no_http(error: hyper::Error) -> DialFault {
 
 /// Whether a server says that it cannot answer, and not what it thinks of the request: 502, 503 and 504, and gRPC's
 /// `UNAVAILABLE` in the head.
-fn is_failure(response: &Response<InBody>) -> Option<bool> {
+fn is_failure(response: &Response<InBody>) -> bool {
     let gateway = matches!(
         response.status(),
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
     );
-    Some(gateway || response.headers().get("grpc-status").is_some_and(|status| status == "14"))
+    gateway || response.headers().get("grpc-status").is_some_and(|status| status == "14")
 }
 
 /// The response as it is passed on. A 101 that nobody asked for would turn the connection into something unread.

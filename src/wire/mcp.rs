@@ -31,7 +31,7 @@ pub use decode::{Context, Decoded, Kind, decode};
 pub use definition::{Definition, NoDefinition};
 pub use endpoint::endpoint_address;
 pub use fault::{Cause, DecodeFault, MessageFault};
-pub use forward::{forward_headers, forward_stream_headers};
+pub use forward::{drop_parameters, forward_headers, forward_stream_headers};
 pub use head::{HeaderFault, McpHead, ResponseForm, check_headers, requested_version};
 pub use list::{Filtered, filter_list, filter_lookalikes, is_list, mark_private, resource_entry};
 pub use method::alike;

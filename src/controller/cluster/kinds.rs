@@ -16,6 +16,7 @@ pub enum DocumentKind {
     GrpcRoute,
     /// gateway.networking.k8s.io
     TcpRoute,
+    /// gateway.networking.k8s.io
     TlsRoute,
     /// gateway.networking.k8s.io
     BackendTlsPolicy,
@@ -41,6 +42,9 @@ impl DocumentKind {
         Self::ReferenceGrant,
         Self::ServiceEntry,
     ];
+
+    /// Those of routes.
+    pub const ROUTES: [Self; 4] = [Self::HttpRoute, Self::GrpcRoute, Self::TcpRoute, Self::TlsRoute];
 
     /// `kind`, as in documents.
     pub fn as_str(self) -> &'static str {

@@ -83,9 +83,7 @@ impl Voice {
             self.acks.inner.changed.send_modify(|changes| *changes += 1);
         }
     }
-}
 
-impl Voice {
     fn hush(&mut self) {
         let Some(pod) = self.pod.take() else { return };
         let mut state = self.acks.lock();

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::input::{Name, Sent, SentWorkload};
 use crate::control::istiod::Istiod;
 use crate::control::istiod::xds::{self, Authorizations, Myself};
-use crate::mesh::world::{Change, Row};
+use crate::mesh::world::{Change, Row, is_of_pod};
 
 /// Changes that come within this time of each other are one.
 const GATHER: Duration = Duration::from_millis(100);
@@ -65,7 +65,7 @@ impl Pods {
                     self.far.remove(&key);
                     let services: Vec<Name> =
                         row.parts().services.iter().filter_map(|one| of_key(&one.service)).collect();
-                    if !services.is_empty() && is_far(&key, prefix) {
+                    if !services.is_empty() && is_of_pod(&key) {
                         self.far.insert(key, services);
                     }
                 }
@@ -77,12 +77,6 @@ impl Pods {
             }
         }
     }
-}
-
-/// Whether a uid, `CLUSTER/GROUP/KIND/NAMESPACE/NAME`, is that of a pod of another cluster.
-fn is_far(uid: &str, prefix: &str) -> bool {
-    let of_pod = uid.split('/').nth(2) == Some("Pod");
-    of_pod && !uid.starts_with(prefix)
 }
 
 /// The Kubernetes Service of a key, `NAMESPACE/NAME.NAMESPACE.svc.DOMAIN`.

@@ -24,9 +24,9 @@ pub enum Object {
 /// The class that istiod itself provisions, under which our image may run.
 pub const DROP_IN_CLASS: &str = "istio-agentgateway-waypoint";
 /// Names a waypoint; `none` keeps an object away from every one.
-const USE_WAYPOINT: &str = "istio.io/use-waypoint";
+pub const USE_WAYPOINT: &str = "istio.io/use-waypoint";
 /// A second waypoint that takes a share of the traffic.
-const USE_CANARY: &str = "istio.io/use-waypoint-canary";
+pub const USE_CANARY: &str = "istio.io/use-waypoint-canary";
 /// On a Gateway, else on its class: `service` (what it is where nothing is said), `workload`, `all` or `none`.
 const WAYPOINT_FOR: &str = "istio.io/waypoint-for";
 /// The protocol of a waypoint's listener.
@@ -114,11 +114,7 @@ impl Fronting {
 
     fn add<K: Resource>(&mut self, view: &View, kind: Object, object: &K) {
         let (namespace, name) = key(object);
-        let named = [USE_WAYPOINT, USE_CANARY].into_iter().filter_map(|label| {
-            let own = object.labels();
-            let of_namespace = || view.namespaces.get("", namespace).map(|namespace| namespace.labels());
-            used(if own.contains_key(label) { own } else { of_namespace()? }, label, namespace)
-        });
+        let named = [USE_WAYPOINT, USE_CANARY].into_iter().filter_map(|label| used(view, object, label));
         let gateways: BTreeSet<GatewayKey> =
             named.filter(|gateway| takes(view, gateway, "service", namespace)).collect();
         if !gateways.is_empty() {
@@ -135,7 +131,7 @@ pub fn workloads(view: &View) -> BTreeMap<String, BTreeSet<GatewayKey>> {
     let namespaces = view.namespaces.iter().map(|one| (key(&**one).1, one.labels()));
     let pods = view.pods.iter().map(|one| (key(&**one).0, one.labels()));
     for (namespace, labels) in namespaces.chain(pods) {
-        let Some(gateway) = used(labels, USE_WAYPOINT, namespace) else { continue };
+        let Some(gateway) = named(labels, USE_WAYPOINT, namespace) else { continue };
         let known = all.get(namespace).is_some_and(|known| known.contains(&gateway));
         if !known && takes(view, &gateway, "workload", namespace) {
             all.entry(namespace.to_owned()).or_default().insert(gateway);
@@ -163,8 +159,16 @@ fn is_fed(view: &View, gateway: &Gateway) -> bool {
     is_ours(view, gateway) || matches!(gateway.spec.gateway_class_name.as_str(), CLASS | DROP_IN_CLASS)
 }
 
-/// What a label of an object, or of its namespace, names.
-fn used(labels: &BTreeMap<String, String>, label: &str, namespace: &str) -> Option<GatewayKey> {
+/// What a label of an object, else of its Namespace, names. Name and namespace go together: they come from the same
+/// object.
+pub fn used<K: Resource>(view: &View, object: &K, label: &str) -> Option<GatewayKey> {
+    let (namespace, _) = key(object);
+    let own = object.labels();
+    let labels = if own.contains_key(label) { own } else { view.namespaces.get("", namespace)?.labels() };
+    named(labels, label, namespace)
+}
+
+fn named(labels: &BTreeMap<String, String>, label: &str, namespace: &str) -> Option<GatewayKey> {
     let name = labels.get(label).filter(|name| *name != "none" && !name.is_empty())?;
     let there = labels.get(&format!("{label}-namespace")).map_or(namespace, String::as_str);
     Some((there.to_owned(), name.clone()))

@@ -20,12 +20,9 @@ use crate::controller::scope::{Fronting, GatewayKey, Object};
 use crate::controller::shared::{Entries, List};
 use crate::document::{Problem, Severity, Source, load};
 use crate::id::TrustDomain;
-use crate::mesh::{Settings, Snapshot, build};
+use crate::mesh::{NO_EFFECT, Settings, Snapshot, build};
 use crate::policy::on_compile_thread;
 
-/// The kinds.
-const KINDS: [DocumentKind; 4] =
-    [DocumentKind::HttpRoute, DocumentKind::GrpcRoute, DocumentKind::TcpRoute, DocumentKind::TlsRoute];
 const GATEWAY: &str = "gateway.networking.k8s.io";
 /// What is wrong with a route, and of which a message names so many.
 const NAMED: usize = 8;
@@ -44,17 +41,18 @@ struct Read {
 /// Plans, and remembers what was read of routes that stay as they are.
 #[derive(Debug, Default)]
 pub struct RouteStatus {
-    read: HashMap<(DocumentKind, String, String, GatewayKey), (u64, Read)>,
+    read: Reads,
 }
 
 impl RouteStatus {
     /// Our entries on every route that names something that a waypoint of ours is in front of, or did.
     pub(super) fn plan(&mut self, view: &View, fronting: &Fronting, now: &str) -> Vec<Entries> {
         let before = std::mem::take(&mut self.read);
-        let mut entries = Vec::new();
-        for kind in KINDS {
+        let (mut entries, mut declaring) = (Vec::new(), HashMap::new());
+        for kind in DocumentKind::ROUTES {
             for route in view.documents(kind).iter() {
-                let mut one = One { view, fronting, kind, route, before: &before, read: &mut self.read };
+                let (read, declaring) = (&mut self.read, &mut declaring);
+                let mut one = One { view, fronting, kind, route, before: &before, read, declaring };
                 let ours = one.parents(now);
                 let was = || {
                     route
@@ -81,6 +79,8 @@ struct One<'a> {
     route: &'a DynamicObject,
     before: &'a Reads,
     read: &'a mut Reads,
+    /// By namespace, what policies call its ports.
+    declaring: &'a mut HashMap<String, Vec<String>>,
 }
 
 impl One<'_> {
@@ -126,9 +126,7 @@ impl One<'_> {
                     let message = format!("Service {namespace}/{name} has no port {port}");
                     return Some([not_accepted("NoMatchingParent", &message), resolved()]);
                 }
-                let [accepted, resolved] = self.over(&gateways);
-                let idle = |gateway| self.read_by(gateway).idle;
-                let idle: BTreeSet<String> = gateways.iter().flat_map(idle).collect();
+                let ([accepted, resolved], idle) = self.over(&gateways);
                 let without = |port: &i64| {
                     let told = format!(" Service {namespace}/{name}:{port}: ");
                     idle.iter().any(|one| one.contains(&told))
@@ -141,7 +139,7 @@ impl One<'_> {
             }
             ("networking.istio.io", "ServiceEntry") => {
                 let gateways = self.fronting.of_object(Object::ServiceEntry, namespace, name).clone();
-                if gateways.is_empty() { None } else { Some(self.over(&gateways)) }
+                if gateways.is_empty() { None } else { Some(self.over(&gateways).0) }
             }
             _ => None,
         }
@@ -153,13 +151,14 @@ impl One<'_> {
         ports.into_iter().flatten().map(|port| i64::from(port.port)).collect()
     }
 
-    /// What every one of these Gateways makes of it.
-    fn over(&mut self, gateways: &BTreeSet<GatewayKey>) -> [Condition; 2] {
+    /// What every one of these Gateways makes of it, and where it is attached without effect.
+    fn over(&mut self, gateways: &BTreeSet<GatewayKey>) -> ([Condition; 2], BTreeSet<String>) {
         let mut whole = Read::default();
         for gateway in gateways {
-            let Read { errors, unresolved, .. } = self.read_by(gateway);
+            let Read { errors, unresolved, idle } = self.read_by(gateway);
             whole.errors.extend(errors);
             whole.unresolved.extend(unresolved);
+            whole.idle.extend(idle);
         }
         whole.errors.sort();
         whole.errors.dedup();
@@ -180,7 +179,7 @@ impl One<'_> {
                 Condition::new("ResolvedRefs", false, reason, told.join("; "))
             }
         };
-        [accepted, resolved]
+        ([accepted, resolved], whole.idle.into_iter().collect())
     }
 
     fn read_by(&mut self, gateway: &GatewayKey) -> Read {
@@ -190,14 +189,16 @@ impl One<'_> {
         let hash = hasher.finish();
         let (namespace, name) = key(self.route);
         let of = (self.kind, namespace.to_owned(), name.to_owned(), gateway.clone());
-        let known = self.before.get(&of).filter(|(known, _)| *known == hash).map(|(_, read)| read.clone());
+        // Another parent of the route may have had it read just now.
+        let known = |reads: &Reads| reads.get(&of).filter(|(known, _)| *known == hash).map(|(_, read)| read.clone());
+        let known = known(self.read).or_else(|| known(self.before));
         let read = known.unwrap_or_else(|| on_compile_thread(|| read(&sources)));
         self.read.insert(of, (hash, read.clone()));
         read
     }
 
     /// The route first, then what it may lead to, as the Gateway's waypoint is told of it.
-    fn sources(&self, gateway: &GatewayKey) -> Vec<String> {
+    fn sources(&mut self, gateway: &GatewayKey) -> Vec<String> {
         let (own, _) = key(self.route);
         let mut sources = vec![Resource::document_text(self.route, self.kind)];
         let mut namespaces = BTreeSet::new();
@@ -229,29 +230,14 @@ impl One<'_> {
                 }
             });
         }
-        sources.extend(self.declaring(own));
+        let declaring = self.declaring.entry(own.to_owned()).or_insert_with(|| declaring(self.view, own));
+        sources.extend_from_slice(declaring);
         let grants = self.view.documents(DocumentKind::ReferenceGrant);
         for namespace in namespaces.iter().filter(|namespace| *namespace != own) {
             sources
                 .extend(grants.within(namespace).map(|one| Resource::document_text(one, DocumentKind::ReferenceGrant)));
         }
         sources
-    }
-
-    /// What policies call ports of the namespace.
-    fn declaring(&self, namespace: &str) -> Vec<String> {
-        let policies = self.view.documents(DocumentKind::AgentPolicy);
-        let declaring = policies.within(namespace).filter_map(|policy| {
-            let spec = policy.data.get("spec")?;
-            let (protocol, targets) = (spec.get("protocol")?, spec.get("targetRefs")?);
-            let text = json!({
-                "apiVersion": "agent-waypoint.dev/v1alpha1", "kind": "AgentPolicy",
-                "metadata": {"namespace": namespace, "name": policy.metadata.name},
-                "spec": {"protocol": protocol, "mode": spec.get("mode").and_then(Value::as_str).unwrap_or("Enforce"), "targetRefs": targets},
-            });
-            Some(text.to_string())
-        });
-        declaring.collect()
     }
 
     /// Its ports, and what they are declared to speak: all that a route goes by.
@@ -269,6 +255,22 @@ impl One<'_> {
         let text = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": {"ports": ports}});
         Some(text.to_string())
     }
+}
+
+/// What policies call ports of the namespace.
+fn declaring(view: &View, namespace: &str) -> Vec<String> {
+    let policies = view.documents(DocumentKind::AgentPolicy);
+    let declaring = policies.within(namespace).filter_map(|policy| {
+        let spec = policy.data.get("spec")?;
+        let (protocol, targets) = (spec.get("protocol")?, spec.get("targetRefs")?);
+        let text = json!({
+            "apiVersion": "agent-waypoint.dev/v1alpha1", "kind": "AgentPolicy",
+            "metadata": {"namespace": namespace, "name": policy.metadata.name},
+            "spec": {"protocol": protocol, "mode": spec.get("mode").and_then(Value::as_str).unwrap_or("Enforce"), "targetRefs": targets},
+        });
+        Some(text.to_string())
+    });
+    declaring.collect()
 }
 
 fn not_accepted(reason: &'static str, message: &str) -> Condition {
@@ -296,7 +298,7 @@ fn read(sources: &[String]) -> Read {
         match (problem.severity, unresolved(problem)) {
             (Severity::Error, _) => read.errors.push(told(problem)),
             (Severity::Warning, Some(reason)) => read.unresolved.push((reason, told(problem))),
-            (Severity::Warning, None) if problem.reason.starts_with("has no effect on ") => {
+            (Severity::Warning, None) if problem.reason.starts_with(NO_EFFECT) => {
                 read.idle.push(problem.reason.clone());
             }
             (Severity::Warning, None) => {}

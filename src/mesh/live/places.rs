@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use crate::document::Problem;
 use crate::mesh::attached::{Owned, PortName};
@@ -29,21 +29,20 @@ pub(super) struct Placed {
     pub(super) problems: Vec<Problem>,
 }
 
-/// Who comes before whom where two claim one address or name: the canonical one, Services before ServiceEntries, the older
-/// document, as istiod has it for names too, then by key. Which was told of first plays no part: every replica must say the
-/// same, and no new ServiceEntry takes the calls of one that is there.
-type Rank = (bool, TargetKind, Arc<str>, Arc<str>);
 /// After every point in time: no document has come.
-static NEVER: LazyLock<Arc<str>> = LazyLock::new(|| "~".into());
+const NEVER: &str = "~";
 
 impl Placed {
     pub(super) fn target(&self, port: u16) -> Option<Arc<Target>> {
         self.targets.iter().find(|target| target.key.port == port).cloned()
     }
 
-    fn rank(&self) -> Rank {
-        let created = Arc::clone(self.created.as_ref().unwrap_or(&NEVER));
-        (!self.row.parts().canonical, self.kind, created, Arc::clone(&self.row.parts().key))
+    /// Who comes before whom where two claim one address or name: the canonical one, Services before ServiceEntries, the
+    /// older document, as istiod has it for names too, then by key. Which was told of first plays no part: every replica must
+    /// say the same, and no new ServiceEntry takes the calls of one that is there.
+    fn rank(&self) -> (bool, TargetKind, &str, &str) {
+        let created = self.created.as_deref().unwrap_or(NEVER);
+        (!self.row.parts().canonical, self.kind, created, &self.row.parts().key)
     }
 
     fn vips(&self) -> impl Iterator<Item = IpAddr> {

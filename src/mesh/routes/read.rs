@@ -16,6 +16,7 @@ use crate::document::{Document, Documents, duration, http_route};
 use crate::mesh::attached::Owned;
 use crate::mesh::found::Found;
 use crate::mesh::route::{Auth, Backend, HeaderEdit, Mirror, PathEdit, Redirect, Retry, Then};
+use crate::mesh::services::CLUSTER_DOMAIN;
 use crate::mesh::{TargetKey, TargetKind};
 use crate::policy::Provider;
 use crate::wire::http1::fields;
@@ -112,10 +113,10 @@ impl Reader<'_, '_> {
     }
 
     fn auth(&mut self, written: &http_route::ExternalAuth, path: &str) -> Option<Auth> {
-        let to = self.reference(&written.backend_ref, &format!("{path}.backendRef"));
+        let to = self.reference(&written.backend_ref, &format!("{path}.backendRef"), self.unled());
         let BackendRef { name, namespace, port, .. } = &written.backend_ref;
         let namespace = namespace.as_ref().unwrap_or(&self.document.meta.namespace);
-        let host = format!("{name}.{namespace}.svc.cluster.local");
+        let host = format!("{name}.{namespace}.svc.{CLUSTER_DOMAIN}");
         match Provider::of_route(self.document.origin.title(), (&host, port.unwrap_or(0)), written) {
             Ok(provider) => Some(Auth { to, provider: Arc::new(provider) }),
             Err((field, reason)) => {
@@ -144,7 +145,7 @@ impl Reader<'_, '_> {
             self.refuse(field, format!("{share} of {of} is no share of all requests"));
             return None;
         }
-        let to = self.reference(&written.backend_ref, &format!("{field}.backendRef"));
+        let to = self.reference(&written.backend_ref, &format!("{field}.backendRef"), "no copies are made");
         Some(Mirror { to, share, of })
     }
 
@@ -281,7 +282,7 @@ impl Reader<'_, '_> {
     fn backend(&mut self, written: &BackendRef, path: &str) -> Backend {
         let mut backend = Backend {
             weight: written.weight,
-            to: self.reference(written, path),
+            to: self.reference(written, path, self.unled()),
             request: HeaderEdit::default(),
             response: HeaderEdit::default(),
         };
@@ -296,43 +297,49 @@ impl Reader<'_, '_> {
         backend
     }
 
-    /// The port that is meant; none, and a warning, where there is none that may be.
-    fn reference(&mut self, written: &BackendRef, path: &str) -> Option<TargetKey> {
+    /// The port that is meant; none, and a warning that says what becomes of it, where there is none that may be.
+    fn reference(&mut self, written: &BackendRef, path: &str, so: &str) -> Option<TargetKey> {
         let own = &self.document.meta.namespace;
         let namespace = written.namespace.as_ref().unwrap_or(own);
         let kind = match (written.group.as_str(), written.kind.as_str()) {
             ("" | "core", "Service") => TargetKind::Service,
             ("networking.istio.io", "ServiceEntry") => TargetKind::ServiceEntry,
             (group, kind) => {
-                self.told(format!("{path}.kind"), &format!("{group}/{kind} is no backend that is known here"));
+                self.told(format!("{path}.kind"), &format!("{group}/{kind} is no backend that is known here"), so);
                 return None;
             }
         };
         if namespace != own && !self.granted(namespace, written) {
-            self.told(format!("{path}.namespace"), &format!("no ReferenceGrant of {namespace} lets {own} refer to it"));
+            self.told(
+                format!("{path}.namespace"),
+                &format!("no ReferenceGrant of {namespace} lets {own} refer to it"),
+                so,
+            );
             return None;
         }
         let Some(port) = written.port else {
-            self.told(format!("{path}.port"), "is missing: a Service is reached on a port");
+            self.told(format!("{path}.port"), "is missing: a Service is reached on a port", so);
             return None;
         };
         if !self.ports.contains(&((kind, namespace.as_str(), written.name.as_str()), port)) {
             let what = format!("there is no {} {namespace}/{}:{port} here", kind.as_str(), written.name);
-            self.told(format!("{path}.name"), &what);
+            self.told(format!("{path}.name"), &what, so);
             return None;
         }
         let (namespace, name) = (namespace.as_str().into(), written.name.as_str().into());
         Some(TargetKey { kind, namespace, name, port, at: None })
     }
 
-    fn told(&mut self, field: String, what: &str) {
-        let so = if field.contains(".requestMirror.") {
-            "no copies are made"
-        } else if self.document.spec.bytes {
+    /// What becomes of calls that a backend would get which is not there.
+    fn unled(&self) -> &'static str {
+        if self.document.spec.bytes {
             "connections that it would get are refused"
         } else {
             "requests that it would get are answered 500"
-        };
+        }
+    }
+
+    fn told(&mut self, field: String, what: &str, so: &str) {
         self.found.warn(&self.document.origin, field, format!("{what}; {so}"));
     }
 

@@ -57,6 +57,11 @@ impl Addresses {
         &self.held
     }
 
+    /// Who has this address in any of its forms.
+    fn holders(&self, ip: IpAddr) -> impl Iterator<Item = &Holder> {
+        readings(ip).filter_map(|ip| self.held.get(&ip)).flat_map(Holders::iter)
+    }
+
     /// The workloads that are no pods and claim this address.
     pub(super) fn claims(&self, ip: IpAddr) -> impl Iterator<Item = &Arc<str>> {
         self.claimed.get(&ip.to_canonical()).into_iter().flatten()
@@ -158,7 +163,7 @@ pub(super) fn is_pod(row: &WorkloadRow) -> bool {
 }
 
 /// Whether the uid is a pod's.
-pub(in crate::mesh) fn is_of_pod(uid: &str) -> bool {
+pub fn is_of_pod(uid: &str) -> bool {
     kind(uid) == "Pod"
 }
 
@@ -189,7 +194,7 @@ impl World {
             return self.proven(workload, ip).map_or(Ok(planned), Err);
         }
         let mut pods = Vec::new();
-        for holder in readings(ip).filter_map(|ip| self.addresses().held().get(&ip)).flat_map(Holders::iter) {
+        for holder in self.addresses().holders(ip) {
             match holder {
                 Holder::Service(_) => return Err(Hold::OfService),
                 Holder::Workload(uid) if *uid == workload.parts.uid => {}
@@ -218,12 +223,11 @@ impl World {
     /// to call it where somebody is of whom it is known that he cannot shows nothing but failures, and those would count
     /// against him: an endpoint is known by its address, whoever leads there.
     fn proven(&self, workload: &WorkloadRow, ip: IpAddr) -> Option<Hold> {
-        let mut held = readings(ip).filter_map(|ip| self.addresses().held().get(&ip)).flat_map(Holders::iter);
         let of_others = |uid: &Arc<str>| {
             let other = self.workload(uid).filter(|other| self.here().is_vouched(other));
             other.is_some_and(|other| other.parts.namespace != workload.parts.namespace)
         };
-        held.find_map(|holder| match holder {
+        self.addresses().holders(ip).find_map(|holder| match holder {
             Holder::Service(_) => Some(Hold::OfService),
             Holder::Workload(uid) => of_others(uid).then_some(Hold::OfOthers),
         })

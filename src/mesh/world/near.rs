@@ -51,7 +51,11 @@ impl Preference {
     ///
     /// Only workloads of our own network are asked about. What is unknown on both sides is the same, as ztunnel has it;
     /// where istiod has not told yet where we are, nothing is.
-    pub(super) fn distance(&self, here: Option<&Arc<Place>>, there: &Place) -> Option<u8> {
+    pub(super) fn distance<'w>(&self, here: impl FnOnce() -> Option<&'w Arc<Place>>, there: &Place) -> Option<u8> {
+        if self.scopes.is_empty() {
+            return Some(0);
+        }
+        let here = here();
         let same = |scope: &Scope| match scope {
             Scope::Network => true,
             Scope::Unknown => false,

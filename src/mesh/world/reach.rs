@@ -157,7 +157,7 @@ fn endpoint(
     let more = &service.parts.more_ids;
     let planned = via(workload, more)?;
     let preference = &service.parts.preference;
-    let Some(distance) = preference.distance(world.place(), &parts.place) else {
+    let Some(distance) = preference.distance(|| world.place(), &parts.place) else {
         return Some(Err(Held { id: host.endpoint(target, planned).id, why: Hold::Elsewhere }));
     };
     let way = match &host {

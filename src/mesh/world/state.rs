@@ -372,7 +372,7 @@ impl World {
         dirty.addresses = true;
         for uid in self.addresses.claims(ip) {
             dirty.workloads.insert(Arc::clone(uid));
-            let services = self.workloads.get(&**uid).into_iter().flat_map(|row| &row.0.parts.services);
+            let services = self.workload(uid).into_iter().flat_map(|row| &row.parts.services);
             dirty.services.extend(services.map(|member| Arc::clone(&member.service)));
         }
     }

@@ -6,6 +6,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::place::{self, Site};
 use crate::call::{HttpHead, Object, Value};
+use crate::wire::http1::fields::hyphened;
 
 /// Fields that only a verified token may fill, in every spelling that a server may take for theirs: CGI and its heirs read
 /// `_` and `-` alike.
@@ -14,7 +15,7 @@ pub(super) struct Stripped(Arc<[String]>);
 
 impl Stripped {
     pub(super) fn of(names: impl Iterator<Item = HeaderName>) -> Self {
-        let mut names: Vec<String> = names.map(|name| folded(&name)).collect();
+        let mut names: Vec<String> = names.map(|name| hyphened(&name).into_owned()).collect();
         names.sort_unstable();
         names.dedup();
         Self(names.into())
@@ -35,13 +36,8 @@ impl Stripped {
     }
 
     fn has(&self, name: &HeaderName) -> bool {
-        !self.0.is_empty() && self.0.contains(&folded(name))
+        !self.0.is_empty() && self.0.iter().any(|one| **one == *hyphened(name))
     }
-}
-
-/// A field's name as CGI and its heirs read it.
-pub(super) fn folded(name: &HeaderName) -> String {
-    name.as_str().replace('_', "-")
 }
 
 /// What becomes of a request's head.

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 
 use super::TokenFault;
-use super::edits::folded;
 use crate::call::HttpHead;
+use crate::wire::http1::fields::hyphened;
 
 /// What holds a token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -80,7 +80,7 @@ impl Place {
         let mut token = None;
         let mut fields = 0;
         // CGI and its heirs read `_` and `-` alike, and might take that one for the token that was verified.
-        let other = |other: &HeaderName| other != name && folded(other) == folded(name);
+        let other = |other: &HeaderName| other != name && hyphened(other) == hyphened(name);
         if name.as_str().contains(['-', '_']) && head.headers.keys().any(other) {
             return Err(TokenFault::Malformed);
         }

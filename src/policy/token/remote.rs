@@ -265,13 +265,14 @@ impl Keyring {
             return Err(KeyFault::Host(source.url().authority()));
         }
         let mut known = self.known();
-        known.clear_up();
-        let Known { sources, shares } = &mut *known;
-        let share = shares.entry(namespace.into()).or_default();
-        if let Some(lease) = share.get(&source).and_then(Weak::upgrade) {
+        let named = known.shares.get(namespace).and_then(|share| share.get(&source)).and_then(Weak::upgrade);
+        if let Some(lease) = named {
             lease.keys.allow(timeout);
             return Ok(lease);
         }
+        known.clear_up();
+        let Known { sources, shares } = &mut *known;
+        let share = shares.entry(namespace.into()).or_default();
         if share.len() >= JWKS_SOURCES {
             return Err(KeyFault::TooManySources);
         }

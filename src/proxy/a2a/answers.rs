@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http::{Response, response};
 
@@ -188,7 +187,7 @@ impl Answers {
             denial = self.standing.revoked(&shared.published) => return self.revoked(denial),
         };
         let Some(read) = read else { return self.bad() };
-        if let Some(denial) = self.standing.revoked(&shared.published).now_or_never() {
+        if let Some(Err(denial)) = self.standing.turned_now(&shared.published) {
             return self.revoked(denial);
         }
         if parts.status.is_success() {

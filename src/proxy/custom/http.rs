@@ -15,6 +15,7 @@ use crate::mesh::Endpoint;
 use crate::policy::{Edits, HttpTerms, Provider};
 use crate::upstream::{InBody, OutBody, UpstreamHttp};
 use crate::wire::grpc::percent_encoded;
+use crate::wire::http1::fields::hyphened;
 
 /// Whether the body that is shown is cut, in Envoy's word.
 pub(super) const PARTIAL: HeaderName = HeaderName::from_static("x-envoy-auth-partial-body");
@@ -85,7 +86,7 @@ fn request(
 
 /// Whether a provider could read a header of that name as one of ours, which says what was proven: CGI takes `_` for `-`.
 pub(super) fn is_ours(name: &HeaderName) -> bool {
-    name.as_str().replace('_', "-").starts_with(OURS)
+    hyphened(name).starts_with(OURS)
 }
 
 /// Whether some server could read dot segments in a path, in whatever spelling.

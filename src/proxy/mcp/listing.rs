@@ -24,7 +24,7 @@ use crate::upstream::{InBody, SendFault, Upstreams};
 use crate::wire::json;
 use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{
-    Context, Definition, McpHead, ResponseForm, ServerMessage, decode, filter_list, forward_headers,
+    Context, Definition, McpHead, ResponseForm, ServerMessage, decode, drop_parameters, filter_list, forward_headers,
 };
 use crate::wire::sse;
 
@@ -34,7 +34,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_PAGES: usize = 64;
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
-const PARAMETERS: &str = "mcp-param-";
 
 /// Why there is no list.
 #[derive(Debug)]
@@ -132,8 +131,9 @@ fn decoded(of: &HeaderMap, id: &Id) -> Option<McpCall> {
 
 /// Without what repeats arguments of the call: a list has none.
 fn without_parameters(of: &HeaderMap) -> HeaderMap {
-    let others = of.iter().filter(|(name, _)| !name.as_str().starts_with(PARAMETERS));
-    others.map(|(name, value)| (name.clone(), value.clone())).collect()
+    let mut headers = of.clone();
+    drop_parameters(&mut headers);
+    headers
 }
 
 /// The MCP headers of the call, of another method.

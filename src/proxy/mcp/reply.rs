@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt as _;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use http::{Response, StatusCode, response};
 use http_body::Body as _;
@@ -110,7 +109,7 @@ impl Reply {
             return self.bad();
         }
         self.answered();
-        if let Some(denial) = self.standing.revoked(&shared.published).now_or_never() {
+        if let Some(Err(denial)) = self.standing.turned_now(&shared.published) {
             return self.revoked(denial);
         }
         self.learn(&parts.headers, &message, None);

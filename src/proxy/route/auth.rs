@@ -11,7 +11,7 @@ use super::super::custom::{self, Content};
 use super::super::stages::Asked;
 use super::Stop;
 use crate::document::agent_policy::DenialForm;
-use crate::mesh::{Auth, PortProtocol, Target};
+use crate::mesh::{Auth, Target};
 use crate::policy::{Decision, Denial, Edits, Permit, Provider, Reason, Speaks, Verdicts};
 use crate::wire::ext_authz::CHECK;
 
@@ -23,9 +23,7 @@ pub(super) async fn ask<M: Content>(
     auth: &Auth,
     headers: &mut HeaderMap,
 ) -> Result<Vec<Edits>, Stop> {
-    let fit = |to: &Arc<Target>| {
-        to.closed().is_none() && matches!(to.protocol, PortProtocol::Http | PortProtocol::Undeclared)
-    };
+    let fit = |to: &Arc<Target>| to.closed().is_none() && to.protocol.is_plain();
     let to = auth.to.as_ref().and_then(|key| shared.published.current().get(key)).filter(fit);
     let to = to.ok_or(Stop::Fault(ProxyFault::NoBackend))?;
     admit(asked, &to, &auth.provider)?;

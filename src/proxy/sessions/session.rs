@@ -103,17 +103,8 @@ impl Session {
         Self { version, wording, announced, ..Self::begun((sealer, memory), holder, key, None) }
     }
 
-    /// One of a client that reads answers on `stream` alone.
-    pub(super) fn streaming(
-        (sealer, memory): (&Sealer, &Arc<Budget>),
-        holder: Holder,
-        key: &SessionKey,
-        stream: mpsc::Sender<Bytes>,
-    ) -> Self {
-        Self::begun((sealer, memory), holder, key, Some(stream))
-    }
-
-    fn begun(
+    /// One of a client that reads answers on `stream` alone, where it has one.
+    pub(super) fn begun(
         (sealer, memory): (&Sealer, &Arc<Budget>),
         holder: Holder,
         key: &SessionKey,

@@ -103,7 +103,7 @@ impl Sessions {
         if table.sessions.contains_key(&key) {
             return None;
         }
-        let session = Arc::new(Session::streaming((&self.sealer, &self.memory), holder, &key, stream));
+        let session = Arc::new(Session::begun((&self.sealer, &self.memory), holder, &key, Some(stream)));
         table.insert(key.clone(), session.holder().owner.clone(), State::Live(Arc::clone(&session)));
         self.fit(&mut table, &session.holder().owner);
         drop(table);

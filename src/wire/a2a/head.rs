@@ -1,6 +1,5 @@
 //! The headers that speak of the call or of its body (specification section 3.2.6: service parameters).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{
@@ -10,6 +9,7 @@ use http::header::{
 use super::fault::HeadFault;
 use crate::call::A2aVersion;
 use crate::config::limits::MAX_URI;
+use crate::wire::http1::fields::hyphened;
 
 const VERSION: HeaderName = HeaderName::from_static("a2a-version");
 const EXTENSIONS: HeaderName = HeaderName::from_static("a2a-extensions");
@@ -133,9 +133,4 @@ pub fn forward_headers(headers: &mut HeaderMap) {
     for name in dropped {
         headers.remove(name);
     }
-}
-
-fn hyphened(name: &HeaderName) -> Cow<'_, str> {
-    let name = name.as_str();
-    if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
 }

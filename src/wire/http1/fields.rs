@@ -2,6 +2,8 @@
 //!
 //! [`check`] refuses, [`strip`] removes; both work on fields whose names are already lower case.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::fault::FieldFault;
@@ -88,12 +90,10 @@ pub fn check(headers: &HeaderMap) -> Result<(), FieldFault> {
         if repeats && is_singleton(name.as_str()) && headers.get_all(name).iter().nth(1).is_some() {
             return Err(FieldFault::Repeated);
         }
-        let name = name.as_str();
-        if name.contains('_') {
-            let meant = name.replace('_', "-");
-            if is_singleton(&meant) || is_dropped(&meant) {
-                return Err(FieldFault::Alias);
-            }
+        if let Cow::Owned(meant) = hyphened(name)
+            && (is_singleton(&meant) || is_dropped(&meant))
+        {
+            return Err(FieldFault::Alias);
         }
     }
     Ok(())
@@ -134,11 +134,17 @@ pub fn strip(headers: &mut HeaderMap) -> Result<(), FieldFault> {
 /// that name the server, or that only the mesh may say; nor of a name that servers which read `_` and `-` alike take for one
 /// of these, or for one of those that stand once.
 pub fn is_editable(name: &HeaderName) -> bool {
-    let meant = name.as_str().replace('_', "-");
-    let is_alias = *meant != *name.as_str();
+    let meant = hyphened(name);
+    let is_alias = matches!(meant, Cow::Owned(_));
     let is_ours = is_dropped(&meant) || matches!(&*meant, "host" | "content-length" | "expect");
     let is_taken_for_one = is_alias && is_singleton(&meant);
     !is_ours && !is_taken_for_one
+}
+
+/// A field's name as CGI and its heirs read it, to whom `_` is `-`.
+pub fn hyphened(name: &HeaderName) -> Cow<'_, str> {
+    let name = name.as_str();
+    if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
 }
 
 /// Whether a message may have several fields of that name.

@@ -65,8 +65,8 @@ fn clean(headers: &mut HeaderMap, head: &McpHead) {
     drop_parameters(headers);
 }
 
-/// `Mcp-Param-` headers, where nothing can say that they repeat an argument.
-fn drop_parameters(headers: &mut HeaderMap) {
+/// Takes out `Mcp-Param-` headers, where nothing can say that they repeat an argument.
+pub fn drop_parameters(headers: &mut HeaderMap) {
     let parameters: Vec<_> = headers.keys().filter(|k| k.as_str().starts_with(PARAMETER_PREFIX)).cloned().collect();
     for name in parameters {
         headers.remove(name);

@@ -115,17 +115,21 @@ pub(super) fn plain(params: Option<&Object>) -> Result<(), MessageFault> {
 
 /// A name of a tool or prompt: not empty, at most `MAX_NAME` bytes, no control characters.
 pub(super) fn read_name(value: &Value) -> Option<&str> {
-    value.as_str().filter(|s| !s.is_empty() && s.len() <= MAX_NAME && !s.chars().any(char::is_control))
+    text(value, MAX_NAME)
 }
 
 /// The id of a task as a client has it: sealed, and so longer than a server's own.
 fn read_task_id(value: &Value) -> Option<&str> {
-    value.as_str().filter(|s| !s.is_empty() && s.len() <= MAX_SEALED && !s.chars().any(char::is_control))
+    text(value, MAX_SEALED)
 }
 
 /// A URI or URI template: not empty, at most `MAX_URI` bytes, no control characters.
 pub(super) fn read_uri(value: &Value) -> Option<&str> {
-    value.as_str().filter(|s| !s.is_empty() && s.len() <= MAX_URI && !s.chars().any(char::is_control))
+    text(value, MAX_URI)
+}
+
+fn text(value: &Value, max: usize) -> Option<&str> {
+    value.as_str().filter(|s| !s.is_empty() && s.len() <= max && !s.chars().any(char::is_control))
 }
 
 fn named(params: Option<&Object>) -> Result<Knowable<Arc<str>>, MessageFault> {

@@ -91,8 +91,7 @@ pub(super) fn ingresses(view: &View) -> Vec<Ingress> {
     for gateway in view.gateways.iter().filter(|gateway| !is_waypoint(gateway)) {
         all.insert(name(gateway), BTreeSet::new());
     }
-    let kinds = [DocumentKind::HttpRoute, DocumentKind::GrpcRoute, DocumentKind::TcpRoute, DocumentKind::TlsRoute];
-    for kind in kinds {
+    for kind in DocumentKind::ROUTES {
         for route in view.documents(kind).iter() {
             let services = backends(route);
             for parent in parents(route) {

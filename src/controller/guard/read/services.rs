@@ -5,11 +5,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt as _};
 
 use super::super::super::cluster::{View, key};
+use super::super::super::scope::{USE_CANARY, USE_WAYPOINT, used};
 use super::super::input::{GuardScope, Mode, Name, Service, ServiceKind, ServicePort, TargetPort};
 use super::gateways;
 
-/// Name a waypoint, for an object or all of its namespace; a canary takes a share of the traffic.
-const USED: [&str; 2] = ["istio.io/use-waypoint", "istio.io/use-waypoint-canary"];
 /// Condition by which istiod says that a Service is bound to its waypoint.
 const BOUND: &str = "istio.io/WaypointBound";
 /// Label or annotation, on a Service or its Namespace.
@@ -65,17 +64,10 @@ fn port(port: &core::ServicePort) -> Option<ServicePort> {
 /// none; one that does not exist may be one that is gone.
 pub(super) fn waypoints<K: Resource>(view: &View, object: &K) -> Vec<Name> {
     let (namespace, _) = key(object);
-    let used = USED.iter().filter_map(|wanted| {
-        let own = object.labels();
-        let of_namespace = || view.namespaces.get("", namespace).map(|namespace| namespace.labels());
-        // Name and namespace go together: they come from the same object.
-        let labels = if own.contains_key(*wanted) { own } else { of_namespace()? };
-        let name = labels.get(*wanted).filter(|name| !name.is_empty() && *name != "none")?;
-        let there = labels.get(&format!("{wanted}-namespace")).map_or(namespace, String::as_str);
-        Some(Name::new(there, name))
-    });
+    let named = [USE_WAYPOINT, USE_CANARY].into_iter().filter_map(|label| used(view, object, label));
+    let named = named.map(|(namespace, name)| Name::new(&namespace, &name));
     let mut all: Vec<Name> = Vec::new();
-    for name in used.filter(|name| gateways::may_front(view, name, namespace)) {
+    for name in named.filter(|name| gateways::may_front(view, name, namespace)) {
         if !all.contains(&name) {
             all.push(name);
         }
@@ -86,15 +78,11 @@ pub(super) fn waypoints<K: Resource>(view: &View, object: &K) -> Vec<Name> {
 /// The waypoint that calls to a pod's own address go through. The waypoints' own pods have none.
 pub(super) fn of_workload(view: &View, pod: &core::Pod) -> Option<Name> {
     let (namespace, _) = key(pod);
-    let [label, _] = USED;
-    let own = pod.labels();
-    if own.contains_key(gateways::GATEWAY_NAME) {
+    if pod.labels().contains_key(gateways::GATEWAY_NAME) {
         return None;
     }
-    let labels = if own.contains_key(label) { own } else { view.namespaces.get("", namespace)?.labels() };
-    let name = labels.get(label).filter(|name| !name.is_empty() && *name != "none")?;
-    let there = labels.get("istio.io/use-waypoint-namespace").map_or(namespace, String::as_str);
-    Some(Name::new(there, name)).filter(|name| gateways::fronts_workloads(view, name, namespace))
+    let (there, name) = used(view, pod, USE_WAYPOINT)?;
+    Some(Name::new(&there, &name)).filter(|name| gateways::fronts_workloads(view, name, namespace))
 }
 
 fn label<'a, K: Resource>(view: &'a View, object: &'a K, name: &str) -> Option<&'a str> {
