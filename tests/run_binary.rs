@@ -15,8 +15,12 @@ use agent_waypoint::hbone;
 use agent_waypoint::id::{TrustDomain, WorkloadId};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take before a test fails: long, as tests share a machine that may be slow.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Less than what a drain takes that waits for its deadline, which is 50 s.
+const DRAINED: Duration = Duration::from_secs(40);
 const SPIFFE: &str = "spiffe://cluster.local/ns/agent-waypoint/sa/waypoint";
 
 fn program(state: &Path) -> Command {
@@ -201,6 +205,11 @@ impl Waypoint {
         answer
     }
 
+    /// Waits until its readiness begins so.
+    async fn becomes(&self, answer: &str) {
+        eventually(answer, || self.readiness().starts_with(answer)).await;
+    }
+
     async fn ended(&mut self, within: Duration) -> ExitStatus {
         let begun = Instant::now();
         loop {
@@ -213,6 +222,15 @@ impl Waypoint {
     }
 }
 
+/// Waits until something is so, as it must be before long.
+async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 impl Drop for Waypoint {
     fn drop(&mut self) {
         let _gone = self.child.kill();
@@ -220,17 +238,29 @@ impl Drop for Waypoint {
     }
 }
 
-/// Answers `/slow` after a second, and anything else by events without end.
-async fn upstream() -> SocketAddr {
+struct Upstream {
+    addr: SocketAddr,
+    /// `/slow` was asked for.
+    asked: CancellationToken,
+    /// It may be answered.
+    answer: CancellationToken,
+}
+
+/// Answers `/slow` when a test says so, and anything else by events without end.
+async fn upstream() -> Upstream {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
+    let (asked, answer) = (CancellationToken::new(), CancellationToken::new());
+    let upstream = Upstream { addr, asked: asked.clone(), answer: answer.clone() };
     tokio::spawn(async move {
         while let Ok((mut io, _)) = listener.accept().await {
+            let (asked, answer) = (asked.clone(), answer.clone());
             tokio::spawn(async move {
                 let mut head = [0; 4096];
                 let Ok(read) = io.read(&mut head).await else { return };
                 if head[..read].starts_with(b"GET /slow") {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    asked.cancel();
+                    answer.cancelled().await;
                     let _gone = io.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone").await;
                     return;
                 }
@@ -241,7 +271,7 @@ async fn upstream() -> SocketAddr {
             });
         }
     });
-    addr
+    upstream
 }
 
 fn service(addr: SocketAddr) -> String {
@@ -256,22 +286,23 @@ const WEB: &str = "127.0.9.2:80";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_lets_what_is_in_flight_finish_and_nothing_new_begin() {
-    let mut waypoint = Waypoint::start(&service(upstream().await), &["--dev"]);
+    let upstream = upstream().await;
+    let mut waypoint = Waypoint::start(&service(upstream.addr), &["--dev"]);
     assert!(waypoint.readiness().starts_with("HTTP/1.1 200"), "{}", waypoint.readiness());
     let pool = waypoint.pool();
     let mut slow = waypoint.tunnel(&pool, WEB).await.unwrap();
     slow.write_all(b"GET /slow HTTP/1.1\r\nHost: w\r\n\r\n").await.unwrap();
     let silent = waypoint.tunnel(&pool, WEB).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    upstream.asked.cancelled().await;
     waypoint.terminate();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(waypoint.readiness().starts_with("HTTP/1.1 503"), "{}", waypoint.readiness());
-    assert!(TcpStream::connect(waypoint.hbone).is_err(), "still taking connections");
+    waypoint.becomes("HTTP/1.1 503").await;
+    eventually("it takes no connections", || TcpStream::connect(waypoint.hbone).is_err()).await;
+    upstream.answer.cancel();
     let mut answer = String::new();
     tokio::time::timeout(PATIENCE, slow.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.ends_with("done"), "{answer}");
     // The tunnel in which nothing was ever said does not hold the end up to the deadline of 50 s.
-    assert_eq!(waypoint.ended(Duration::from_secs(8)).await.code(), Some(0));
+    assert_eq!(waypoint.ended(DRAINED).await.code(), Some(0));
     drop(silent);
 }
 
@@ -282,11 +313,17 @@ async fn mcp_server() -> SocketAddr {
     tokio::spawn(async move {
         while let Ok((mut io, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let mut head = [0; 8192];
-                let Ok(read) = io.read(&mut head).await else { return };
-                let request = String::from_utf8_lossy(&head[..read]);
-                let message: serde_json::Value =
-                    serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap_or_default()).unwrap_or_default();
+                let mut request = String::new();
+                // All of it: head and body may come apart.
+                let message: serde_json::Value = loop {
+                    let mut chunk = [0; 8192];
+                    let Ok(read @ 1..) = io.read(&mut chunk).await else { return };
+                    request.push_str(&String::from_utf8_lossy(&chunk[..read]));
+                    let body = request.split("\r\n\r\n").nth(1).unwrap_or_default();
+                    if let Ok(message) = serde_json::from_str(body) {
+                        break message;
+                    }
+                };
                 let first = message["method"] == "initialize";
                 let status = if first || request.to_ascii_lowercase().contains("mcp-session-id: s-1\r\n") {
                     "200 OK"
@@ -350,22 +387,23 @@ async fn sessions_outlive_a_crash_where_the_key_is_in_a_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_taken_while_it_lingers() {
-    let mut waypoint = Waypoint::start(&service(upstream().await), &["--dev", "--linger-seconds", "3"]);
+    let upstream = upstream().await;
+    upstream.answer.cancel();
+    let mut waypoint = Waypoint::start(&service(upstream.addr), &["--dev", "--linger-seconds", "8"]);
     waypoint.terminate();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(waypoint.readiness().starts_with("HTTP/1.1 503"), "{}", waypoint.readiness());
+    waypoint.becomes("HTTP/1.1 503").await;
     let pool = waypoint.pool();
     let mut late = waypoint.tunnel(&pool, WEB).await.unwrap();
     late.write_all(b"GET /slow HTTP/1.1\r\nHost: w\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     tokio::time::timeout(PATIENCE, late.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.ends_with("done"), "{answer}");
-    assert_eq!(waypoint.ended(Duration::from_secs(8)).await.code(), Some(0));
+    assert_eq!(waypoint.ended(DRAINED).await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_without_end_are_ended_at_the_deadline() {
-    let mut waypoint = Waypoint::start(&service(upstream().await), &["--dev", "--drain-seconds", "2"]);
+    let mut waypoint = Waypoint::start(&service(upstream().await.addr), &["--dev", "--drain-seconds", "2"]);
     let pool = waypoint.pool();
     let mut events = waypoint.tunnel(&pool, WEB).await.unwrap();
     events.write_all(b"GET /events HTTP/1.1\r\nHost: w\r\n\r\n").await.unwrap();
@@ -376,22 +414,18 @@ async fn streams_without_end_are_ended_at_the_deadline() {
     let mut rest = Vec::new();
     let _cut = tokio::time::timeout(PATIENCE, events.read_to_end(&mut rest)).await.unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(1_800), "{:?}", begun.elapsed());
-    assert_eq!(waypoint.ended(Duration::from_secs(8)).await.code(), Some(0));
+    assert_eq!(waypoint.ended(DRAINED).await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_own_certificate_that_ends_stops_serving_and_readiness() {
     let pki = Pki::new();
-    pki.issue("short", Some(SPIFFE), 5);
+    pki.issue("short", Some(SPIFFE), 12);
     let (certificate, key, root) = (pki.path("short.pem"), pki.path("short.key"), pki.path("root.pem"));
     let args = ["--identity-cert", &certificate, "--identity-key", &key, "--trust-bundle", &root];
     let waypoint = Waypoint::start("", &args);
     assert!(waypoint.readiness().starts_with("HTTP/1.1 200"), "{}", waypoint.readiness());
-    let begun = Instant::now();
-    while !waypoint.readiness().starts_with("HTTP/1.1 503") {
-        assert!(begun.elapsed() < PATIENCE, "still ready: {}", waypoint.readiness());
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    waypoint.becomes("HTTP/1.1 503").await;
     // No handshake is answered any more: the connection ends without a byte.
     let mut stream = tokio::net::TcpStream::connect(waypoint.hbone).await.unwrap();
     stream.write_all(b"\x16\x03\x01\x00\x05hello").await.unwrap();
@@ -399,9 +433,5 @@ async fn an_own_certificate_that_ends_stops_serving_and_readiness() {
     let _reset = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut told)).await.unwrap();
     assert!(told.is_empty(), "{told:?}");
     pki.issue("short", Some(SPIFFE), 3_600);
-    let begun = Instant::now();
-    while !waypoint.readiness().starts_with("HTTP/1.1 200") {
-        assert!(begun.elapsed() < PATIENCE, "{}", waypoint.readiness());
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    waypoint.becomes("HTTP/1.1 200").await;
 }

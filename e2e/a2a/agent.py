@@ -48,7 +48,7 @@ class Executor(AgentExecutor):
         updater = TaskUpdater(event_queue, context.task_id, context.context_id)
         await updater.start_work()
         if context.get_user_input().startswith("wait"):
-            await asyncio.sleep(60)
+            await asyncio.sleep(1200)
         await updater.add_artifact([a2a_pb2.Part(text="done")])
         await updater.complete()
 

@@ -71,7 +71,7 @@ def client(binding: str, version: str, address: tuple[str, int], streaming: bool
     card.supported_interfaces.add(url=url, protocol_binding=binding, protocol_version=version)
     config = ClientConfig(
         streaming=streaming,
-        httpx_client=httpx.AsyncClient(timeout=20, trust_env=False),
+        httpx_client=httpx.AsyncClient(timeout=90, trust_env=False),
         grpc_channel_factory=lambda url: grpc.aio.insecure_channel(url, [("grpc.enable_http_proxy", 0)]),
         supported_protocol_bindings=[binding],
     )
@@ -106,7 +106,7 @@ class Session:
         if step in ABSENT.get((self.binding, self.version), ()):
             return None
         try:
-            result = await asyncio.wait_for(call(), 30)
+            result = await asyncio.wait_for(call(), 120)
             fault = None if holds(result) else f"unexpected: {result!r}"
         except Exception as error:  # whatever the SDK raises is the fault
             result, fault = None, f"{type(error).__name__}: {error}"
@@ -118,7 +118,7 @@ class Session:
             return
         before = self.tap.settled()
         try:
-            fault = f"not refused: {await asyncio.wait_for(call(), 30)!r}"
+            fault = f"not refused: {await asyncio.wait_for(call(), 120)!r}"
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
             fault = None if words.lower() in said.lower() else said
@@ -400,12 +400,13 @@ async def raw_proto(report: Report, tap: Tap, end: tuple[str, int]) -> None:
 
 
 async def soon(ask: Callable[[], Awaitable[Any]]) -> Any:
-    """Its answer once it is one, for at most 5 s: here only the second replica dials, and the first does not wait for it."""
-    for _ in range(50):
+    """Its answer once it is one, for at most a minute: here only the second replica dials, and the first does not wait for it
+    for more than half a second."""
+    for _ in range(300):
         try:
             return await ask()
         except Exception:  # noqa: BLE001 (the SDK has a class for each binding)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
     return await ask()
 
 
@@ -426,10 +427,7 @@ async def replicas(report: Report, taps: dict[str, Tap], binary: Path, directory
 
                 async def known(what: str, replica: int) -> None:
                     of = clients[replica]
-                    first = lambda: of[CALLER].get_task(get)  # noqa: E731
-                    # After a kill -9 the link is made anew within a second; while it stands, at once.
-                    ask = first if (binding, version) == BINDINGS[0] else lambda: soon(first)
-                    await at[replica].allowed(f"get, {what}", ask, lambda r: r.id == get.id)
+                    await at[replica].allowed(f"get, {what}", lambda: soon(lambda: of[CALLER].get_task(get)), lambda r: r.id == get.id)
                     await at[replica].allowed(f"a co-owner's get, {what}", lambda: of[SUPERVISOR].get_task(get), lambda r: r.id == get.id)
                     await at[replica].refused(f"another's get, {what}", lambda: of[OTHER].get_task(get), "not found")
 
@@ -479,7 +477,7 @@ async def main(binary: Path, keep: bool) -> int:
             await replicas(report, taps, binary / "agent-waypoint", directory, documents)
     finally:
         agent.terminate()
-        agent.wait(timeout=10)
+        agent.wait(timeout=60)
     if report.failed or keep:
         print(f"documents and logs: {directory}")
     return report.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 import wallet
 
-TIMEOUT = 20
+TIMEOUT = 90
 url, mode = sys.argv[1], sys.argv[2]
 
 

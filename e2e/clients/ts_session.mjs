@@ -6,7 +6,7 @@
 import { createInterface } from 'node:readline';
 import { connected } from './wallet.mjs';
 
-const TIMEOUT = 20_000;
+const TIMEOUT = 90_000;
 
 // `make` gives a client and its transport, `callTool` calls a tool with it; the rest are the SDK's classes of errors.
 export async function serve({ make, callTool, ProtocolError, UnauthorizedError }) {

@@ -57,13 +57,13 @@ export async function connected(make, isUnauthorized) {
   const wallet = Wallet.ofEnvironment();
   const first = make(wallet);
   try {
-    await first.client.connect(first.transport, { timeout: 20_000 });
+    await first.client.connect(first.transport, { timeout: 90_000 });
     return first;
   } catch (error) {
     if (!wallet?.code || !isUnauthorized(error)) throw error;
     await first.transport.finishAuth(wallet.code);
     const second = make(wallet);
-    await second.client.connect(second.transport, { timeout: 20_000 });
+    await second.client.connect(second.transport, { timeout: 90_000 });
     return second;
   }
 }

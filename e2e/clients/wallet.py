@@ -35,7 +35,7 @@ class Wallet:
 
     async def redirected(self, url: str) -> None:
         try:
-            urllib.request.build_opener(NoRedirect).open(url, timeout=5)
+            urllib.request.build_opener(NoRedirect).open(url, timeout=60)
         except urllib.error.HTTPError as answer:
             said = urllib.parse.parse_qs(urllib.parse.urlsplit(answer.headers["location"]).query)
             self.code, self.state = said["code"][0], said["state"][0]

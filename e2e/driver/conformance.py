@@ -9,14 +9,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from contextlib import contextmanager
 from collections.abc import Iterator
 from pathlib import Path
 
 from .go import build
-from .mesh import NAMESPACE, Mesh, free_port, service
+from .mesh import NAMESPACE, Mesh, free_port, listens, service, until
 from .peers import CACHE, E2E, ROOT
 from .report import Report
 
@@ -68,7 +67,7 @@ def everything(binary: Path, stateless: bool, log: Path) -> Iterator[tuple[str, 
         command = [str(binary), "-http", f"127.0.0.1:{port}", f"-stateless={str(stateless).lower()}"]
         process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT)
     try:
-        time.sleep(1)
+        until("the server listens", lambda: listens(port))
         yield ("127.0.0.1", port)
     finally:
         process.terminate()
@@ -80,7 +79,7 @@ def run(suite: tuple[str, str], address: tuple[str, int], requirements: str, out
     out.mkdir(parents=True)
     url = f"http://{address[0]}:{address[1]}/mcp"
     command = [*suite, "server", "--url", url, "--requirements", requirements, "-o", str(out)]
-    subprocess.run(command, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=300)
+    subprocess.run(command, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=1200)
     found: Checks = {}
     for path in sorted(out.glob("*/checks.json")):
         scenario = re.sub(r"^server-|-\d{4}-\d\d-\d\dT.*$", "", path.parent.name)

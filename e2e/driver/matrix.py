@@ -58,7 +58,7 @@ class Cell:
                 good &= self.report.check(f"{self.name} {step.name}", fault)
             self.tap.settled()
             expected = [s.tool for s in STEPS if s.do == "call" and not (through and s.refused)]
-            ran = self.server.ran()
+            ran = self.server.ran(len(expected))
             fault = None if ran == expected else f"the server ran {ran}, not {expected}"
             good &= self.report.check(f"{self.name} ran", fault)
         except (RuntimeError, TimeoutError) as error:

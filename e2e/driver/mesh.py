@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 NAMESPACE = "tools"
 PORT = 8080
 
 
+# Seconds that anything may take before it has failed: many, as CI shares a machine that may be slow.
+PATIENCE = 120
+
+_handed_out: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """One that nobody listens on, and that the kernel gives to no connection between now and when it is listened on."""
+    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(10240, max(low, 20000)), 1000):
+        if port not in _handed_out:
+            try:
+                socket.create_server(("127.0.0.1", port)).close()
+            except OSError:
+                continue
+            _handed_out.add(port)
+            return port
+    raise RuntimeError("no port is free")
+
+
+def listens(port: int) -> bool:
+    """Whether somebody does on loopback, read from the kernel's table: a probe by connecting would be a tunnel of its own."""
+    wanted = f"0100007F:{port:04X} 00000000:0000 0A"
+    return any(wanted in line for line in Path("/proc/net/tcp").read_text().splitlines())
+
+
+def until(what: str, holds: Callable[[], bool], limit: float = PATIENCE) -> None:
+    """Waits until something holds."""
+    deadline = time.monotonic() + limit
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not in {limit} s: {what}")
+        time.sleep(0.02)
 
 
 def service(name: str, vip: str, endpoint: tuple[str, int], app_protocol: str | None) -> str:
@@ -146,12 +177,7 @@ class Mesh:
         arguments = ["--as", identity, "--listen", f"{address[0]}:{address[1]}", "--waypoint", self.hbone]
         process = self._start(["connect", *arguments, f"{NAMESPACE}/{service_name}:{PORT}"], name)
 
-        def listens() -> bool:
-            # Bound, read from the kernel's table: a probe by connecting would be a tunnel of its own.
-            wanted = f"0100007F:{address[1]:04X} 00000000:0000 0A"
-            return any(wanted in line for line in Path("/proc/net/tcp").read_text().splitlines())
-
-        self._wait(process, name, listens)
+        self._wait(process, name, lambda: listens(address[1]))
         return address, process
 
     def log(self, name: str = "waypoint") -> str:
@@ -171,12 +197,12 @@ class Mesh:
 
     def _is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://{self.ready}/healthz/ready", timeout=1) as answer:
+            with urllib.request.urlopen(f"http://{self.ready}/healthz/ready", timeout=10) as answer:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False
 
-    def _wait(self, process: subprocess.Popen[bytes], name: str, condition: object, limit: float = 20) -> None:
+    def _wait(self, process: subprocess.Popen[bytes], name: str, condition: object, limit: float = PATIENCE) -> None:
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
             if process.poll() is not None:

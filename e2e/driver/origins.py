@@ -85,7 +85,7 @@ http {{ access_log off; {places} server {{ listen 127.0.0.1:{port}; root {files}
         config = directory / "nginx.conf"
         config.write_text(text)
         super().__init__(["/usr/sbin/nginx", "-c", str(config)], log, ("127.0.0.1", port))
-        for _ in range(100):
+        for _ in range(1200):
             try:
                 exchange(self.address, request("/public/a.txt"))
                 return
@@ -120,7 +120,7 @@ def started(directory: Path, log: Path) -> dict[str, Origin]:
 
 def decided(mesh: Mesh, target: str, count: int) -> str | None:
     """The path in the `count`th record of a request to `target` that was answered with a file, or with what there is."""
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         records = [json.loads(line) for line in mesh.log().splitlines() if line.startswith('{"time"') and line.endswith("}")]
         allowed = [one for one in records if one.get("decision") == "allow" and one.get("status") == 200 and target in one.get("target", "")]

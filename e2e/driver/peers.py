@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ class Lines:
 
     def listening(self) -> tuple[str, int]:
         """Where it says first that it listens."""
-        host, port = self.next(timeout=30)["listening"].rsplit(":", 1)
+        host, port = self.next(timeout=120)["listening"].rsplit(":", 1)
         return host, int(port)
 
     def drain(self) -> list[dict[str, Any]]:
@@ -164,11 +165,17 @@ class Server(Lines):
         super().__init__(command, log, environment=environment)
         self.address = self.listening()
 
-    def ran(self) -> list[str]:
-        """The tools that were run since the last time of asking, in order."""
-        lines = self.drain()
-        calls = [line.get("ran") or (line.get("method") == "tools/call" and line["tool"]) for line in lines]
-        return [call for call in calls if call]
+    def ran(self, expected: int = 0) -> list[str]:
+        """The tools that were run since the last time of asking, in order; waits until it has told of so many."""
+        found: list[str] = []
+        for _ in range(600):
+            lines = self.drain()
+            calls = [line.get("ran") or (line.get("method") == "tools/call" and line["tool"]) for line in lines]
+            found += [call for call in calls if call]
+            if len(found) >= expected:
+                break
+            time.sleep(0.05)
+        return found
 
 
 class Client(Lines):
@@ -185,6 +192,6 @@ class Client(Lines):
         assert self.process.stdin
         self.process.stdin.write(json.dumps({"step": step, "do": do, "tool": tool, "arguments": arguments}) + "\n")
         self.process.stdin.flush()
-        outcome = self.next(timeout=40)
+        outcome = self.next(timeout=200)
         assert outcome.get("step") == step, outcome
         return outcome

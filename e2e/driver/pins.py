@@ -20,7 +20,7 @@ CLIENT = "ts"
 def written(report: Report, binary: Path, name: str, server: Server) -> str:
     """What `pins` writes of a server, under `spec` of a policy; nothing where it failed."""
     url = f"http://{server.address[0]}:{server.address[1]}/mcp"
-    done = subprocess.run([str(binary), "pins", url], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([str(binary), "pins", url], capture_output=True, text=True, timeout=200, check=False)
     count = done.stdout.count("sha256: ")
     fault = None if done.returncode == 0 and count >= 3 else f"{done.returncode}, {count} pins: {done.stdout}{done.stderr}"
     report.check(f"pins of {name} are written", fault)
@@ -40,7 +40,7 @@ def session(report: Report, name: str, address: tuple[str, int], server: Server,
     finally:
         client.end()
     tools = ["create_note"] if changed else ["create_note", "get_note"]
-    ran = server.ran()
+    ran = server.ran(len(tools))
     faults = []
     if [tool for tool in listed.get("tools", []) if tool in ("create_note", "get_note")] != tools:
         faults.append(f"lists {listed}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .bytes_kept import POLICY, exchange, status
 from .corpus import call, http
-from .mesh import Mesh, resident_kib, service
+from .mesh import PATIENCE, Mesh, resident_kib, service
 from .recorder import Recorder
 from .report import Report
 
@@ -22,7 +22,7 @@ KINDS = {"download": (200, "tcp"), "upload": (150, "tcp"), "events": (150, None)
 PER_TUNNEL_KIB = 256
 # What an allocator may still do while nothing moves.
 FLAT_KIB = 8 * 1024
-FILL_SECONDS = 120
+FILL_SECONDS = 400
 # Seconds without growth that count as full: on a busy machine a filling pauses for some.
 CALM = 15
 WATCH_SECONDS = 20
@@ -44,7 +44,7 @@ class FastServers:
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
         self._thread.start()
-        if not started.wait(5):
+        if not started.wait(PATIENCE):
             raise TimeoutError("the fast servers did not start")
 
     def _run(self, started: threading.Event) -> None:
@@ -111,7 +111,7 @@ def open_tunnels(addresses: dict[str, tuple[str, int]]) -> list[socket.socket]:
         for _ in range(count):
             end = socket.socket()
             end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            end.settimeout(5)
+            end.settimeout(PATIENCE)
             end.connect(addresses[kind])
             if kind == "events":
                 end.sendall(http(call()))
@@ -218,7 +218,5 @@ def _measure(
 
 def _served(mesh: Mesh) -> str | None:
     """A caller on a connection of its own gets its answer while all the others stand."""
-    started = time.monotonic()
-    answer = exchange(mesh.connect("agents/researcher", "notes"), http(call()), limit=10)
-    seconds = time.monotonic() - started
-    return None if status(answer) == 200 and seconds < 5 else f"{status(answer)} after {seconds:.1f} s: {answer[:200]!r}"
+    answer = exchange(mesh.connect("agents/researcher", "notes"), http(call()), limit=PATIENCE)
+    return None if status(answer) == 200 else f"{status(answer)}: {answer[:200]!r}"

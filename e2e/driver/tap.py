@@ -20,7 +20,7 @@ class Tap:
         self.address: tuple[str, int] = self._listener.getsockname()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def settled(self, quiet: float = 0.15, limit: float = 5.0) -> int:
+    def settled(self, quiet: float = 0.3, limit: float = 60) -> int:
         """The bytes received, once none came for `quiet` seconds: what an earlier step started is then over."""
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
@@ -42,7 +42,7 @@ class Tap:
             with self._lock:
                 self.connections += 1
             try:
-                far = socket.create_connection(self.target, timeout=5)
+                far = socket.create_connection(self.target, timeout=60)
                 far.settimeout(None)
             except OSError:
                 near.close()

@@ -7,9 +7,11 @@ import http.client
 import json
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from .mesh import NAMESPACE, Mesh, free_port, service
+from .mesh import NAMESPACE, PATIENCE, Mesh, free_port, service, until
 from .peers import E2E, PYTHONS, Client, Lines
 from .report import Report
 from .tap import Tap
@@ -59,7 +61,7 @@ class Protected:
 def mint(issuer: str, audience: str, kind: str) -> str:
     if kind == "none":
         return ""
-    with urllib.request.urlopen(f"{issuer}/mint?aud={audience}&kind={kind}", timeout=5) as answer:
+    with urllib.request.urlopen(f"{issuer}/mint?aud={audience}&kind={kind}", timeout=PATIENCE) as answer:
         return str(json.load(answer)["token"])
 
 
@@ -82,15 +84,25 @@ def goes_on(report: Report, client: str, server: Protected, kind: str, issuer: L
     finally:
         session.end()
     server.tap.settled()
+    lines: list[dict[str, Any]] = []
+    asked: list[str] = []
+    way = [] if kind == "good" else ["/register", "/authorize", "/token"]
+
+    def said(what: str) -> list[str]:
+        lines.extend(server.process.drain())
+        asked.extend(line["asked"] for line in issuer.drain())
+        return [line[what] for line in lines if what in line]
+
+    # What they print is read beside; they may say more than they should.
+    with suppress(TimeoutError):
+        until("both have told", lambda: len(said("ran")) >= 2 and len(asked) >= len(way), 20)
     time.sleep(0.1)
-    lines = server.process.drain()
-    ran, shown = ([line[kind] for line in lines if kind in line] for kind in ("ran", "token"))
-    asked = [line["asked"] for line in issuer.drain()]
+    ran, shown = said("ran"), said("token")
     if ran != ["get_note", "get_note"]:
         fault = fault or f"the server ran {ran}"
     if "bad" in shown or "good" not in shown:
         fault = fault or f"tokens that the server was shown: {shown}"
-    if asked != ([] if kind == "good" else ["/register", "/authorize", "/token"]):
+    if asked != way:
         fault = fault or f"the way to a token was {asked}"
     report.check(f"{server.name} asks, {client} begins with {kind}", fault)
 
@@ -104,7 +116,7 @@ def challenged(report: Report, server: Protected, kind: str) -> None:
     info = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "e2e", "version": "1"}}
     message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": info}
     before = server.tap.settled()
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     connection.request("POST", "/mcp", json.dumps(message), headers)
     answer = connection.getresponse()
     said = answer.getheader("www-authenticate", "")
@@ -140,8 +152,8 @@ def run(report: Report, bin_dir: Path, directory: Path) -> None:
         with report.section("clients without a good token, through the waypoint"):
             issuer = Lines([str(PYTHONS["python2"]), str(E2E / "servers/issuer.py")], log)
             ends.append(issuer)
-            address = f"http://{issuer.next(timeout=30)['listening']}"
-            with urllib.request.urlopen(f"{address}/jwks", timeout=5) as answer:
+            address = f"http://{issuer.next(timeout=PATIENCE)['listening']}"
+            with urllib.request.urlopen(f"{address}/jwks", timeout=PATIENCE) as answer:
                 jwks = answer.read().decode()
             for name in ASKING:
                 servers[name] = Protected(name, address, log)

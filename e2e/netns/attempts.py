@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -347,9 +348,20 @@ def describe(outcome: dict[str, Any]) -> str:
             return str(other)
 
 
-def where_died(lab: Lab, outcome: dict[str, Any]) -> tuple[str | None, str]:
-    """The last place that refused, by what the proxies said; a waypoint's word is its answer."""
-    events = [(pod, event) for pod, event in lab.events() if event["verdict"] in ("refused", "failed")]
+def where_died(lab: Lab, outcome: dict[str, Any], expected: str | None) -> tuple[str | None, str]:
+    """The last place that refused, by what the proxies said; where it is not the expected one, what they say is waited for."""
+    events: list[tuple[str, dict[str, Any]]] = []
+    deadline = time.monotonic() + (20 if expected else 0)
+    while True:
+        events += [(pod, event) for pod, event in lab.events() if event["verdict"] in ("refused", "failed")]
+        found = by_events(events, outcome)
+        if found[0] == expected or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+def by_events(events: list[tuple[str, dict[str, Any]]], outcome: dict[str, Any]) -> tuple[str | None, str]:
+    """The same of what was said so far; a waypoint's word is its answer."""
     for servers, place in ((("server", "reports"), AT_SERVER), (("client", "other"), AT_CLIENT)):
         for pod, event in events:
             if pod in servers:
@@ -367,12 +379,12 @@ def gaps(lab: Lab, whole_workload: bool) -> list[str]:
     return [f"{gap['reason']} ({gap.get('port', '-')})" for gap in subject.get("gaps", [])]
 
 
-def seen(lab: Lab, attempt: Attempt) -> tuple[dict[str, Any], int, str | None, str]:
+def seen(lab: Lab, attempt: Attempt, dies: str | None) -> tuple[dict[str, Any], int, str | None, str]:
     lab.events()
     before = lab.settled(attempt.witness)
     outcome = attempt.try_it(lab)
     packets = lab.settled(attempt.witness) - before
-    died, why = where_died(lab, outcome)
+    died, why = where_died(lab, outcome, dies)
     return outcome, packets, died, why
 
 
@@ -381,10 +393,10 @@ def run(lab: Lab, attempt: Attempt) -> Tried:
     for name in attempt.stopped:
         lab.stop_waypoint(name)
     with lab.changed(attempt.given):
-        outcome, packets, died, why = seen(lab, attempt)
+        outcome, packets, died, why = seen(lab, attempt, attempt.dies)
         reported = gaps(lab, attempt.given is whole_workload) if attempt.reported else []
     with lab.changed(attempt.take_away, attempt.restart):
-        open_outcome, open_packets, _, _ = seen(lab, attempt)
+        open_outcome, open_packets, _, _ = seen(lab, attempt, None)
         open_reported = gaps(lab, False) if attempt.reported else []
     if attempt.name == "IPv6 link-local":
         redirect_both(lab)

@@ -68,7 +68,7 @@ def open_or_shut(where: str, *addresses: str) -> Callable[[Lab], str]:
 def datagram(lab: Lab) -> str:
     """One to a port of the guarded pod, from outside the mesh."""
     listen = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 5353))\n"
-    listen += "s.settimeout(3); print('bound', flush=True)\ntry: print(s.recv(9).decode(), flush=True)\nexcept TimeoutError: pass"
+    listen += "s.settimeout(10); print('bound', flush=True)\ntry: print(s.recv(9).decode(), flush=True)\nexcept TimeoutError: pass"
     send = f"import socket; socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(b'round',('{SERVER}',5353))"
     inside = network.inside("server")
     with subprocess.Popen([*inside, "python3", "-c", listen], stdout=subprocess.PIPE, text=True) as server:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from driver.mesh import PATIENCE
 from driver.peers import Lines
 
 from . import guard, network
@@ -31,10 +32,10 @@ NAME, NAME_INSIDE = "tools.dns.example", "inside.dns.example"
 
 HELD = """
 import socket, sys
-held = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)
+held = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60)
 held.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
 print('{"up": true}' if held.recv(4096) else '{"closed": true}', flush=True)
-held.settimeout(60)
+held.settimeout(600)
 try:
     held.recv(1)
 except ConnectionError:
@@ -178,19 +179,19 @@ class Lab:
         command += ["--world", str(self.directory / "world.json"), "--workload", pod.uid]
         command += self.certificate(f"{pod.namespace}/{pod.account}")
         lines = Lines([*network.inside(pod.name), *command], self.directory / f"proxy-{pod.name}.log")
-        assert "ready" in lines.next(timeout=20)
+        assert "ready" in lines.next(timeout=PATIENCE)
         self.proxies[pod.name] = lines
 
     def _start_istiod(self) -> None:
         command = [str(self.bin / "node-proxy"), "istiod", "--world", str(self.directory / "world.json")]
         command += ["--listen", f"{network.HOST}:{ISTIOD}", "--dir", str(self.directory)]
         self.istiod = Lines(command, self.directory / "istiod.log")
-        assert "ready" in self.istiod.next(timeout=20)
+        assert "ready" in self.istiod.next(timeout=PATIENCE)
 
     def _start_server(self, pod: str | None, address: str, port: int) -> None:
         command = [*network.inside(pod), str(self.bin / "tool-server"), "--listen", f"{address}:{port}"]
         lines = Lines(command, self.directory / "servers.log")
-        assert "listening" in lines.next(timeout=20)
+        assert "listening" in lines.next(timeout=PATIENCE)
         self.servers[f"{pod or address}:{port}"] = lines
 
     def start_waypoint(self, name: str) -> None:
@@ -255,7 +256,7 @@ class Lab:
         for name, lines in [*self.proxies.items(), ("istiod", self.istiod)]:
             line: dict[str, Any] = {}
             while "world" not in line:
-                line = lines.next(timeout=10)
+                line = lines.next(timeout=PATIENCE)
                 if "badWorld" in line:
                     raise RuntimeError(f"{name}: {line}")
 
@@ -319,7 +320,7 @@ class Lab:
         """What the node proxies said since the last time of asking: (pod, event)."""
         return [(name, event) for name, lines in self.proxies.items() for event in lines.drain() if "verdict" in event]
 
-    def settled(self, where: str | None, quiet: float = 0.15) -> int:
+    def settled(self, where: str | None, quiet: float = 0.25) -> int:
         """The packets that a witness counted, once none came for `quiet` seconds: what came before is then over."""
         counts = [-1]
 
@@ -331,7 +332,7 @@ class Lab:
         self.until(calm, f"calm at {where}")
         return counts[-1]
 
-    def until(self, condition: Callable[[], bool], what: str, limit: float = 20) -> None:
+    def until(self, condition: Callable[[], bool], what: str, limit: float = PATIENCE) -> None:
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
             if condition():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from driver.mesh import PATIENCE
 from driver.report import Report
 
 from . import guard, kinds, network
@@ -53,8 +54,8 @@ def what_stays(report: Report, lab: Lab) -> None:
         report.check("a guard that forgot it would cut it off", "it is not" if second(lab) else None)
 
     with lab.changed(no_guard), lab.held("outsider", SERVER, 8080) as connection:
-        first = connection.next(timeout=5)
+        first = connection.next(timeout=PATIENCE)
         report.check("a connection from before the guard", None if "up" in first else f"{first}")
         with lab.changed(only_ports):
-            last = connection.next(timeout=5)
+            last = connection.next(timeout=PATIENCE)
             report.check("ends when the guard comes", None if "down" in last else f"{last}")

@@ -42,6 +42,8 @@ class Cluster:
     def __init__(self, binaries: Binaries, folder: Path, logs: Path) -> None:
         self.binaries, self.folder, self.logs = binaries, folder, logs
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        # From when to when an API server started; seconds since the epoch.
+        self.outages: list[tuple[float, float]] = []
         self.pki = folder / "pki"
         self.pki.mkdir(parents=True)
         self._keys()
@@ -81,7 +83,7 @@ class Cluster:
         eventually("etcd answers", 30, lambda: _status("127.0.0.1", 2379, "/health") == 200)
 
     def start_apiserver(self) -> Api:
-        pki = self.pki
+        pki, began = self.pki, time.time()
         self._start("kube-apiserver", [
             str(self.binaries.apiserver), "--etcd-servers=http://127.0.0.1:2379", f"--bind-address={API}", f"--advertise-address={API}", "--secure-port=443",
             f"--cert-dir={pki}", f"--token-auth-file={pki}/tokens.csv", "--authorization-mode=RBAC", f"--service-account-issuer={ISSUER}",
@@ -95,6 +97,7 @@ class Cluster:
         eventually("kube-apiserver has a certificate", 30, certificate.exists)
         api = Api(API, 443, certificate, ADMIN_TOKEN)
         eventually("kube-apiserver is ready", 60, lambda: _ready(api))
+        self.outages.append((began, time.time()))
         return api
 
     def start_istiod(self, api: Api) -> None:

@@ -144,7 +144,7 @@ class Envoy:
         command = [str(binary()), "-c", str(self.file), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 for host in self.hosts:
@@ -162,7 +162,7 @@ class Envoy:
 
     def ask(self, host: str, method: str, path: str, headers: dict[str, str], caller: str) -> int:
         """The status of its answer; from an address that pods have their like of."""
-        connection = http.client.HTTPConnection(self.addresses[host], HTTP, timeout=10, source_address=(NODE, 0))
+        connection = http.client.HTTPConnection(self.addresses[host], HTTP, timeout=90, source_address=(NODE, 0))
         try:
             send(connection, method, path, {"host": host, **headers, CALLER: caller})
             return connection.getresponse().status
@@ -171,7 +171,7 @@ class Envoy:
 
     def lets_through(self, host: str, caller: str) -> bool:
         """Whether bytes of a caller, by its name, get an answer of the origin."""
-        connection = http.client.HTTPConnection(self.addresses[f"{caller} {host}"], BYTES, timeout=10, source_address=(NODE, 0))
+        connection = http.client.HTTPConnection(self.addresses[f"{caller} {host}"], BYTES, timeout=90, source_address=(NODE, 0))
         try:
             connection.request("GET", "/")
             return connection.getresponse().status == 200

@@ -185,9 +185,9 @@ class Lab:
     def certificate(self, address: str, port: int = 15008) -> dict[str, str]:
         """What a server presents: its URI names, issuer, and validity."""
         asked = ["openssl", "s_client", "-connect", f"{address}:{port}", "-alpn", "h2", "-showcerts"]
-        shown = subprocess.run(asked, input="", capture_output=True, text=True, timeout=10, check=False).stdout
+        shown = subprocess.run(asked, input="", capture_output=True, text=True, timeout=120, check=False).stdout
         read = ["openssl", "x509", "-noout", "-serial", "-dates", "-issuer", "-ext", "subjectAltName"]
-        text = subprocess.run(read, input=shown, capture_output=True, text=True, timeout=10, check=False).stdout
+        text = subprocess.run(read, input=shown, capture_output=True, text=True, timeout=120, check=False).stdout
         pairs = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
         return {**pairs, "uri": next((line.strip()[4:] for line in text.splitlines() if "URI:" in line), "")}
 
@@ -198,7 +198,7 @@ class Client:
     def __init__(self, address: str) -> None:
         self.address = address
 
-    def open(self, waypoint: str, authority: str, timeout: float = 15, **headers: str) -> http.client.HTTPConnection:
+    def open(self, waypoint: str, authority: str, timeout: float = 90, **headers: str) -> http.client.HTTPConnection:
         """A tunnel through a waypoint (address, or address:port) to what is asked for.
 
         Raises Refused where the waypoint opens none.

@@ -70,7 +70,7 @@ def command(lab: Lab, *args: str) -> subprocess.CompletedProcess[str]:
         "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
     }))
     env = {**os.environ, "KUBECONFIG": str(config)}
-    return subprocess.run([str(lab.kubelet.images["agent-waypoint"]), "guard", *args], env=env, capture_output=True, text=True, timeout=90, check=False)
+    return subprocess.run([str(lab.kubelet.images["agent-waypoint"]), "guard", *args], env=env, capture_output=True, text=True, timeout=600, check=False)
 
 
 def guarded(lab: Lab) -> str:

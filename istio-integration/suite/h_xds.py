@@ -143,7 +143,7 @@ def waypoint_stopped_stays_announced(lab: Lab) -> None:
     for _ in range(20):
         time.sleep(0.2)
         assert bound(lab, this.ns), "istiod no longer announces the waypoint: ztunnel would go direct"
-    assert this.status_of(f"{this.server}:80") == 502
+    eventually("nobody answers", 10, lambda: this.status_of(f"{this.server}:80") == 502)
 
 
 @test

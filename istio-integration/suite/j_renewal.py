@@ -85,7 +85,7 @@ class Calls(threading.Thread):
 
     def end(self) -> int:
         self.stop.set()
-        self.join(20)
+        self.join(200)
         assert not self.failed, f"{len(self.failed)} beside {self.good} good calls: {self.failed[:4]}"
         return self.good
 

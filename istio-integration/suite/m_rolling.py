@@ -53,7 +53,7 @@ class Stream(threading.Thread):
                     time.sleep(0.5)
 
     def open(self) -> http.client.HTTPResponse:
-        self.connection = self.mesh.reader.open(self.mesh.waypoint, self.session.authority, timeout=120)
+        self.connection = self.mesh.reader.open(self.mesh.waypoint, self.session.authority, timeout=1200)
         headers = {**self.session.headers, "Accept": "text/event-stream", "Host": self.session.authority}
         headers.pop("Content-Type")
         if self.last:
@@ -135,4 +135,4 @@ def rolled_under_load(lab: Lab) -> None:
     slowest = max(one.slowest for one in calls)
     print(f"    rolled in {took:.0f} s; {good} calls ({good / whole:.0f}/s) on {WORKERS} sessions, none failed, the slowest {slowest * 1000:.0f} ms; "
           f"{STREAMS} streams ended whole {sum(one.ended for one in streams)} times and went on")
-    assert good / whole > 100, f"only {good / whole:.0f} calls/s: the machine is too busy for this to be a test"
+    assert good > 20 * WORKERS, f"only {good} calls: not a load"

@@ -81,7 +81,7 @@ class Mesh:
 
 def gauge(address: str, name: str) -> float:
     """What a waypoint's page of metrics says of it."""
-    with urllib.request.urlopen(f"http://{address}:15020/stats/prometheus", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{address}:15020/stats/prometheus", timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 

@@ -23,7 +23,7 @@ from .i_waypoint import provisioned
 
 PAGE = "docs/envoy-comparison.md"
 # Time in which a policy is in force on either side.
-SETTLED = 20
+SETTLED = 45
 
 
 def answer(status: int) -> str:

@@ -153,7 +153,7 @@ def declared(lab: Lab, ns: str) -> Object:
     """The ConfigMap of Istio's meshConfig as it was, before it declares the provider."""
     config = lab.api.get("v1", "ConfigMap", "istio-system", "istio")
     (settings,) = lab.parse(config["data"]["mesh"])
-    authz = {"service": f"authz.{ns}.svc.cluster.local", "port": 9000, "timeout": "2s", "headersToUpstreamOnAllow": ["x-user"]}
+    authz = {"service": f"authz.{ns}.svc.cluster.local", "port": 9000, "timeout": "10s", "headersToUpstreamOnAllow": ["x-user"]}
     settings["extensionProviders"] = [*settings.get("extensionProviders", []), {"name": "lab-authz", "envoyExtAuthzHttp": authz}]
     lab.api.patch(config, {"data": {"mesh": json.dumps(settings)}})
     return config

@@ -56,14 +56,14 @@ impl Played {
         tcp.write_all(b"hello").await?;
         tcp.shutdown().await?;
         let mut answer = String::new();
-        tokio::time::timeout(Duration::from_secs(20), tcp.read_to_string(&mut answer)).await??;
+        tokio::time::timeout(Duration::from_secs(60), tcp.read_to_string(&mut answer)).await??;
         Ok(answer)
     }
 
     async fn end(self) {
         self.stop.cancel();
         self.tasks.close();
-        tokio::time::timeout(Duration::from_secs(20), self.tasks.wait()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), self.tasks.wait()).await.unwrap();
     }
 }
 
@@ -106,6 +106,6 @@ async fn stopping_ends_what_is_open() {
     played.end().await;
     serving.await.unwrap();
     let mut rest = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(20), tcp.read_to_end(&mut rest)).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), tcp.read_to_end(&mut rest)).await.unwrap();
     assert!(ended.is_err() || rest.is_empty());
 }

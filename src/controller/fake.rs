@@ -297,9 +297,9 @@ impl<S: futures_core::Stream + Unpin> futures_core::Stream for SyncStream<S> {
     }
 }
 
-/// Waits until something holds, at most ten seconds.
+/// Waits until something holds, at most a minute: tests share a machine that may be slow.
 pub(crate) async fn eventually(holds: impl Fn() -> bool) {
-    for _ in 0..1_000 {
+    for _ in 0..6_000 {
         if holds() {
             return;
         }

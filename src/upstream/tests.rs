@@ -27,6 +27,9 @@ use crate::id::TrustDomain;
 use crate::mesh::{At, HBONE_PORT, Via};
 use crate::tls::{Bundles, Identity, Svid};
 
+/// How long anything may take before a test fails: long, as tests share a machine that may be slow.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A CA that signs what a test needs.
 pub(super) struct Ca {
     issuer: Issuer<'static, KeyPair>,
@@ -158,7 +161,10 @@ pub(super) async fn text(response: Response<InBody>) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
-/// Gives the tasks of the pool time to take connections back.
+/// Gives the tasks of the pool and of servers turns to take connections back: many, as on a busy machine one long sleep may be
+/// a single one.
 pub(super) async fn settle() {
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    for _ in 0..25 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::pki::{ALICE, Ca, WAYPOINT, leaf, td};
-use crate::world::{Client, World, connect, echo, eventually, read_all};
+use crate::world::{Client, PATIENCE, World, connect, echo, eventually, read_all};
 
 async fn refuses_new_streams(client: &Client) -> bool {
     let Ok(mut requests) = client.requests.clone().ready().await else { return true };
@@ -22,7 +22,7 @@ async fn refuses_new_streams(client: &Client) -> bool {
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(10), future).await.expect("in time")
+    timeout(PATIENCE, future).await.expect("in time")
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_connection_is_asked_to_leave_before_its_certificate_ends_and_then_end
     let ca = Ca::new();
     let world = World::start(ca.identity(WAYPOINT), echo);
     let mut short = leaf(&[ALICE]);
-    short.not_after = OffsetDateTime::now_utc() + Duration::from_secs(4);
+    short.not_after = OffsetDateTime::now_utc() + Duration::from_secs(8);
     let alice = Identity::new(ca.issue(&short).svid(), ca.bundles("cluster.local")).unwrap();
     let client = world.dial(&alice).await;
     let (answer, mut send) = client.connect("10.0.0.1:80").await;
@@ -158,7 +158,7 @@ async fn whoever_speaks_inside_a_tunnel_is_told_that_its_certificate_ends_and_no
     let ca = Ca::new();
     let world = World::start(ca.identity(WAYPOINT), tells);
     let mut short = leaf(&[ALICE]);
-    short.not_after = OffsetDateTime::now_utc() + Duration::from_secs(4);
+    short.not_after = OffsetDateTime::now_utc() + Duration::from_secs(8);
     let ending = Identity::new(ca.issue(&short).svid(), ca.bundles("cluster.local")).unwrap();
     let (ending, staying) = (world.dial(&ending).await, world.dial(&ca.identity(ALICE)).await);
     let ((told, _one), (other, _two)) = (ending.connect("10.0.0.1:80").await, staying.connect("10.0.0.1:80").await);
@@ -170,7 +170,7 @@ async fn whoever_speaks_inside_a_tunnel_is_told_that_its_certificate_ends_and_no
 async fn an_expired_own_certificate_stops_serving() {
     let ca = Ca::new();
     let mut short = leaf(&[WAYPOINT]);
-    short.not_after = OffsetDateTime::now_utc() + Duration::from_secs(3);
+    short.not_after = OffsetDateTime::now_utc() + Duration::from_secs(6);
     let identity = Identity::new(ca.issue(&short).svid(), ca.bundles("cluster.local")).unwrap();
     let world = World::start(identity.clone(), echo);
     let alice = ca.identity(ALICE);

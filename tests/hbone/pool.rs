@@ -9,10 +9,10 @@ use agent_waypoint::hbone::{DialFault, Pool, Tunnel};
 use agent_waypoint::tls::Identity;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use crate::pki::{ALICE, Ca, SERVER, WAYPOINT, ids, leaf};
-use crate::world::{World, echo, echo_bytes, eventually, refuse};
+use crate::world::{PATIENCE, World, echo, echo_bytes, eventually, refuse};
 
 fn connections(world: &World) -> usize {
     world.seen.connections.load(Ordering::SeqCst)
@@ -113,8 +113,10 @@ async fn refusals_and_failures_are_told_apart() {
     let pool = Pool::new(ca.identity(WAYPOINT));
     let fault = pool.connect(world.addr, &ids(&[SERVER]), "10.0.0.1:80").await.unwrap_err();
     assert!(matches!(fault, DialFault::Refused(status) if status == 404), "{fault}");
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let fault = pool.connect(unused, &ids(&[SERVER]), "10.0.0.1:80").await.unwrap_err();
+    // Bound and not listening: nobody else can take the port.
+    let unused = TcpSocket::new_v4().unwrap();
+    unused.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let fault = pool.connect(unused.local_addr().unwrap(), &ids(&[SERVER]), "10.0.0.1:80").await.unwrap_err();
     assert_eq!(fault.reason(), "connect_failed");
     let fault = pool.connect(world.addr, &ids(&[SERVER]), "no authority").await.unwrap_err();
     assert_eq!(fault.reason(), "bad_authority");
@@ -130,13 +132,11 @@ async fn a_goaway_moves_new_tunnels_to_a_new_connection() {
     old.drain.cancel();
     // The old listener is closed before a new one takes its address.
     let mut replaced = None;
-    for _ in 0..100 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        if let Ok(listener) = agent_waypoint::net::listen(old.addr) {
-            replaced = Some(listener);
-            break;
-        }
-    }
+    eventually("the old listener is closed", || {
+        replaced = agent_waypoint::net::listen(old.addr).ok();
+        replaced.is_some()
+    })
+    .await;
     let (stop, identity) = (tokio_util::sync::CancellationToken::new(), ca.identity(SERVER));
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
@@ -187,12 +187,12 @@ async fn tunnels_end_with_our_own_certificate() {
     let ca = Ca::new();
     let world = World::start(ca.identity(SERVER), echo);
     let mut short = leaf(&[WAYPOINT]);
-    short.not_after = OffsetDateTime::now_utc() + Duration::from_secs(3);
+    short.not_after = OffsetDateTime::now_utc() + Duration::from_secs(6);
     let identity = Identity::new(ca.issue(&short).svid(), ca.bundles("cluster.local")).unwrap();
     let pool = Pool::new(identity.clone());
     let expect = ids(&[SERVER]);
     let mut stream = pool.connect(world.addr, &expect, "10.0.0.1:80").await.unwrap();
-    let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut [0; 1])).await.unwrap();
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap();
     assert!(read.is_err());
     eventually("expired", || identity.expired()).await;
     let fault = pool.connect(world.addr, &expect, "10.0.0.1:80").await.unwrap_err();

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::pki::{ALICE, Ca, WAYPOINT, id};
-use crate::world::{Client, World, connect, echo, eventually, read_all, refuse};
+use crate::world::{Client, PATIENCE, World, connect, echo, eventually, read_all, refuse};
 
 #[tokio::test]
 async fn bytes_go_both_ways_and_half_close_is_kept() {
@@ -235,11 +235,12 @@ async fn a_stalled_reader_stops_the_writer() {
     let client = world.dial(&ca.identity(ALICE)).await;
     // Reads nothing: the default window of the bare client is 64 KiB.
     let (answer, _send) = client.connect("10.0.0.1:80").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let stalled_at = sent.load(Ordering::SeqCst);
-    assert!(stalled_at <= (64 << 10) + (256 << 10) + (64 << 10), "{stalled_at} bytes taken without a reader");
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(sent.load(Ordering::SeqCst), stalled_at);
+    let mut stalled_at = usize::MAX;
+    while sent.load(Ordering::SeqCst) != stalled_at {
+        stalled_at = sent.load(Ordering::SeqCst);
+        assert!(stalled_at <= (64 << 10) + (256 << 10) + (64 << 10), "{stalled_at} bytes taken without a reader");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     // And goes on when the reader does.
     let mut recv = answer.into_body();
     let mut read = 0;
@@ -263,7 +264,7 @@ async fn an_application_that_does_not_read_stops_the_peer() {
     let mut taken = 0;
     loop {
         send.reserve_capacity(64 << 10);
-        let room = timeout(Duration::from_millis(300), std::future::poll_fn(|cx| send.poll_capacity(cx))).await;
+        let room = timeout(Duration::from_secs(3), std::future::poll_fn(|cx| send.poll_capacity(cx))).await;
         let Ok(Some(Ok(room))) = room else { break };
         send.send_data(Bytes::from(vec![1; room]), false).unwrap();
         taken += room;
@@ -273,7 +274,7 @@ async fn an_application_that_does_not_read_stops_the_peer() {
     // Another stream of the same connection still has room: the windows are not equal.
     let (_answer, mut other) = client.connect("10.0.0.1:80").await;
     other.reserve_capacity(1);
-    let room = timeout(Duration::from_secs(5), std::future::poll_fn(|cx| other.poll_capacity(cx))).await;
+    let room = timeout(PATIENCE, std::future::poll_fn(|cx| other.poll_capacity(cx))).await;
     assert!(room.unwrap().unwrap().unwrap() > 0);
 }
 
@@ -312,8 +313,16 @@ async fn connections_over_the_limit_are_shed() {
     eventually("shed", || world.seen.shed.load(Ordering::SeqCst) == 1).await;
     drop(first);
     eventually("place given back", || !world.seen.closed().is_empty()).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    world.dial(&ca.identity(ALICE)).await.connect("10.0.0.1:80").await;
+    // It is given back just after that is said.
+    let alice = ca.identity(ALICE);
+    let fits = async {
+        loop {
+            if let Some(client) = world.try_dial(&alice).await {
+                return client;
+            }
+        }
+    };
+    timeout(PATIENCE, fits).await.expect("room for another").connect("10.0.0.1:80").await;
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ async fn files_that_give_no_identity_are_named() {
 #[tokio::test]
 async fn the_developers_ca_renews_at_half_life() {
     let ca = DevCa::ephemeral(&td("cluster.local")).unwrap();
-    let ttl = Duration::from_secs(4);
+    let ttl = Duration::from_secs(8);
     let identity = ca.identity(&id(WAYPOINT), ttl).unwrap();
     let first = identity.svid();
     let stop = CancellationToken::new();

@@ -107,12 +107,7 @@ async fn a_dry_run_lets_through_and_a_rule_of_http_denies_a_tcp_port() {
         istio("DENY", "[{to: [{operation: {paths: [\"/x\"]}}]}]").replace("web}", "database}").replace("deny,", "h,");
     let lab = Lab::start(&web(upstream.addr, &format!("{dry}---\n{database}---\n{http}"))).await;
     assert_eq!(get(&lab, "agents/reader", "/x", "").await.status, 200);
-    let line = loop {
-        match lab.log.lines().pop() {
-            Some(line) => break line,
-            None => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-        }
-    };
+    let line = lab.log.line(|_| true).await;
     assert_eq!(line["shadow"]["decision"], "deny", "{line}");
     let before = upstream.bytes();
     assert!(lab.tunnel("agents/reader", "127.0.9.5:80").await.is_err());

@@ -3,24 +3,27 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_waypoint::app::{self, AccessLogTo, IdentitySource, Running, Settings};
 use agent_waypoint::control::identity::{DEV_TTL, DevCa};
 use agent_waypoint::hbone;
 use agent_waypoint::id::{TrustDomain, WorkloadId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// How long anything may take before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything may take before a test fails: long, as tests share a machine that may be slow.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct Lab {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) ca: DevCa,
     pub(crate) waypoint: Running,
     pub(crate) log: Log,
+    /// How often the documents were edited.
+    edits: AtomicUsize,
     /// A tunnel lives as long as the pool that made it.
     pools: Mutex<std::collections::HashMap<String, Arc<hbone::Pool>>>,
 }
@@ -43,6 +46,17 @@ impl Log {
     pub(crate) fn lines(&self) -> Vec<serde_json::Value> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The first line that is as wanted: a call's is written after its caller has the answer.
+    pub(crate) async fn line(&self, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let mut found = None;
+        eventually("the line of the log", async || {
+            found = self.lines().into_iter().find(&wanted);
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
     }
 }
 
@@ -86,12 +100,28 @@ impl Lab {
         };
         edit(&mut settings);
         let waypoint = Box::pin(app::start(settings)).await.unwrap();
-        Self { dir, ca, waypoint, log, pools: Mutex::default() }
+        Self { dir, ca, waypoint, log, edits: AtomicUsize::new(0), pools: Mutex::default() }
     }
 
     /// The file that holds the documents.
     pub(crate) fn documents(&self) -> PathBuf {
         self.dir.path().join("documents/all.yaml")
+    }
+
+    /// Replaces the documents, all at once, and waits until they are in force: a Service beside them says that.
+    pub(crate) async fn edit(&self, documents: &str) {
+        let edition = format!("edition-{}", self.edits.fetch_add(1, Ordering::SeqCst));
+        let marked = format!(
+            "{documents}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: {edition}, namespace: editions}}\nspec: {{clusterIP: 127.0.99.99, ports: [{{name: main, port: 80, appProtocol: tcp}}]}}\n"
+        );
+        let next = self.dir.path().join("next.yaml");
+        std::fs::write(&next, marked).unwrap();
+        std::fs::rename(next, self.documents()).unwrap();
+        let shown = format!("\"{edition}\"");
+        eventually("the edit is in force", async || {
+            page(self.waypoint.admin_addr(), "/config_dump").await.body.contains(&shown)
+        })
+        .await;
     }
 
     /// A tunnel to `authority` as `namespace/account`.
@@ -117,9 +147,37 @@ impl Lab {
         page(self.waypoint.stats_addr(), "/stats/prometheus").await.body
     }
 
+    /// Waits until this stands on the page of metrics.
+    pub(crate) async fn measures(&self, text: &str) {
+        eventually(text, async || self.metrics().await.contains(text)).await;
+    }
+
     /// POSTs a JSON body to `/mcp` with `headers` beside the usual ones.
     pub(crate) async fn post(&self, who: &str, authority: &str, headers: &str, body: &str) -> Reply {
         self.raw(who, authority, post(headers, body).as_bytes()).await
+    }
+}
+
+/// Waits until something is so, as it must be before long.
+pub(crate) async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !so().await {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An address at which nobody listens, nor will for as long as this is held: the port is taken.
+pub(crate) struct Nobody {
+    pub(crate) addr: SocketAddr,
+    _taken: TcpSocket,
+}
+
+impl Nobody {
+    pub(crate) fn at(ip: &str) -> Self {
+        let taken = TcpSocket::new_v4().unwrap();
+        taken.bind(SocketAddr::new(ip.parse().unwrap(), 0)).unwrap();
+        Self { addr: taken.local_addr().unwrap(), _taken: taken }
     }
 }
 

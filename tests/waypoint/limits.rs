@@ -66,7 +66,7 @@ async fn what_is_over_a_limit_is_refused_with_a_hint_and_reaches_nobody() {
         (&value!("limit_reached"), &value!("few"), &value!("tools/notes"))
     );
     let seconds = data["retryAfterSeconds"].as_u64().unwrap();
-    assert!((1790..=1800).contains(&seconds), "{seconds}");
+    assert!((1600..=1800).contains(&seconds), "{seconds}");
     assert!(told["error"]["message"].as_str().unwrap().ends_with(&format!("; retry in {seconds} s")), "{told}");
     assert_eq!(upstream.bytes(), before, "{}", upstream.seen());
     // Another tool and another caller have budgets of their own.
@@ -142,7 +142,7 @@ async fn plain_http_is_told_429_and_when_to_come_again() {
     assert_eq!(reply.status, 429, "{reply:?}");
     let head = reply.head.to_ascii_lowercase();
     let after: u64 = head.lines().find_map(|line| line.strip_prefix("retry-after: ")).unwrap().trim().parse().unwrap();
-    assert!((3590..=3600).contains(&after), "{after}");
+    assert!((3400..=3600).contains(&after), "{after}");
     assert_eq!(upstream.bytes(), before);
 }
 

@@ -192,21 +192,16 @@ async fn paths_that_are_not_mcp_need_an_http_allow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edit_is_in_force_within_a_second_and_spares_what_is_still_permitted() {
+async fn an_edit_is_in_force_and_spares_what_is_still_permitted() {
     let upstream = server().await;
     let lab = Lab::start(&notes(upstream.addr)).await;
     assert_eq!(lab.post("agents/reader", NOTES, "", CALL).await.status, 200);
     let edited = notes(upstream.addr).replace("\"agents/reader\", ", "");
-    std::fs::write(lab.documents(), edited).unwrap();
-    let began = std::time::Instant::now();
-    while lab.post("agents/reader", NOTES, "", CALL).await.status == 200 {
-        assert!(began.elapsed().as_millis() < 1000, "the edit is not in force");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    lab.edit(&edited).await;
+    assert_ne!(lab.post("agents/reader", NOTES, "", CALL).await.status, 200);
     assert_eq!(lab.post("agents/writer", NOTES, "", CALL).await.status, 200);
     let broken = notes(upstream.addr).replace("mcp.tool.arguments.owner == ", "mcp.tool.argumentz.owner == ");
-    std::fs::write(lab.documents(), broken).unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(900)).await;
+    lab.edit(&broken).await;
     let before = upstream.bytes();
     let reply = lab.post("agents/writer", NOTES, "", CALL).await;
     assert!(reply.json()["error"]["data"]["reason"] == "closed", "{reply:?}");

@@ -17,7 +17,7 @@ const EVENT: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_comes_in_time_or_is_none() {
     let mut live = Live::start().await;
-    let lab = Lab::start_with(&notes(live.addr), |settings| settings.mcp_answer = 2 * SECOND).await;
+    let lab = Lab::start_with(&notes(live.addr), |settings| settings.mcp_answer = 4 * SECOND).await;
     let mut lasting = lab.tunnel("agents/reader", NOTES).await.unwrap();
     lasting.write_all(post("", CALL).as_bytes()).await.unwrap();
     let mut events = live.next().await;
@@ -32,7 +32,7 @@ async fn an_answer_comes_in_time_or_is_none() {
         let (reply, ()) = tokio::join!(lab.post("agents/reader", NOTES, "", CALL), asked);
         assert_eq!((reply.status, &reply.json()["id"]), (200, &serde_json::json!(7)), "{reply:?}");
         assert_eq!(reply.json()["error"]["code"], -32603, "{reply:?}");
-        assert!(began.elapsed() > SECOND && began.elapsed() < 10 * SECOND, "{:?}", began.elapsed());
+        assert!(began.elapsed() > 2 * SECOND, "{:?}", began.elapsed());
     }
     // What begins a session is read ahead of its head, and no longer than that.
     let hello =
@@ -70,5 +70,5 @@ async fn a_stream_ends_whole_before_its_connection_is_cut_off() {
     tokio::time::timeout(lab::PATIENCE, caller.read_to_end(&mut read)).await.expect("an end in time").unwrap();
     assert!(String::from_utf8_lossy(&read).ends_with("0\r\n\r\n"), "cut off");
     assert!(began.elapsed() > 2 * SECOND, "{:?}", began.elapsed());
-    assert!(held.closed(2 * SECOND).await, "the server still streams");
+    assert!(held.closed(lab::PATIENCE).await, "the server still streams");
 }

@@ -7,7 +7,7 @@ use agent_waypoint::control::istiod::xds::Myself;
 use agent_waypoint::hbone::DialFault;
 
 use super::istiod::{Fake, listed, pod, service};
-use super::lab::{Lab, PATIENCE, POLICY, Upstream, json, page};
+use super::lab::{Lab, POLICY, Upstream, eventually, json, page};
 
 const SERVICE: &str = "
 apiVersion: v1
@@ -84,11 +84,8 @@ impl Mesh {
 
     /// Waits until a CONNECT is answered so.
     async fn until(&self, authority: &str, status: u16) {
-        let start = Instant::now();
-        while self.connect(authority).await != status {
-            assert!(start.elapsed() < PATIENCE, "{authority} is never {status}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let what = format!("{authority} is {status}");
+        eventually(&what, async || self.connect(authority).await == status).await;
     }
 }
 
@@ -125,8 +122,13 @@ async fn what_istiod_says_is_ours_is_served_and_nothing_else() {
     assert_eq!(mesh.upstream.bytes(), before);
     let asked = mesh.istiod.asked();
     assert!(asked.iter().all(|request| request.error_detail.is_none()));
-    let types: std::collections::BTreeSet<_> = asked.iter().map(|request| request.type_url.as_str()).collect();
-    assert_eq!(types.len(), 2, "{types:?}");
+    eventually("both types are asked for", async || {
+        let asked = mesh.istiod.asked();
+        let types: std::collections::BTreeSet<_> = asked.iter().map(|request| request.type_url.as_str()).collect();
+        assert!(types.len() <= 2, "{types:?}");
+        types.len() == 2
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,10 +161,7 @@ async fn a_service_that_leaves_or_loses_its_pods_is_refused() {
     mesh.until(VIP, 200).await;
     assert_eq!(mesh.call(VIP).await.status, 200);
     mesh.istiod.serve(|resources| resources.retain(|name, _| !name.contains("notes-1")));
-    let start = Instant::now();
-    while mesh.call(VIP).await.status == 200 {
-        assert!(start.elapsed() < PATIENCE);
-    }
+    eventually("nobody is left to answer", async || mesh.call(VIP).await.status != 200).await;
     let pod = mesh.upstream.addr.to_string();
     assert_eq!(mesh.connect(&pod).await, 404);
     mesh.serve(&[service("tools/notes", [10, 96, 0, 7], 8080, None)]);
@@ -175,15 +174,13 @@ async fn a_bad_resource_is_refused_by_name_and_the_rest_is_taken() {
     mesh.world();
     mesh.serve(&[("tools/bad".to_owned(), vec![0xff; 3])]);
     mesh.until(VIP, 200).await;
-    let start = Instant::now();
-    let told = loop {
+    let mut told = String::new();
+    eventually("the bad one is refused", async || {
         let nack = mesh.istiod.asked().into_iter().find_map(|request| request.error_detail);
-        if let Some(detail) = nack {
-            break detail.message;
-        }
-        assert!(start.elapsed() < PATIENCE);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+        told = nack.map(|detail| detail.message).unwrap_or_default();
+        !told.is_empty()
+    })
+    .await;
     assert!(told.starts_with("tools/bad: does not decode"), "{told}");
 }
 
@@ -193,23 +190,14 @@ async fn an_address_that_a_document_only_claims_is_not_dialled_on_loopback() {
     mesh.world();
     mesh.until(VIP, 200).await;
     assert_eq!(mesh.call(VIP).await.status, 200, "a pod, which its kubelet told of");
-    let before = mesh.upstream.bytes();
     mesh.istiod.serve(|resources| resources.retain(|name, _| !name.contains("notes-1")));
     mesh.serve(&[listed("notes-1", mesh.upstream.addr, "tools/notes")]);
-    let start = Instant::now();
-    let reply = loop {
-        let reply = mesh.call(VIP).await;
-        if mesh.lab.log.lines().pop().is_some_and(|line| line.to_string().contains("endpoint_refused")) {
-            break reply;
-        }
-        assert!(start.elapsed() < PATIENCE, "{}", reply.body);
-    };
-    assert_eq!(reply.status, 503);
+    mesh.lab.measures("agent_waypoint_held_endpoints{reason=\"no_server\"} 1").await;
+    eventually("nobody is called", async || mesh.call(VIP).await.status == 503).await;
+    mesh.lab.log.line(|line| line.to_string().contains("endpoint_refused")).await;
     let seen = mesh.upstream.bytes();
     assert_eq!(mesh.call(VIP).await.status, 503);
-    assert_eq!(mesh.upstream.bytes(), seen, "{before}");
-    let metrics = mesh.lab.metrics().await;
-    assert!(metrics.contains("agent_waypoint_held_endpoints{reason=\"no_server\"} 1"), "{metrics}");
+    assert_eq!(mesh.upstream.bytes(), seen);
 }
 
 async fn ready(mesh: &Mesh) -> String {
@@ -221,16 +209,11 @@ async fn without_documents_it_is_not_ready_and_refuses_every_call() {
     let mesh = Mesh::start(false, false).await;
     mesh.world();
     mesh.until(VIP, 200).await;
-    let start = Instant::now();
-    while ready(&mesh).await != "documents: not yet\n" {
-        assert!(start.elapsed() < PATIENCE, "{}", ready(&mesh).await);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("documents alone are missing", async || ready(&mesh).await == "documents: not yet\n").await;
     let reply = mesh.call(VIP).await;
     assert!(reply.body.contains("error") || reply.status >= 400, "{} {}", reply.status, reply.body);
     assert_eq!(mesh.upstream.bytes(), 0);
-    let line = mesh.lab.log.lines().pop().unwrap().to_string();
-    assert!(line.contains("no_documents"), "{line}");
+    mesh.lab.log.line(|line| line.to_string().contains("no_documents")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -164,7 +164,7 @@ async fn a_stream_is_watched_where_it_was_led_to() {
     held.message("1").await;
     assert!(until(&mut stream, b"data: 1").await.starts_with("HTTP/1.1 200"));
     assert!(!held.closed(Duration::from_millis(300)).await, "permitted, it goes on");
-    std::fs::write(lab.documents(), before.replace("/other", "/events")).unwrap();
+    lab.edit(&before.replace("/other", "/events")).await;
     assert!(held.closed(PATIENCE).await, "refused where it was led to, it ends");
 }
 
@@ -243,7 +243,7 @@ async fn a_stream_ends_where_paths_are_spelt_otherwise_from_now_on() {
     held.message("1").await;
     assert!(until(&mut stream, b"data: 1").await.starts_with("HTTP/1.1 200"));
     assert!(!held.closed(Duration::from_millis(300)).await, "permitted, it goes on");
-    std::fs::write(lab.documents(), format!("{before}---\n{}", STRICT.replace("v2", "web"))).unwrap();
+    lab.edit(&format!("{before}---\n{}", STRICT.replace("v2", "web"))).await;
     assert!(held.closed(PATIENCE).await, "no rule on `/private` is about `//private`");
 }
 

@@ -26,6 +26,9 @@ const MAX_ANSWER: usize = 64 << 10;
 /// Most of an answer that is shown, characters.
 const SHOWN: usize = 600;
 
+/// How long more of an answer is waited for whose end is not known.
+const A_WHILE: Duration = Duration::from_secs(1);
+
 /// `probe`
 #[derive(Debug, Args)]
 pub(crate) struct ProbeArgs {
@@ -48,7 +51,7 @@ pub(crate) struct ProbeArgs {
     #[arg(long, default_value = "GET /healthz HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n")]
     request: String,
     /// Seconds until it is given up
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 60)]
     patience: u64,
     /// The address to dial, or the authority to ask for
     to: String,
@@ -114,16 +117,28 @@ async fn tunnelled(args: &ProbeArgs, through: SocketAddr, patience: Duration) ->
     })
 }
 
-/// Writes the request and reads until the end, or until a while after the first bytes.
+/// Whether this is a whole answer as far as its own length or last chunk says so; an event stream says neither.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let (head, body) = answer.split_at(end + 4);
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    match length {
+        Some(length) => body.len() >= length,
+        None => head.contains("transfer-encoding: chunked") && body.ends_with(b"0\r\n\r\n"),
+    }
+}
+
+/// Writes the request and reads until the answer is whole, or until a while after the first bytes.
 async fn ask(mut io: impl AsyncRead + AsyncWrite + Unpin, request: &str, patience: Duration) -> Outcome {
     if let Err(error) = io.write_all(request.as_bytes()).await {
         return of_io(&error, "write");
     }
     let mut answer = Vec::new();
     let mut chunk = vec![0; 8 << 10];
-    loop {
+    while !is_whole(&answer) {
         // An event stream goes on; what it begins with is enough.
-        let wait = if answer.is_empty() { patience } else { Duration::from_millis(200) };
+        let wait = if answer.is_empty() { patience } else { A_WHILE };
         match timeout(wait, io.read(&mut chunk)).await {
             Ok(Ok(0)) if answer.is_empty() => return Outcome::Closed,
             Ok(Ok(0)) => break,

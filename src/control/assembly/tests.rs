@@ -63,7 +63,7 @@ async fn nobody_waits_for_a_thread_that_has_ended() {
     stop.cancel();
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let offered = assembly.documents(vec![service("late")], Vec::new());
-    let waited = tokio::time::timeout(std::time::Duration::from_secs(5), assembly.in_force(offered)).await;
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), assembly.in_force(offered)).await;
     assert_eq!(waited, Ok(false), "whoever waits is told that it is not");
     assert!(!has(&published, "late"));
     // Nor is the controller told that a push is in force.

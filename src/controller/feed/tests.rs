@@ -415,8 +415,15 @@ spec: {serviceAccountName: thief, containers: []}
         "{}{pod}",
         MESH.replace("gatewayClassName: agent-waypoint\n", "gatewayClassName: istio-agentgateway-waypoint\n")
     ));
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let mut raw = lab.raw("spiffe://td/ns/infra/sa/thief").await.unwrap();
+    let known = async {
+        loop {
+            if let Ok(raw) = lab.raw("spiffe://td/ns/infra/sa/thief").await {
+                return raw;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let mut raw = tokio::time::timeout(Duration::from_secs(60), known).await.expect("it is known");
     raw.ask(DOCUMENT, &[]).await;
     assert_eq!(names(&raw.next().await.unwrap()), [SERVICE, GATEWAY]);
 }

@@ -229,7 +229,7 @@ async fn abandoned_bodies_give_their_window_back() {
         let (response, mut send) = client.send_request(request, false).unwrap();
         send.reserve_capacity(MAX_FRAME as usize);
         while send.capacity() < MAX_FRAME as usize {
-            let room = timeout(Duration::from_secs(5), poll_fn(|cx| send.poll_capacity(cx))).await;
+            let room = timeout(Duration::from_secs(60), poll_fn(|cx| send.poll_capacity(cx))).await;
             room.expect("the connection's window is used up").unwrap().unwrap();
         }
         send.send_data(Bytes::from(vec![0; MAX_FRAME as usize]), false).unwrap();
@@ -237,7 +237,7 @@ async fn abandoned_bodies_give_their_window_back() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reset_cancels_the_work_and_the_answer() {
     for answers in [true, false] {
         let (_feed, dropped, body) = fed();
@@ -263,7 +263,7 @@ async fn a_reset_cancels_the_work_and_the_answer() {
             sleep(Duration::from_millis(20)).await;
         }
         send.send_reset(Reason::CANCEL);
-        let ended = timeout(Duration::from_secs(5), dropped).await;
+        let ended = timeout(Duration::from_secs(60), dropped).await;
         assert!(matches!(ended, Ok(Err(_))), "answers {answers}");
     }
 }
@@ -312,7 +312,7 @@ async fn answers_without_a_body_and_resets() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn drain_finishes_the_streams_at_hand() {
     let (go, gone) = oneshot::channel::<()>();
     let gone = once(gone);

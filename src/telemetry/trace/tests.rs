@@ -72,7 +72,7 @@ async fn each_call_is_one_span_under_its_sampled_parent() {
     call(&telemetry, "get_child", Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
     call(&telemetry, "get_unsampled", Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"));
     telemetry.flush(Duration::from_secs(10)).await;
-    let (path, bytes) = tokio::time::timeout(Duration::from_secs(10), exports.recv()).await.unwrap().unwrap();
+    let (path, bytes) = tokio::time::timeout(Duration::from_secs(60), exports.recv()).await.unwrap().unwrap();
     assert_eq!(path, "/opentelemetry.proto.collector.trace.v1.TraceService/Export");
     for expected in
         ["tools/call get_alone", "tools/call get_child", "mcp.method.name", "gen_ai.tool.name", "agent-waypoint"]

@@ -115,7 +115,7 @@ async fn dropping_a_response_in_the_middle_tells_the_server() {
     let mut body = send(&upstreams(), &server).await.unwrap().into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data: 1\n\n");
     drop(body);
-    tokio::time::timeout(Duration::from_secs(5), closed.recv()).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, closed.recv()).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn a_caller_that_leaves_before_the_response_takes_the_connection_along() {
     .await;
     let upstreams = upstreams();
     assert!(tokio::time::timeout(Duration::from_millis(50), send(&upstreams, &server)).await.is_err());
-    tokio::time::timeout(Duration::from_secs(5), closed.recv()).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, closed.recv()).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -225,9 +225,10 @@ async fn a_request_that_may_have_been_seen_never_goes_out_again() {
 
 #[tokio::test]
 async fn another_endpoint_is_tried_once_when_nothing_could_be_sent() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Bound and not listening: nobody else can take the port.
+    let gone = tokio::net::TcpSocket::new_v4().unwrap();
+    gone.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let dead = endpoint(gone.local_addr().unwrap(), Via::Plain);
-    drop(gone);
     let server = Server::start(|_, tcp| answering(tcp, OK)).await;
     let all = [Arc::new(Endpoint { weight: u32::MAX, ..(*dead).clone() }), server.plain()];
     let upstreams = upstreams();
@@ -398,13 +399,13 @@ async fn closing_ends_what_is_idle_and_lets_the_rest_finish() {
     let response = send(&upstreams, &server).await.unwrap();
     let closing = tokio::spawn({
         let upstreams = upstreams.clone();
-        async move { upstreams.close(Duration::from_secs(5)).await }
+        async move { upstreams.close(2 * PATIENCE).await }
     });
     settle().await;
     assert!(!closing.is_finished(), "one response is under way");
     finish.send(true).unwrap();
     assert_eq!(text(response).await, "ok");
-    tokio::time::timeout(Duration::from_secs(4), closing).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, closing).await.unwrap().unwrap();
 }
 
 /// A server that sends `answer` byte by byte.
@@ -488,10 +489,14 @@ async fn a_large_request_and_its_answer_cross() {
         let answer = vec![b'x'; 4 << 20];
         tcp.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len()).as_bytes()).await.unwrap();
         let (mut read, mut write) = tcp.into_split();
-        let mut all = Vec::new();
-        let reading = read.read_to_end(&mut all);
-        let (written, _) =
-            tokio::join!(write.write_all(&answer), tokio::time::timeout(Duration::from_secs(2), reading));
+        let reading = async {
+            let (mut left, mut chunk) = (8 << 20, vec![0; 64 << 10]);
+            while left > 0 {
+                let Ok(some @ 1..) = read.read(&mut chunk).await else { break };
+                left -= some.min(left);
+            }
+        };
+        let (written, ()) = tokio::join!(write.write_all(&answer), reading);
         written.unwrap();
     })
     .await;

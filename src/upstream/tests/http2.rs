@@ -120,7 +120,7 @@ async fn dropping_a_response_resets_its_stream_and_no_other() {
     let (upstreams, endpoint) = (upstreams(), server.plain());
     let mut kept = upstreams.send(&endpoint, UpstreamHttp::Http2, post("/", "{}")).await.unwrap().into_body();
     drop(upstreams.send(&endpoint, UpstreamHttp::Http2, post("/", "{}")).await.unwrap());
-    let reason = tokio::time::timeout(Duration::from_secs(5), reset.recv()).await.unwrap().unwrap();
+    let reason = tokio::time::timeout(PATIENCE, reset.recv()).await.unwrap().unwrap();
     assert_eq!(reason, h2::Reason::CANCEL);
     assert_eq!(kept.frame().await.unwrap().unwrap().into_data().unwrap(), "one");
     assert_eq!(server.accepted(), 1);
@@ -131,7 +131,7 @@ async fn a_server_that_speaks_only_http1_is_a_fault() {
     let server = Server::start(|_, tcp| answering(tcp, OK)).await;
     let (upstreams, endpoint) = (upstreams(), server.plain());
     let sent = upstreams.send(&endpoint, UpstreamHttp::Http2, post("/", "{}"));
-    let fault = tokio::time::timeout(Duration::from_secs(5), sent).await.unwrap().unwrap_err();
+    let fault = tokio::time::timeout(PATIENCE, sent).await.unwrap().unwrap_err();
     assert_eq!(fault.stage(), crate::fault::Stage::Forward, "{fault:?}");
 }
 

@@ -133,7 +133,7 @@ fn a_big_object_is_checked_in_time() {
     let twice = format!("{{{},\"k7\":1}}", keys(100_000));
     assert_eq!(parse(twice.as_bytes()).unwrap_err().kind(), Kind::DuplicateKey);
     // Pair by pair it would be 10^10 comparisons.
-    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
 }
 
 #[test]

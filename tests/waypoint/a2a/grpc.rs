@@ -196,7 +196,7 @@ async fn a_stream_ends_with_the_right_to_it() {
     assert!(events.message().await.unwrap().is_some());
     assert_eq!(client_.get_task(get("t1")).await.unwrap().into_inner(), task("t1"), "learnt from the stream");
     let denied = rules.replace("allow: [{}]", "allow: [{}]\n  deny: [{to: [{operations: [\"S*\"]}]}]");
-    std::fs::write(lab.documents(), documents(addr, &denied)).unwrap();
+    lab.edit(&documents(addr, &denied)).await;
     assert_eq!(end_of(&mut events).await, (Code::PermissionDenied, "no longer permitted".into()));
     let before = calls.load(Ordering::SeqCst);
     let subscribe = || v1::SubscribeToTaskRequest { id: "t1".into(), ..Default::default() };
@@ -220,7 +220,7 @@ async fn a_stream_ends_with_the_token_that_it_was_begun_with() {
     let lab = Lab::start(&authenticated(&documents(addr, rules), &tokens)).await;
     let mut client = client(&lab, "agents/caller").await;
     // It has ended already, but for what clocks may differ by: a few seconds are left.
-    let token = tokens.sign("https://idp", "alice", "", -56);
+    let token = tokens.sign("https://idp", "alice", "", -50);
     let bearer: tonic::metadata::MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
     let mut request = Request::new(message("t1"));
     request.metadata_mut().insert("authorization", bearer.clone());
@@ -240,7 +240,7 @@ async fn a_stream_ends_with_the_token_that_it_was_begun_with() {
 async fn a_stream_ends_before_the_certificate_that_it_was_begun_with() {
     let (addr, _) = agent().await;
     let lab = Lab::start(&documents(addr, "  allow: [{}]\n")).await;
-    let (_pool, stream) = brief(&lab, std::time::Duration::from_secs(5)).await;
+    let (_pool, stream) = brief(&lab, std::time::Duration::from_secs(10)).await;
     let mut events = client_in(stream).await.send_streaming_message(message("t1")).await.unwrap().into_inner();
     assert!(events.message().await.unwrap().is_some());
     assert_eq!(end_of(&mut events).await, (Code::Unavailable, "a certificate ends: connect again".into()));

@@ -10,14 +10,18 @@ use tokio::net::TcpListener;
 
 use super::provider::{Provider, allow, allow_with, answer, deny, header};
 use super::{documents, get};
-use crate::lab::{Lab, Upstream};
+use crate::lab::{Lab, Nobody, Upstream};
 use crate::plain_ports::http::{WEB, hello};
 
+/// How long a provider is waited for that answers in the end, and one that never does.
+const ANSWERS: &str = "30s";
+const SILENT: &str = "0.5s";
+
 /// Status of a GET with the provider failing closed, and failing open.
-async fn both(upstream: &Upstream, addr: SocketAddr, kind: &str) -> (u16, u16) {
+async fn both(upstream: &Upstream, addr: SocketAddr, kind: &str, timeout: &str) -> (u16, u16) {
     let mut out = [0, 0];
     for (at, open) in [false, true].into_iter().enumerate() {
-        let declared = format!("{kind} timeout: 0.5s, statusOnError: '503', failOpen: {open}");
+        let declared = format!("{kind} timeout: {timeout}, statusOnError: '503', failOpen: {open}");
         let lab = Lab::start(&documents(upstream.addr, addr, &declared, "[{}]")).await;
         let before = upstream.bytes();
         out[at] = get(&lab, "/x", "").await.status;
@@ -44,15 +48,12 @@ async fn says(bytes: &'static [u8]) -> SocketAddr {
     addr
 }
 
-async fn gone() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_over_http_that_fails() {
     let upstream = hello().await;
+    let gone = Nobody::at("127.0.0.1");
     let rows: [(&str, SocketAddr); 6] = [
-        ("nobody there", gone().await),
+        ("nobody there", gone.addr),
         ("silent", says(b"").await),
         ("no HTTP", says(b"hello there, this is no HTTP\r\n\r\n").await),
         ("5xx", says(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n").await),
@@ -63,7 +64,7 @@ async fn a_provider_over_http_that_fails() {
         ("cut off", says(b"HTTP/1.1 200 O").await),
     ];
     for (what, addr) in rows {
-        assert_eq!(both(&upstream, addr, "http").await, (503, 200), "{what}");
+        assert_eq!(both(&upstream, addr, "http", SILENT).await, (503, 200), "{what}");
     }
     // A refusal is one whatever becomes of its body, and whatever is declared of failures.
     let rows: [(&str, SocketAddr, u16); 3] = [
@@ -72,7 +73,7 @@ async fn a_provider_over_http_that_fails() {
         ("success of another kind", says(b"HTTP/1.1 204 No Content\r\n\r\n").await, 403),
     ];
     for (what, addr, status) in rows {
-        assert_eq!(both(&upstream, addr, "http").await, (status, status), "{what}");
+        assert_eq!(both(&upstream, addr, "http", ANSWERS).await, (status, status), "{what}");
     }
 }
 
@@ -124,14 +125,15 @@ async fn a_provider_over_grpc_that_fails() {
     ];
     for (what, script, expected) in rows {
         let provider = Provider::start(move |_| script()).await;
-        assert_eq!(both(&upstream, provider.addr, "grpc").await, expected, "{what}");
+        assert_eq!(both(&upstream, provider.addr, "grpc", ANSWERS).await, expected, "{what}");
     }
+    let gone = Nobody::at("127.0.0.1");
     for (what, addr) in [
-        ("nobody there", gone().await),
+        ("nobody there", gone.addr),
         ("silent", says(b"").await),
         ("no HTTP/2", says(b"HTTP/1.1 200 OK\r\n\r\n").await),
     ] {
-        assert_eq!(both(&upstream, addr, "grpc").await, (503, 200), "{what}");
+        assert_eq!(both(&upstream, addr, "grpc", SILENT).await, (503, 200), "{what}");
     }
 }
 

@@ -43,12 +43,7 @@ async fn it_is_asked_about_what_its_rules_match_and_its_word_holds() {
     for (name, value) in [("x-a", "1,2"), ("authorization", "Bearer t"), (":path", "/ok?q=1"), (":method", "GET")] {
         assert_eq!(http.headers[name], value, "{name}");
     }
-    let line = loop {
-        match lab.log.lines().into_iter().find(|line| line["path"] == "/no") {
-            Some(line) => break line,
-            None => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-        }
-    };
+    let line = lab.log.line(|line| line["path"] == "/no").await;
     assert_eq!((&line["reason"], &line["status"]), (&"denied_by_provider".into(), &401.into()), "{line}");
     assert_eq!((&line["rule"], &line["detail"]), (&"rules[0]".into(), &"provider p answered 401".into()), "{line}");
 }

@@ -1,7 +1,5 @@
 //! What a server may answer: nothing that two clients read in two ways passes, and no list passes unfiltered.
 
-use std::time::Duration;
-
 use super::{CALL, HELLO, LIST, NOTES, VERSION};
 use crate::lab::{self, Lab, Reply, Upstream, events, json, notes, with};
 use crate::live::Live;
@@ -165,7 +163,7 @@ async fn events_have_an_end() {
         for _ in 0..20 {
             held.chunk_or_closed(&part).await;
         }
-        assert!(held.closed(Duration::from_secs(5)).await);
+        assert!(held.closed(crate::lab::PATIENCE).await);
     };
     let (reply, ()) = tokio::join!(asking, answering);
     // Where all of it came at once the tunnel is reset with the answer's head still unsent.

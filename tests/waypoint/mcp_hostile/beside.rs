@@ -1,7 +1,7 @@
 //! A protocol that only a DryRun policy declares is decoded beside the stream: for the record, and for nothing else.
 
 use super::{CALL, LIST, NOTES, server};
-use crate::lab::{Lab, POLICY, service};
+use crate::lab::{Lab, POLICY, eventually, service};
 
 fn documents(addr: std::net::SocketAddr) -> String {
     let policy = POLICY.replace("  protocol: MCP\n", "  protocol: MCP\n  mode: DryRun\n");
@@ -16,7 +16,7 @@ async fn what_a_dry_run_would_decide_is_in_the_record_and_nothing_is_held_back()
     let twice = r#"{"jsonrpc":"2.0","id":1,"id":1,"method":"tools/list"}"#;
     let large = CALL.replace("{\"id\":1}", &format!("{{\"id\":\"{}\"}}", "a".repeat(5 << 20)));
     let sent = [CALL, &delete, LIST, twice, " {\"not\": json}", &large];
-    for body in sent {
+    for (at, body) in sent.into_iter().enumerate() {
         let reply = lab.post("agents/reader", NOTES, "", body).await;
         assert!(reply.status == 200 || reply.status == 202, "{reply:?}");
         assert!(
@@ -24,6 +24,8 @@ async fn what_a_dry_run_would_decide_is_in_the_record_and_nothing_is_held_back()
             "{}",
             upstream.seen().chars().rev().take(400).collect::<String>().chars().rev().collect::<String>()
         );
+        // In the order of the calls.
+        eventually("its line", async || lab.log.lines().len() == at + 1).await;
     }
     let plain = "GET /other HTTP/1.1\r\nHost: t\r\n\r\n";
     lab.raw("agents/reader", NOTES, plain.as_bytes()).await;

@@ -43,16 +43,14 @@ async fn an_edit_ends_what_it_refuses_and_nothing_else() {
     let (mut caller, mut held) = streaming(&lab, &mut live, CALL).await;
     let edited = notes(live.addr).replace("\"delete_*\"]}]\n  require", "\"delete_*\", \"drop_*\"]}]\n  require");
     assert_ne!(edited, notes(live.addr));
-    std::fs::write(lab.documents(), edited).unwrap();
-    tokio::time::sleep(SECOND).await;
+    lab.edit(&edited).await;
     held.message(&EVENT.replace("info", "still")).await;
     lab::read_until(&mut caller, "still").await;
 
-    std::fs::write(lab.documents(), notes(live.addr).replace("\"agents/reader\", ", "")).unwrap();
-    let began = Instant::now();
+    lab.edit(&notes(live.addr).replace("\"agents/reader\", ", "")).await;
     let (_, whole) = read_to_end(&mut caller).await;
-    assert!(!whole && began.elapsed() < SECOND, "{:?}", began.elapsed());
-    assert!(held.closed(SECOND).await, "the upstream still streams");
+    assert!(!whole, "it must not look whole");
+    assert!(held.closed(lab::PATIENCE).await, "the upstream still streams");
 }
 
 /// A server that floods its client with requests and takes no answer must not keep a revoked stream alive.
@@ -66,10 +64,8 @@ async fn a_flood_of_server_requests_does_not_outlive_the_permit() {
         .collect();
     held.chunk(&flood).await;
     let _unanswered = live.next().await;
-    std::fs::write(lab.documents(), notes(live.addr).replace("\"agents/reader\", ", "")).unwrap();
-    let began = Instant::now();
+    lab.edit(&notes(live.addr).replace("\"agents/reader\", ", "")).await;
     let (text, _) = read_to_end(&mut caller).await;
-    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
     assert!(!text.contains("sampling"), "{text}");
     assert!(live.is_quiet().await, "answers went out side by side");
 }
@@ -119,8 +115,7 @@ async fn a_list_in_flight_is_filtered_by_the_rules_in_force_when_it_comes() {
     let lab = Lab::start(&notes(live.addr)).await;
     let (mut caller, mut held) = streaming(&lab, &mut live, LIST).await;
     let edited = notes(live.addr).replace("[\"get_*\", \"delete_*\"]", "[\"other\"]");
-    std::fs::write(lab.documents(), edited).unwrap();
-    tokio::time::sleep(SECOND).await;
+    lab.edit(&edited).await;
     held.message(r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"get_note"},{"name":"other"}]}}"#).await;
     held.write(b"0\r\n\r\n").await;
     let text = lab::read_until(&mut caller, "0\r\n\r\n").await;
@@ -141,8 +136,7 @@ async fn a_call_that_is_revoked_before_its_answer_is_refused_like_any_other() {
     let revoke = async {
         let mut held = live.next().await;
         let only_lists = notes(live.addr).replace("[\"get_*\", \"delete_*\"]", "[\"other\"]");
-        std::fs::write(lab.documents(), only_lists).unwrap();
-        tokio::time::sleep(SECOND).await;
+        lab.edit(&only_lists).await;
         let answer = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"s3cret"}]}}"#;
         held.write(json(&answer.replace('7', &held.id())).as_bytes()).await;
     };
@@ -157,13 +151,13 @@ async fn a_caller_that_goes_away_is_missed_at_once() {
     let lab = Lab::start(&notes(live.addr)).await;
     let (caller, mut held) = streaming(&lab, &mut live, CALL).await;
     drop(caller);
-    assert!(held.closed(SECOND).await, "a stream outlives its caller");
+    assert!(held.closed(lab::PATIENCE).await, "a stream outlives its caller");
     // Neither is an answer awaited that nobody wants.
     let mut caller = lab.tunnel("agents/reader", NOTES).await.unwrap();
     caller.write_all(post("", CALL).as_bytes()).await.unwrap();
     let mut held = live.next().await;
     drop(caller);
-    assert!(held.closed(SECOND).await, "a call outlives its caller");
+    assert!(held.closed(lab::PATIENCE).await, "a call outlives its caller");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +178,7 @@ async fn a_caller_that_only_stopped_sending_gets_its_answer() {
     caller.shutdown().await.unwrap();
     let mut held = live.next().await;
     drop(caller);
-    assert!(held.closed(2 * SECOND).await, "a call outlives its caller's connection");
+    assert!(held.closed(lab::PATIENCE).await, "a call outlives its caller's connection");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,11 +232,10 @@ async fn an_edit_is_a_change_of_lists() {
         held.begin_events().await;
         held.message(EVENT).await;
         lab::read_until(&mut caller, "notifications/message").await;
-        std::fs::write(lab.documents(), notes(live.addr).replace("\"get_*\", ", "\"get_*\", \"list_*\", ")).unwrap();
+        lab.edit(&notes(live.addr).replace("\"get_*\", ", "\"get_*\", \"list_*\", ")).await;
         if tells {
-            let began = Instant::now();
             let text = lab::read_until(&mut caller, "list_changed\"}\n\n").await;
-            assert!(text.contains("notifications/tools/list_changed") && began.elapsed() < SECOND, "{text}");
+            assert!(text.contains("notifications/tools/list_changed"), "{text}");
             assert!(!text.contains("prompts"), "{text}");
         } else {
             tokio::time::sleep(SECOND).await;
@@ -256,8 +249,9 @@ async fn an_edit_is_a_change_of_lists() {
 /// there will be no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn draining_loses_no_call_and_cuts_no_stream_off() {
+    const DRAIN: Duration = Duration::from_secs(80);
     let mut live = Live::start().await;
-    let lab = Lab::start_with(&notes(live.addr), |settings| settings.drain = 20 * SECOND).await;
+    let lab = Lab::start_with(&notes(live.addr), |settings| settings.drain = DRAIN).await;
     let (begun, ()) = tokio::join!(lab.post("agents/reader", NOTES, "", HELLO), async {
         let body = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{}}}"#;
         live.next().await.write(with("Mcp-Session-Id: s-1\r\nConnection: close\r\n", body).as_bytes()).await;
@@ -279,13 +273,13 @@ async fn draining_loses_no_call_and_cuts_no_stream_off() {
         lab::Reply::read(&mut kept).await
     };
     assert!(call(&mut live).await.header("connection").is_none());
-    let draining = tokio::spawn(lab.waypoint.shutdown());
-    tokio::time::sleep(SECOND / 2).await;
+    let ready = lab.waypoint.ready_addr();
+    let (began, draining) = (Instant::now(), tokio::spawn(lab.waypoint.shutdown()));
+    lab::eventually("it drains", async || lab::page(ready, "/healthz/ready").await.status == 503).await;
     let last = call(&mut live).await;
     assert_eq!((last.status, last.header("connection")), (200, Some("close")), "{last:?}");
-    let began = Instant::now();
     let (text, whole) = read_to_end(&mut listening).await;
-    assert!(whole && began.elapsed() < 8 * SECOND, "{:?}: {text}", began.elapsed());
+    assert!(whole, "{text}");
     draining.await.unwrap();
-    assert!(began.elapsed() < 12 * SECOND, "{:?}", began.elapsed());
+    assert!(began.elapsed() < DRAIN, "nothing was left to be cut off: {:?}", began.elapsed());
 }

@@ -5,29 +5,37 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 
 use super::http::{WEB, until, web};
 use super::server::Raw;
-use crate::lab::{Lab, Reply};
+use crate::lab::{Lab, Reply, eventually};
 
 const GET: &[u8] = b"GET /next HTTP/1.1\r\nHost: w\r\n\r\n";
 
-/// Answers the first request of a connection with `first` and, a while later, `late`; later ones with `clean`.
-async fn leaving(first: &'static str, late: &'static str) -> Raw {
-    Raw::start(move |mut accepted| async move {
-        while let Some(head) = accepted.head().await {
-            let answer =
-                if head.contains(" /first ") { first } else { "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean" };
-            if accepted.io.write_all(answer.as_bytes()).await.is_err() {
-                return;
-            }
-            if head.contains(" /first ") && !late.is_empty() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                let _closed = accepted.io.write_all(late.as_bytes()).await;
+/// Answers the first request of a connection with `first` and, a while later, `late`; later ones with `clean`. Says when all
+/// that is left behind was written.
+async fn leaving(first: &'static str, late: &'static str) -> (Raw, CancellationToken) {
+    let left = CancellationToken::new();
+    let told = left.clone();
+    let server = Raw::start(move |mut accepted| {
+        let told = told.clone();
+        async move {
+            while let Some(head) = accepted.head().await {
+                let is_first = head.contains(" /first ");
+                let answer = if is_first { first } else { "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean" };
+                if accepted.io.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+                if is_first {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    let _closed = accepted.io.write_all(late.as_bytes()).await;
+                    told.cancel();
+                }
             }
         }
-    })
-    .await
+    });
+    (server.await, left)
 }
 
 const POISON: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
@@ -48,11 +56,12 @@ async fn what_comes_after_an_answer_ends_the_connection() {
         ),
     ];
     for (method, first, late) in rows {
-        let upstream = leaving(first, late).await;
+        let (upstream, left) = leaving(first, late).await;
         let lab = Lab::start(&web(upstream.addr, "")).await;
         let mut mallory = lab.tunnel("agents/mallory", WEB).await.unwrap();
         mallory.write_all(format!("{method} /first HTTP/1.1\r\nHost: w\r\n\r\n").as_bytes()).await.unwrap();
         until(&mut mallory, b"\r\n\r\n").await;
+        left.cancelled().await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         for _ in 0..3 {
             let reply = lab.raw("agents/victim", WEB, GET).await;
@@ -164,13 +173,9 @@ async fn a_caller_that_said_all_and_then_left_is_not_waited_for() {
     let mut stream = lab.tunnel("agents/reader", WEB).await.unwrap();
     stream.write_all(GET).await.unwrap();
     stream.shutdown().await.unwrap();
+    eventually("the server is asked", async || upstream.connections() == 1).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!((upstream.connections(), left.load(Ordering::SeqCst)), (1, 0), "only half has been closed");
+    assert_eq!(left.load(Ordering::SeqCst), 0, "only half has been closed");
     drop(stream);
-    let leaving = async {
-        while left.load(Ordering::SeqCst) == 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), leaving).await.expect("the server is told");
+    eventually("the server is told", async || left.load(Ordering::SeqCst) == 1).await;
 }

@@ -139,7 +139,7 @@ async fn a_websocket_is_authorized_as_its_get_and_ends_when_that_is_no_longer_pe
     assert_eq!(until(&mut stream, b"ping").await, "ping");
 
     let closed = istio("ALLOW", "[{to: [{operation: {methods: [GET], paths: ['/other']}}]}]");
-    std::fs::write(lab.documents(), web(upstream.addr, &closed)).unwrap();
+    lab.edit(&web(upstream.addr, &closed)).await;
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "still open");

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::http::{hello, until};
 use super::server::Raw;
-use crate::lab::{Lab, PATIENCE, service};
+use crate::lab::{Lab, Nobody, PATIENCE, service};
 
 const DATABASE: &str = "127.0.9.5:80";
 const ANY: &str = "127.0.9.6:80";
@@ -57,11 +57,11 @@ async fn a_server_that_speaks_first_is_heard_on_an_undeclared_port() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_of_tcp_are_statuses_of_the_connect() {
     let upstream = chatty().await;
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = Nobody::at("127.0.0.1");
     let empty = "\napiVersion: v1\nkind: Service\nmetadata: {name: empty, namespace: tools}\nspec: {clusterIP: 127.0.9.8, ports: [{name: main, port: 80, appProtocol: tcp}]}\n";
     let documents = [
         service("database", "127.0.9.5", upstream.addr, "tcp"),
-        service("gone", "127.0.9.7", gone, "tcp"),
+        service("gone", "127.0.9.7", gone.addr, "tcp"),
         empty.to_owned(),
     ]
     .join("---\n")
@@ -142,8 +142,7 @@ async fn a_tcp_stream_ends_when_it_is_no_longer_permitted() {
     let lab = Lab::start(&documents).await;
     let mut stream = lab.tunnel("agents/reader", DATABASE).await.unwrap();
     assert_eq!(until(&mut stream, b"welcome").await, "welcome");
-    std::fs::write(lab.documents(), documents + &deny("database", "[{from: [{source: {namespaces: [agents]}}]}]"))
-        .unwrap();
+    lab.edit(&(documents + &deny("database", "[{from: [{source: {namespaces: [agents]}}]}]"))).await;
     let mut rest = Vec::new();
     let _reset = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("ended");
     assert!(rest.is_empty());
@@ -164,10 +163,5 @@ async fn a_caller_that_said_all_and_then_left_frees_its_tunnel() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(lab.log.lines().is_empty(), "only half has been closed: {:?}", lab.log.lines());
     drop(stream);
-    let ended = async {
-        while lab.log.lines().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), ended).await.expect("the tunnel has ended");
+    lab.log.line(|_| true).await;
 }

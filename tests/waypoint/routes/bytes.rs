@@ -78,7 +78,7 @@ async fn the_rules_of_both_ends_decide_on_connections() {
     let mut stream = lab.tunnel("agents/reader", DATABASE).await.unwrap();
     stream.write_all(GET).await.unwrap();
     assert!(until(&mut stream, b"one").await.ends_with("one"));
-    std::fs::write(lab.documents(), documents.replace("[evil]", "[agents]")).unwrap();
+    lab.edit(&documents.replace("[evil]", "[agents]")).await;
     let ended = async {
         let mut rest = [0; 64];
         while !matches!(tokio::io::AsyncReadExt::read(&mut stream, &mut rest).await, Ok(0) | Err(_)) {}

@@ -160,43 +160,31 @@ async fn a_session_stays_where_it_began() {
     let lab = Lab::start(&before).await;
     let mut shares = [0; 2];
     let mut sessions = Vec::new();
-    for _ in 0..40 {
+    for _ in 0..60 {
         let reply = post(&lab, "/mcp", "", INITIALIZE).await;
         let from = reply.json()["result"]["serverInfo"]["name"].as_str().unwrap().to_owned();
         shares[usize::from(from == "v2")] += 1;
         sessions.push((from, reply.session("2025-06-18")));
     }
-    assert!((2..=22).contains(&shares[0]), "{shares:?} of 40 at 1 and 3");
+    // Fewer or more come once in a million times.
+    assert!((2..=31).contains(&shares[0]), "{shares:?} of 60 at 1 and 3");
     for (from, session) in &sessions {
         assert_eq!(text(&post(&lab, "/mcp", session, &call("get_note")).await), *from);
     }
     assert_eq!(tool.bytes(), 0);
     // All weight moves: what began at v2 ends there, what begins goes to v1.
-    std::fs::write(lab.documents(), documents([&tool, &v1, &v2], &weights(1, 0), "")).unwrap();
-    let moved = async {
-        let mut in_a_row = 0;
-        while in_a_row < 20 {
-            let reply = post(&lab, "/mcp", "", INITIALIZE).await;
-            let v1 = reply.json()["result"]["serverInfo"]["name"] == "v1";
-            in_a_row = if v1 { in_a_row + 1 } else { 0 };
-        }
-    };
-    tokio::time::timeout(crate::lab::PATIENCE, moved).await.expect("all that begins goes to v1");
+    lab.edit(&documents([&tool, &v1, &v2], &weights(1, 0), "")).await;
+    for _ in 0..20 {
+        let reply = post(&lab, "/mcp", "", INITIALIZE).await;
+        assert_eq!(reply.json()["result"]["serverInfo"]["name"], "v1", "all that begins goes to v1");
+    }
     let (_, of_v2) = sessions.iter().find(|(from, _)| from == "v2").unwrap();
     assert_eq!(text(&post(&lab, "/mcp", of_v2, &call("get_note")).await), "v2");
     // The route leads there no more: the client begins anew.
     let only = "  - backendRefs: [{name: v1, port: 80}]";
-    std::fs::write(lab.documents(), documents([&tool, &v1, &v2], only, "")).unwrap();
-    let gone = async {
-        loop {
-            let reply = post(&lab, "/mcp", of_v2, &call("get_note")).await;
-            if reply.status == 404 {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(crate::lab::PATIENCE, gone).await.expect("unknown where no route leads");
+    lab.edit(&documents([&tool, &v1, &v2], only, "")).await;
+    let gone = post(&lab, "/mcp", of_v2, &call("get_note")).await;
+    assert_eq!(gone.status, 404, "unknown where no route leads: {gone:?}");
     assert_eq!(tool.bytes(), 0);
 }
 
@@ -323,13 +311,9 @@ async fn what_tokens_say_is_no_routes_to_say() {
     assert!(seen.contains("x-sub: alice\r\n") && seen.contains("x-a: b\r\n") && !seen.contains("mallory"), "{seen}");
     // Documents that are read anew and say the same are the same, whatever else changed.
     let more = "---\napiVersion: agent-waypoint.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: strict, namespace: tools}\nspec:\n  targetRefs: [{kind: Service, name: v1}]\n  deny: [{name: secrets, to: [{tools: [get_secret]}]}]\n";
-    std::fs::write(lab.documents(), documents([&tool, &v1, &v2], rules, &format!("{}{more}", idp(&both)))).unwrap();
-    let changed = async {
-        while text(&post(&lab, "/mcp", &token, &call("get_secret")).await) == "v1" {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(crate::lab::PATIENCE, changed).await.expect("the new policy is in force");
+    lab.edit(&documents([&tool, &v1, &v2], rules, &format!("{}{more}", idp(&both)))).await;
+    let refused = post(&lab, "/mcp", &token, &call("get_secret")).await;
+    assert!(refused.json()["error"].is_object(), "the new policy is in force: {refused:?}");
     let reply = post(&lab, "/mcp", &token, &call("get_note")).await;
     assert_eq!(text(&reply), "v1", "{reply:?}");
 }

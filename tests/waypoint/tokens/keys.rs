@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use agent_waypoint::config::limits::JWKS_REFETCH;
+
 use super::{HOUR, get, inline, plain};
-use crate::lab::{Lab, PATIENCE, Upstream, with};
+use crate::lab::{Lab, Upstream, with};
 use crate::mcp_hostile::sessions::Tokens;
 use crate::plain_ports::http::hello;
 
@@ -62,7 +64,7 @@ async fn keys_are_fetched_once_for_all_who_need_them_and_fetched_again_for_a_new
     let upstream = hello().await;
     let (old, new) = (Tokens::named("old"), Tokens::named("new"));
     let idp = Idp::start(set(&old)).await;
-    let rule = format!("jwksUri: '{0}'}}, {{issuer: 'https://other', jwksUri: '{0}', timeout: 2s", idp.uri());
+    let rule = format!("jwksUri: '{0}'}}, {{issuer: 'https://other', jwksUri: '{0}', timeout: 30s", idp.uri());
     let lab = idp.lab(upstream.addr, &rule).await;
     for _ in 0..5 {
         assert_eq!(get(&lab, "/", &bearer(&old)).await.status, 200);
@@ -72,15 +74,17 @@ async fn keys_are_fetched_once_for_all_who_need_them_and_fetched_again_for_a_new
     // Under a known id nobody else's signature is worth a fetch.
     assert_eq!(get(&lab, "/", &bearer(&Tokens::named("old"))).await.status, 401);
     assert_eq!(idp.asked(), 1);
+    let start = Instant::now();
     idp.says(set(&new));
     assert_eq!(get(&lab, "/", &bearer(&new)).await.status, 200, "the issuer has a new key");
     assert_eq!(get(&lab, "/", &bearer(&old)).await.status, 401, "and the old one no more");
     let now = upstream.bytes();
-    let start = Instant::now();
     for _ in 0..20 {
         assert_eq!(get(&lab, "/", &bearer(&Tokens::named("made up"))).await.status, 401);
     }
-    assert!(start.elapsed() < PATIENCE && idp.asked() == 2, "{:?} {}", start.elapsed(), idp.server.seen());
+    // However slow all this was: no sooner than after the time that keeps callers from having keys fetched.
+    let most = 2 + usize::try_from(start.elapsed().as_secs() / JWKS_REFETCH.as_secs()).unwrap();
+    assert!((2..=most).contains(&idp.asked()), "{most} {}", idp.server.seen());
     assert!(now > before && upstream.bytes() == now, "{}", upstream.seen());
 }
 
@@ -117,7 +121,7 @@ async fn the_last_good_keys_outlive_their_server() {
     let upstream = hello().await;
     let tokens = Tokens::named("k1");
     let idp = Idp::start(set(&tokens)).await;
-    let lab = idp.lab(upstream.addr, &format!("jwksUri: '{}', timeout: 500ms", idp.uri())).await;
+    let lab = idp.lab(upstream.addr, &format!("jwksUri: '{}', timeout: 30s", idp.uri())).await;
     assert_eq!(get(&lab, "/", &bearer(&tokens)).await.status, 200);
     idp.says("HTTP/1.1 503 Gone\r\nContent-Length: 0\r\n\r\n".to_owned());
     assert_eq!(get(&lab, "/", &bearer(&Tokens::named("k2"))).await.status, 401, "asked again, in vain");
@@ -136,13 +140,8 @@ async fn a_host_that_nobody_listed_is_never_asked_and_its_rule_closes_its_target
     }
     assert_eq!((upstream.bytes(), idp.server.bytes()), (0, 0));
     let text = plain(upstream.addr, &inline(&tokens, ""), "");
-    std::fs::write(lab.documents(), text).unwrap();
-    let mended = async {
-        while get(&lab, "/", &bearer(&tokens)).await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, mended).await.unwrap();
+    lab.edit(&text).await;
+    assert_eq!(get(&lab, "/", &bearer(&tokens)).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +163,7 @@ async fn an_issuer_says_itself_where_its_keys_are() {
         })
         .await;
         let issuer = format!("http://{}", server.addr);
-        let text = plain(upstream.addr, "timeout: 1s", "").replace("https://idp", &issuer);
+        let text = plain(upstream.addr, "timeout: 30s", "").replace("https://idp", &issuer);
         let host = issuer.parse().unwrap();
         let lab = Lab::start_with(&text, |settings| settings.jwks_hosts = vec![host]).await;
         let token = tokens.sign(&issuer, "alice", "tools", HOUR);
