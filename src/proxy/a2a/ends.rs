@@ -41,60 +41,47 @@ impl Over {
     }
 }
 
-/// When the caller's right ends, whatever rules say.
+/// When what proves the caller ends, whatever rules say. Its token's end is the permit's own: [`Standing`] knows it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ends {
-    token: Option<SystemTime>,
-    certificate: SystemTime,
-}
+pub(super) struct Ends(SystemTime);
 
 impl Ends {
     /// Of whoever asked. A little before the connection is cut off, so that trailers still go out.
     pub(super) fn of(asked: &Asked) -> Self {
         let proven = asked.peer().not_after();
-        let certificate = proven.checked_sub(STREAM_END_LEAD).unwrap_or(proven);
-        Self { token: asked.claims().and_then(|claims| claims.ends()), certificate }
+        Self(proven.checked_sub(STREAM_END_LEAD).unwrap_or(proven))
     }
 
-    fn first(self) -> (SystemTime, Over) {
-        match self.token {
-            Some(token) if token <= self.certificate => (token, Over::Token),
-            Some(_) | None => (self.certificate, Over::Certificate),
-        }
-    }
-
-    async fn passed(self) -> Over {
-        let (at, over) = self.first();
-        if let Ok(left) = at.duration_since(SystemTime::now()) {
+    async fn passed(self) {
+        if let Ok(left) = self.0.duration_since(SystemTime::now()) {
             tokio::time::sleep(left).await;
         }
-        over
     }
 
     /// Waits until the stream of `standing` must end.
     pub(super) async fn over(self, standing: &mut Standing, shared: &Shared) -> Over {
-        tokio::select! {
+        let denial = tokio::select! {
             biased;
-            over = self.passed() => over,
-            denial = standing.revoked(&shared.published) => self.over_by(denial),
-        }
+            denial = standing.revoked(&shared.published) => denial,
+            () = self.passed() => return Over::Certificate,
+        };
+        over_by(standing, denial)
     }
 
     /// Whether it must end now.
     pub(super) fn is_over(self, standing: &mut Standing, shared: &Shared) -> Option<Over> {
-        let (at, over) = self.first();
-        if SystemTime::now() >= at {
-            return Some(over);
+        if let Some(denial) = standing.revoked(&shared.published).now_or_never() {
+            return Some(over_by(standing, denial));
         }
-        standing.revoked(&shared.published).now_or_never().map(|denial| self.over_by(denial))
+        (SystemTime::now() >= self.0).then_some(Over::Certificate)
     }
+}
 
-    /// A call whose token has ended is permitted no more either.
-    fn over_by(self, denial: Option<Denial>) -> Over {
-        match denial {
-            Some(denial) => Over::Revoked(Box::new(denial)),
-            None if self.token.is_some_and(|token| SystemTime::now() >= token) => Over::Token,
-            None => Over::Gone,
-        }
+/// A call whose token has ended is permitted no more either.
+fn over_by(standing: &Standing, denial: Option<Denial>) -> Over {
+    match denial {
+        Some(denial) => Over::Revoked(Box::new(denial)),
+        None if standing.token_has_ended() => Over::Token,
+        None => Over::Gone,
     }
 }

@@ -43,6 +43,11 @@ impl End {
 }
 
 impl Standing {
+    /// Whether the token has ended that this stream rests on, its target's or that of the Service that it was led to.
+    pub(in super::super) fn token_has_ended(&self) -> bool {
+        self.end.is_reached()
+    }
+
     /// What [`Standing::turned`] has to say at once, if anything. Where it would wait it has to be woken for that; this has
     /// not, and is asked before each event of a stream.
     pub(in super::super) fn turned_now(&mut self, published: &Published) -> Option<Result<(), Option<Denial>>> {
