@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::end::End;
 use super::{Asked, Permitted, Standing};
+use crate::id::Peer;
 use crate::mesh::{Endpoint, Target};
 use crate::upstream::{NoEndpoint, Place, Upstreams};
 
@@ -18,21 +19,28 @@ pub(in crate::proxy) struct Routed<M> {
 impl<M> Permitted<M> {
     /// Stage 7 where a route leads: an endpoint of `to`.
     pub(in crate::proxy) fn route_to(self, upstreams: &Upstreams, to: &Target) -> Result<Routed<M>, NoEndpoint> {
-        let peer = &self.decoded.asked.peer;
-        let place = upstreams.enter(&to.key, peer.id())?;
-        let endpoint = upstreams.pick_of(to, None, peer.addr().ip())?;
-        let place = upstreams.at(place, &endpoint)?;
+        let (endpoint, place) = seat(upstreams, (to, None), &self.decoded.asked.peer)?;
         Ok(Routed { permitted: self, endpoint, place })
     }
 
     /// Stage 7: an endpoint of the target; exactly `stick` where a session is bound to one.
     pub(in crate::proxy) fn route(self, upstreams: &Upstreams, stick: Option<&str>) -> Result<Routed<M>, NoEndpoint> {
         let Asked { target, peer, .. } = &self.decoded.asked;
-        let place = upstreams.enter(&target.key, peer.id())?;
-        let endpoint = upstreams.pick_of(target, stick, peer.addr().ip())?;
-        let place = upstreams.at(place, &endpoint)?;
+        let (endpoint, place) = seat(upstreams, (target, stick), peer)?;
         Ok(Routed { permitted: self, endpoint, place })
     }
+}
+
+/// An endpoint of `to` for this caller, and its place there and among the target's calls.
+fn seat(
+    upstreams: &Upstreams,
+    (to, stick): (&Target, Option<&str>),
+    peer: &Peer,
+) -> Result<(Arc<Endpoint>, Place), NoEndpoint> {
+    let place = upstreams.enter(&to.key, peer.id())?;
+    let endpoint = upstreams.pick_of(to, stick, peer.addr().ip())?;
+    let place = upstreams.at(place, &endpoint)?;
+    Ok((endpoint, place))
 }
 
 impl<M> Routed<M> {
