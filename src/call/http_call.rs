@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 /// The head of an HTTP request as policy sees it: the normalised values that are also what is forwarded.
 #[derive(Debug, Clone)]
 pub struct HttpHead {
@@ -11,4 +13,14 @@ pub struct HttpHead {
     pub host: String,
     /// All other fields, after removal of hop-by-hop fields and of what only the mesh may say.
     pub headers: http::HeaderMap,
+}
+
+impl HttpHead {
+    /// Path and query, as a request line has them.
+    pub fn target(&self) -> Cow<'_, str> {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path).into(),
+            None => self.path.as_str().into(),
+        }
+    }
 }

@@ -315,11 +315,7 @@ pub(super) fn outgoing(
     let mut request = Outgoing::new(OutBody::full(body));
     let head = asked.head().ok_or(ProxyFault::Unsendable)?;
     *request.method_mut() = head.method.clone();
-    let path = match &head.query {
-        Some(query) => format!("{}?{query}", head.path),
-        None => head.path.clone(),
-    };
-    *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
+    *request.uri_mut() = head.target().parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
     asked.dress(&mut headers);
     headers.insert(HOST, HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?);
     if shared.tells_caller {

@@ -177,11 +177,7 @@ impl Lead {
 
 /// Makes a request one with this head but for its method.
 pub(super) fn write(head: &HttpHead, request: &mut Request<OutBody>) -> Result<(), ProxyFault> {
-    let path = match &head.query {
-        Some(query) => format!("{}?{query}", head.path),
-        None => head.path.clone(),
-    };
-    *request.uri_mut() = path.parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
+    *request.uri_mut() = head.target().parse().map_err(|_no_uri| ProxyFault::Unsendable)?;
     let host = HeaderValue::from_str(&head.host).map_err(|_no_host| ProxyFault::Unsendable)?;
     let caller = request.headers_mut().remove(XFCC);
     request.headers_mut().clone_from(&head.headers);

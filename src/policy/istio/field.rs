@@ -114,8 +114,7 @@ impl Field {
                 of(head, |head| Reading::of(&head.path).holds(any, none, effect != Effect::Allow).into())
             }
             Self::Target(values) => of(head, |head| {
-                let query = head.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
-                let target = format!("{}{query}", head.path);
+                let target = head.target();
                 values.hold(|pattern| pattern.matches(&target)).into()
             }),
         }

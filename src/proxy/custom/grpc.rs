@@ -174,10 +174,7 @@ fn address(addr: SocketAddr) -> wire::Address {
 }
 
 fn http_request(head: &HttpHead, question: &Question<'_>) -> wire::HttpRequest {
-    let path = match &head.query {
-        Some(query) => format!("{}?{query}", head.path),
-        None => head.path.clone(),
-    };
+    let path = head.target().into_owned();
     let mut headers: HashMap<String, String> = HashMap::with_capacity(head.headers.keys_len() + 5);
     // What this waypoint says of a call it says in extensions: nothing else may look like it.
     for (name, value) in head.headers.iter().filter(|(name, _)| !is_ours(name)) {

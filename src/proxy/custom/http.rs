@@ -76,10 +76,9 @@ fn request(
         body = OutBody::full(sample.bytes.clone());
     }
     headers.insert(HOST, HeaderValue::from_str(&head.host).map_err(|_no_host| unsendable(()))?);
-    let query = head.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
-    *request.uri_mut() = format!("{}{}{query}", terms.prefix, head.path).parse().map_err(|_no_uri| unsendable(()))?;
+    *request.uri_mut() = format!("{}{}", terms.prefix, head.target()).parse().map_err(|_no_uri| unsendable(()))?;
     *request.headers_mut() = headers;
     Ok(request)
 }
