@@ -16,7 +16,14 @@ type Place = (TargetKey, Box<str>);
 
 /// The addresses seen so far.
 #[derive(Debug, Clone, Default)]
-pub(in super::super) struct Addresses(Arc<Mutex<HashMap<Place, Seen>>>);
+pub(in super::super) struct Addresses(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    places: HashMap<Place, Seen>,
+    /// How many of them are each target's.
+    of_targets: HashMap<TargetKey, usize>,
+}
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Seen {
@@ -38,12 +45,16 @@ impl Addresses {
     /// Guards a session's address; none where there are too many.
     pub(super) fn guard(&self, target: &TargetKey, path: &str, query: Option<&str>) -> Option<Guarded> {
         let place = place(target, path);
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_target = || seen.keys().filter(|(of, _)| of == target).count();
-        if !seen.contains_key(&place) && (seen.len() >= MAX_ADDRESSES || of_target() >= MAX_OF_TARGET) {
-            return None;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { places, of_targets } = &mut *known;
+        if !places.contains_key(&place) {
+            let of_target = of_targets.get(target).copied().unwrap_or_default();
+            if places.len() >= MAX_ADDRESSES || of_target >= MAX_OF_TARGET {
+                return None;
+            }
+            of_targets.insert(target.clone(), of_target + 1);
         }
-        let entry = seen.entry(place.clone()).or_default();
+        let entry = places.entry(place.clone()).or_default();
         let alone = query.is_none().then_some(place);
         match alone {
             Some(_) => entry.alone = entry.alone.saturating_add(1),
@@ -54,8 +65,9 @@ impl Addresses {
 
     /// Whether a message to this address could reach a session.
     pub(super) fn guards(&self, target: &TargetKey, path: &str, query: Option<&str>) -> bool {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = if seen.is_empty() { None } else { seen.get(&place(target, path)).copied() };
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = &known.places;
+        let seen = if places.is_empty() { None } else { places.get(&place(target, path)).copied() };
         seen.is_some_and(|seen| seen.alone > 0 || seen.by_query && query.is_some())
     }
 }
@@ -63,11 +75,18 @@ impl Addresses {
 impl Drop for Guarded {
     fn drop(&mut self) {
         let Some(place) = self.alone.take() else { return };
-        let mut seen = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(entry) = seen.get_mut(&place) else { return };
+        let mut known = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = known.places.get_mut(&place) else { return };
         entry.alone = entry.alone.saturating_sub(1);
-        if entry.alone == 0 && !entry.by_query {
-            seen.remove(&place);
+        if entry.alone > 0 || entry.by_query {
+            return;
+        }
+        known.places.remove(&place);
+        if let Some(of_target) = known.of_targets.get_mut(&place.0) {
+            *of_target = of_target.saturating_sub(1);
+            if *of_target == 0 {
+                known.of_targets.remove(&place.0);
+            }
         }
     }
 }
@@ -114,5 +133,12 @@ mod tests {
             addresses.guard(&many, "/more", Some("x")).is_none() && addresses.guard(&many, "/0", Some("y")).is_some()
         );
         assert!(addresses.guard(&target("other"), "/m", Some("x")).is_some());
+        // What is given back is there for the next one, and nothing is kept of it.
+        drop(kept);
+        assert!(addresses.guard(&many, "/more", Some("x")).is_some());
+        let alone = addresses.guard(&target("alone"), "/m", None).unwrap();
+        assert_eq!(addresses.0.lock().unwrap().of_targets.len(), 3);
+        drop(alone);
+        assert_eq!(addresses.0.lock().unwrap().of_targets.len(), 2);
     }
 }
