@@ -42,5 +42,6 @@ pub use live::{Edition, Live};
 pub use published::Published;
 pub use route::{Auth, Backend, Retry, Routes, Taken, Then, Way};
 pub use ruled::NO_EFFECT;
+pub use service_entries::is_prefix;
 pub use snapshot::{Counts, Snapshot};
 pub use target::{PortProtocol, Target, TargetKey, TargetKind, TargetRevision};

@@ -91,11 +91,21 @@ fn hosts<'a>(entry: &'a Entry, found: &mut Found<'a>) -> Vec<String> {
     out
 }
 
+/// The one address that a ServiceEntry's `spec.addresses` names, by itself or as a prefix of its whole length.
+fn one_address(text: &str) -> Option<IpAddr> {
+    let single = |net: ipnet::IpNet| (net.prefix_len() == net.max_prefix_len()).then(|| net.addr());
+    text.parse().ok().or_else(|| single(text.parse().ok()?))
+}
+
+/// Whether it names more than one there, which is not served.
+pub fn is_prefix(text: &str) -> bool {
+    text.contains('/') && one_address(text).is_none()
+}
+
 fn vips<'a>(entry: &'a Entry, found: &mut Found<'a>) -> Vec<IpAddr> {
     let mut out = BTreeSet::new();
     for (index, text) in entry.spec.addresses.iter().enumerate() {
-        let single = |net: ipnet::IpNet| (net.prefix_len() == net.max_prefix_len()).then(|| net.addr());
-        match text.parse().ok().or_else(|| single(text.parse().ok()?)) {
+        match one_address(text) {
             Some(ip) => {
                 out.insert(ip);
             }

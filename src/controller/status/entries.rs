@@ -13,7 +13,7 @@ use crate::controller::cluster::{DocumentKind, View, key};
 use crate::controller::condition::{self, Condition};
 use crate::controller::scope::{Fronting, Object};
 use crate::controller::shared::{Entries, List};
-use crate::mesh::{forbidden, readings};
+use crate::mesh::{forbidden, is_prefix, readings};
 
 /// Our condition on a ServiceEntry.
 pub const SERVED: &str = "agent-waypoint.dev/Served";
@@ -85,7 +85,7 @@ fn served(object: &DynamicObject, holders: &Holders<'_>) -> Condition {
         .collect();
     not_supported.extend(
         texts("/spec/addresses")
-            .filter(|text| text.split_once('/').is_some_and(|(_, bits)| !matches!(bits, "32" | "128")))
+            .filter(|text| is_prefix(text))
             .map(|text| format!("spec.addresses {text}: prefixes are not served: name each address, or none")),
     );
     let addresses = list("/spec/endpoints").filter_map(|one| one.get("address").and_then(Value::as_str)?.parse().ok());
@@ -157,7 +157,8 @@ spec: SPEC
             ("{hosts: [api.example.com], resolution: DNS}", "True Served", "everything"),
             ("{hosts: ['*.example.com']}", "False NotSupported", "name each host"),
             ("{hosts: [x.example.com], addresses: [10.97.0.0/16]}", "False NotSupported", "name each address"),
-            ("{hosts: [x.example.com], addresses: [10.97.0.1/32]}", "True Served", ""),
+            ("{hosts: [x.example.com], addresses: [10.97.0.1/32, 'fd00::1/128']}", "True Served", ""),
+            ("{hosts: [x.example.com], addresses: ['fd00::/32']}", "False NotSupported", "fd00::/32"),
             (
                 "{hosts: [x.example.com], endpoints: [{address: 10.1.0.7}]}",
                 "False AddressOfOthers",

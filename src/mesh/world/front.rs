@@ -9,11 +9,11 @@ use super::state::World;
 use crate::document::service::{GUARDED_BY, ServicePort, ServiceSpec, SessionAffinity, Transport};
 use crate::document::service_entry::{Location, Resolution, ServiceEntrySpec};
 use crate::document::{Document, Documents};
-use crate::mesh::TargetKind;
 use crate::mesh::attached::{Owned, PortName};
 use crate::mesh::found::Found;
 use crate::mesh::fronted::{Fronted, Port};
 use crate::mesh::protocol::{Spoken, of_app_protocol};
+use crate::mesh::{TargetKind, is_prefix};
 
 type Named<'d, S> = HashMap<(&'d str, &'d str), &'d Document<S>>;
 
@@ -128,7 +128,6 @@ pub(in crate::mesh) fn front<'a>(
 
 /// What a ServiceEntry names and no call is found by, though istiod takes it.
 fn unserved<'a>(entry: &'a Document<ServiceEntrySpec>, found: &mut Found<'a>) {
-    let is_prefix = |text: &&String| text.split_once('/').is_some_and(|(_, bits)| !matches!(bits, "32" | "128"));
     if let Some(host) = entry.spec.hosts.iter().find(|host| host.contains('*')) {
         found.warn(
             &entry.origin,
@@ -136,7 +135,7 @@ fn unserved<'a>(entry: &'a Document<ServiceEntrySpec>, found: &mut Found<'a>) {
             format!("{host:?}: wildcard hosts are not served yet; calls are refused"),
         );
     }
-    if let Some(net) = entry.spec.addresses.iter().find(is_prefix) {
+    if let Some(net) = entry.spec.addresses.iter().find(|text| is_prefix(text)) {
         let reason = format!("{net:?}: prefixes are not served yet; calls to them are refused");
         found.warn(&entry.origin, "spec.addresses", reason);
     }
