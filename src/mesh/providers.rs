@@ -10,7 +10,7 @@ use super::fronted::Places;
 use super::policies::Policies;
 use super::services::CLUSTER_DOMAIN;
 use super::snapshot::Snapshot;
-use super::target::{Target, TargetKey, TargetKind};
+use super::target::{Target, TargetKind};
 use super::world::{self, ServiceRow, World};
 use super::{service_entries, services};
 use crate::document::Documents;
@@ -81,25 +81,13 @@ pub(super) fn of_world(snapshot: &Snapshot, world: &World, policies: &Policies<'
     let one = |provider: &Arc<Provider>| {
         let row = row(world, provider)?;
         let endpoints = if world.fronts(row) {
-            target(snapshot, world, row, provider.port).and_then(|target| open(&target))?
+            snapshot.by_key.get(&world.here().target(row, provider.port)).and_then(|target| open(target))?
         } else {
             unfronted(world, policies, row, provider.port)?
         };
         Some((Arc::clone(&provider.name), endpoints.into()))
     };
     policies.terms.providers.iter().filter_map(one).collect()
-}
-
-/// The target that a fronted row is, whoever else has its name.
-fn target(snapshot: &Snapshot, world: &World, row: &ServiceRow, port: u16) -> Option<Arc<Target>> {
-    let parts = row.parts();
-    let (kind, at) = if world.here().is_service(row) {
-        (TargetKind::Service, None)
-    } else {
-        (TargetKind::ServiceEntry, Some(Arc::clone(&parts.hostname)))
-    };
-    let (namespace, name) = (Arc::clone(&parts.namespace), Arc::clone(&parts.name));
-    snapshot.by_key.get(&TargetKey { kind, namespace, name, port, at }).cloned()
 }
 
 fn unfronted(world: &World, policies: &Policies<'_>, row: &ServiceRow, port: u16) -> Option<Vec<Arc<Endpoint>>> {

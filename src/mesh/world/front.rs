@@ -69,7 +69,7 @@ pub(in crate::mesh) fn front<'a>(
     found: &mut Found<'a>,
 ) -> Fronted<'a> {
     let parts = &row.parts;
-    let kind = if world.here().is_service(row) { TargetKind::Service } else { TargetKind::ServiceEntry };
+    let (kind, at) = world.here().kind(row);
     let key = (&*parts.namespace, &*parts.name);
     let service = docs.services.get(&key).copied().filter(|_| kind == TargetKind::Service);
     let entry = docs.entries.get(&key).copied().filter(|_| kind == TargetKind::ServiceEntry);
@@ -116,7 +116,7 @@ pub(in crate::mesh) fn front<'a>(
         name: &parts.name,
         created: meta.map_or("", |meta| &meta.created),
         origin,
-        at: (kind == TargetKind::ServiceEntry).then(|| Arc::clone(&parts.hostname)),
+        at,
         hosts: vec![parts.hostname.to_string()],
         vips: world.here().vips(row).collect(),
         selector: service.map(|one| &one.spec.selector),

@@ -17,6 +17,7 @@ use crate::mesh::endpoint::Via;
 use crate::mesh::forbidden::{forbidden, readings};
 use crate::mesh::held::Hold;
 use crate::mesh::sharded::Sharded;
+use crate::mesh::{TargetKey, TargetKind};
 
 /// Somebody who has an address by right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +136,21 @@ impl Here {
         let rest = parts.hostname.strip_prefix(&*parts.name).and_then(|rest| rest.strip_prefix('.'));
         let rest = rest.and_then(|rest| rest.strip_prefix(&*parts.namespace));
         rest.and_then(|rest| rest.strip_prefix(".svc.")) == Some(&*self.cluster_domain)
+    }
+
+    /// What a row is, where it is fronted, and what tells it from others of its name.
+    pub(super) fn kind(&self, row: &ServiceRow) -> (TargetKind, Option<Arc<str>>) {
+        if self.is_service(row) {
+            return (TargetKind::Service, None);
+        }
+        (TargetKind::ServiceEntry, Some(Arc::clone(&row.parts.hostname)))
+    }
+
+    /// The target that a port of a row is, where it is fronted, whoever else has its name.
+    pub(in crate::mesh) fn target(&self, row: &ServiceRow, port: u16) -> TargetKey {
+        let ((kind, at), parts) = (self.kind(row), &row.parts);
+        let (namespace, name) = (Arc::clone(&parts.namespace), Arc::clone(&parts.name));
+        TargetKey { kind, namespace, name, port, at }
     }
 
     /// The virtual addresses of a service that are of our network: those of others may be anybody's here.
