@@ -86,6 +86,22 @@ impl Report {
         report
     }
 
+    /// What one end was told by another: the documents that it names, whether there `may_be_more`, and within which
+    /// namespaces, if that was said, in a form that can be read.
+    pub fn told<'a>(
+        all: impl IntoIterator<Item = (&'a str, &'a str)>,
+        may_be_more: bool,
+        within: Option<Option<BTreeSet<String>>>,
+    ) -> Self {
+        let mut report = Self::new(all);
+        match (may_be_more, within) {
+            (false, None) => {}
+            (_, Some(within)) if report.more == More::No => report.more = within.map_or(More::Anywhere, More::within),
+            _ => report.more = More::Anywhere,
+        }
+        report
+    }
+
     /// Whether a document decides, as far as this says; why not, if it does not.
     ///
     /// # Errors
@@ -124,20 +140,17 @@ impl Report {
             _ => "no reason given".to_owned(),
         };
         let all: Vec<(&str, String)> = unenforced.fields.iter().map(|(name, why)| (name.as_str(), text(why))).collect();
-        let mut report = Self::new(all.iter().map(|(name, why)| (*name, why.as_str())));
         let kind = |field: &str| metadata.fields.get(field).and_then(|value| value.kind.as_ref());
-        match (kind(MORE), kind(MORE_WITHIN)) {
-            (Some(Kind::BoolValue(false)), None) => {}
-            (_, Some(Kind::ListValue(all))) if report.more == More::No => {
-                let texts = all.values.iter().map(|value| match &value.kind {
-                    Some(Kind::StringValue(namespace)) => Some(namespace.clone()),
-                    _ => None,
-                });
-                report.more = texts.collect::<Option<_>>().map_or(More::Anywhere, More::within);
-            }
-            _ => report.more = More::Anywhere,
-        }
-        Some(report)
+        let within = kind(MORE_WITHIN).map(|within| {
+            let Kind::ListValue(all) = within else { return None };
+            let texts = all.values.iter().map(|value| match &value.kind {
+                Some(Kind::StringValue(namespace)) => Some(namespace.clone()),
+                _ => None,
+            });
+            texts.collect()
+        });
+        let may_be_more = !matches!(kind(MORE), Some(Kind::BoolValue(false)));
+        Some(Self::told(all.iter().map(|(name, why)| (*name, why.as_str())), may_be_more, within))
     }
 }
 

@@ -114,16 +114,10 @@ fn written(report: &Report) -> Value {
 
 fn read(value: &Value) -> Option<Arc<Report>> {
     let all = value.get("unenforced")?.as_object()?;
-    let mut report = Report::new(all.iter().map(|(name, why)| (name.as_str(), why.as_str().unwrap_or_default())));
+    let all = all.iter().map(|(name, why)| (name.as_str(), why.as_str().unwrap_or_default()));
     let within = value.get("within").filter(|within| !within.is_null());
-    match (value.get("more")?, within) {
-        (Value::Bool(false), None) => {}
-        (_, Some(all)) if report.more == More::No => {
-            report.more = serde_json::from_value(all.clone()).map_or(More::Anywhere, More::within);
-        }
-        _ => report.more = More::Anywhere,
-    }
-    Some(Arc::new(report))
+    let within = within.map(|within| serde_json::from_value(within.clone()).ok());
+    Some(Arc::new(Report::told(all, *value.get("more")? != Value::Bool(false), within)))
 }
 
 /// What the other replicas that live have heard.
