@@ -15,7 +15,7 @@
 //! | cluster | gateway.networking.k8s.io | gatewayclasses | create, patch |
 //! | cluster | gateway.networking.k8s.io | gateways/status, gatewayclasses/status | patch |
 //! | cluster | security.istio.io | authorizationpolicies, requestauthentications | list, watch |
-//! | cluster | networking.istio.io | serviceentries | list, watch |
+//! | cluster | networking.istio.io | serviceentries, workloadentries | list, watch |
 //! | cluster | agent-waypoint.dev | agentpolicies | list, watch |
 //! | cluster | agent-waypoint.dev | agentpolicies/status | patch |
 //! | cluster | gateway.networking.k8s.io | httproutes/status, grpcroutes/status, tcproutes/status, tlsroutes/status | patch |

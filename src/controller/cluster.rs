@@ -17,7 +17,7 @@ use gateway_api::apis::standard::gatewayclasses::GatewayClass;
 use gateway_api::apis::standard::gateways::Gateway;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service, ServiceAccount};
-use kube::core::DynamicObject;
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch as channel};
@@ -29,6 +29,7 @@ pub use listing::{Listing, key};
 pub use shelf::Standing;
 pub use view::View;
 
+use kinds::{WORKLOAD_ENTRY, workload_entries};
 use shelf::Shelf;
 use watch::Watching;
 
@@ -51,6 +52,7 @@ struct Shelves {
     pods: Arc<Shelf<Pod>>,
     accounts: Arc<Shelf<ServiceAccount>>,
     deployments: Arc<Shelf<Deployment>>,
+    workload_entries: Arc<Shelf<DynamicObject>>,
     config_maps: Arc<Shelf<ConfigMap>>,
     mesh_config: Arc<Shelf<ConfigMap>>,
     documents: Vec<(DocumentKind, Arc<Shelf<DynamicObject>>)>,
@@ -69,6 +71,7 @@ impl Cluster {
             pods: starter.typed(""),
             accounts: starter.typed(""),
             deployments: starter.typed(""),
+            workload_entries: starter.workload_entries(),
             config_maps: starter.config_maps(own_namespace),
             mesh_config: starter.mesh_config(),
             documents: DocumentKind::ALL.iter().map(|kind| (*kind, starter.documents(*kind))).collect(),
@@ -128,8 +131,21 @@ impl Starter<'_> {
     }
 
     fn documents(&self, kind: DocumentKind) -> Arc<Shelf<DynamicObject>> {
-        let apis = kind.resources().map(|resource| Api::all_with(self.client.clone(), &resource)).collect();
-        self.start(kind.as_str().to_owned(), apis, kind.remedy())
+        self.dynamic(kind.as_str(), kind.resources(), kind.remedy())
+    }
+
+    fn workload_entries(&self) -> Arc<Shelf<DynamicObject>> {
+        self.dynamic(WORKLOAD_ENTRY, workload_entries(), DocumentKind::ServiceEntry.remedy())
+    }
+
+    fn dynamic(
+        &self,
+        kind: &str,
+        versions: impl Iterator<Item = ApiResource>,
+        remedy: &'static str,
+    ) -> Arc<Shelf<DynamicObject>> {
+        let apis = versions.map(|resource| Api::all_with(self.client.clone(), &resource)).collect();
+        self.start(kind.to_owned(), apis, remedy)
     }
 
     fn start<K>(&self, kind: String, apis: Vec<Api<K>>, remedy: &'static str) -> Arc<Shelf<K>>
@@ -170,6 +186,7 @@ impl Shelves {
             pods,
             accounts,
             deployments,
+            workload_entries,
             config_maps,
             mesh_config,
             documents,
@@ -181,6 +198,7 @@ impl Shelves {
         view.pods = view.take("Pod", pods);
         view.service_accounts = view.take("ServiceAccount", accounts);
         view.deployments = view.take("Deployment", deployments);
+        view.workload_entries = view.take(WORKLOAD_ENTRY, workload_entries);
         view.config_maps = view.take("ConfigMap", config_maps);
         view.mesh_config = view.take("meshConfig", mesh_config);
         for (kind, shelf) in documents {

@@ -29,6 +29,7 @@ pub(crate) fn view(yaml: &str) -> View {
     view.pods = of(&objects, "Pod");
     view.service_accounts = of(&objects, "ServiceAccount");
     view.deployments = of(&objects, "Deployment");
+    view.workload_entries = of(&objects, "WorkloadEntry");
     let (mesh, own): (Vec<Value>, Vec<Value>) =
         objects.iter().cloned().partition(|object| object["metadata"]["namespace"] == "istio-system");
     view.config_maps = of(&own, "ConfigMap");

@@ -1,7 +1,7 @@
 //! Whose documents are whose: which Gateway fronts which Service, and which documents a Gateway's pods are sent.
 //!
 //! Pure. It reads Istio's labels as istiod does (`istio.io/use-waypoint[-namespace]` on a Service or ServiceEntry, else on
-//! its Namespace; on a pod, else on its Namespace, for calls to workloads' own addresses; a canary beside it; the `allowedRoutes` of the Gateway's HBONE listener). What a document selects is read
+//! its Namespace; on a pod or WorkloadEntry, else on its Namespace, for calls to workloads' own addresses; a canary beside it; the `allowedRoutes` of the Gateway's HBONE listener). What a document selects is read
 //! leniently: where that cannot be told, every waypoint of its namespace gets it, so that a document that is wrong closes
 //! what it was meant for rather than nothing.
 
@@ -15,7 +15,8 @@ use kube::core::DynamicObject;
 use super::cluster::{DocumentKind, View, key};
 
 pub use fronting::{
-    DROP_IN_CLASS, Fronting, GatewayKey, HBONE, Object, USE_CANARY, USE_WAYPOINT, admits, is_for, used, workloads,
+    DROP_IN_CLASS, Fronting, GatewayKey, HBONE, Object, USE_CANARY, USE_WAYPOINT, WAYPOINT_BOUND, admits, is_for, used,
+    workloads,
 };
 pub use selected::Selected;
 

@@ -26,6 +26,18 @@ pub enum DocumentKind {
     ServiceEntry,
 }
 
+/// Machines outside the cluster, by the label of which a waypoint is in front of their own addresses; in each version, the best
+/// first. Waypoints hear of them from istiod.
+pub(super) fn workload_entries() -> impl Iterator<Item = ApiResource> {
+    ["v1", "v1beta1"].into_iter().map(|version| {
+        let kind = GroupVersionKind::gvk("networking.istio.io", version, WORKLOAD_ENTRY);
+        ApiResource::from_gvk_with_plural(&kind, "workloadentries")
+    })
+}
+
+/// Its kind.
+pub(super) const WORKLOAD_ENTRY: &str = "WorkloadEntry";
+
 const GATEWAY: &str = "gateway.networking.k8s.io";
 
 impl DocumentKind {

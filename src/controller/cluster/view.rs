@@ -27,6 +27,8 @@ pub struct View {
     pub service_accounts: Listing<ServiceAccount>,
     /// Deployments.
     pub deployments: Listing<Deployment>,
+    /// Istio's WorkloadEntries.
+    pub workload_entries: Listing<DynamicObject>,
     /// ConfigMaps of the controller's own namespace.
     pub config_maps: Listing<ConfigMap>,
     /// Istio's meshConfig, if there is one: the ConfigMap `istio` of `istio-system`, its key `mesh` only.

@@ -27,6 +27,8 @@ pub const DROP_IN_CLASS: &str = "istio-agentgateway-waypoint";
 pub const USE_WAYPOINT: &str = "istio.io/use-waypoint";
 /// A second waypoint that takes a share of the traffic.
 pub const USE_CANARY: &str = "istio.io/use-waypoint-canary";
+/// Condition by which istiod says that an object is bound to a waypoint, or why it is not.
+pub const WAYPOINT_BOUND: &str = "istio.io/WaypointBound";
 /// On a Gateway, else on its class: `service` (what it is where nothing is said), `workload`, `all` or `none`.
 const WAYPOINT_FOR: &str = "istio.io/waypoint-for";
 /// The protocol of a waypoint's listener.
@@ -124,13 +126,14 @@ impl Fronting {
     }
 }
 
-/// By namespace, the Gateways that are in front of its workloads' own addresses: by the label of a pod, else of the
-/// Namespace, as istiod has it.
+/// By namespace, the Gateways that are in front of its workloads' own addresses: by the label of a pod or a WorkloadEntry, else
+/// of the Namespace, as istiod has it.
 pub fn workloads(view: &View) -> BTreeMap<String, BTreeSet<GatewayKey>> {
     let mut all: BTreeMap<String, BTreeSet<GatewayKey>> = BTreeMap::new();
     let namespaces = view.namespaces.iter().map(|one| (key(&**one).1, one.labels()));
     let pods = view.pods.iter().map(|one| (key(&**one).0, one.labels()));
-    for (namespace, labels) in namespaces.chain(pods) {
+    let entries = view.workload_entries.iter().map(|one| (key(&**one).0, one.labels()));
+    for (namespace, labels) in namespaces.chain(pods).chain(entries) {
         let Some(gateway) = named(labels, USE_WAYPOINT, namespace) else { continue };
         let known = all.get(namespace).is_some_and(|known| known.contains(&gateway));
         if !known && takes(view, &gateway, "workload", namespace) {

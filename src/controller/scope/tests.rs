@@ -208,7 +208,7 @@ fn a_waypoint_is_in_front_of_what_it_is_for() {
 }
 
 #[test]
-fn the_label_of_a_pod_counts_before_that_of_its_namespace() {
+fn the_label_of_a_pod_or_a_machine_counts_before_that_of_its_namespace() {
     const POD: &str = "
 kind: Namespace
 apiVersion: v1
@@ -240,8 +240,11 @@ spec: {targetRefs: [{kind: Namespace, name: jobs}]}
         // Not for workloads.
         ("{istio.io/use-waypoint: svc}", false),
     ];
-    for (labels, expected) in rows {
-        let view = view(&POD.replace("LABELS", labels));
+    let machine =
+        POD.replace("kind: Pod\napiVersion: v1\n", "kind: WorkloadEntry\napiVersion: networking.istio.io/v1\n");
+    assert_ne!(machine, POD);
+    for ((labels, expected), yaml) in rows.into_iter().flat_map(|row| [(row, POD), (row, &machine)]) {
+        let view = view(&yaml.replace("LABELS", labels));
         let wl = ("jobs".to_owned(), "wl".to_owned());
         assert_eq!(workloads(&view).get("jobs").is_some_and(|all| all.contains(&wl)), expected, "{labels}");
         assert_eq!(Scopes::of(&view).fronting.is_in(&wl, "jobs"), expected, "{labels}");
