@@ -5,6 +5,7 @@
 //! waypoints of ours are in front of.
 
 mod accepted;
+mod announced;
 mod conflicts;
 mod enforced;
 mod entries;
@@ -63,18 +64,19 @@ pub fn plan(view: &View, known: &Known<'_>) -> Vec<(Wanted, Option<Value>)> {
     let policies = view.documents(DocumentKind::AgentPolicy);
     let conflicts = Conflicts::of(view, &policies);
     let pods = Pods::of(view);
-    policies.iter().map(|policy| one(policy, (&scopes, &conflicts, &pods), known)).collect()
+    policies.iter().map(|policy| one(policy, (view, &scopes, &pods), &conflicts, known)).collect()
 }
 
 fn one(
     policy: &DynamicObject,
-    (scopes, conflicts, pods): (&Scopes, &Conflicts, &Pods),
+    there: (&View, &Scopes, &Pods),
+    conflicts: &Conflicts,
     known: &Known<'_>,
 ) -> (Wanted, Option<Value>) {
     let (namespace, name) = key(policy);
     let kind = DocumentKind::AgentPolicy;
     let checked = known.checked.of(kind, policy);
-    let enforced = enforced(Of { kind, condition: "Enforced" }, policy, (scopes, pods), (&checked, known));
+    let enforced = enforced(Of { kind, condition: "Enforced" }, policy, there, (&checked, known));
     let conflicted = match conflicts.of_policy(namespace, name) {
         Some(why) => Condition::new("Conflicted", true, "ProtocolConflict", why),
         None => Condition::new("Conflicted", false, "NoConflict", "no other policy claims its ports otherwise"),

@@ -96,10 +96,13 @@ impl Checked {
     }
 }
 
-/// What was checked, by version: only what changed is checked again.
+/// What was checked, by version: only what changed is checked again, and Istio's policies where the meshConfig did, which
+/// declares the providers that they name.
 #[derive(Debug, Default)]
 pub struct Checks {
     known: HashMap<Owned, (Option<String>, Checked)>,
+    /// Version of the meshConfig that Istio's policies were checked over.
+    mesh: Option<String>,
     hosts: Option<KeyHosts>,
 }
 
@@ -115,6 +118,11 @@ impl Checks {
     /// Checks what is new in a view.
     pub fn update(&mut self, view: &View) {
         let mut before = std::mem::take(&mut self.known);
+        let mesh = view.mesh_config.iter().next().and_then(|map| map.resource_version());
+        if mesh != self.mesh {
+            before.retain(|(kind, ..), _| !KINDS.contains(kind));
+            self.mesh = mesh;
+        }
         let mut new = Vec::new();
         for kind in [DocumentKind::AgentPolicy].into_iter().chain(KINDS) {
             let selected = |policy: &&Arc<DynamicObject>| kind == DocumentKind::AgentPolicy || has_targets(policy);

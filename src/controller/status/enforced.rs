@@ -13,6 +13,7 @@ use super::super::condition::{self, Condition};
 use super::super::feed::{Ack, Acks, Catalog, Scope, document_name};
 use super::super::provision::is_ready;
 use super::super::scope::{Fronting, GatewayKey, Object, Scopes};
+use super::announced::elsewhere;
 use super::relay::relayed;
 use super::{Checked, Known};
 use crate::control::feed::Report;
@@ -175,7 +176,7 @@ pub(super) struct Of {
 pub(super) fn enforced(
     Of { kind, condition }: Of,
     policy: &DynamicObject,
-    (scopes, pods): (&Scopes, &Pods),
+    (view, scopes, pods): (&View, &Scopes, &Pods),
     (checked, known): (&Checked, &Known<'_>),
 ) -> Condition {
     let (namespace, name) = key(policy);
@@ -204,6 +205,9 @@ pub(super) fn enforced(
             return no("NoReadyReplica", message);
         }
         said.hear((gateway, pods), &resource, known);
+    }
+    if let Some((reason, message)) = elsewhere(view, policy, &scopes.fronting) {
+        return no(reason, message);
     }
     let generation = policy.metadata.generation.unwrap_or(0);
     if let Some(message) = said.closed() {
@@ -293,7 +297,7 @@ fn past<'p>(policy: &'p DynamicObject, fronting: &Fronting) -> Vec<&'p Value> {
     targets(policy).filter(is_past).collect()
 }
 
-fn targets(policy: &DynamicObject) -> impl Iterator<Item = &Value> {
+pub(super) fn targets(policy: &DynamicObject) -> impl Iterator<Item = &Value> {
     policy.data.pointer("/spec/targetRefs").and_then(Value::as_array).into_iter().flatten()
 }
 

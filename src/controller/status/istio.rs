@@ -25,7 +25,7 @@ pub(super) fn plan(view: &View, (scopes, pods): (&Scopes, &Pods), known: &Known<
             let was = condition::live(policy.data.get("status")).iter().any(|one| List::Conditions.is_ours(one));
             let is = has_targets(policy) && (scopes.documents.contains_key(&of) || was);
             if is || was {
-                let ours = is.then(|| one(kind, policy, (scopes, pods), known));
+                let ours = is.then(|| one(kind, policy, (view, scopes, pods), known));
                 entries.extend(entry(kind, policy, ours.into_iter().collect()));
             }
         }
@@ -38,9 +38,9 @@ pub(super) fn has_targets(policy: &DynamicObject) -> bool {
     ["/spec/targetRefs/0", "/spec/targetRef"].iter().any(|path| policy.data.pointer(path).is_some())
 }
 
-fn one(kind: DocumentKind, policy: &DynamicObject, (scopes, pods): (&Scopes, &Pods), known: &Known<'_>) -> Value {
+fn one(kind: DocumentKind, policy: &DynamicObject, there: (&View, &Scopes, &Pods), known: &Known<'_>) -> Value {
     let checked = known.checked.of(kind, policy);
-    let said = enforced(Of { kind, condition: ENFORCED }, policy, (scopes, pods), (&checked, known));
+    let said = enforced(Of { kind, condition: ENFORCED }, policy, there, (&checked, known));
     let said = match checked.errors.as_slice() {
         [] => said,
         errors => {

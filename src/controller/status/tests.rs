@@ -127,6 +127,42 @@ fn what_a_waypoint_closed_is_not_enforced_whatever_it_acknowledged() {
     assert!(silent["Enforced"].2.contains("tools/wp-2 (its version does not say"), "{silent:?}");
 }
 
+/// Callers' ztunnels go by what istiod announces, and not by the labels.
+#[test]
+fn a_policy_is_not_in_force_where_istiod_sends_calls_past_it() {
+    let said = |status: &str, message: &str, ready: bool| {
+        let mesh = MESH.replace(
+            "appProtocol: agent-waypoint.dev/a2a}]}\n",
+            &format!("appProtocol: agent-waypoint.dev/a2a}}]}}\nstatus: {{conditions: [{{type: istio.io/WaypointBound, status: '{status}', reason: x, message: '{message}', lastTransitionTime: '2026-01-01T00:00:00Z'}}]}}\n"),
+        );
+        assert_ne!(mesh, MESH);
+        format!("{mesh}{}{}", pod("wp-1", ready), policy("p", 1, GOOD))
+    };
+    for (status, message, reason, word) in [
+        ("True", "Successfully attached to waypoint tools/wp", "Enforced", "1 of 1"),
+        ("True", "Successfully attached to waypoint tools/old", "AnotherWaypoint", "Gateway tools/old"),
+        (
+            "True",
+            "Successfully attached to waypoint infra/wp. Ingress traffic will traverse it",
+            "AnotherWaypoint",
+            "infra/wp",
+        ),
+        ("True", "in words that nobody knows", "Enforced", "1 of 1"),
+        ("Unknown", "", "Enforced", "1 of 1"),
+        ("False", "waypoint tools/wp is missing.", "NotAnnounced", "is missing"),
+    ] {
+        let yaml = said(status, message, true);
+        let mut confirmed = heard();
+        confirmed.put("tools", "wp-1", Ok(scope(&yaml)));
+        let told = told(&yaml, &confirmed, "p");
+        is(&told, "Enforced", if reason == "Enforced" { "True" } else { "False" }, reason);
+        assert!(told["Enforced"].2.contains(word), "{told:?}");
+    }
+    // One that no pod answers for is told as that.
+    let stopped = said("True", "Successfully attached to waypoint tools/old", false);
+    is(&told(&stopped, &heard(), "p"), "Enforced", "False", "NoReadyReplica");
+}
+
 #[test]
 fn without_a_ready_replica_nothing_is_enforced() {
     let mesh = format!("{MESH}{}{}", pod("wp-1", false), policy("p", 1, GOOD));
@@ -288,6 +324,29 @@ fn istios_policies_get_our_condition_where_our_waypoints_enforce_them() {
     // Not in force yet.
     let told = shared(&yaml, &heard());
     assert_eq!(told["AuthorizationPolicy good"][0]["reason"], "Pending");
+}
+
+/// The policy stays as it is; what declares its provider does not.
+#[test]
+fn a_provider_that_goes_away_is_told_on_the_policy_that_names_it() {
+    let custom = "{targetRefs: [{kind: Service, name: repo}], action: CUSTOM, provider: {name: p}, rules: [{}]}";
+    let policy = authorization("asked", custom, "{}");
+    let mut checks = Checks::default();
+    let mut errors = |providers: &str| {
+        let map = format!(
+            "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata: {{mesh: 'extensionProviders: {providers}'}}"
+        );
+        let view = view(&format!("{MESH}{policy}{map}"));
+        checks.update(&view);
+        let kind = DocumentKind::AuthorizationPolicy;
+        let policies = view.documents(kind);
+        checks.of(kind, policies.get("tools", "asked").unwrap()).errors
+    };
+    let declared = "[{name: p, envoyExtAuthzGrpc: {service: authz.tools.svc.cluster.local, port: 9000}}]";
+    assert_eq!(errors(declared), [""; 0]);
+    let gone = errors("[]");
+    assert!(gone.len() == 1 && gone[0].contains("provider"), "{gone:?}");
+    assert_eq!(errors(declared), [""; 0]);
 }
 
 #[test]

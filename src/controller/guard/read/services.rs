@@ -5,12 +5,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt as _};
 
 use super::super::super::cluster::{View, key};
-use super::super::super::scope::{USE_CANARY, USE_WAYPOINT, used};
+use super::super::super::scope::{USE_CANARY, USE_WAYPOINT, WAYPOINT_BOUND, used};
 use super::super::input::{GuardScope, Mode, Name, Service, ServiceKind, ServicePort, TargetPort};
 use super::gateways;
 
-/// Condition by which istiod says that a Service is bound to its waypoint.
-const BOUND: &str = "istio.io/WaypointBound";
 /// Label or annotation, on a Service or its Namespace.
 const GUARD: &str = "agent-waypoint.dev/guard";
 /// Label or annotation, on a Service or its Namespace.
@@ -35,7 +33,7 @@ pub(super) fn service(view: &View, object: &core::Service) -> Option<Service> {
         selector: spec.selector.clone().unwrap_or_default(),
         ports: spec.ports.iter().flatten().filter_map(port).collect(),
         waypoints: waypoints(view, object),
-        bound: conditions.iter().any(|condition| condition.type_ == BOUND && condition.status == "True"),
+        bound: conditions.iter().any(|condition| condition.type_ == WAYPOINT_BOUND && condition.status == "True"),
         ingress_uses_waypoint: label(view, object, "istio.io/ingress-use-waypoint") == Some("true"),
         mode: if report { Mode::Report } else { Mode::Enforce },
         scope: if whole { GuardScope::Workload } else { GuardScope::Ports },
