@@ -30,9 +30,10 @@ const TRUST_DOMAIN: &str = "cluster.local";
 pub(super) const AUTHORITY: &str = "notes.tools.svc.cluster.local:80";
 /// The agent, for clients.
 pub(super) const AGENT: &str = "reckoner.tools.svc.cluster.local:80";
-/// The server counts as quiet when nothing reached it for this long.
-const QUIET: Duration = Duration::from_millis(60);
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The server counts as quiet when nothing reached it between so many looks: of looks, as on a busy machine a time may pass
+/// in which nobody had a turn.
+const QUIET: usize = 15;
+const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 
 /// A small mesh, running.
@@ -155,12 +156,11 @@ impl Lab {
     /// Waits until nothing reaches the server any more, so that what comes next is of the next line.
     pub(super) async fn settle(&self) {
         let until = Instant::now() + PATIENCE;
-        let (mut bytes, mut since) = (self.bytes(), Instant::now());
-        while since.elapsed() < QUIET && Instant::now() < until {
+        let (mut bytes, mut quiet) = (self.bytes(), 0);
+        while quiet < QUIET && Instant::now() < until {
             sleep(POLL).await;
-            if self.bytes() != bytes {
-                (bytes, since) = (self.bytes(), Instant::now());
-            }
+            quiet = if self.bytes() == bytes { quiet + 1 } else { 0 };
+            bytes = self.bytes();
         }
     }
 

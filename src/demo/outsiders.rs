@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use crate::hbone::{DialFault, Pool};
 use crate::tls::{self, Expect, HandshakeFault, Identity};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 const REQUEST: &[u8] = b"POST /mcp HTTP/1.1\r\nHost: notes\r\nContent-Length: 0\r\n\r\n";
 
 /// What an attempt came to.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 /// Records kept; the demo looks at the newest few.
 const KEPT: usize = 4_096;
 /// How long a record may take to be written after its call ended.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 
 /// The fields of one line that the demo looks at.
