@@ -163,7 +163,7 @@ async fn events_have_an_end() {
         for _ in 0..20 {
             held.chunk_or_closed(&part).await;
         }
-        assert!(held.closed(crate::lab::PATIENCE).await);
+        assert!(held.closed(lab::PATIENCE).await);
     };
     let (reply, ()) = tokio::join!(asking, answering);
     // Where all of it came at once the tunnel is reset with the answer's head still unsent.
