@@ -16,6 +16,7 @@ mod closure;
 mod decode;
 mod documents;
 mod duration;
+mod json;
 mod kind;
 mod metadata;
 mod nearest;
@@ -26,11 +27,11 @@ mod tree;
 
 pub(crate) use closure::SERVICE_NAME;
 pub use closure::{ClosedRef, Closes, Closure};
-pub use documents::{Documents, Input, Source, load};
+pub use documents::{Documents, Input, Source, load, load_json};
 pub(crate) use duration::duration;
 pub(crate) use nearest::{nearest, within};
 pub use problem::{FieldProblem, Meta, Place, Problem, Severity};
-pub use reading::{Document, Origin, Reading, read};
+pub use reading::{Document, Origin, Reading, read, read_json};
 
 #[cfg(test)]
 mod tests;

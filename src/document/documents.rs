@@ -10,7 +10,7 @@ use super::backend_tls_policy::BackendTlsPolicySpec;
 use super::closure::{Closes, Closure};
 use super::http_route::{HttpRouteSpec, ReferenceGrantSpec};
 use super::problem::{Place, Problem, Severity};
-use super::reading::{Content, Document, Entry, Reading, read};
+use super::reading::{Content, Document, Entry, Reading, read, read_json};
 use super::request_authentication::RequestAuthenticationSpec;
 use super::service::{ConfigMap, EndpointSlice, ServiceSpec};
 use super::service_entry::{ServiceEntrySpec, WorkloadEntrySpec};
@@ -76,10 +76,12 @@ pub struct Documents {
 
 /// Reads all sources; one that is no YAML closes everything, as nobody knows what it selects.
 pub fn load(sources: impl IntoIterator<Item = Source>) -> Documents {
-    Documents::assemble(sources.into_iter().map(|source| match read(&source) {
-        Ok(reading) => Input::Current(Arc::new(reading)),
-        Err(problem) => Input::Unknown(problem),
-    }))
+    Documents::assemble(sources.into_iter().map(|source| Input::of(read(&source))))
+}
+
+/// The same of sources that a program wrote down in JSON, one document each.
+pub fn load_json(sources: impl IntoIterator<Item = Source>) -> Documents {
+    Documents::assemble(sources.into_iter().map(|source| Input::of(read_json(&source))))
 }
 
 impl Documents {
@@ -170,6 +172,14 @@ impl Documents {
 }
 
 impl Input {
+    /// What was read, or that nobody knows what it selects.
+    pub fn of(reading: Result<Reading, Problem>) -> Self {
+        match reading {
+            Ok(reading) => Self::Current(Arc::new(reading)),
+            Err(problem) => Self::Unknown(problem),
+        }
+    }
+
     fn reading(&self) -> Option<&Reading> {
         match self {
             Self::Current(reading) | Self::Kept(reading, _) | Self::Stale(reading, _) => Some(reading),

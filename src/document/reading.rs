@@ -12,6 +12,7 @@ use super::closure::{self, Closes};
 use super::decode::decode;
 use super::documents::Source;
 use super::http_route::{GrpcRouteSpec, HttpRouteSpec, ReferenceGrantSpec, TcpRouteSpec};
+use super::json;
 use super::kind::{Class, Kind, classify};
 use super::metadata;
 use super::nearest::nearest;
@@ -20,7 +21,7 @@ use super::request_authentication::{self, RequestAuthenticationSpec};
 use super::service::{self, ConfigMap, EndpointSlice, ServiceSpec};
 use super::service_entry::{ServiceEntrySpec, WorkloadEntrySpec};
 use super::target_refs;
-use super::tree::{self, Node, Value, join};
+use super::tree::{self, NoYaml, Node, Value, join};
 
 /// A typed document and where its fields stand.
 #[derive(Debug, Clone)]
@@ -118,12 +119,21 @@ pub(super) enum Content {
 
 /// Reads the documents of one text. The error is about a text that is no YAML at all.
 pub fn read(source: &Source) -> Result<Reading, Problem> {
-    let nodes = tree::parse(&source.text).map_err(|fault| Problem {
+    reading(source, tree::parse(&source.text), "YAML")
+}
+
+/// As [`read`], of the one document that a program wrote down in JSON. The error is about a text that is none.
+pub fn read_json(source: &Source) -> Result<Reading, Problem> {
+    reading(source, json::parse(&source.text).map(|node| vec![node]), "JSON")
+}
+
+fn reading(source: &Source, nodes: Result<Vec<Node>, NoYaml>, what: &str) -> Result<Reading, Problem> {
+    let nodes = nodes.map_err(|fault| Problem {
         severity: Severity::Error,
         place: Place { file: Arc::clone(&source.file), line: fault.line },
         document: "file".to_owned(),
         field: String::new(),
-        reason: format!("is no YAML: {}", fault.reason),
+        reason: format!("is no {what}: {}", fault.reason),
     })?;
     let mut reading = Reading { entries: Vec::new(), skipped: 0 };
     for node in nodes {

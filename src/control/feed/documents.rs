@@ -13,7 +13,7 @@ use super::report::Report;
 use super::wire::Document;
 use crate::control::assembly::{Assembly, Unenforced};
 use crate::control::delta::{Keeper, Push, Rejected};
-use crate::document::{Input, Source, read};
+use crate::document::{Input, Source, read_json};
 
 /// News that come within this time of each other are one.
 const GATHER: Duration = Duration::from_millis(200);
@@ -95,8 +95,60 @@ fn input(name: &str, body: &[u8]) -> Result<Input, String> {
     let document = Document::decode(body).map_err(|error| format!("is no document: {error}"))?;
     let text = String::from_utf8(document.json).map_err(|_bytes| "is not UTF-8".to_owned())?;
     let source = Source { file: Arc::new(PathBuf::from(name)), text };
-    Ok(match read(&source) {
-        Ok(reading) => Input::Current(Arc::new(reading)),
-        Err(problem) => Input::Unknown(problem),
-    })
+    // As JSON and nothing else: YAML knows characters that no text may hold, and one tenant's would close everybody's ports.
+    Ok(Input::of(read_json(&source)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::control::delta::Resource;
+    use crate::id::TrustDomain;
+    use crate::mesh::{Published, Settings, TargetKey, TargetKind};
+    use crate::policy::token::Keyring;
+
+    fn service(name: &str, annotation: &str) -> Value {
+        let metadata = json!({"name": name, "namespace": "tools", "annotations": {"note": annotation}});
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}]}})
+    }
+
+    fn pushed(object: &Value) -> Resource {
+        let body = Document { json: object.to_string().into_bytes(), generation: 0 }.encode_to_vec();
+        let name = format!("/Service/tools/{}", object["metadata"]["name"].as_str().unwrap());
+        Resource { name, version: String::new(), body }
+    }
+
+    #[tokio::test]
+    async fn no_character_in_one_document_closes_what_others_select() {
+        let (published, stop) = (Arc::new(Published::new()), CancellationToken::new());
+        let trust_domain = TrustDomain::parse("cluster.local").unwrap();
+        let settings = Settings { trust_domain, gateway: None, keys: Keyring::default() };
+        let assembly = Assembly::start(settings, Arc::clone(&published), stop.clone()).unwrap();
+        let mut keeper = Documents::new(assembly, Box::new(|| {}));
+        let is_closed = |name: &str| {
+            let key = TargetKey {
+                kind: TargetKind::Service,
+                namespace: "tools".into(),
+                name: name.into(),
+                port: 80,
+                at: None,
+            };
+            published.current().get(&key).is_none_or(|target| target.closed().is_some())
+        };
+        for odd in ["\u{7f}", "\u{9b}", "\u{fffe}", "\u{0}", "\u{85}", "\u{1f600}", "\\ \" ' # {{ *a &b"] {
+            let resources = vec![pushed(&service("victim", "")), pushed(&service("odd", odd))];
+            let rejected = keeper.apply(Push { resources, removed: Vec::new() }).await;
+            assert!(rejected.is_empty(), "{odd:?}: {rejected:?}");
+            assert!(!is_closed("victim") && !is_closed("odd"), "{odd:?}");
+        }
+        // So that it can fail: what is no document at all closes everything still.
+        let body = Document { json: b"{".to_vec(), generation: 0 }.encode_to_vec();
+        let none = Resource { name: "/Service/tools/none".to_owned(), version: String::new(), body };
+        assert!(keeper.apply(Push { resources: vec![none], removed: Vec::new() }).await.is_empty());
+        assert!(is_closed("victim"));
+        stop.cancel();
+    }
 }

@@ -44,6 +44,13 @@ fn a_policy_is_refused_for_what_check_would_say() {
 }
 
 #[test]
+fn a_text_that_yaml_would_not_take_is_text() {
+    let mut one = policy(json!({"targetRefs": [{"kind": "Service", "name": "repo"}], "protocol": "MCP"}));
+    one["metadata"]["annotations"] = json!({"note": "\u{7f}\u{9b}\u{ffff}"});
+    assert_eq!(reviewed(&one)["allowed"], true, "{}", reviewed(&one));
+}
+
+#[test]
 fn what_goes_and_what_is_anothers_is_let_through() {
     let through = |request: Value| {
         let body = json!({"request": request}).to_string();

@@ -11,7 +11,7 @@ use super::super::condition::Condition;
 use super::super::feed::Resource;
 use super::istio::{KINDS, has_targets};
 use crate::document::mesh_config::CONFIG_MAP;
-use crate::document::{FieldProblem, Severity, Source, load};
+use crate::document::{FieldProblem, Severity, Source, load_json};
 use crate::id::TrustDomain;
 use crate::mesh::{Settings, Snapshot, build};
 use crate::policy::token::{KeyHost, KeyHosts, Keyring};
@@ -35,7 +35,7 @@ impl Checked {
         let (namespace, name) = key(policy);
         let document = Resource::document_text(policy, DocumentKind::AgentPolicy);
         let file = Arc::new(PathBuf::from(format!("{namespace}/{name}")));
-        let documents = load([Source { file, text: document }]);
+        let documents = load_json([Source { file, text: document }]);
         let mut checked = Self::default();
         for problem in &documents.problems {
             checked.add(problem.severity, &problem.field, &problem.reason);
@@ -61,7 +61,7 @@ impl Checked {
             let text = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}).to_string();
             sources.push(Source { file: file("meshConfig"), text });
         }
-        let documents = load(sources);
+        let documents = load_json(sources);
         let mut checked = Self::default();
         // Which trust domain it is plays no part in whether a policy is fit to be in force.
         let Ok(trust_domain) = TrustDomain::parse("cluster.local") else { return checked };

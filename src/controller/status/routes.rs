@@ -18,7 +18,7 @@ use crate::controller::feed::Resource;
 use crate::controller::provision::{CONTROLLER_NAME, is_ours};
 use crate::controller::scope::{Fronting, GatewayKey, Object};
 use crate::controller::shared::{Entries, List};
-use crate::document::{Problem, Severity, Source, load};
+use crate::document::{Problem, Severity, Source, load_json};
 use crate::id::TrustDomain;
 use crate::mesh::{NO_EFFECT, Settings, Snapshot, build};
 use crate::policy::on_compile_thread;
@@ -285,7 +285,7 @@ fn resolved() -> Condition {
 fn read(sources: &[String]) -> Read {
     let file = |at: usize| Arc::new(PathBuf::from(format!("{at}")));
     let sources = sources.iter().enumerate().map(|(at, text)| Source { file: file(at), text: text.clone() });
-    let documents = load(sources);
+    let documents = load_json(sources);
     // Which trust domain it is plays no part in a route.
     let Ok(trust_domain) = TrustDomain::parse("cluster.local") else { return Read::default() };
     let (_, problems) = build(
