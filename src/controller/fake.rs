@@ -256,12 +256,16 @@ fn is_merge(headers: &http::HeaderMap) -> bool {
     headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/merge-patch+json")
 }
 
-/// As a merge patch: objects are merged, everything else is replaced.
+/// As a merge patch: objects are merged, nulls take away, everything else is replaced.
 fn replaced(into: &mut Value, patch: &Value) {
     match (into, patch) {
         (Value::Object(into), Value::Object(patch)) => {
             for (key, value) in patch {
-                replaced(into.entry(key.clone()).or_insert(Value::Null), value);
+                if value.is_null() {
+                    into.shift_remove(key);
+                } else {
+                    replaced(into.entry(key.clone()).or_insert(Value::Null), value);
+                }
             }
         }
         (into, patch) => *into = patch.clone(),

@@ -32,7 +32,7 @@ impl<'a> Enforced<'a> {
         self.sent.authorizations.get(key).map(|policy| &**policy)
     }
 
-    /// Uids of pods of other clusters behind a Service.
+    /// Uids of endpoints behind a Service that no guard of ours is before.
     pub(super) fn far(&self, service: &Name) -> &'a [Arc<str>] {
         self.sent.far.get(service).map_or(&[], Vec::as_slice)
     }

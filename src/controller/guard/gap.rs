@@ -85,7 +85,7 @@ impl Reason {
                 "wait; if it stays, istiod does not translate the policy: see its own status and istiod's log"
             }
             Self::UncapturedPod => {
-                "label the namespace istio.io/dataplane-mode=ambient, or close the pod by a NetworkPolicy"
+                "label the namespace istio.io/dataplane-mode=ambient, take ambient.istio.io/bypass-inbound-capture away, or close the pod by a NetworkPolicy"
             }
             Self::HostNetwork => "take the pod off the host's network, or close its port by a firewall",
             Self::NoSelector => "give the Service a selector, or close its endpoints by a NetworkPolicy",

@@ -233,7 +233,8 @@ pub struct Sent {
     pub authorizations: HashMap<Arc<str>, Arc<Authorization>>,
     /// Pods, by namespace and name.
     pub workloads: HashMap<Name, Arc<SentWorkload>>,
-    /// Uids of pods of other clusters, by the Service that they are behind.
+    /// Uids of endpoints that no guard of ours is before, by the Service that they are behind: pods of other clusters, and
+    /// machines and addresses without a ztunnel.
     pub far: HashMap<Name, Vec<Arc<str>>>,
 }
 

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Event;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -115,11 +115,21 @@ impl Keep {
             let Name { namespace, name } = &policy.name;
             let live = live.get(namespace, name).and_then(|live| serde_json::to_value(&**live).ok());
             let object = policy.object();
-            if live.is_some_and(|live| holds(&live, &object)) || !self.applier.is_leading() {
+            let (patch, params) = match live.filter(|live| holds(live, &object)) {
+                None => (Patch::Apply(object), PatchParams::apply(MANAGER).force()),
+                Some(live) => match added(&live, &object) {
+                    None => continue,
+                    Some(rest) => (
+                        Patch::Merge(rest),
+                        PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() },
+                    ),
+                },
+            };
+            if !self.applier.is_leading() {
                 continue;
             }
             let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-            match api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(object)).await {
+            match api.patch(name, &params, &patch).await {
                 Ok(_) => tracing::info!(guard = %policy.name, "applied"),
                 Err(error) => {
                     tracing::warn!(guard = %policy.name, %error, "guard not applied; tried again");
@@ -173,6 +183,37 @@ impl Keep {
             tracing::warn!(service = %subject.service, %error, "event not written");
         }
     }
+}
+
+/// Makes of a policy what only tells what it would do.
+const DRY_RUN: &str = "istio.io/dry-run";
+
+/// What takes away again what somebody added to a guard; none where nobody did. Applying leaves what others own, and a
+/// guard with one condition or one label more keeps fewer out.
+fn added(live: &Value, wanted: &Value) -> Option<Value> {
+    let spec = |object: &Value| object.get("spec").cloned().unwrap_or_default();
+    let is_dry = live.pointer("/metadata/annotations").and_then(|all| all.get(DRY_RUN)).is_some();
+    let rest = exactly(&spec(live), &spec(wanted));
+    if rest.is_none() && !is_dry {
+        return None;
+    }
+    let version = live.pointer("/metadata/resourceVersion");
+    let metadata = json!({"resourceVersion": version, "annotations": {DRY_RUN: null}});
+    Some(json!({"metadata": metadata, "spec": rest.unwrap_or_else(|| json!({}))}))
+}
+
+/// The merge patch (RFC 7386) that makes `wanted` of `live`; none where it is that.
+fn exactly(live: &Value, wanted: &Value) -> Option<Value> {
+    if live == wanted {
+        return None;
+    }
+    let (Value::Object(live), Value::Object(wanted)) = (live, wanted) else { return Some(wanted.clone()) };
+    let more = live.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let other = wanted.iter().filter_map(|(key, wanted)| {
+        let live = live.get(key).unwrap_or(&Value::Null);
+        Some((key.clone(), exactly(live, wanted)?))
+    });
+    Some(Value::Object(more.chain(other).collect()))
 }
 
 /// Resolves at a change; never where nobody looks.

@@ -100,17 +100,19 @@ pub fn plan(mesh: &Mesh) -> Plan {
     let enforced = mesh.sent.as_deref().map(Enforced::of);
     let enforced = enforced.as_ref();
     let found: BTreeMap<&Name, &Found> = mesh.found.iter().map(|found| (&found.name, found)).collect();
+    let guarded = guarded(mesh);
     for members in namespaces.values() {
         let mut groups: BTreeMap<&BTreeMap<String, String>, Group<'_>> = BTreeMap::new();
         for member in &members.all {
             let name = GuardPolicy::name_for(&member.service.name.namespace, &member.service.selector);
             let found = found.get(&name).copied();
-            if !is_ours(mesh, member.service, found) {
+            let stands = guarded.contains(&member.service.name);
+            if !is_ours(mesh, member.service, stands) {
                 continue;
             }
             let group = || Group { mesh, members, enforced, name, found, wanted: Vec::new(), others: Vec::new() };
             let group = groups.entry(&member.service.selector).or_insert_with(group);
-            let stage = group.stage(member);
+            let stage = group.stage(member, stands);
             let side = if stage == Stage::Written { &mut group.wanted } else { &mut group.others };
             side.push((member, stage));
         }
@@ -158,11 +160,20 @@ pub(super) fn never(service: &Service, found: Option<&Found>, root_namespace: &s
     (service.mode == Mode::Report || off).then_some(Stage::Reported)
 }
 
-/// Whether one of our waypoints fronts the Service. A Gateway that is gone was ours where a guard says so: as long as the
+/// The Services for which a guard of ours stands, whatever selector they had when it was written.
+fn guarded(mesh: &Mesh) -> BTreeSet<Name> {
+    let mut all = BTreeSet::new();
+    for found in mesh.found.iter().filter(|found| found.ours) {
+        let name = |name: &Arc<str>| Name { namespace: Arc::clone(&found.name.namespace), name: Arc::clone(name) };
+        all.extend(found.services.iter().map(name));
+    }
+    all
+}
+
+/// Whether one of our waypoints fronts the Service. A Gateway that is gone was ours where a guard stands: as long as the
 /// Service is labelled to use it, the guard stays.
-fn is_ours(mesh: &Mesh, service: &Service, found: Option<&Found>) -> bool {
-    let remembered = found.is_some_and(|found| found.ours && found.services.contains(&service.name.name));
-    service.waypoints.iter().any(|name| mesh.waypoints.get(name).map_or(remembered, |waypoint| waypoint.ours))
+fn is_ours(mesh: &Mesh, service: &Service, stands: bool) -> bool {
+    service.waypoints.iter().any(|name| mesh.waypoints.get(name).map_or(stands, |waypoint| waypoint.ours))
 }
 
 /// The Services of ours that have the same selector, and so the same pods and guard.
@@ -177,14 +188,14 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn stage(&self, member: &Member<'_>) -> Stage {
+    fn stage(&self, member: &Member<'_>, stands: bool) -> Stage {
         let service = member.service;
         let waypoints = || service.waypoints.iter().filter_map(|name| self.mesh.waypoints.get(name));
         if let Some(stage) = never(service, self.found, &self.mesh.root_namespace, self.mesh.off) {
             return stage;
         }
-        // What stands stays, whatever becomes of the waypoint: only the Service can leave.
-        if self.found.is_some_and(|found| found.services.contains(&service.name.name)) {
+        // What stands stays, whatever becomes of the waypoint, and of the selector: only the Service can leave.
+        if stands {
             return Stage::Written;
         }
         if !waypoints().any(|waypoint| waypoint.ours && waypoint.was_ready) {

@@ -23,6 +23,10 @@ pub const SWITCH: &str = "agent-waypoint-guards";
 pub const SWITCH_KEY: &str = "guards";
 /// Its value.
 pub const OFF: &str = "Off";
+/// Annotation by which what comes in to a pod is not redirected to its ztunnel.
+const BYPASS: &str = "ambient.istio.io/bypass-inbound-capture";
+/// What says yes in it (Go's `strconv.ParseBool`).
+const TRUE: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
 /// Kinds without which nothing can be planned: what is not seen would be taken to have left.
 const NEEDED: [&str; 10] = [
     "ConfigMap",
@@ -72,10 +76,10 @@ fn pod(view: &View, object: &core::Pod) -> Option<Pod> {
     }
     let started = status.and_then(|status| status.pod_ip.as_deref()).is_some_and(|ip| !ip.is_empty());
     let annotation = |name: &str| object.annotations().get(name).map(String::as_str);
-    // The annotation is written by Istio's CNI when it has set up redirection; the label says that the application
-    // itself speaks HBONE.
-    let captured = annotation("ambient.istio.io/redirection") == Some("enabled")
-        || object.labels().get("networking.istio.io/tunnel").is_some_and(|tunnel| tunnel == "http");
+    // The annotation is written by Istio's CNI when it has set up redirection. What the pod asks to have left out of it
+    // (Istio 1.24) comes in past ztunnel; a pod that speaks HBONE itself (label `networking.istio.io/tunnel`) has none.
+    let bypassed = annotation(BYPASS).is_some_and(|said| TRUE.contains(&said));
+    let captured = annotation("ambient.istio.io/redirection") == Some("enabled") && !bypassed;
     let capture = match (spec.host_network == Some(true), started, captured) {
         (true, _, _) => Capture::HostNetwork,
         (false, false, _) => Capture::NotStarted,
@@ -96,8 +100,10 @@ fn pod(view: &View, object: &core::Pod) -> Option<Pod> {
     })
 }
 
+/// As Kubernetes and istiod look for a port's name: in the containers, then in those of `initContainers` that go on running.
 fn ports(spec: &core::PodSpec) -> Vec<ContainerPort> {
-    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let runs_on = |container: &&core::Container| container.restart_policy.as_deref() == Some("Always");
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(runs_on));
     let ports = containers.flat_map(|container| container.ports.iter().flatten());
     let tcp = ports.filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
     let one = |port: &core::ContainerPort| {

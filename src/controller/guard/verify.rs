@@ -28,6 +28,15 @@ fn gap(reason: Reason, endpoint: &Arc<str>, port: Option<u16>, detail: &str) -> 
     Gap { reason, endpoint: Arc::clone(endpoint), port, detail: detail.into() }
 }
 
+/// Why an endpoint that is no pod of ours cannot be guarded, by its uid, `CLUSTER/GROUP/KIND/NAMESPACE/NAME`.
+fn unguardable(uid: &str) -> Reason {
+    match uid.split('/').nth(2) {
+        Some("Pod") => Reason::OtherCluster,
+        Some("EndpointSlice") => Reason::NoSelector,
+        _ => Reason::UncapturedPod,
+    }
+}
+
 impl Seen<'_> {
     /// The ways round that are left.
     pub(super) fn gaps(&self) -> Vec<Gap> {
@@ -45,7 +54,7 @@ impl Seen<'_> {
             }
         }
         let far = self.enforced.map_or(&[][..], |sent| sent.far(service));
-        gaps.extend(far.iter().map(|uid| gap(Reason::OtherCluster, uid, None, "")));
+        gaps.extend(far.iter().map(|uid| gap(unguardable(uid), uid, None, "")));
         if self.stage == Stage::Written {
             let unresolved = self.member.unresolved().into_iter();
             let named = |port| format!("port `{port}` has no number until a pod declares it");

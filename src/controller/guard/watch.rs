@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::input::{Name, Sent, SentWorkload};
 use crate::control::istiod::Istiod;
 use crate::control::istiod::xds::{self, Authorizations, Myself};
-use crate::mesh::world::{Change, Row, is_of_pod};
+use crate::mesh::world::{Change, Reach, Row, is_of_pod};
 
 /// Changes that come within this time of each other are one.
 const GATHER: Duration = Duration::from_millis(100);
@@ -20,7 +20,7 @@ const GATHER: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 struct Pods {
     rows: HashMap<Arc<str>, (Name, Arc<SentWorkload>)>,
-    /// Of other clusters, with the Services that they are behind.
+    /// Pods of other clusters, and what is no pod and has no ztunnel, with the Services that they are behind.
     far: HashMap<Arc<str>, Vec<Name>>,
     synced: bool,
 }
@@ -65,7 +65,9 @@ impl Pods {
                     self.far.remove(&key);
                     let services: Vec<Name> =
                         row.parts().services.iter().filter_map(|one| of_key(&one.service)).collect();
-                    if !services.is_empty() && is_of_pod(&key) {
+                    // A machine, or an address written by hand, that speaks no HBONE has no ztunnel to be told anything.
+                    let none = is_of_pod(&key) || row.parts().reach == Reach::Plain;
+                    if none && !services.is_empty() {
                         self.far.insert(key, services);
                     }
                 }
@@ -128,7 +130,7 @@ fn sent(pods: &Mutex<Pods>, authorizations: &Authorizations) -> Option<Sent> {
 mod tests {
     use super::*;
     use crate::id::WorkloadId;
-    use crate::mesh::world::{Reach, WorkloadParts, WorkloadRow};
+    use crate::mesh::world::{WorkloadParts, WorkloadRow};
 
     fn row(uid: &str) -> (Arc<str>, Option<Row>) {
         let row = WorkloadRow::new(WorkloadParts {
@@ -174,6 +176,16 @@ mod tests {
         );
         assert_eq!(pods.far[&uid], [Name::new("tools", "repo")]);
         pods.take(Change { rows: [(uid, None)].into(), ..Change::default() }, "here//Pod/");
+        assert!(pods.far.is_empty());
+        // A machine that a Service selects: one with a ztunnel is told its policies, one without is open.
+        for (reach, open) in [(Reach::Hbone, 0), (Reach::Plain, 1)] {
+            let (uid, Some(Row::Workload(vm))) = row(others[1]) else { panic!("a machine") };
+            let services = [member("tools/repo.tools.svc.cluster.local")].into();
+            let vm = WorkloadRow::new(WorkloadParts { services, reach, ..vm.parts().clone() });
+            pods.take(Change { rows: [(uid, Some(Row::Workload(vm)))].into(), ..Change::default() }, "here//Pod/");
+            assert_eq!(pods.far.len(), open, "{reach:?}");
+        }
+        pods.take(Change { rows: [(Arc::from(others[1]), None)].into(), ..Change::default() }, "here//Pod/");
         assert!(pods.far.is_empty());
         // Nothing is said before the policies are known too: a pod without one would look open.
         let pods = Mutex::new(pods);

@@ -43,7 +43,12 @@ fn waypoint(view: &View, gateway: &Gateway) -> Waypoint {
         if labels.get(GATEWAY_NAME)? == name { template.spec.as_ref() } else { None }
     });
     let account = |spec: &PodSpec| spec.service_account_name.as_deref().unwrap_or("default").into();
-    let accounts = pods().filter_map(|pod| pod.spec.as_ref()).chain(deployments).map(account).collect();
+    // Those that we make run as the account that we gave them: a pod, or a template, of another that somebody labelled as the
+    // waypoint's lets nobody past the guard.
+    let accounts = match provision::is_ours(view, gateway) {
+        true => BTreeSet::from([name.into()]),
+        false => pods().filter_map(|pod| pod.spec.as_ref()).chain(deployments).map(account).collect(),
+    };
     let addresses = pods().filter_map(|pod| pod.status.as_ref()?.pod_ip.as_deref()?.parse().ok()).collect();
     let status = gateway.status.as_ref();
     let was_ready = status.and_then(|status| status.addresses.as_ref()).is_some_and(|addresses| !addresses.is_empty());

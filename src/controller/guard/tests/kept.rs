@@ -83,8 +83,9 @@ impl Lab {
         server.put("namespaces", namespace(&with_use_waypoint()));
         server.put("services", service(&json!({}), "True"));
         server.put("pods", pod("tools", "repo-1", "repo", &json!({"app": "repo"})));
+        // Those that we make run as the waypoint's own account: this one somebody labelled as its pod.
         let label = json!({"gateway.networking.k8s.io/gateway-name": "waypoint"});
-        server.put("pods", pod("waypoints", "waypoint-1", "own-account", &label));
+        server.put("pods", pod("waypoints", "waypoint-1", "somebody-elses", &label));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let cluster = Cluster::watch(&server.client(), "agent-waypoint-system", &tasks, &stop);
         let telemetry = Telemetry::quiet();
@@ -122,7 +123,7 @@ async fn a_guard_is_written_after_the_list_of_whom_it_cuts_off() {
     let guard = lab.guarded().await;
     let rules = json!([{
         "to": [{"operation": {"ports": ["8080"]}}],
-        "from": [{"source": {"notPrincipals": ["cluster.local/ns/waypoints/sa/own-account"]}}],
+        "from": [{"source": {"notPrincipals": ["cluster.local/ns/waypoints/sa/waypoint"]}}],
     }]);
     assert_eq!(guard["spec"]["rules"], rules);
     eventually(|| {
@@ -142,7 +143,7 @@ async fn a_guard_is_written_after_the_list_of_whom_it_cuts_off() {
     );
 
     let exempt = lab.server.get("configmaps", "waypoints/agent-waypoint-waypoints").unwrap();
-    assert_eq!(exempt["data"], json!({"own-account": "waypoint", "waypoint": "waypoint"}));
+    assert_eq!(exempt["data"], json!({"waypoint": "waypoint"}));
     let list = lab.server.get("configmaps", "tools/agent-waypoint-cut-off-repo").unwrap();
     assert!(list["data"]["cut-off"].as_str().unwrap().contains("outside the mesh"), "{list}");
     assert_eq!(list["metadata"]["ownerReferences"][0]["kind"], "Service");
@@ -208,6 +209,14 @@ async fn a_guard_that_was_deleted_or_changed_is_there_again_at_once() {
     changed["spec"]["rules"] = json!([]);
     lab.server.put("authorizationpolicies", changed);
     eventually(|| lab.server.get("authorizationpolicies", GUARD).is_some_and(|one| one["spec"] == good)).await;
+    // What is only added makes it keep fewer out too, and no apply takes it away: it is somebody else's field.
+    let mut more = lab.guarded().await;
+    more["metadata"]["annotations"]["istio.io/dry-run"] = "true".into();
+    more["spec"]["selector"]["matchLabels"]["nothing"] = "has this".into();
+    more["spec"]["rules"][0]["from"][0]["source"]["namespaces"] = json!(["nowhere"]);
+    lab.server.put("authorizationpolicies", more);
+    let as_it_was = |one: Value| one["spec"] == good && one["metadata"]["annotations"]["istio.io/dry-run"].is_null();
+    eventually(|| lab.server.get("authorizationpolicies", GUARD).is_some_and(as_it_was)).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::meshes::*;
+use crate::controller::fixture::view;
 use crate::controller::guard::*;
+use crate::id::TrustDomain;
 
 fn subject<'a>(plan: &'a Plan, name: &str) -> &'a Subject {
     plan.subjects.iter().find(|subject| &*subject.service.name == name).unwrap()
@@ -71,6 +73,87 @@ fn it_is_written_once_bound_and_ready_and_stays() {
         let plan = plan(&mesh);
         assert!(plan.apply.is_empty());
         assert_eq!(plan.remove, [mesh.found[0].name.clone()]);
+    }
+}
+
+#[test]
+fn a_guard_follows_its_service_to_another_selector_while_the_waypoint_is_away() {
+    let both = &[("app", "repo"), ("track", "stable")];
+    let away: [fn(&mut Mesh); 2] = [
+        |mesh| mesh.waypoints.clear(),
+        |mesh| {
+            mesh.services[0].bound = false;
+            mesh.waypoints.values_mut().for_each(|waypoint| waypoint.was_ready = false);
+        },
+    ];
+    for away in away {
+        let mut mesh = carried_out(&simple());
+        let before = mesh.found[0].name.clone();
+        away(&mut mesh);
+        (mesh.services[0].selector, mesh.pods[0].labels) = (labels(both), labels(both));
+        let plan = plan(&mesh);
+        assert_eq!(plan.apply.len(), 1, "{plan:#?}");
+        assert_eq!(plan.apply[0].selector, labels(both));
+        assert_eq!(plan.apply[0].rules, [GuardRule { port: Some(8080), exempt: principals(&[WAYPOINT]) }]);
+        assert_eq!(plan.remove, [before]);
+    }
+}
+
+fn read_pod(metadata: &str, spec: &str) -> Pod {
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: repo-1, namespace: tools, {metadata}}}\nspec: {spec}\nstatus: {{podIP: 10.1.0.7}}"
+    );
+    let mesh = read(&view(&pod), "system", &TrustDomain::parse("cluster.local").unwrap(), None);
+    mesh.pods.into_iter().next().unwrap()
+}
+
+#[test]
+fn a_pod_is_captured_where_all_that_comes_in_passes_its_ztunnel() {
+    let rows = [
+        ("annotations: {ambient.istio.io/redirection: enabled}", Capture::Captured),
+        ("annotations: {ambient.istio.io/redirection: disabled}", Capture::Uncaptured),
+        ("labels: {networking.istio.io/tunnel: http}", Capture::Uncaptured),
+        (
+            "annotations: {ambient.istio.io/redirection: enabled, ambient.istio.io/bypass-inbound-capture: 'true'}",
+            Capture::Uncaptured,
+        ),
+        (
+            "annotations: {ambient.istio.io/redirection: enabled, ambient.istio.io/bypass-inbound-capture: '1'}",
+            Capture::Uncaptured,
+        ),
+        (
+            "annotations: {ambient.istio.io/redirection: enabled, ambient.istio.io/bypass-inbound-capture: 'false'}",
+            Capture::Captured,
+        ),
+    ];
+    for (metadata, capture) in rows {
+        assert_eq!(read_pod(metadata, "{containers: [{name: main}]}").capture, capture, "{metadata}");
+    }
+}
+
+#[test]
+fn a_ports_name_is_looked_for_as_kubernetes_does() {
+    let port = |number: u16| format!("ports: [{{name: http, containerPort: {number}}}]");
+    let rows = [
+        // What only ran before the pod served has the name no more.
+        (format!("initContainers: [{{name: a, {}}}], containers: [{{name: m, {}}}]", port(9), port(8)), Some(8)),
+        (format!("initContainers: [{{name: a, {}}}], containers: [{{name: m}}]", port(9)), None),
+        // A sidecar goes on, and comes after the containers.
+        (
+            format!("initContainers: [{{name: a, restartPolicy: Always, {}}}], containers: [{{name: m}}]", port(9)),
+            Some(9),
+        ),
+        (
+            format!(
+                "initContainers: [{{name: a, restartPolicy: Always, {}}}], containers: [{{name: m, {}}}]",
+                port(9),
+                port(8)
+            ),
+            Some(8),
+        ),
+    ];
+    for (spec, number) in rows {
+        assert_eq!(read_pod("labels: {}", &format!("{{{spec}}}")).named("http"), number, "{spec}");
     }
 }
 
@@ -366,4 +449,22 @@ fn pods_of_other_clusters_are_said_with_what_to_do() {
         "{guarded:?}"
     );
     assert_eq!(plan.unguarded()[&Reason::OtherCluster], 1);
+}
+
+#[test]
+fn machines_and_addresses_written_by_hand_beside_guarded_pods_are_said() {
+    let rows = [
+        ("here/networking.istio.io/WorkloadEntry/tools/vm", "UncapturedPod"),
+        ("here/discovery.k8s.io/EndpointSlice/tools/by-hand/10.0.0.1", "NoSelector"),
+    ];
+    for (uid, reason) in rows {
+        let mesh = carried_out(&simple());
+        assert_eq!(plan(&mesh).subjects[0].guarded.reason, "Guarded");
+        let mut sent = Sent::clone(mesh.sent.as_ref().unwrap());
+        sent.far.insert(Name::new("tools", "repo"), vec![uid.into()]);
+        let mesh = Mesh { sent: Some(sent.into()), ..mesh };
+        let guarded = &plan(&mesh).subjects[0].guarded;
+        assert_eq!((guarded.status, guarded.reason), (Status::False, reason));
+        assert!(guarded.message.contains(uid), "{guarded:?}");
+    }
 }
