@@ -139,10 +139,13 @@ pub(in crate::mesh) fn workload(
 fn joined(of: &[Arc<Target>], key: TargetKey, (endpoints, held): (Vec<Arc<Endpoint>>, Vec<Held>)) -> Target {
     let reasons: Vec<&str> = of.iter().filter_map(|one| one.closed()).collect();
     let tokens = of.iter().find_map(|one| one.tokens.clone());
-    let apart = of
-        .iter()
-        .filter_map(|one| one.tokens.as_ref())
-        .any(|one| tokens.as_ref().is_some_and(|first| !Arc::ptr_eq(first, one)));
+    // Nor does a Service whose rules read tokens, and that takes none, believe those of another.
+    let apart = tokens.as_ref().is_some_and(|first| {
+        of.iter().any(|one| match &one.tokens {
+            Some(other) => !Arc::ptr_eq(first, other),
+            None => one.rules.reads_jwt(),
+        })
+    });
     let (protocol, closed) = match (reasons.first(), protocol(of)) {
         (Some(_), protocol) => (protocol.unwrap_or(PortProtocol::Undeclared), Some(reasons.join("; "))),
         (None, None) => {

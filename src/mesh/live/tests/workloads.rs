@@ -95,6 +95,31 @@ fn services_that_call_one_port_differently_close_it() {
     assert!(closed.contains("do not agree on what it speaks"), "{closed}");
 }
 
+/// Tokens that the Service `plain` takes.
+const PLAIN_TOKENS: &str = r#"
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: t, namespace: tools}
+spec:
+  targetRefs: [{kind: Service, name: plain}]
+  jwtRules:
+  - {issuer: i, jwks: '{"keys": [{"kty": "EC", "crv": "P-256", "kid": "k", "alg": "ES256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}'}
+"#;
+
+#[test]
+fn no_service_believes_the_tokens_of_another_that_leads_to_its_pod() {
+    let reads = MESH_POLICY.replace("allow: [{}]", "allow: [{when: \"jwt.sub == 'admin'\"}]");
+    let rows = [repo(), service("tools/plain").ours(), own("1", "10.0.0.1").of("tools/repo").of("tools/plain")];
+    for (policy, closed) in [(MESH_POLICY, false), (&*reads, true)] {
+        let mut lab = Lab::new(Some(&format!("{MCP}{policy}{PLAIN}{PLAIN_TOKENS}")));
+        lab.put(&rows);
+        let target = lab.find("10.0.0.1:8080").unwrap();
+        let why = target.closed().unwrap_or_default();
+        assert_eq!(why.contains("take different tokens"), closed, "{policy}: {why}");
+    }
+}
+
 #[test]
 fn ports_to_which_no_service_leads_are_the_gateways_to_decide() {
     let base = format!("{MCP}{MESH_POLICY}");
