@@ -41,6 +41,8 @@ pub struct Fronting {
     gateways: BTreeMap<GatewayKey, String>,
     /// By namespace, those that are in front of its workloads' own addresses.
     workloads: BTreeMap<String, BTreeSet<GatewayKey>>,
+    /// What a waypoint of others is in front of too, by kind, namespace and name.
+    shared: BTreeSet<(Object, String, String)>,
     none: BTreeSet<GatewayKey>,
 }
 
@@ -66,6 +68,11 @@ impl Fronting {
     pub fn of_object(&self, kind: Object, namespace: &str, name: &str) -> &BTreeSet<GatewayKey> {
         let found = self.objects.get(&kind).and_then(|all| all.get(namespace)).and_then(|names| names.get(name));
         found.unwrap_or(&self.none)
+    }
+
+    /// Whether a waypoint that is none of ours takes a share of the calls to an object.
+    pub fn is_shared(&self, kind: Object, namespace: &str, name: &str) -> bool {
+        self.shared.contains(&(kind, namespace.to_owned(), name.to_owned()))
     }
 
     /// Every Gateway that may be fed, with its class.
@@ -116,9 +123,13 @@ impl Fronting {
 
     fn add<K: Resource>(&mut self, view: &View, kind: Object, object: &K) {
         let (namespace, name) = key(object);
-        let named = [USE_WAYPOINT, USE_CANARY].into_iter().filter_map(|label| used(view, object, label));
+        let named = || [USE_WAYPOINT, USE_CANARY].into_iter().filter_map(|label| used(view, object, label));
         let gateways: BTreeSet<GatewayKey> =
-            named.filter(|gateway| takes(view, gateway, "service", namespace)).collect();
+            named().filter(|gateway| takes(view, gateway, "service", namespace)).collect();
+        let is_others = |key: GatewayKey| view.gateways.get(&key.0, &key.1).is_some_and(|one| !is_fed(view, one));
+        if !gateways.is_empty() && named().any(is_others) {
+            self.shared.insert((kind, namespace.to_owned(), name.to_owned()));
+        }
         if !gateways.is_empty() {
             let names = self.objects.entry(kind).or_default().entry(namespace.to_owned()).or_default();
             names.insert(name.to_owned(), gateways);

@@ -196,6 +196,12 @@ pub(super) fn enforced(
     if let past @ [_, ..] = past(policy, &scopes.fronting).as_slice() {
         return no("NoWaypoint", no_waypoint(policy, past));
     }
+    if let Some(target) = shared(policy, &scopes.fronting).filter(|_| kind == DocumentKind::AgentPolicy) {
+        let message = format!(
+            "a waypoint that knows no AgentPolicy takes a share of the calls to {target}: of istio.io/use-waypoint and istio.io/use-waypoint-canary, one names a Gateway of another class"
+        );
+        return no("NoWaypoint", message);
+    }
     let resource = document_name(kind, namespace, name);
     let mut said = Said::default();
     for gateway in gateways {
@@ -291,10 +297,26 @@ fn past<'p>(policy: &'p DynamicObject, fronting: &Fronting) -> Vec<&'p Value> {
             (Some("Service"), Some(name)) => fronting.of_object(Object::Service, namespace, name).is_empty(),
             (Some("ServiceEntry"), Some(name)) => fronting.of_object(Object::ServiceEntry, namespace, name).is_empty(),
             (Some("Gateway"), Some(name)) => fronting.gateway(namespace, name).is_none(),
+            (Some("Namespace"), _) => !fronting.gateways().any(|(gateway, _)| fronting.is_in(gateway, namespace)),
             _ => false,
         }
     };
     targets(policy).filter(is_past).collect()
+}
+
+/// The first target of which a part of the calls goes through a waypoint of others.
+fn shared(policy: &DynamicObject, fronting: &Fronting) -> Option<String> {
+    let (namespace, _) = key(policy);
+    targets(policy).find_map(|target| {
+        let text = |field: &str| target.get(field).and_then(Value::as_str);
+        let kind = match text("kind")? {
+            "Service" => Object::Service,
+            "ServiceEntry" => Object::ServiceEntry,
+            _ => return None,
+        };
+        let name = text("name").filter(|name| fronting.is_shared(kind, namespace, name))?;
+        Some(format!("{kind:?} {namespace}/{name}"))
+    })
 }
 
 pub(super) fn targets(policy: &DynamicObject) -> impl Iterator<Item = &Value> {

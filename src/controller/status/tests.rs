@@ -182,6 +182,38 @@ fn a_policy_for_nobody_names_the_label() {
 }
 
 #[test]
+fn a_policy_for_a_namespace_in_which_nothing_uses_a_waypoint_is_not_enforced() {
+    let spec = "{targetRefs: [{kind: Namespace, name: tools}], deny: [{}]}";
+    let mesh = format!("{MESH}{}{}", pod("wp-1", true), policy("p", 1, spec));
+    let mut confirmed = heard();
+    confirmed.put("tools", "wp-1", Ok(scope(&mesh)));
+    is(&told(&mesh, &confirmed, "p"), "Enforced", "True", "Enforced");
+    // The Gateway stands there all the same, and has the policy.
+    let nothing = mesh.replace("labels: {istio.io/use-waypoint: wp}", "labels: {}");
+    confirmed.put("tools", "wp-1", Ok(scope(&nothing)));
+    let told = told(&nothing, &confirmed, "p");
+    is(&told, "Enforced", "False", "NoWaypoint");
+    assert!(told["Enforced"].2.contains("Namespace tools/tools"), "{told:?}");
+}
+
+#[test]
+fn a_policy_is_not_enforced_while_another_waypoint_takes_a_share_of_the_calls() {
+    let envoy = "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: envoy, namespace: tools}\nspec: {gatewayClassName: CLASS, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}";
+    let canary =
+        MESH.replace("{istio.io/use-waypoint: wp}", "{istio.io/use-waypoint: wp, istio.io/use-waypoint-canary: envoy}");
+    for (class, status, reason) in
+        [("istio-waypoint", "False", "NoWaypoint"), ("agent-waypoint", "False", "NoReadyReplica")]
+    {
+        let mesh = format!("{canary}{}{}{}", envoy.replace("CLASS", class), pod("wp-1", true), policy("p", 1, GOOD));
+        let mut confirmed = heard();
+        confirmed.put("tools", "wp-1", Ok(scope(&mesh)));
+        let told = told(&mesh, &confirmed, "p");
+        is(&told, "Enforced", status, reason);
+        assert_eq!(told["Enforced"].2.contains("share of the calls to Service tools/repo"), reason == "NoWaypoint");
+    }
+}
+
+#[test]
 fn a_policy_of_two_targets_is_not_enforced_while_calls_to_one_go_past_it() {
     let spec = "{targetRefs: [{kind: Service, name: repo}, {kind: Service, name: lone}], protocol: MCP, allow: [{}]}";
     let mesh = format!("{MESH}{}{}", pod("wp-1", true), policy("p", 1, spec));
