@@ -120,6 +120,12 @@ def tenant_cannot_run_as_the_waypoint(lab: Lab) -> None:
     refused(403, lambda: user.create(pod(namespace, "a", "app", {GATEWAY: "waypoint"})), "makes the pod one of that waypoint")
     user.create(pod(namespace, "own", "app", {GATEWAY: "other"}))
     refused(403, lambda: user.patch(pod(namespace, "own", "app"), {"metadata": {"labels": {GATEWAY: "waypoint"}}}), "one of that waypoint")
+    refused(403, lambda: user.patch(pod(namespace, "own", "app"), {"metadata": {"labels": {GATEWAY: "waypoint"}}}, "/status"), "one of that waypoint")
+    # What does not change the labels is anybody's who may write statuses.
+    user.patch(pod(namespace, "own", "app"), {"status": {"message": "well"}}, "/status")
+    revision = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "a", "namespace": namespace}, "revision": 1,
+                "data": {"spec": {"template": {"spec": spec("waypoint")}}}}
+    refused(403, lambda: user.create(revision), "pods are made from revisions")
     for kind in TEMPLATES:
         refused(403, lambda kind=kind: user.create(templated(kind, namespace, "a", "waypoint")), "identity of waypoint")
         refused(403, lambda kind=kind: user.create(templated(kind, namespace, "a", "app", {GATEWAY: "waypoint"})), "one of that waypoint")
