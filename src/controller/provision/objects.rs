@@ -36,7 +36,7 @@ pub(super) struct Fault {
 
 /// What is wrong with a Gateway, most basic first.
 pub(super) fn fault(view: &View, gateway: &Gateway, params: Option<&ParamsFault>) -> Option<Fault> {
-    let (_, name) = key(gateway);
+    let (namespace, name) = key(gateway);
     let fault = |reason: &'static str, message: String| Some(Fault { reason, message });
     if !gateway.spec.listeners.iter().any(|listener| listener.port == HBONE_PORT && listener.protocol == HBONE) {
         let message = "a waypoint has a listener {name: mesh, port: 15008, protocol: HBONE}; there is none";
@@ -54,11 +54,22 @@ pub(super) fn fault(view: &View, gateway: &Gateway, params: Option<&ParamsFault>
         foreign("Service", &view.services, gateway),
         foreign("Deployment", &view.deployments, gateway),
     ];
-    let kind = foreign.into_iter().flatten().next()?;
-    fault(
-        "Invalid",
-        format!("there is a {kind} of this name that is not ours; rename the Gateway, or delete the {kind}"),
-    )
+    if let Some(kind) = foreign.into_iter().flatten().next() {
+        let message =
+            format!("there is a {kind} of this name that is not ours; rename the Gateway, or delete the {kind}");
+        return fault("Invalid", message);
+    }
+    let account = view.service_accounts.get(namespace, name)?;
+    is_older(&**account, gateway).then(|| Fault {
+        reason: "Invalid",
+        message: "there is a ServiceAccount of this name from before the Gateway: whoever made it may have tokens of it, and would be the waypoint by them; delete it".to_owned(),
+    })
+}
+
+/// Whether an object was there before the Gateway, so that it was not made for it, whatever its labels say.
+fn is_older<K: Resource>(object: &K, gateway: &Gateway) -> bool {
+    let created = object.meta().creation_timestamp.as_ref().zip(gateway.metadata.creation_timestamp.as_ref());
+    created.is_some_and(|(object, gateway)| object.0 < gateway.0)
 }
 
 /// The kind, if there is an object of the Gateway's name that we did not make for it.

@@ -111,6 +111,23 @@ fn a_gateway_gets_everything_that_a_waypoint_is() {
 }
 
 #[test]
+fn a_service_account_of_before_the_gateway_is_nobodys_to_trust() {
+    let account = |created: &str| {
+        format!(
+            "\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: wp, namespace: infra, creationTimestamp: '{created}', labels: {{app.kubernetes.io/managed-by: agent-waypoint, gateway.networking.k8s.io/gateway-name: wp}}}}"
+        )
+    };
+    let gateway = GATEWAY.replace("generation: 3", "generation: 3, creationTimestamp: '2026-11-25T10:00:00Z'");
+    for (created, accepted) in [("2026-11-25T09:59:59Z", "False"), ("2026-11-25T10:00:00Z", "True")] {
+        let wanted = planned(&format!("{gateway}{}", account(created)));
+        let (said, reason, message) = condition(&status(&wanted), "Accepted");
+        assert_eq!(said, accepted, "{reason}: {message}");
+        assert_eq!(message.contains("from before the Gateway"), accepted == "False", "{message}");
+        assert_eq!(wanted.iter().any(|wanted| wanted.part == Part::Object), accepted == "True");
+    }
+}
+
+#[test]
 fn other_classes_are_left_alone_and_ours_is_by_its_controllers_name() {
     let of_class = |class: &str| GATEWAY.replace("agent-waypoint,", &format!("{class},"));
     assert!(planned(&of_class("istio-waypoint")).is_empty());
