@@ -23,7 +23,7 @@ pub struct GuardArgs {
     #[arg(long, env = "AGENT_WAYPOINT_NONE", requires = "list", value_parser = BoolishValueParser::new())]
     pub none: bool,
     /// Only Services of this namespace, for --list and --dry-run
-    #[arg(long, short, value_name = "NS", env = "AGENT_WAYPOINT_NAMESPACE")]
+    #[arg(long, short, value_name = "NS", env = "AGENT_WAYPOINT_NAMESPACE", conflicts_with_all = ["remove", "restore"])]
     pub namespace: Option<String>,
     /// The namespace that the controller runs in
     #[arg(long, value_name = "NS", env = "POD_NAMESPACE", default_value = "agent-waypoint-system")]

@@ -19,6 +19,16 @@ fn every_flag_has_its_environment_variable() {
     }
 }
 
+#[cfg(feature = "controller")]
+#[test]
+fn guards_of_one_namespace_are_listed_and_never_removed_alone() {
+    let guard = |args: &[&str]| CommandLine::try_parse_from([&["agent-waypoint", "guard"], args].concat());
+    assert!(guard(&["--list", "-n", "tools"]).is_ok() && guard(&["--dry-run", "-n", "tools"]).is_ok());
+    assert!(guard(&["--remove"]).is_ok() && guard(&["--restore"]).is_ok());
+    // It would switch off those of the whole cluster.
+    assert!(guard(&["--remove", "-n", "tools"]).is_err() && guard(&["--restore", "-n", "tools"]).is_err());
+}
+
 #[test]
 fn services_are_parsed_strictly() {
     assert_eq!(parse_service("tools/repo:80").unwrap().authority(), "repo.tools.svc.cluster.local:80");
