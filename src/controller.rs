@@ -20,6 +20,7 @@
 //! | cluster | agent-waypoint.dev | agentpolicies/status | patch |
 //! | cluster | gateway.networking.k8s.io | httproutes/status, grpcroutes/status, tcproutes/status, tlsroutes/status | patch |
 //! | cluster | security.istio.io | authorizationpolicies/status, requestauthentications/status | patch |
+//! | cluster | networking.istio.io | serviceentries/status | patch |
 //! | cluster | (core) | configmaps | get, create, patch |
 //! | cluster | (core) | events | create |
 //! | cluster | (core) | services/status | patch |
@@ -70,7 +71,7 @@ use crate::tls::Identity;
 use apply::Applier;
 use feed::Feed;
 use guard::Sent;
-use lead::{Candidate, Leading};
+use lead::{Candidate, Heard, Leading};
 
 /// Runs until `stop`.
 ///
@@ -82,12 +83,13 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Cont
     let client = client().await?;
     let tasks = TaskTracker::new();
     let cluster = Cluster::watch(&client, &settings.namespace, &tasks, &stop);
-    let watched = cluster.clone();
-    tasks.spawn(admin::serve(ready, admin::Hosts::Any, move |path: &str| readiness(&watched, path), stop.clone()));
+    let (candidate, leading) = Candidate::new(&client, &settings.namespace, &settings.replica);
+    let (watched, heard) = (cluster.clone(), candidate.heard());
+    let page = move |path: &str| readiness(&watched, &heard, path);
+    tasks.spawn(admin::serve(ready, admin::Hosts::Any, page, stop.clone()));
     let telemetry = Telemetry::quiet();
     let page = admin::stats(telemetry.clone(), || {});
     tasks.spawn(admin::serve(stats, admin::Hosts::Any, page, stop.clone()));
-    let (candidate, leading) = Candidate::new(&client, &settings.namespace, &settings.replica);
     tasks.spawn(candidate.run(stop.clone()));
     let until = (tasks.clone(), stop.clone());
     tasks.spawn(admission::keep(client.clone(), settings.namespace.clone(), leading.clone(), webhook, until));
@@ -201,15 +203,19 @@ pub async fn client() -> Result<Client, ControllerFault> {
     Ok(Client::try_from(config).map_err(Box::new)?)
 }
 
-/// `/healthz/ready`: every kind is known; `/healthz/live`: as long as it is answered.
-fn readiness(cluster: &Cluster, path: &str) -> admin::Page {
+/// `/healthz/ready`: every kind is known, and the API server is there to say what changes; `/healthz/live`: as long as it is
+/// answered.
+fn readiness(cluster: &Cluster, heard: &Heard, path: &str) -> admin::Page {
     if path != "/healthz/ready" {
         return admin::live(path);
     }
     let view = cluster.view();
-    if view.is_whole() {
-        return admin::Page::ready();
+    if !view.is_whole() {
+        let lines = view.unknown().into_iter().map(|(kind, standing)| format!("{kind}: {standing:?}\n"));
+        return admin::Page::unready(lines.collect());
     }
-    let lines = view.unknown().into_iter().map(|(kind, standing)| format!("{kind}: {standing:?}\n"));
-    admin::Page::unready(lines.collect())
+    if heard.is_cut_off() {
+        return admin::Page::unready("the API server does not answer: what is known may be old\n".to_owned());
+    }
+    admin::Page::ready()
 }

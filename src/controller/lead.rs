@@ -23,6 +23,8 @@ const LIFE: Duration = Duration::from_secs(15);
 const OURS: Duration = Duration::from_secs(10);
 /// Between two tries.
 const RETRY: Duration = Duration::from_secs(3);
+/// An API server that was not heard for so long may have told others what we do not know.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Whether this replica may write. A cheap handle.
 #[derive(Debug, Clone)]
@@ -50,6 +52,18 @@ impl Leading {
     }
 }
 
+/// When the API server last answered this replica as itself. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct Heard(watch::Receiver<Instant>);
+
+impl Heard {
+    /// Whether it has not for [`SILENCE`]: what is known here may be old, and a waypoint that comes from another replica
+    /// would be taken back to it.
+    pub fn is_cut_off(&self) -> bool {
+        self.0.borrow().elapsed() >= SILENCE
+    }
+}
+
 /// Takes part in the election until `stop`, and gives the Lease back then.
 #[derive(Debug)]
 pub struct Candidate {
@@ -57,6 +71,7 @@ pub struct Candidate {
     namespace: String,
     name: String,
     leading: watch::Sender<Option<Instant>>,
+    heard: watch::Sender<Instant>,
     /// The Lease as it was last seen to change, and when: the clocks of others are not believed.
     seen: Option<(Option<String>, Instant)>,
 }
@@ -66,14 +81,24 @@ impl Candidate {
     pub fn new(client: &Client, namespace: &str, name: &str) -> (Self, Leading) {
         let (leading, handle) = watch::channel(None);
         let leases = Api::namespaced(client.clone(), namespace);
-        let this = Self { leases, namespace: namespace.to_owned(), name: name.to_owned(), leading, seen: None };
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        let this = Self { leases, namespace, name, leading, heard: watch::Sender::new(Instant::now()), seen: None };
         (this, Leading(handle))
+    }
+
+    /// Whether the API server is there for us.
+    pub fn heard(&self) -> Heard {
+        Heard(self.heard.subscribe())
     }
 
     /// See [`Candidate`].
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
-            match self.attempt().await {
+            let attempt = self.attempt().await;
+            if answered(&attempt) {
+                self.heard.send_replace(Instant::now());
+            }
+            match attempt {
                 Ok(held) => self.tell(held),
                 Err(error) => {
                     // What we hold runs out by itself.
@@ -162,6 +187,14 @@ impl Candidate {
     }
 }
 
+/// Whether the API server answered, and knows us: whom it does not know it tells nothing, his watches neither.
+fn answered<T>(attempt: &Result<T, kube::Error>) -> bool {
+    match attempt {
+        Err(kube::Error::Api(status)) => (400..500).contains(&status.code) && status.code != 401,
+        other => other.is_ok(),
+    }
+}
+
 /// Somebody else was quicker: that is no error.
 fn won(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match written {
@@ -193,6 +226,25 @@ mod tests {
         fake::eventually(|| leading_2.is_leading()).await;
         stop_2.cancel();
         two.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_the_api_server_does_not_answer_knows_it_after_a_while() {
+        let server = fake::Server::start();
+        let (candidate, _leading) = Candidate::new(&server.client(), "system", "one");
+        let (heard, stop) = (candidate.heard(), CancellationToken::new());
+        let running = tokio::spawn(candidate.run(stop.clone()));
+        let later = || tokio::time::sleep(SILENCE + 2 * RETRY);
+        later().await;
+        assert!(!heard.is_cut_off());
+        // No right to the Lease is an answer; nobody's token, and a server that is ill, are none.
+        for (code, cut_off) in [(403, false), (401, true), (0, false), (503, true), (0, false)] {
+            server.deny("leases", code);
+            later().await;
+            assert_eq!(heard.is_cut_off(), cut_off, "{code}");
+        }
+        stop.cancel();
+        running.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
