@@ -4,8 +4,10 @@
 
 mod claims;
 mod question;
+mod way;
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
@@ -36,8 +38,8 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
         return refused(args, target, ("closed", reason), out);
     }
     let mut question = question::Question::ask(args, target)?;
-    let claims = args.jwt.as_deref().map(claims::read).transpose()?;
-    let claims = match token(target, question.head.as_mut(), claims) {
+    let (sent, supposed) = (question.head.clone(), args.jwt.as_deref().map(claims::read).transpose()?);
+    let claims = match token(target, question.head.as_mut(), supposed.clone()) {
         Ok(claims) => claims,
         Err(fault) => return refused(args, target, ("token", &fault.to_string()), out),
     };
@@ -51,8 +53,18 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
     };
     let explanation = target.rules.explain_if(&facts, args.custom == Supposed::Allow);
     let asked = Asked { from: peer.id().uri(), to: target.key.to_string(), call: &question.said };
-    write(args, &asked, &explanation, out)?;
-    Ok(if explanation.allowed { Ended::Well } else { Ended::Denied })
+    let over = way::Asked {
+        snapshot: &loaded.snapshot,
+        target,
+        args,
+        sent: sent.as_ref(),
+        claims: supposed.as_ref(),
+        facts: &facts,
+    };
+    let led = way::Led::of(&over);
+    write(args, &asked, (&explanation, led.as_ref()), out)?;
+    let allowed = explanation.allowed && led.is_none_or(|led| led.allowed());
+    Ok(if allowed { Ended::Well } else { Ended::Denied })
 }
 
 /// What the token, or the claims that are supposed instead of one, make of the head before anything is decided.
@@ -99,19 +111,38 @@ struct Asked<'a> {
     call: &'a str,
 }
 
-fn write(args: &ExplainArgs, asked: &Asked<'_>, explanation: &Explanation, out: &mut dyn Write) -> anyhow::Result<()> {
+fn write(
+    args: &ExplainArgs,
+    asked: &Asked<'_>,
+    (explanation, led): (&Explanation, Option<&way::Led>),
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     #[derive(Serialize)]
     struct Line<'a> {
         #[serde(flatten)]
         explanation: &'a Explanation,
         #[serde(flatten)]
         asked: &'a Asked<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        led: Option<&'a way::Led>,
     }
+    // Where a route leads it is refused, whatever the rules say here.
+    let elsewhere = led.and_then(way::Led::refusal).filter(|_| explanation.allowed);
     if args.json {
-        serde_json::to_writer(&mut *out, &Line { explanation, asked })?;
-        writeln!(out)?;
+        let mut line = serde_json::to_value(Line { explanation, asked, led })?;
+        if let (Some(_), Some(line)) = (&elsewhere, line.as_object_mut()) {
+            line.insert("allowed".to_owned(), false.into());
+            line.insert("reason".to_owned(), "route".into());
+        }
+        writeln!(out, "{line}")?;
     } else {
-        write!(out, "{explanation}")?;
+        writeln!(out, "{}", elsewhere.unwrap_or_else(|| explanation.verdict()))?;
+        for finding in &explanation.findings {
+            writeln!(out, "  {finding}")?;
+        }
+        for line in led.map(way::Led::lines).unwrap_or_default() {
+            writeln!(out, "{line}")?;
+        }
         let Asked { from, to, call } = asked;
         writeln!(out, "\n{call}\n  from {from}\n  to {to}\n  revision {}", explanation.revision)?;
     }
@@ -119,10 +150,10 @@ fn write(args: &ExplainArgs, asked: &Asked<'_>, explanation: &Explanation, out: 
     Ok(())
 }
 
-fn find<'a>(snapshot: &'a Snapshot, to: &ServicePort) -> anyhow::Result<&'a Target> {
-    let of_service = |target: &&Target| *target.key.namespace == *to.namespace && *target.key.name == *to.service;
+fn find<'a>(snapshot: &'a Snapshot, to: &ServicePort) -> anyhow::Result<&'a Arc<Target>> {
+    let of_service = |target: &&Arc<Target>| *target.key.namespace == *to.namespace && *target.key.name == *to.service;
     let mut ports = Vec::new();
-    for target in snapshot.targets().map(|target| &**target).filter(of_service) {
+    for target in snapshot.targets().filter(of_service) {
         if target.key.port == to.port {
             return Ok(target);
         }

@@ -151,7 +151,8 @@ impl Then {
 /// One backend.
 #[derive(Debug)]
 pub struct Backend {
-    pub(super) weight: u32,
+    /// How much of the whole it takes.
+    pub weight: u32,
     /// The port of a Service; none where there is none, or none that may be referred to: 500.
     pub to: Option<TargetKey>,
     /// Changes of the request's headers, after the rule's.

@@ -67,6 +67,13 @@ impl Explanation {
         Self { allowed: false, reason: Some(reason), rule: None, revision, findings: Vec::new() }
     }
 
+    /// The verdict and the rule that made it, in one line.
+    pub fn verdict(&self) -> String {
+        let said = self.reason.as_ref().map_or_else(|| "ALLOW".to_owned(), |reason| format!("DENY ({reason})"));
+        let by = self.rule.as_ref().map_or_else(|| "default".to_owned(), ToString::to_string);
+        format!("{said} by {by}")
+    }
+
     /// Of rules that must all permit: the first refusal, or the first permit, with what all of them say.
     pub(super) fn all(each: impl Iterator<Item = Self>, revision: Revision) -> Self {
         let mut whole = Self { allowed: true, reason: None, rule: None, revision, findings: Vec::new() };
@@ -182,14 +189,7 @@ fn light<'a>(rule: &Rule, question: &Question<'a>) -> Scope<'a> {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            None => write!(f, "ALLOW")?,
-            Some(reason) => write!(f, "DENY ({reason})")?,
-        }
-        match &self.rule {
-            Some(rule) => writeln!(f, " by {rule}")?,
-            None => writeln!(f, " by default")?,
-        }
+        writeln!(f, "{}", self.verdict())?;
         for finding in &self.findings {
             writeln!(f, "  {finding}")?;
         }

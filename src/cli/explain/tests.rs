@@ -29,6 +29,68 @@ spec:
     to: [{tools: ['get_*', 'create_*']}]
   - name: alice
     when: jwt.sub == 'alice'
+---
+apiVersion: v1
+kind: Service
+metadata: {name: one, namespace: tools}
+spec: {ports: [{name: mcp, port: 80, appProtocol: agent-waypoint.dev/mcp}, {name: web, port: 81, appProtocol: http}, {name: bytes, port: 82, appProtocol: tcp}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: split, namespace: tools}
+spec: {ports: [{name: mcp, port: 80, appProtocol: agent-waypoint.dev/mcp}, {name: web, port: 81, appProtocol: http}, {name: bytes, port: 82, appProtocol: tcp}]}
+---
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: both, namespace: tools}
+spec:
+  targetRefs: [{kind: Service, name: split, sectionName: mcp}]
+  allow: [{name: gets, to: [{tools: ['get_*', 'put_*']}]}]
+---
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: one, namespace: tools}
+spec:
+  targetRefs: [{kind: Service, name: one, sectionName: mcp}]
+  allow: [{name: reads, to: [{tools: ['get_*']}]}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: one, namespace: tools}
+spec:
+  targetRefs: [{group: '', kind: Service, name: one}]
+  action: DENY
+  rules: [{to: [{operation: {paths: [/secret], ports: ['81']}}]}, {from: [{source: {namespaces: [strangers]}}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: calls, namespace: tools}
+spec:
+  parentRefs: [{group: '', kind: Service, name: split, port: 80}]
+  rules: [{backendRefs: [{name: one, port: 80, weight: 1}, {name: split, port: 80, weight: 3}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: requests, namespace: tools}
+spec:
+  parentRefs: [{group: '', kind: Service, name: split, port: 81}]
+  rules:
+  - matches: [{path: {value: /old}}]
+    filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}}]
+  - matches: [{path: {value: /moved}}]
+    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /secret}}}]
+    backendRefs: [{name: one, port: 81}]
+  - matches: [{path: {value: /gone}}]
+    backendRefs: [{name: gone, port: 81}]
+  - matches: [{path: {value: /one}}]
+    backendRefs: [{name: one, port: 81}, {name: gone, port: 81, weight: 0}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: bytes, namespace: tools}
+spec:
+  parentRefs: [{group: '', kind: Service, name: split, port: 82}]
+  rules: [{backendRefs: [{name: one, port: 82}]}]
 ";
 
 fn asked(args: &[&str]) -> anyhow::Result<(Ended, String)> {
@@ -124,4 +186,81 @@ fn what_cannot_be_asked_is_said() {
         let error = format!("{:#}", asked(args).unwrap_err());
         assert!(error.contains(part), "{args:?}: {error}");
     }
+}
+
+#[test]
+fn the_way_that_a_route_leads_is_shown_and_decided_on_at_both_ends() {
+    let rows: &[(&str, &[&str], Ended, &str, &str)] = &[
+        (
+            "80",
+            &["--tool", "get_x"],
+            Ended::Well,
+            "ALLOW by AgentPolicy tools/both gets",
+            "led by HTTPRoute tools/calls rules[0]\n  to Service tools/one:80 (1 of 4): ALLOW by AgentPolicy tools/both gets\n",
+        ),
+        ("80", &["--tool", "get_x"], Ended::Well, "ALLOW", "\n  to Service tools/split:80 (3 of 4): itself\n"),
+        (
+            "80",
+            &["--tool", "put_x"],
+            Ended::Denied,
+            "DENY (not_allowed) by default at Service tools/one:80 (1 of 4)\n",
+            "itself",
+        ),
+        ("80", &["--tool", "delete_x"], Ended::Denied, "DENY (not_allowed) by default\n", "led by"),
+        (
+            "81",
+            &["--path", "/one/x"],
+            Ended::Well,
+            "ALLOW by default\n",
+            "led by HTTPRoute tools/requests rules[3]\n  to Service tools/one:81: ALLOW by default\n",
+        ),
+        (
+            "81",
+            &["--path", "/moved"],
+            Ended::Denied,
+            "DENY (denied_by_rule) by AuthorizationPolicy tools/one rules[0] at Service tools/one:81\n",
+            "rules[1]",
+        ),
+        ("81", &["--path", "/secret"], Ended::Denied, "DENY (route: no route matches it: 404)\n", "led by no route"),
+        ("81", &["--path", "/gone"], Ended::Denied, "DENY (route: there is no such backend", "to nothing"),
+        (
+            "81",
+            &["--path", "/old/a"],
+            Ended::Denied,
+            "DENY (route: 302 to http://split.tools.svc.cluster.local:81/new/a)\n",
+            "",
+        ),
+        (
+            "82",
+            &[],
+            Ended::Well,
+            "ALLOW by default\n",
+            "led by TCPRoute tools/bytes rules[0]\n  to Service tools/one:82: ALLOW by default\n",
+        ),
+    ];
+    for (port, args, ended, first, part) in rows {
+        let to = format!("tools/split:{port}");
+        let (got, text) = asked(&[&["--from", "agents/researcher", "--to", &to], *args].concat()).unwrap();
+        assert!(text.starts_with(first) && text.contains(part), "{args:?}: {text}");
+        assert_eq!(got, *ended, "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn what_the_other_end_refuses_is_refused_for_scripts_too() {
+    let (got, text) = asked(&["--from", "strangers/x", "--to", "tools/split:82"]).unwrap();
+    assert!(
+        got == Ended::Denied && text.starts_with("DENY (denied_by_rule) by AuthorizationPolicy tools/one rules[1]"),
+        "{text}"
+    );
+    let (_, text) = asked(&["--from", "a/b", "--to", "tools/split:80", "--tool", "put_x", "--json"]).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&value["allowed"], &value["reason"]), (&false.into(), &"route".into()), "{value}");
+    assert_eq!(value["led"]["route"], "HTTPRoute tools/calls rules[0]");
+    let ends = value["led"]["backends"].as_array().unwrap();
+    let said: Vec<_> = ends
+        .iter()
+        .map(|end| (end["to"].as_str().unwrap(), end["weight"].as_u64(), end["allowed"].as_bool()))
+        .collect();
+    assert_eq!(said, [("Service tools/one:80", Some(1), Some(false)), ("Service tools/split:80", Some(3), Some(true))]);
 }
