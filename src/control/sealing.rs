@@ -70,7 +70,8 @@ impl Keys {
 
     fn of(keys: &SealingKeys) -> Self {
         let secret = |key: &SealingKey| Secret::new(key.secret);
-        Self { current: secret(&keys.current), others: keys.previous.iter().map(secret).collect() }
+        let others = keys.previous.iter().chain(&keys.partners).map(secret).collect();
+        Self { current: secret(&keys.current), others }
     }
 }
 
@@ -229,15 +230,15 @@ mod tests {
         let (sealer, watch) = from_feed(keys, stop.clone()).unwrap();
         let early = sealer.seal(Purpose::Session, b"", b"early").unwrap();
         let watching = tokio::spawn(watch);
-        publish.send(Some(SealingKeys { current: key(2), previous: Some(key(1)) })).unwrap();
+        publish.send(Some(SealingKeys { current: key(2), previous: Some(key(1)), partners: vec![key(9)] })).unwrap();
         sleep(Duration::from_secs(1)).await;
-        assert!(seals_with(&sealer, 2) && opens(&sealer, 1));
+        assert!(seals_with(&sealer, 2) && opens(&sealer, 1) && opens(&sealer, 9));
         assert!(sealer.open(Purpose::Session, b"", &early).is_some());
-        publish.send(Some(SealingKeys { current: key(3), previous: Some(key(2)) })).unwrap();
+        publish.send(Some(SealingKeys { current: key(3), previous: Some(key(2)), partners: vec![key(9)] })).unwrap();
         sleep(Duration::from_secs(1)).await;
         assert!(seals_with(&sealer, 2) && opens(&sealer, 3));
         sleep(SEALING_KEY_LEAD).await;
-        assert!(seals_with(&sealer, 3) && opens(&sealer, 2) && !opens(&sealer, 1));
+        assert!(seals_with(&sealer, 3) && opens(&sealer, 2) && opens(&sealer, 9) && !opens(&sealer, 1));
         stop.cancel();
         watching.await.unwrap();
     }

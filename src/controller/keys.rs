@@ -1,7 +1,8 @@
 //! Sealing keys: secrets that the replicas of one waypoint share, so that what one of them sealed another can open.
 //!
 //! One Secret in the controller's namespace holds two master keys, current and previous. What a waypoint gets is derived
-//! from them for its identity: no waypoint can open what another sealed. The leader rotates; every replica reads.
+//! from them for its identity: no waypoint can open what another sealed, but that which is in front of a Service together with
+//! it, as its canary, in the same namespace. The leader rotates; every replica reads.
 
 use std::time::Duration;
 
@@ -70,9 +71,19 @@ impl Keys {
 
     /// The keys of one waypoint.
     pub fn of(&self, id: &WorkloadId) -> [Resource; 2] {
+        self.named(id, "")
+    }
+
+    /// The keys of a waypoint that another one is to open with, and never to seal.
+    pub fn of_partner(&self, id: &WorkloadId) -> [Resource; 2] {
+        self.named(id, &format!("{}/", id.uri()))
+    }
+
+    fn named(&self, id: &WorkloadId, before: &str) -> [Resource; 2] {
         [("current", &self.current), ("previous", &self.previous)].map(|(name, master)| {
             let key = hmac::Key::new(hmac::HMAC_SHA256, &master.secret);
-            Resource::key(name, &master.id, hmac::sign(&key, id.uri().as_bytes()).as_ref())
+            let secret = hmac::sign(&key, id.uri().as_bytes());
+            Resource::key(&format!("{before}{name}"), &master.id, secret.as_ref())
         })
     }
 

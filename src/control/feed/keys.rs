@@ -12,6 +12,11 @@ use crate::control::delta::{Keeper, Push, Rejected};
 /// Length of a key, bytes.
 pub(super) const LENGTH: usize = 32;
 
+const CURRENT: &str = "current";
+const PREVIOUS: &str = "previous";
+/// Keys of others: an id that none of them sealed costs no more, as it names its key.
+const MAX_PARTNERS: usize = 64;
+
 /// A key that the replicas of this waypoint share.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealingKey {
@@ -27,13 +32,15 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// Seal with the current one; open with either.
+/// Seal with the current one; open with any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealingKeys {
     /// In force.
     pub current: SealingKey,
     /// In force before, if there was one.
     pub previous: Option<SealingKey>,
+    /// Those of waypoints that are in front of the same Services: what began there goes on here.
+    pub partners: Vec<SealingKey>,
 }
 
 /// Publishes the keys of the feed.
@@ -66,8 +73,13 @@ impl Keeper for KeyKeeper {
                 Err(reason) => rejected.push(Rejected { name: resource.name, reason }),
             }
         }
-        if let Some(current) = self.held.get("current") {
-            let keys = SealingKeys { current: current.clone(), previous: self.held.get("previous").cloned() };
+        if let Some(current) = self.held.get(CURRENT) {
+            let partners = self.held.iter().filter(|(name, _)| !matches!(name.as_str(), CURRENT | PREVIOUS));
+            let keys = SealingKeys {
+                current: current.clone(),
+                previous: self.held.get(PREVIOUS).cloned(),
+                partners: partners.take(MAX_PARTNERS).map(|(_, key)| key.clone()).collect(),
+            };
             self.publish.send_if_modified(|known| {
                 let news = known.as_ref() != Some(&keys);
                 if news {

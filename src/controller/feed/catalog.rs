@@ -134,6 +134,7 @@ pub struct Catalog {
     identities: BTreeMap<Account, BTreeSet<GatewayKey>>,
     /// Of the accounts that several Gateways' pods run as, everything that those have.
     joined: BTreeMap<Account, Joined>,
+    partners: BTreeMap<Account, BTreeSet<Account>>,
 }
 
 /// Namespace and name of a ServiceAccount.
@@ -173,6 +174,11 @@ impl Catalog {
         self.identities.get(&key).cloned().unwrap_or_default()
     }
 
+    /// The ServiceAccounts of waypoints that are in front of something together with that of this one, in its namespace.
+    pub(super) fn partners(&self, namespace: &str, service_account: &str) -> impl Iterator<Item = &Account> {
+        self.partners.get(&(namespace.to_owned(), service_account.to_owned())).into_iter().flatten()
+    }
+
     /// Everything for the pods that run as a ServiceAccount; `None` if no Gateway's do.
     pub fn documents(&self, namespace: &str, service_account: &str) -> Option<Arc<Scope>> {
         let account = (namespace.to_owned(), service_account.to_owned());
@@ -191,6 +197,7 @@ pub struct Cataloguer {
     scopes: BTreeMap<GatewayKey, Arc<Scope>>,
     joined: BTreeMap<Account, Joined>,
     last: Option<(View, Due, Addressed)>,
+    partners: BTreeMap<GatewayKey, BTreeSet<GatewayKey>>,
 }
 
 impl Cataloguer {
@@ -215,11 +222,14 @@ impl Cataloguer {
             (of.len() > 1).then(|| (account.clone(), Joined::new(of, self.joined.get(account))))
         });
         self.joined = joined.collect();
-        Catalog { whole: view.is_whole(), scopes: self.scopes.clone(), identities, joined: self.joined.clone() }
+        let partners = partners(&identities, &self.partners);
+        let (whole, scopes, joined) = (view.is_whole(), self.scopes.clone(), self.joined.clone());
+        Catalog { whole, scopes, identities, joined, partners }
     }
 
     fn scopes(&mut self, view: &View, due: &Due) -> BTreeMap<GatewayKey, Arc<Scope>> {
         let scopes = Scopes::of(view);
+        self.partners = scopes.fronting.partners();
         let mut sets: BTreeMap<GatewayKey, BTreeMap<Arc<str>, Arc<Resource>>> = BTreeMap::new();
         let mut encoded = HashMap::with_capacity(self.encoded.len());
         let mut put = |resource: &Arc<Resource>, gateways: &BTreeSet<GatewayKey>| {
@@ -290,6 +300,25 @@ impl Cataloguer {
         encoded.insert(name, (version, Arc::clone(&resource)));
         resource
     }
+}
+
+/// The accounts of each account's partners.
+fn partners(
+    identities: &BTreeMap<Account, BTreeSet<GatewayKey>>,
+    of: &BTreeMap<GatewayKey, BTreeSet<GatewayKey>>,
+) -> BTreeMap<Account, BTreeSet<Account>> {
+    let mut partners: BTreeMap<Account, BTreeSet<Account>> = BTreeMap::new();
+    for (one, others) in of {
+        let accounts = |gateway: &GatewayKey| {
+            let of = identities.iter().filter(|(_, gateways)| gateways.contains(gateway));
+            of.map(|(account, _)| account.clone()).collect::<Vec<_>>()
+        };
+        for account in accounts(one) {
+            let theirs = others.iter().flat_map(accounts).filter(|other| *other != account);
+            partners.entry(account.clone()).or_default().extend(theirs);
+        }
+    }
+    partners
 }
 
 /// By namespace, the Gateways that are in front of workloads' own addresses: pods say so too.

@@ -8,7 +8,6 @@ use super::super::keys::Keys;
 use super::acks::{Ack, Acks, PodKey, Voice};
 use super::catalog::{Catalog, Scope};
 use super::codec::Frame;
-use super::encode::Resource;
 use crate::control::delta::wire::DeltaDiscoveryRequest;
 use crate::control::feed::{DOCUMENT, KEY, Report};
 use crate::id::{IstioId, WorkloadId};
@@ -192,7 +191,7 @@ impl Serving {
             return Err(Status::permission_denied(why));
         };
         self.tell_documents(scope).await?;
-        self.tell_keys().await
+        self.tell_keys(&catalog).await
     }
 
     async fn tell_documents(&mut self, scope: Arc<Scope>) -> Result<(), Status> {
@@ -221,11 +220,14 @@ impl Serving {
         self.send(frame).await
     }
 
-    async fn tell_keys(&mut self) -> Result<(), Status> {
+    async fn tell_keys(&mut self, catalog: &Catalog) -> Result<(), Status> {
         let keys = self.shared.keys.borrow_and_update().clone();
         let (true, Some(keys)) = (self.keys.is_open(), keys) else { return Ok(()) };
-        let resources: Vec<Arc<Resource>> = keys.of(&self.id).into_iter().map(Arc::new).collect();
-        let scope = Scope::new(resources.into_iter().map(|one| (Arc::clone(&one.name), one)).collect());
+        let partners = catalog.partners(&self.istio.namespace, &self.istio.service_account);
+        let partners =
+            partners.filter_map(|(of, account)| WorkloadId::of_istio(self.id.trust_domain(), of, account).ok());
+        let resources = keys.of(&self.id).into_iter().chain(partners.flat_map(|id| keys.of_partner(&id)));
+        let scope = Scope::new(resources.map(|one| (Arc::clone(&one.name), Arc::new(one))).collect());
         let delta = match (&self.keys.sent, self.keys.has.take()) {
             (Some(sent), _) => scope.since(sent),
             (None, has) => scope.beyond(&has.unwrap_or_default()),

@@ -26,7 +26,7 @@ use crate::control::assembly::Assembly;
 use crate::control::delta::Way as _;
 use crate::control::delta::wire::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use crate::control::delta::wire::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node};
-use crate::control::feed::{DOCUMENT, FeedWay, KEY, Report, SealingKeys, client};
+use crate::control::feed::{DOCUMENT, FeedWay, KEY, Report, SealingKey, SealingKeys, client};
 use crate::control::identity::{DEV_TTL, DevCa};
 use crate::id::{TrustDomain, WorkloadId};
 use crate::mesh::{Published, Settings, TargetKey, TargetKind};
@@ -475,6 +475,41 @@ async fn keys_come_when_there_are_some_and_again_when_they_are_rotated() {
         .map(|key| (key.id, key.secret))
         .collect();
     assert_ne!(secrets[&*has.current.id], has.current.secret, "another waypoint's are others");
+}
+
+const CANARY: &str = "spiffe://td/ns/infra/sa/canary";
+
+/// A Service of two waypoints of one namespace: what one sealed the other opens, and seals nothing with.
+#[tokio::test]
+async fn a_canary_opens_what_its_primary_sealed_and_nobody_else_does() {
+    let gateway = |namespace: &str| {
+        format!(
+            "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: canary, namespace: {namespace}}}\nspec: {{gatewayClassName: agent-waypoint, listeners: [{{name: mesh, port: 15008, protocol: HBONE, allowedRoutes: {{namespaces: {{from: All}}}}}}]}}"
+        )
+    };
+    let with = |namespace: &str| {
+        let label = format!(
+            "istio.io/use-waypoint-namespace: infra, istio.io/use-waypoint-canary: canary, istio.io/use-waypoint-canary-namespace: {namespace}}}"
+        );
+        let mesh = MESH.replace("istio.io/use-waypoint-namespace: infra}", &label);
+        format!("{}{}{}", mesh.trim_end(), gateway("infra"), gateway("others"))
+    };
+    let lab = Lab::start(view(&with("infra"))).await;
+    lab.keys.send_replace(Some(Keys::fresh().unwrap()));
+    let ends = [WAYPOINT, CANARY, "spiffe://td/ns/others/sa/canary", OTHER].map(|who| lab.waypoint(who, CONTROLLER));
+    let partners = |at: usize| {
+        let keys = ends[at].keys.borrow();
+        keys.as_ref().map_or(usize::MAX, |keys| keys.partners.len())
+    };
+    eventually(|| (partners(0), partners(1), partners(2), partners(3)) == (2, 2, 0, 0)).await;
+    let all: Vec<SealingKeys> = ends.iter().map(|end| end.keys.borrow().clone().unwrap()).collect();
+    let secrets = |keys: &[SealingKey]| keys.iter().map(|key| key.secret).collect::<std::collections::BTreeSet<_>>();
+    let own = |keys: &SealingKeys| secrets(&[keys.current.clone(), keys.previous.clone().unwrap()]);
+    assert_eq!((secrets(&all[0].partners), secrets(&all[1].partners)), (own(&all[1]), own(&all[0])));
+    assert!(own(&all[0]).is_disjoint(&own(&all[1])), "each seals with its own");
+    // A canary in another namespace is another tenant's: it gets nothing, and nothing is taken from it.
+    lab.show(&with("others"));
+    eventually(|| (partners(0), partners(1), partners(2), partners(3)) == (0, 0, 0, 0)).await;
 }
 
 #[tokio::test]

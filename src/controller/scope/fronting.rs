@@ -113,6 +113,20 @@ impl Fronting {
         fronted.map(|(namespace, _)| namespace.as_str()).collect()
     }
 
+    /// For each Gateway those of its namespace that are in front of an object together with it: its canaries, and what it is
+    /// the canary of. None of another namespace, which may be another tenant's.
+    pub fn partners(&self) -> BTreeMap<GatewayKey, BTreeSet<GatewayKey>> {
+        let mut partners: BTreeMap<GatewayKey, BTreeSet<GatewayKey>> = BTreeMap::new();
+        let all = self.objects.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values);
+        for gateways in all.filter(|gateways| gateways.len() > 1) {
+            for one in gateways {
+                let others = gateways.iter().filter(|other| *other != one && other.0 == one.0);
+                partners.entry(one.clone()).or_default().extend(others.cloned());
+            }
+        }
+        partners
+    }
+
     /// The objects of a kind that a Gateway is in front of, as namespace and name.
     pub fn objects(&self, kind: Object) -> impl Iterator<Item = (&str, &str, &BTreeSet<GatewayKey>)> {
         let all = self.objects.get(&kind).into_iter().flatten();
