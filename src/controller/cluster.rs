@@ -86,9 +86,8 @@ impl Cluster {
         Self { views: channel::channel(Arc::new(view)).1 }
     }
 
-    /// A cluster that shows what a test sends.
-    #[cfg(test)]
-    pub(crate) fn driven(view: View) -> (Self, channel::Sender<Arc<View>>) {
+    /// A cluster that shows what it is sent, for tests and measurements.
+    pub fn driven(view: View) -> (Self, channel::Sender<Arc<View>>) {
         let (show, views) = channel::channel(Arc::new(view));
         (Self { views }, show)
     }

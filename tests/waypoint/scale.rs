@@ -1,5 +1,7 @@
 //! 10,000 policies on 1,000 Services, from files: what a call costs beside them, and how long an edit takes to be in force.
-//! Numbers, with bounds that only a wrong order of growth breaks: `cargo test --test waypoint scale -- --ignored --nocapture`.
+//! By the feed likewise. Numbers, with bounds that only a wrong order of growth breaks: `cargo test --test waypoint scale -- --ignored --nocapture`.
+
+mod feed;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -45,9 +47,13 @@ fn write(directory: &Path, number: usize, text: &str) {
 
 /// Whether a call of the tool goes through.
 async fn call(lab: &Lab) -> bool {
+    call_at(lab, &format!("{}:80", ip(OURS))).await
+}
+
+async fn call_at(lab: &Lab, authority: &str) -> bool {
     let call =
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{TOOL}","arguments":{{}}}}}}"#);
-    let reply = lab.post("agents/reader", &format!("{}:80", ip(OURS)), "", &call).await;
+    let reply = lab.post("agents/reader", authority, "", &call).await;
     reply.status == 200 && reply.body.contains("content")
 }
 
