@@ -18,7 +18,7 @@
 //! | cluster | networking.istio.io | serviceentries, workloadentries | list, watch |
 //! | cluster | agent-waypoint.dev | agentpolicies | list, watch |
 //! | cluster | agent-waypoint.dev | agentpolicies/status | patch |
-//! | cluster | gateway.networking.k8s.io | httproutes/status, grpcroutes/status, tcproutes/status, tlsroutes/status | patch |
+//! | cluster | gateway.networking.k8s.io | backendtlspolicies/status, httproutes/status, grpcroutes/status, tcproutes/status, tlsroutes/status | patch |
 //! | cluster | security.istio.io | authorizationpolicies/status, requestauthentications/status | patch |
 //! | cluster | networking.istio.io | serviceentries/status | patch |
 //! | cluster | (core) | configmaps | get, create, patch |

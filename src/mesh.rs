@@ -36,6 +36,7 @@ pub mod world;
 pub use build::{Settings, build, build_with};
 pub use cache::Cache;
 pub use endpoint::{AltName, At, Endpoint, HBONE_PORT, Roots, Tls, Via};
+pub use external::CONFLICTED;
 pub use forbidden::{forbidden, readings};
 pub use held::{Held, Hold};
 pub use live::{Edition, Live};

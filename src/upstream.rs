@@ -126,13 +126,13 @@ impl Upstreams {
     /// [`DialFault`]; nothing of a call was sent.
     pub async fn connect_tcp(&self, endpoint: &Endpoint) -> Result<(Line, Busy), DialFault> {
         let busy = self.inner.live.begin(endpoint)?;
-        Ok((self.dial(endpoint).await?.line, busy))
+        Ok((self.dial(endpoint, UpstreamHttp::Http1).await?.line, busy))
     }
 
-    async fn dial(&self, endpoint: &Endpoint) -> Result<Dialled, DialFault> {
+    async fn dial(&self, endpoint: &Endpoint, version: UpstreamHttp) -> Result<Dialled, DialFault> {
         let (live, one) = (&self.inner.live, self.inner.live.one(endpoint));
         let _dialing = one.dial()?;
-        let dialled = tokio::time::timeout(DIAL_TIMEOUT, self.inner.dialer.connect(endpoint)).await;
+        let dialled = tokio::time::timeout(DIAL_TIMEOUT, self.inner.dialer.connect(endpoint, version)).await;
         let result = dialled.unwrap_or(Err(DialFault::Timeout));
         match &result {
             Ok(_) => live.reached(&one),

@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::document::Problem;
-use crate::mesh::{AltName, At, Endpoint, Published, Roots, Target, Via};
+use crate::id::WorkloadId;
+use crate::mesh::{AltName, At, Endpoint, Published, Roots, Target, Tls, Via};
 use crate::upstream::Seen;
 
 /// Where the dumps come from. Closures, so that this room need not know who holds what.
@@ -94,20 +95,26 @@ fn endpoint(endpoint: &Endpoint) -> Value {
     };
     let via = match &endpoint.via {
         Via::Plain => json!({"plaintext": {}}),
-        Via::Hbone { expect } => json!({"hbone": {
-            "port": endpoint.tunnel_port,
-            "identities": expect.iter().map(|id| id.uri()).collect::<Vec<_>>(),
-        }}),
-        Via::Tls(tls) => json!({"tls": {
-            "serverName": tls.server_name,
-            "subjectAltNames": tls.alt_names.iter().map(|name| match name {
-                AltName::Dns(name) | AltName::Uri(name) => name,
-            }).collect::<Vec<_>>(),
-            "roots": match tls.roots {
-                Roots::System => "system",
-                Roots::Inline(_) => "inline",
-            },
-        }}),
+        Via::Hbone { expect } => json!({"hbone": hbone(endpoint, expect)}),
+        Via::Tls(tls) => json!({"tls": originated(tls)}),
+        Via::HboneTls { expect, tls } => json!({"hbone": hbone(endpoint, expect), "tls": originated(tls)}),
     };
     json!({"id": endpoint.id, "address": at, "via": via, "weight": endpoint.weight, "distance": endpoint.distance})
+}
+
+fn hbone(endpoint: &Endpoint, expect: &[WorkloadId]) -> Value {
+    json!({"port": endpoint.tunnel_port, "identities": expect.iter().map(WorkloadId::uri).collect::<Vec<_>>()})
+}
+
+fn originated(tls: &Tls) -> Value {
+    json!({
+        "serverName": tls.server_name,
+        "subjectAltNames": tls.alt_names.iter().map(|name| match name {
+            AltName::Dns(name) | AltName::Uri(name) => name,
+        }).collect::<Vec<_>>(),
+        "roots": match tls.roots {
+            Roots::System => "system",
+            Roots::Inline(_) => "inline",
+        },
+    })
 }

@@ -6,6 +6,7 @@
 mod kinds;
 mod listing;
 mod mesh_config;
+mod roots;
 mod shelf;
 mod view;
 mod watch;
@@ -55,6 +56,7 @@ struct Shelves {
     workload_entries: Arc<Shelf<DynamicObject>>,
     config_maps: Arc<Shelf<ConfigMap>>,
     mesh_config: Arc<Shelf<ConfigMap>>,
+    roots: Arc<Shelf<ConfigMap>>,
     documents: Vec<(DocumentKind, Arc<Shelf<DynamicObject>>)>,
 }
 
@@ -63,6 +65,7 @@ impl Cluster {
     pub fn watch(client: &Client, own_namespace: &str, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
         let changed = Arc::new(Notify::new());
         let starter = Starter { client, tasks, stop, changed: &changed };
+        let documents: Vec<_> = DocumentKind::ALL.iter().map(|kind| (*kind, starter.documents(*kind))).collect();
         let shelves = Shelves {
             gateways: starter.typed("install the Gateway API's CRDs"),
             classes: starter.typed("install the Gateway API's CRDs"),
@@ -74,7 +77,8 @@ impl Cluster {
             workload_entries: starter.workload_entries(),
             config_maps: starter.config_maps(own_namespace),
             mesh_config: starter.mesh_config(),
-            documents: DocumentKind::ALL.iter().map(|kind| (*kind, starter.documents(*kind))).collect(),
+            roots: starter.roots(&documents),
+            documents,
         };
         let (publish, views) = channel::channel(Arc::new(View::default()));
         tasks.spawn(gather(shelves, changed, publish, stop.clone()));
@@ -126,6 +130,16 @@ impl Starter<'_> {
     fn mesh_config(&self) -> Arc<Shelf<ConfigMap>> {
         let shelf = Arc::new(Shelf::new(Arc::clone(self.changed)));
         self.tasks.spawn(mesh_config::look(self.client.clone(), Arc::clone(&shelf), self.stop.clone()));
+        shelf
+    }
+
+    fn roots(&self, documents: &[(DocumentKind, Arc<Shelf<DynamicObject>>)]) -> Arc<Shelf<ConfigMap>> {
+        let shelf = Arc::new(Shelf::new(Arc::clone(self.changed)));
+        let policies = documents.iter().find(|(kind, _)| *kind == DocumentKind::BackendTlsPolicy);
+        if let Some((_, policies)) = policies {
+            let roots = roots::Roots { policies: Arc::clone(policies), shelf: Arc::clone(&shelf) };
+            self.tasks.spawn(roots.look(self.client.clone(), self.stop.clone()));
+        }
         shelf
     }
 
@@ -188,6 +202,7 @@ impl Shelves {
             workload_entries,
             config_maps,
             mesh_config,
+            roots,
             documents,
         } = self;
         view.gateways = view.take(Gateway::kind(&()).as_ref(), gateways);
@@ -200,6 +215,7 @@ impl Shelves {
         view.workload_entries = view.take(WORKLOAD_ENTRY, workload_entries);
         view.config_maps = view.take("ConfigMap", config_maps);
         view.mesh_config = view.take("meshConfig", mesh_config);
+        view.roots = roots.state().0;
         for (kind, shelf) in documents {
             let listing = view.take(kind.as_str(), shelf);
             view.set_documents(*kind, listing);

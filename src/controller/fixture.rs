@@ -33,6 +33,7 @@ pub(crate) fn view(yaml: &str) -> View {
     let (mesh, own): (Vec<Value>, Vec<Value>) =
         objects.iter().cloned().partition(|object| object["metadata"]["namespace"] == "istio-system");
     view.config_maps = of(&own, "ConfigMap");
+    view.roots = of(&own, "ConfigMap");
     view.mesh_config = of(&mesh, "ConfigMap");
     for kind in DocumentKind::ALL {
         view.set_documents(kind, of::<DynamicObject>(&objects, kind.as_str()));

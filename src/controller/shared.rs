@@ -1,6 +1,7 @@
 //! Lists in a status to which several controllers write.
 //!
-//! Istio's CRDs do not say how `status.conditions` merges, and those of the Gateway API that `status.parents` does not: to
+//! Istio's CRDs do not say how `status.conditions` merges, and those of the Gateway API that `status.parents` and
+//! `status.ancestors` do not: to
 //! server-side apply both are one value, and whoever applies his entries takes everybody else's away (Kubernetes, "Merge
 //! strategy"). So ours are put among the others, which stay as they were read, under the version that was read: with any
 //! other the write fails, and is planned anew.
@@ -28,6 +29,8 @@ pub enum List {
     Conditions,
     /// `status.parents` of a route, of which ours name our controller.
     Parents,
+    /// `status.ancestors` of a policy of the Gateway API, of which ours name our controller.
+    Ancestors,
 }
 
 impl List {
@@ -35,6 +38,7 @@ impl List {
         match self {
             Self::Conditions => "conditions",
             Self::Parents => "parents",
+            Self::Ancestors => "ancestors",
         }
     }
 
@@ -43,7 +47,7 @@ impl List {
         let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default();
         match self {
             Self::Conditions => text("type").starts_with(OUR_TYPES),
-            Self::Parents => text("controllerName") == CONTROLLER_NAME,
+            Self::Parents | Self::Ancestors => text("controllerName") == CONTROLLER_NAME,
         }
     }
 
@@ -136,9 +140,9 @@ impl Sharer {
         let before = entries.list.of(&entries.live);
         match entries.list {
             List::Conditions => self.events.conditions(&about, before, &entries.ours).await,
-            List::Parents => {
+            list @ (List::Parents | List::Ancestors) => {
                 let conditions = |entries: &[Value]| -> Vec<Value> {
-                    let ours = entries.iter().filter(|one| List::Parents.is_ours(one));
+                    let ours = entries.iter().filter(|one| list.is_ours(one));
                     ours.filter_map(|one| one.get("conditions")?.as_array()).flatten().cloned().collect()
                 };
                 self.events.conditions(&about, &conditions(before), &conditions(&entries.ours)).await;

@@ -2,10 +2,11 @@
 //! another protocol), `Enforced` (this generation is in force on every ready replica of every waypoint that it is for).
 //!
 //! On Istio's own policies there is one condition of ours beside istiod's, and on routes an entry for each parent that
-//! waypoints of ours are in front of.
+//! waypoints of ours are in front of, on BackendTLSPolicies one for each Gateway of ours.
 
 mod accepted;
 mod announced;
+mod backend_tls;
 mod conflicts;
 mod enforced;
 mod entries;
@@ -31,6 +32,7 @@ use super::scope::Scopes;
 use super::shared::{Entries, Sharer};
 
 pub use accepted::{Checked, Checks};
+pub use backend_tls::TlsStatus;
 pub use enforced::{Confirmed, Pods};
 pub use entries::SERVED;
 pub use istio::{ENFORCED, KINDS};
@@ -93,12 +95,13 @@ fn one(
     (wanted, serde_json::to_value(policy).ok())
 }
 
-/// What else is to be said: on Istio's policies, and on routes.
-pub fn plan_shared(view: &View, routes: &mut RouteStatus, known: &Known<'_>) -> Vec<Entries> {
+/// What else is to be said: on Istio's policies, on routes, and on policies of the Gateway API.
+pub fn plan_shared(view: &View, (routes, tls): (&mut RouteStatus, &mut TlsStatus), known: &Known<'_>) -> Vec<Entries> {
     let scopes = Scopes::of(view);
     let pods = Pods::of(view);
     let mut entries = istio::plan(view, (&scopes, &pods), known);
     entries.extend(routes.plan(view, &scopes.fronting, known.now));
+    entries.extend(tls.plan(view, &scopes.fronting, known.now));
     entries.extend(entries::plan(view, &scopes.fronting, known.now));
     entries
 }
@@ -115,6 +118,7 @@ pub async fn keep(
     let mut leading = applier.leading();
     let mut events = Events::new(client.clone(), applier.leading());
     let (mut sharer, mut routes) = (Sharer::new(client, applier.leading()), RouteStatus::default());
+    let mut tls = TlsStatus::default();
     let mut heard = acks.subscribe();
     let (mut checks, mut confirmed) = (Checks::with_hosts(&jwks_hosts), Confirmed::default());
     loop {
@@ -126,7 +130,7 @@ pub async fn keep(
             let now = condition::now();
             let known = Known { checked: &checks, confirmed: &confirmed, catalog: &catalog, now: &now };
             let wanted = plan(&view, &known);
-            let shared = plan_shared(&view, &mut routes, &known);
+            let shared = plan_shared(&view, (&mut routes, &mut tls), &known);
             events.tell(&wanted).await;
             applier.apply(&wanted).await;
             sharer.write(&shared).await;

@@ -1,4 +1,4 @@
-//! gateway.networking.k8s.io `BackendTLSPolicy`: TLS that the waypoint originates to an external service.
+//! gateway.networking.k8s.io `BackendTLSPolicy`: TLS that the waypoint originates to a service, inside HBONE where it is in the mesh.
 
 use std::collections::BTreeMap;
 

@@ -37,7 +37,7 @@ pub(super) fn of_backend_tls(refs: &[TargetRef]) -> Vec<FieldProblem> {
         match target.kind {
             TargetKind::Service | TargetKind::ServiceEntry => out.extend(group(target, &at)),
             TargetKind::Gateway | TargetKind::GatewayClass | TargetKind::Namespace => {
-                out.push(error(format!("{at}.kind"), "must be ServiceEntry".to_owned()));
+                out.push(error(format!("{at}.kind"), "must be Service or ServiceEntry".to_owned()));
             }
         }
     }

@@ -60,6 +60,12 @@ impl<'a> Attached<'a> {
         here.filter(|(section, _)| section.is_some_and(absent)).map(|(_, item)| *item).collect()
     }
 
+    /// Whether `item` names this port of `owner`, and not the whole.
+    pub(super) fn is_of_port(&self, owner: Owned<'_>, port: PortName<'_>, item: usize) -> bool {
+        let here = self.by_owner.get(&owner).into_iter().flatten();
+        here.filter(|(_, other)| *other == item).any(|(section, _)| section.is_some_and(|section| port.is(section)))
+    }
+
     /// As [`Attached::of`], without what is attached to namespaces or to everything.
     pub(super) fn directly(&self, owner: Owned<'_>, port: PortName<'_>) -> BTreeSet<usize> {
         let here = self.by_owner.get(&owner).into_iter().flatten();

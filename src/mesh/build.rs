@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::attached::{Owned, PortName};
 use super::cache::Cache;
 use super::closed::Closed;
-use super::endpoint::{At, Via};
+use super::endpoint::At;
 use super::found::Found;
 use super::fronted::{self, Fronted, Places, Port};
 use super::policies::Policies;
@@ -125,7 +125,7 @@ impl Index<'_> {
                 Some((_, first)) => taken(fronted, &format!("{host}:{number}"), &first.key, found),
             }
         }
-        for endpoint in target.endpoints.iter().filter(|endpoint| !matches!(endpoint.via, Via::Tls { .. })) {
+        for endpoint in target.endpoints.iter().filter(|endpoint| !(fronted.external && endpoint.via.is_tls())) {
             if let At::Addr(addr) = endpoint.at {
                 self.snapshot.mesh_ips.insert(addr.ip(), by(&target));
             }

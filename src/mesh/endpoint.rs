@@ -49,6 +49,30 @@ pub enum Via {
     Plain,
     /// TLS that we originate. Few endpoints are reached so, and all of them would have the room for it.
     Tls(Arc<Tls>),
+    /// The same within HBONE.
+    HboneTls {
+        /// As of [`Via::Hbone`].
+        expect: Arc<[WorkloadId]>,
+        /// What the application proves inside.
+        tls: Arc<Tls>,
+    },
+}
+
+impl Via {
+    /// The same with TLS inside.
+    pub(crate) fn with_tls(&self, tls: Arc<Tls>) -> Self {
+        match self {
+            Self::Plain | Self::Tls(_) => Self::Tls(tls),
+            Self::Hbone { expect } | Self::HboneTls { expect, .. } => {
+                Self::HboneTls { expect: Arc::clone(expect), tls }
+            }
+        }
+    }
+
+    /// Whether we originate TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::HboneTls { .. })
+    }
 }
 
 /// Whom we expect where we originate TLS.
@@ -62,7 +86,7 @@ pub struct Tls {
     pub roots: Roots,
 }
 
-/// Certificate authorities for [`Via::Tls`].
+/// Certificate authorities for [`Tls`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Roots {
     /// The system's store.

@@ -3,6 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
 use super::attached::{Attached, Owned, PortName};
 use super::cache::{Cache, Same};
 use super::endpoint::Roots;
@@ -175,25 +178,21 @@ impl<'a> Policies<'a> {
         let maps: HashMap<_, _> = maps.collect();
         for document in documents.backend_tls_policies.iter().map(|document| &**document) {
             let refs = refs(document, &document.spec.target_refs, None);
-            for one in refs.iter().filter(|one| one.target.kind == agent_policy::TargetKind::Service) {
-                let reason =
-                    "TLS is originated for external ServiceEntries only; Services are reached by HBONE or as they are";
-                found.refuse(&document.origin, format!("{}.kind", one.field), reason);
-            }
             let mut pem = String::new();
             for (index, reference) in document.spec.validation.ca_certificate_refs.iter().enumerate() {
                 let map = maps.get(&(document.meta.namespace.as_str(), reference.name.as_str()));
-                match map.and_then(|map| map.spec.data.get("ca.crt")) {
-                    Some(text) => pem.extend([text, "\n"]),
-                    None => {
-                        let field = format!("spec.validation.caCertificateRefs[{index}].name");
-                        let reason = format!(
-                            "there is no ConfigMap {}/{} with a key ca.crt",
-                            document.meta.namespace, reference.name
-                        );
-                        found.refuse(&document.origin, field, reason);
+                let named = format!("ConfigMap {}/{}", document.meta.namespace, reference.name);
+                let wrong = match map.and_then(|map| map.spec.data.get("ca.crt")) {
+                    Some(text) if !has_certificate(text) => {
+                        format!("there is no certificate in PEM form under ca.crt of {named}")
                     }
-                }
+                    Some(text) => {
+                        pem.extend([text, "\n"]);
+                        continue;
+                    }
+                    None => format!("there is no {named} with a key ca.crt"),
+                };
+                found.refuse(&document.origin, format!("spec.validation.caCertificateRefs[{index}].name"), wrong);
             }
             if !found.is_refused(&document.origin) {
                 let roots = if pem.is_empty() { Roots::System } else { Roots::Inline(pem.into()) };
@@ -311,6 +310,10 @@ impl Ref<'_> {
         }
         Some(FieldProblem { severity: self.portless, field: format!("{}.sectionName", self.field), reason })
     }
+}
+
+fn has_certificate(pem: &str) -> bool {
+    CertificateDer::pem_slice_iter(pem.as_bytes()).next().is_some_and(|first| first.is_ok())
 }
 
 fn told(port: &PortName<'_>) -> String {

@@ -93,7 +93,8 @@ pub(super) fn of_world(snapshot: &Snapshot, world: &World, policies: &Policies<'
 fn unfronted(world: &World, policies: &Policies<'_>, row: &ServiceRow, port: u16) -> Option<Vec<Arc<Endpoint>>> {
     let parts = row.parts();
     // Its owner wants TLS, which is originated to what is fronted.
-    let owned = (TargetKind::ServiceEntry, &*parts.namespace, &*parts.name);
+    let kind = if world.here().is_service(row) { TargetKind::Service } else { TargetKind::ServiceEntry };
+    let owned = (kind, &*parts.namespace, &*parts.name);
     if !policies.tls.at.of(owned, PortName { number: port, name: None }).is_empty() {
         return None;
     }

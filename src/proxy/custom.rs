@@ -21,7 +21,7 @@ pub(super) use places::Checks;
 use super::Shared;
 use super::stages::{Asked, Decoded};
 use crate::call::{Call, HttpHead};
-use crate::mesh::{Auth, Endpoint, Target, Via};
+use crate::mesh::{Auth, Endpoint, Target};
 use crate::policy::{Ask, Destination, Edits, Facts, Permit, Speaks, TokenFault, Verdicts, Word};
 use crate::upstream::SendFault;
 
@@ -72,8 +72,6 @@ enum CheckFault {
     Nowhere,
     #[error("it is asked over HTTP, which a stream of bytes is not")]
     Bytes,
-    #[error("it is asked over gRPC, and its service wants TLS, over which that is not spoken here")]
-    Tls,
     #[error("it answered HTTP {0}")]
     Status(StatusCode),
     #[error("it answered gRPC status {0}")]
@@ -88,7 +86,7 @@ impl CheckFault {
     /// Whether it was the provider that failed, which is what `failOpen` is about: not documents, as Istio refuses then,
     /// and nothing that a caller can bring about by itself.
     fn is_the_providers(&self) -> bool {
-        let documents = matches!(self, Self::Nowhere | Self::Bytes | Self::Tls);
+        let documents = matches!(self, Self::Nowhere | Self::Bytes);
         !documents && !matches!(self, Self::Busy | Self::LeadsOut | Self::Grpc(RESOURCE_EXHAUSTED))
     }
 }
@@ -216,7 +214,6 @@ async fn check_at(
     let provider = ask.provider();
     let _place = shared.checks.take(&provider.name, question.asked.peer().id()).ok_or(CheckFault::Busy)?;
     match (&provider.speaks, question.head) {
-        (Speaks::Grpc, _) if endpoints.iter().any(|one| matches!(one.via, Via::Tls { .. })) => Err(CheckFault::Tls),
         (Speaks::Grpc, _) => {
             let asking = grpc::ask(shared, ask, question, endpoints);
             tokio::time::timeout(provider.timeout, asking).await.unwrap_or(Err(CheckFault::Timeout))

@@ -32,7 +32,7 @@ pub(super) fn site(target: &Target) -> Arc<Site> {
 /// The identity that an endpoint must prove, where it must prove one.
 pub(super) fn identity(endpoint: &Endpoint) -> Option<&str> {
     match &endpoint.via {
-        Via::Hbone { expect } => expect.first().map(crate::id::WorkloadId::uri),
+        Via::Hbone { expect } | Via::HboneTls { expect, .. } => expect.first().map(crate::id::WorkloadId::uri),
         Via::Plain | Via::Tls { .. } => None,
     }
 }

@@ -82,6 +82,14 @@ pub fn external_client(
 }
 
 impl ExternalTls {
+    /// The same for HTTP/2 (ALPN `h2`).
+    #[must_use]
+    pub fn http2(&self) -> Self {
+        let mut config = ClientConfig::clone(self.connector.config());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self { connector: TlsConnector::from(Arc::new(config)), name: self.name.clone() }
+    }
+
     /// Does the handshake, within `HANDSHAKE_TIMEOUT`.
     ///
     /// # Errors

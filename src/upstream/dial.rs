@@ -1,16 +1,20 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::DialFault;
 use super::dns::{Answers, Dns, DnsFault};
+use super::exchange::UpstreamHttp;
 use super::external::External;
 use crate::config::limits::{CONNECTION_MAX_AGE, DIAL_TIMEOUT};
 use crate::hbone;
+use crate::id::WorkloadId;
 use crate::mesh::{At, Endpoint, Tls, Via};
 use crate::net::{BoxedIo, dial_tcp};
+use crate::tls::ExternalTls;
 
 /// Addresses of one name that are tried, one after the other.
 const TRIES: usize = 3;
@@ -19,7 +23,7 @@ const TRIES: usize = 3;
 pub enum Line {
     /// A tunnel.
     Tunnel(hbone::Stream),
-    /// TCP, or TLS to the outside.
+    /// TCP, or TLS that we originate.
     Other(BoxedIo),
 }
 
@@ -58,27 +62,49 @@ impl Dialer {
     }
 
     /// A connection to the application. The caller bounds the whole; each part has the same bound.
-    pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Dialled, DialFault> {
+    pub(super) async fn connect(&self, endpoint: &Endpoint, version: UpstreamHttp) -> Result<Dialled, DialFault> {
         let retire_at = Instant::now() + CONNECTION_MAX_AGE;
         match &endpoint.via {
             Via::Plain => Ok(Dialled { line: Line::Other(Box::new(self.tcp(&endpoint.at).await?)), retire_at }),
             Via::Tls(tls) => {
-                let Tls { server_name, alt_names, roots } = &**tls;
-                let client = self.external.client((server_name, alt_names), roots).await?;
+                let client = self.client(tls, version).await?;
                 let tcp = self.tcp(&endpoint.at).await?;
                 let tls = client.connect(tcp).await.map_err(DialFault::Tls)?;
                 Ok(Dialled { line: Line::Other(Box::new(tls)), retire_at })
             }
             Via::Hbone { expect } => {
-                let (addresses, port) = self.addresses(&endpoint.at, Answers::Mesh).await?;
-                let address = *addresses.first().ok_or(DnsFault::NoAddress)?;
-                let tunnel = SocketAddr::new(address, endpoint.tunnel_port);
-                let application = SocketAddr::new(address, port).to_string();
-                let stream = self.tunnels.connect(tunnel, expect, &application).await?;
-                let retire_at = stream.retire_at().map_or(retire_at, |at| at.min(retire_at));
+                let (stream, retire_at) = self.tunnel(endpoint, expect, retire_at).await?;
                 Ok(Dialled { line: Line::Tunnel(stream), retire_at })
             }
+            Via::HboneTls { expect, tls } => {
+                let client = self.client(tls, version).await?;
+                let (stream, retire_at) = self.tunnel(endpoint, expect, retire_at).await?;
+                let tls = client.connect(stream).await.map_err(DialFault::Tls)?;
+                Ok(Dialled { line: Line::Other(Box::new(tls)), retire_at })
+            }
         }
+    }
+
+    async fn client(&self, tls: &Tls, version: UpstreamHttp) -> Result<ExternalTls, DialFault> {
+        let Tls { server_name, alt_names, roots } = tls;
+        let client = self.external.client((server_name, alt_names), roots).await?;
+        Ok(if version == UpstreamHttp::Http2 { client.http2() } else { client })
+    }
+
+    /// A tunnel to the application, and until when it is good for new requests.
+    async fn tunnel(
+        &self,
+        endpoint: &Endpoint,
+        expect: &Arc<[WorkloadId]>,
+        retire_at: Instant,
+    ) -> Result<(hbone::Stream, Instant), DialFault> {
+        let (addresses, port) = self.addresses(&endpoint.at, Answers::Mesh).await?;
+        let address = *addresses.first().ok_or(DnsFault::NoAddress)?;
+        let tunnel = SocketAddr::new(address, endpoint.tunnel_port);
+        let application = SocketAddr::new(address, port).to_string();
+        let stream = self.tunnels.connect(tunnel, expect, &application).await?;
+        let retire_at = stream.retire_at().map_or(retire_at, |at| at.min(retire_at));
+        Ok((stream, retire_at))
     }
 
     async fn tcp(&self, at: &At) -> Result<TcpStream, DialFault> {

@@ -15,7 +15,7 @@ use super::body::{InBody, OutBody, Stopped};
 use super::fields::strip_hop_by_hop;
 use super::pool::Key;
 use super::{DialFault, SendFault, Upstreams, Why};
-use crate::mesh::{Endpoint, Via};
+use crate::mesh::Endpoint;
 use outgoing::http2_request;
 
 /// The HTTP version an endpoint is spoken to in.
@@ -23,7 +23,7 @@ use outgoing::http2_request;
 pub enum UpstreamHttp {
     /// HTTP/1.1
     Http1,
-    /// HTTP/2 by prior knowledge (RFC 9113, 3.3). External TLS endpoints get HTTP/1.1 all the same.
+    /// HTTP/2: by prior knowledge (RFC 9113, 3.3), and by ALPN in TLS.
     Http2,
 }
 
@@ -111,7 +111,6 @@ impl Upstreams {
         version: UpstreamHttp,
         request: Request<OutBody>,
     ) -> Result<Response<InBody>, Failed> {
-        let version = if matches!(endpoint.via, Via::Tls { .. }) { UpstreamHttp::Http1 } else { version };
         let key = Key::new(endpoint, version);
         let busy = match self.inner.live.begin(endpoint) {
             Ok(busy) => busy,

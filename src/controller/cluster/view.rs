@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gateway_api::apis::standard::gatewayclasses::GatewayClass;
 use gateway_api::apis::standard::gateways::Gateway;
@@ -33,6 +34,8 @@ pub struct View {
     pub config_maps: Listing<ConfigMap>,
     /// Istio's meshConfig, if there is one: the ConfigMap `istio` of `istio-system`, its key `mesh` only.
     pub mesh_config: Listing<ConfigMap>,
+    /// ConfigMaps that BackendTLSPolicies name, their key `ca.crt` only.
+    pub roots: Listing<ConfigMap>,
     documents: BTreeMap<DocumentKind, Listing<DynamicObject>>,
     standings: BTreeMap<String, Standing>,
 }
@@ -48,6 +51,17 @@ impl View {
     /// Documents of one kind, as the API server has them (without `metadata.managedFields`).
     pub fn documents(&self, kind: DocumentKind) -> Listing<DynamicObject> {
         self.documents.get(&kind).cloned().unwrap_or_default()
+    }
+
+    /// The ConfigMaps that a BackendTLSPolicy names, as far as there are any.
+    pub fn roots_of<'v>(
+        &'v self,
+        kind: DocumentKind,
+        document: &'v DynamicObject,
+    ) -> impl Iterator<Item = &'v Arc<ConfigMap>> {
+        let policy = (kind == DocumentKind::BackendTlsPolicy).then_some(document);
+        let named = policy.into_iter().flat_map(super::roots::of_policy);
+        named.filter_map(|(namespace, name)| self.roots.get(namespace, name))
     }
 
     /// Puts documents of one kind in, for tests and dry runs too.
@@ -93,6 +107,7 @@ impl View {
             && self.namespaces.is_same(&other.namespaces)
             && self.services.is_same(&other.services)
             && self.mesh_config.is_same(&other.mesh_config)
+            && self.roots.is_same(&other.roots)
             && DocumentKind::ALL.iter().all(documents)
     }
 

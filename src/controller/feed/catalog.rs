@@ -241,6 +241,9 @@ impl Cataloguer {
             let listing = view.documents(*kind);
             let Some(document) = listing.get(namespace, name) else { continue };
             put(&self.document(*kind, document, &mut encoded), gateways);
+            for map in view.roots_of(*kind, document) {
+                put(&self.encode("v1", "ConfigMap", &**map, &mut encoded), gateways);
+            }
         }
         for (namespace, name, gateways) in scopes.fronting.objects(Object::Service) {
             let Some(service) = view.services.get(namespace, name) else { continue };

@@ -512,6 +512,33 @@ async fn a_canary_opens_what_its_primary_sealed_and_nobody_else_does() {
     eventually(|| (partners(0), partners(1), partners(2), partners(3)) == (0, 0, 0, 0)).await;
 }
 
+/// Certificates that a policy names go where the policy goes.
+#[tokio::test]
+async fn config_maps_that_a_policy_names_go_with_it() {
+    let policy = "
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: tls, namespace: tools, generation: 1}
+spec: {targetRefs: [{group: '', kind: Service, name: repo}], validation: {hostname: a.example, caCertificateRefs: [{group: '', kind: ConfigMap, name: roots}]}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: other, namespace: tools}
+data: {ca.crt: x}
+";
+    let map = "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots, namespace: tools}\ndata: {ca.crt: \"-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\"}\n";
+    let lab = Lab::start(view(&format!("{MESH}{policy}"))).await;
+    let waypoint = lab.waypoint(WAYPOINT, CONTROLLER);
+    eventually(|| {
+        waypoint.target("tools", "repo").flatten().is_some_and(|why| why.contains("no ConfigMap tools/roots"))
+    })
+    .await;
+    lab.show(&format!("{MESH}{policy}{map}"));
+    eventually(|| waypoint.target("tools", "repo") == Some(None)).await;
+    assert_eq!(waypoint.documents(), 4, "Service, Gateway, policy and its ConfigMap, not the other");
+}
+
 #[tokio::test]
 async fn the_meshs_config_goes_to_everybody() {
     let config = "

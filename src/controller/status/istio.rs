@@ -58,10 +58,10 @@ pub(super) fn entry(kind: DocumentKind, object: &DynamicObject, ours: Vec<Value>
         DocumentKind::HttpRoute | DocumentKind::GrpcRoute | DocumentKind::TcpRoute | DocumentKind::TlsRoute => {
             List::Parents
         }
+        DocumentKind::BackendTlsPolicy => List::Ancestors,
         DocumentKind::AgentPolicy
         | DocumentKind::AuthorizationPolicy
         | DocumentKind::RequestAuthentication
-        | DocumentKind::BackendTlsPolicy
         | DocumentKind::ReferenceGrant
         | DocumentKind::ServiceEntry => List::Conditions,
     };

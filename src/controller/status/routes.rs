@@ -223,7 +223,7 @@ impl One<'_> {
                 continue;
             }
             sources.extend(match kind {
-                Object::Service => self.service(namespace, name),
+                Object::Service => service(self.view, namespace, name),
                 Object::ServiceEntry => {
                     let entries = self.view.documents(DocumentKind::ServiceEntry);
                     entries.get(namespace, name).map(|one| Resource::document_text(one, DocumentKind::ServiceEntry))
@@ -239,22 +239,22 @@ impl One<'_> {
         }
         sources
     }
+}
 
-    /// Its ports, and what they are declared to speak: all that a route goes by.
-    fn service(&self, namespace: &str, name: &str) -> Option<String> {
-        let service = self.view.services.get(namespace, name)?;
-        let ports = service.spec.as_ref()?.ports.iter().flatten().map(|port| {
-            let protocol = port.protocol.as_deref().unwrap_or("TCP");
-            let mut said = json!({"name": port.name, "port": port.port, "protocol": protocol});
-            if let (Some(declared), Some(said)) = (&port.app_protocol, said.as_object_mut()) {
-                said.insert("appProtocol".to_owned(), declared.as_str().into());
-            }
-            said
-        });
-        let ports: Vec<Value> = ports.collect();
-        let text = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": {"ports": ports}});
-        Some(text.to_string())
-    }
+/// A Service's ports, and what they are declared to speak: all that a route goes by.
+pub(super) fn service(view: &View, namespace: &str, name: &str) -> Option<String> {
+    let service = view.services.get(namespace, name)?;
+    let ports = service.spec.as_ref()?.ports.iter().flatten().map(|port| {
+        let protocol = port.protocol.as_deref().unwrap_or("TCP");
+        let mut said = json!({"name": port.name, "port": port.port, "protocol": protocol});
+        if let (Some(declared), Some(said)) = (&port.app_protocol, said.as_object_mut()) {
+            said.insert("appProtocol".to_owned(), declared.as_str().into());
+        }
+        said
+    });
+    let ports: Vec<Value> = ports.collect();
+    let text = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": {"ports": ports}});
+    Some(text.to_string())
 }
 
 /// What policies call ports of the namespace.
@@ -281,20 +281,22 @@ fn resolved() -> Condition {
     Condition::new("ResolvedRefs", true, "ResolvedRefs", "everything that it refers to is there")
 }
 
-/// Reads the first of the sources over the others.
-fn read(sources: &[String]) -> Read {
+/// What is said of the first of the sources, read over the others as a waypoint reads them.
+pub(super) fn problems(sources: &[String]) -> Vec<Problem> {
     let file = |at: usize| Arc::new(PathBuf::from(format!("{at}")));
     let sources = sources.iter().enumerate().map(|(at, text)| Source { file: file(at), text: text.clone() });
     let documents = load_json(sources);
-    // Which trust domain it is plays no part in a route.
-    let Ok(trust_domain) = TrustDomain::parse("cluster.local") else { return Read::default() };
-    let (_, problems) = build(
-        &documents,
-        &Settings { trust_domain, gateway: None, keys: crate::policy::token::Keyring::default() },
-        &Snapshot::no_documents(),
-    );
+    // Which trust domain it is plays no part here.
+    let Ok(trust_domain) = TrustDomain::parse("cluster.local") else { return Vec::new() };
+    let settings = Settings { trust_domain, gateway: None, keys: crate::policy::token::Keyring::default() };
+    let (_, mut problems) = build(&documents, &settings, &Snapshot::no_documents());
+    problems.retain(|problem| *problem.place.file == *file(0));
+    problems
+}
+
+fn read(sources: &[String]) -> Read {
     let mut read = Read::default();
-    for problem in problems.iter().filter(|problem| *problem.place.file == *file(0)) {
+    for problem in &problems(sources) {
         match (problem.severity, unresolved(problem)) {
             (Severity::Error, _) => read.errors.push(told(problem)),
             (Severity::Warning, Some(reason)) => read.unresolved.push((reason, told(problem))),
@@ -307,7 +309,7 @@ fn read(sources: &[String]) -> Read {
     read
 }
 
-fn told(problem: &Problem) -> String {
+pub(super) fn told(problem: &Problem) -> String {
     if problem.field.is_empty() { problem.reason.clone() } else { format!("{}: {}", problem.field, problem.reason) }
 }
 

@@ -307,7 +307,7 @@ fn shared(yaml: &str, confirmed: &Confirmed) -> BTreeMap<String, Vec<Value>> {
     let mut checks = Checks::default();
     checks.update(&view);
     let known = Known { checked: &checks, confirmed, catalog: &catalog, now: "now" };
-    let entries = plan_shared(&view, &mut RouteStatus::default(), &known);
+    let entries = plan_shared(&view, (&mut RouteStatus::default(), &mut TlsStatus::default()), &known);
     let name = |one: &Entries| format!("{} {}", one.resource.kind, one.live["metadata"]["name"].as_str().unwrap());
     entries.iter().map(|one| (name(one), one.ours.clone())).collect()
 }
@@ -488,4 +488,106 @@ fn routes_of_bytes_say_what_they_can_lead() {
     assert_eq!(tcp(whole, REQUESTS), [UNMATCHED], "none of its ports");
     let tls = of_kind(REPO, "gateway.networking.k8s.io/v1\nkind: TLSRoute");
     assert_eq!(said_of(&tls, "TLSRoute r"), [REFUSED]);
+}
+
+const OUTSIDE: &str = "
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ext, namespace: tools, labels: {istio.io/use-waypoint: wp}}
+spec: {hosts: [api.example.com], location: MESH_EXTERNAL, resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP, targetPort: 443}, {number: 81, name: bytes, protocol: TCP}]}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: roots, namespace: tools}
+data: {ca.crt: \"-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: empty, namespace: tools}
+data: {ca.crt: nothing}
+";
+
+fn tls(name: &str, age: u8, target: &str, roots: &str) -> String {
+    format!(
+        "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {{name: {name}, namespace: tools, generation: 2, creationTimestamp: '2026-01-0{age}T00:00:00Z'}}\nspec: {{targetRefs: [{{{target}}}], validation: {{hostname: api.example.com, {roots}}}}}"
+    )
+}
+
+const EXT: &str = "group: networking.istio.io, kind: ServiceEntry, name: ext, sectionName: http";
+const SYSTEM: &str = "wellKnownCACertificates: System";
+
+fn not_accepted(reason: &str) -> String {
+    format!("Accepted=False {reason}, ResolvedRefs=True ResolvedRefs")
+}
+
+/// The conditions of a policy for each Gateway of ours, in words.
+fn tls_said(policies: &str, name: &str) -> Vec<String> {
+    let yaml = format!("{MESH}{OUTSIDE}{policies}");
+    let entries = shared(&yaml, &heard()).get(&format!("BackendTLSPolicy {name}")).cloned().unwrap_or_default();
+    let one = |entry: &Value| {
+        assert_eq!(entry["controllerName"], "agent-waypoint.dev/controller");
+        let gateway =
+            json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "tools", "name": "wp"});
+        assert_eq!(entry["ancestorRef"], gateway);
+        let conditions = entry["conditions"].as_array().unwrap();
+        let text = |one: &Value| {
+            assert_eq!(one["observedGeneration"], 2);
+            let [kind, status, reason] = ["type", "status", "reason"].map(|field| one[field].as_str().unwrap());
+            format!("{kind}={status} {reason}")
+        };
+        conditions.iter().map(text).collect::<Vec<_>>().join(", ")
+    };
+    entries.iter().map(one).collect()
+}
+
+/// What the Gateway API's specification wants said, in its words.
+#[test]
+fn a_backend_tls_policy_says_for_each_gateway_of_ours_what_became_of_it() {
+    let map = |name: &str| format!("{{kind: ConfigMap, group: '', name: {name}}}");
+    let unresolved = |accepted: &str, reason: &str| format!("Accepted=False {accepted}, ResolvedRefs=False {reason}");
+    let refs = |maps: &[String]| format!("caCertificateRefs: [{}]", maps.join(", "));
+    let secret = "{kind: Secret, group: '', name: roots}".to_owned();
+    let rows: &[(&str, String, String)] = &[
+        (EXT, SYSTEM.to_owned(), FINE.to_owned()),
+        (EXT, refs(&[map("roots")]), FINE.to_owned()),
+        ("group: '', kind: Service, name: repo", SYSTEM.to_owned(), FINE.to_owned()),
+        (EXT, refs(&[map("missing")]), unresolved("NoValidCACertificate", "InvalidCACertificateRef")),
+        (EXT, refs(&[map("empty")]), unresolved("NoValidCACertificate", "InvalidCACertificateRef")),
+        (EXT, refs(&[map("roots"), map("missing")]), unresolved("Invalid", "InvalidCACertificateRef")),
+        (EXT, refs(&[secret]), unresolved("NoValidCACertificate", "InvalidKind")),
+        (EXT, "wellKnownCACertificates: mine.example/roots".to_owned(), not_accepted("Invalid")),
+        (
+            "group: networking.istio.io, kind: ServiceEntry, name: ext, sectionName: bytes",
+            SYSTEM.to_owned(),
+            not_accepted("Invalid"),
+        ),
+        (
+            "group: networking.istio.io, kind: ServiceEntry, name: ext, sectionName: none",
+            SYSTEM.to_owned(),
+            not_accepted("TargetNotFound"),
+        ),
+        ("group: '', kind: Service, name: nobody", SYSTEM.to_owned(), not_accepted("TargetNotFound")),
+    ];
+    for (target, roots, expected) in rows {
+        assert_eq!(tls_said(&tls("p", 1, target, roots), "p"), [expected.as_str()], "{target} {roots}");
+    }
+}
+
+#[test]
+fn the_older_of_two_holds_and_what_is_no_more_ours_is_taken_back() {
+    let of_others = "group: '', kind: Service, name: lone";
+    assert_eq!(tls_said(&tls("p", 1, of_others, SYSTEM), "p"), [""; 0], "no waypoint of ours");
+    let two = format!("{}{}", tls("a", 2, EXT, SYSTEM), tls("b", 1, EXT, SYSTEM));
+    assert_eq!(tls_said(&two, "b"), [FINE], "the older one");
+    assert_eq!(tls_said(&two, "a"), [not_accepted("Conflicted")]);
+    // What we said of what is ours no more is taken back, and what others said stays.
+    let theirs = "{ancestorRef: {name: x}, controllerName: istio.io/gateway-controller, conditions: []}";
+    let ours = "{ancestorRef: {name: wp}, controllerName: agent-waypoint.dev/controller, conditions: []}";
+    let was = format!("{}\nstatus: {{ancestors: [{theirs}, {ours}]}}", tls("p", 1, of_others, SYSTEM));
+    let told = shared(&format!("{MESH}{OUTSIDE}{was}"), &heard());
+    assert!(told["BackendTLSPolicy p"].is_empty());
+    // A list that is full of others' is let be.
+    let full = format!("{}\nstatus: {{ancestors: [{}]}}", tls("p", 1, EXT, SYSTEM), [theirs; 16].join(", "));
+    assert!(!shared(&format!("{MESH}{OUTSIDE}{full}"), &heard()).contains_key("BackendTLSPolicy p"));
 }

@@ -1,9 +1,10 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
 use crate::document::{Severity, Source, load};
-use crate::mesh::{At, HBONE_PORT, PortProtocol, Roots, Tls, Via};
+use crate::mesh::{At, CONFLICTED, HBONE_PORT, PortProtocol, Roots, Tls, Via};
 use crate::policy::token::KeyHosts;
 use crate::wire::authority::Authority;
 
@@ -302,10 +303,15 @@ fn tls_is_originated_where_a_policy_names_the_port() {
 
     let inline = BACKEND_TLS
         .replace("wellKnownCACertificates: System", "caCertificateRefs: [{kind: ConfigMap, name: roots, group: ''}]");
-    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots, namespace: tools}\ndata: {ca.crt: PEM}\n";
+    let map =
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots, namespace: tools}\ndata: {ca.crt: \"PEM\"}\n";
+    let pem = "-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----";
+    let (snapshot, _) = build_of(&format!("{}{inline}{map}", entry(DNS)));
+    assert!(snapshot.closed()["ServiceEntry tools/ext:80"].contains("no certificate"));
+    let map = map.replace("PEM", pem);
     let (snapshot, _) = build_of(&format!("{}{inline}{map}", entry(DNS)));
     let via = snapshot.find(&host("api.example.com", 80)).unwrap().endpoints[0].via.clone();
-    assert_eq!(via, tls(Roots::Inline("PEM\n".into())));
+    assert_eq!(via, tls(Roots::Inline("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into())));
     let (snapshot, _) = build_of(&format!("{}{inline}", entry(DNS)));
     assert!(snapshot.closed()["ServiceEntry tools/ext:80"].contains("no ConfigMap tools/roots"));
     assert!(snapshot.find(&host("api.example.com", 443)).unwrap().closed().is_none(), "only the named port is closed");
@@ -314,26 +320,8 @@ fn tls_is_originated_where_a_policy_names_the_port() {
 #[test]
 fn tls_that_cannot_be_originated_closes_the_port() {
     let tls_port = BACKEND_TLS.replace("sectionName: http", "sectionName: tls");
-    let twice = format!("{BACKEND_TLS}{}", BACKEND_TLS.replace("name: tls,", "name: younger,"));
     let rows = [
         (format!("{}{tls_port}", entry(DNS)), "bring their own TLS"),
-        (
-            format!(
-                "{}{BACKEND_TLS}",
-                entry(&DNS.replace("MESH_EXTERNAL", "MESH_INTERNAL").replace("resolution: DNS", "resolution: STATIC"))
-            ),
-            "in the mesh",
-        ),
-        (format!("{}{twice}", entry(DNS)), "conflicted"),
-        (
-            format!(
-                "{SERVICE}{}",
-                BACKEND_TLS
-                    .replace("ServiceEntry, name: ext, sectionName: http", "Service, name: repo")
-                    .replace("group: networking.istio.io, ", "")
-            ),
-            "external ServiceEntries only",
-        ),
         (
             format!(
                 "{}{}",
@@ -352,6 +340,61 @@ fn tls_that_cannot_be_originated_closes_the_port() {
         assert!(!errors(&problems).is_empty(), "{text}");
         let closed = snapshot.closed();
         assert!(closed.values().any(|because| because.contains(reason)), "{reason}: {closed:?}");
+    }
+}
+
+/// In the mesh TLS is inside HBONE, and the identity at its end is proven as ever.
+#[test]
+fn tls_is_originated_to_what_is_in_the_mesh_too() {
+    let of_service = BACKEND_TLS
+        .replace("ServiceEntry, name: ext, sectionName: http", "Service, name: repo, sectionName: mcp")
+        .replace("group: networking.istio.io, ", "");
+    let (snapshot, problems) = build_of(&format!("{SERVICE}{POD}{of_service}"));
+    assert!(errors(&problems).is_empty(), "{problems:?}");
+    let (plain, _) = build_of(&format!("{SERVICE}{POD}"));
+    let via = |snapshot: &Snapshot, port| {
+        let target = snapshot.find(&host("repo.tools", port)).unwrap();
+        target.endpoints.iter().map(|one| one.via.clone()).collect::<Vec<_>>()
+    };
+    let tls = Arc::new(Tls { server_name: "api.example.com".into(), alt_names: [].into(), roots: Roots::System });
+    let expected: Vec<_> = via(&plain, 80).iter().map(|via| via.with_tls(Arc::clone(&tls))).collect();
+    assert!(expected.iter().any(|via| matches!(via, Via::HboneTls { .. })), "{expected:?}");
+    assert_eq!(via(&snapshot, 80), expected);
+    assert_eq!(via(&snapshot, 82), via(&plain, 82), "the port that is named, and no other");
+}
+
+#[test]
+fn of_two_policies_for_tls_the_nearer_then_the_older_holds() {
+    let named = |name: &str, age: &str, section: &str, hostname: &str| {
+        let section = if section.is_empty() { String::new() } else { format!(", sectionName: {section}") };
+        BACKEND_TLS
+            .replace(
+                "{name: tls, namespace: tools}",
+                &format!("{{name: {name}, namespace: tools, creationTimestamp: '2026-01-{age}T00:00:00Z'}}"),
+            )
+            .replace(", sectionName: http", &section)
+            .replace("api.example.com", hostname)
+    };
+    // Which name is expected on ports 80 and 443, and which policies are in conflict. The second port is not of HTTP.
+    let rows: &[(&[String], &str, &[&str])] = &[
+        (&[named("a", "02", "http", "young"), named("b", "01", "http", "old")], "old", &["a"]),
+        (&[named("b", "01", "http", "by-name-b"), named("a", "01", "http", "by-name-a")], "by-name-a", &["b"]),
+        (&[named("whole", "01", "", "whole"), named("port", "02", "http", "port")], "port", &[]),
+        (&[named("one", "01", "", "one"), named("two", "02", "", "two")], "one", &["two"]),
+    ];
+    let http = DNS.replace("protocol: TLS", "protocol: HTTP");
+    for (policies, expected, conflicted) in rows {
+        let (snapshot, problems) = build_of(&format!("{}{}", entry(&http), policies.concat()));
+        let target = snapshot.find(&host("api.example.com", 80)).unwrap();
+        assert!(target.closed().is_none(), "{:?}", target.closed());
+        let Via::Tls(tls) = &target.endpoints[0].via else { panic!("{target:?}") };
+        assert_eq!(&*tls.server_name, *expected);
+        let told: BTreeSet<&str> = problems
+            .iter()
+            .filter(|problem| problem.reason.starts_with(CONFLICTED))
+            .map(|problem| problem.document.rsplit_once('/').unwrap().1)
+            .collect();
+        assert_eq!(told, conflicted.iter().copied().collect(), "{expected}");
     }
 }
 

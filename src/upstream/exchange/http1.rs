@@ -5,7 +5,7 @@ use super::super::dial::Dialled;
 use super::super::http1::{Home, One, exchange};
 use super::super::pool::Key;
 use super::super::{DialFault, Upstreams};
-use super::{Failed, accept};
+use super::{Failed, UpstreamHttp, accept};
 use crate::mesh::Endpoint;
 
 impl Upstreams {
@@ -35,7 +35,7 @@ impl Upstreams {
     }
 
     pub(in super::super) async fn open_http1(&self, endpoint: &Endpoint) -> Result<One, DialFault> {
-        let Dialled { line, retire_at } = self.dial(endpoint).await?;
+        let Dialled { line, retire_at } = self.dial(endpoint, UpstreamHttp::Http1).await?;
         Ok(One::new(line.boxed(), retire_at, self.inner.tasks.token()))
     }
 }

@@ -10,7 +10,7 @@ use super::super::body::{InBody, OutBody};
 use super::super::dial::Dialled;
 use super::super::pool::{Key, Lease};
 use super::super::{DialFault, Upstreams};
-use super::{Failed, accept, judge, no_http};
+use super::{Failed, UpstreamHttp, accept, judge, no_http};
 use crate::config::limits::{
     CONNECTION_WINDOW, MAX_FRAME, MAX_HEADER_LIST, PING_INTERVAL, PING_TIMEOUT, SEND_BUFFER, STREAM_WINDOW,
 };
@@ -46,7 +46,7 @@ impl Upstreams {
         if let Some((sender, lease)) = self.inner.pool.take_place(key) {
             return Ok((sender, Some(lease)));
         }
-        let Dialled { line, retire_at } = self.dial(endpoint).await?;
+        let Dialled { line, retire_at } = self.dial(endpoint, UpstreamHttp::Http2).await?;
         let io = TokioIo::new(line.boxed());
         let tracked = Tracked(self.inner.tasks.clone());
         let (sender, connection) = http2_builder(tracked).handshake(io).await.map_err(no_http)?;

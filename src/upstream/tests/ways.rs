@@ -67,17 +67,23 @@ async fn hbone_to_another_identity_is_no_connection() {
     assert!(authorities.lock().unwrap().is_empty());
 }
 
-/// A TLS server for `api.example.com` that answers HTTP/1.1.
-async fn tls_server(ca: &Ca) -> Server {
+/// Takes TLS for `api.example.com`, and in it this protocol alone, where one is named.
+fn tls_acceptor(ca: &Ca, alpn: Option<&str>) -> TlsAcceptor {
     let (chain, key) = ca.issue(SanType::DnsName("api.example.com".try_into().unwrap()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(chain, key.into())
         .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    config.alpn_protocols = alpn.map(|name| name.as_bytes().to_vec()).into_iter().collect();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// A TLS server for `api.example.com` that answers HTTP/1.1.
+async fn tls_server(ca: &Ca) -> Server {
+    let acceptor = tls_acceptor(ca, None);
     Server::start(move |_, tcp| {
         let acceptor = acceptor.clone();
         async move {
@@ -89,6 +95,48 @@ async fn tls_server(ca: &Ca) -> Server {
         }
     })
     .await
+}
+
+/// What is in the mesh proves who it is twice: its ztunnel by the mesh's certificate, the application by its own inside.
+#[tokio::test]
+async fn tls_within_hbone_is_proven_at_both_ends() {
+    let (ca, backends, stranger) = (Ca::new(), Ca::new(), Ca::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tunnel = listener.local_addr().unwrap();
+    let acceptor = tls_acceptor(&backends, None);
+    let plain = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&plain);
+    let handler = move |tunnel: Tunnel| {
+        let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+        async move {
+            let Ok(mut tls) = acceptor.accept(tunnel.accept().unwrap()).await else { return };
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = tls.read(&mut buffer).await {
+                seen.lock().unwrap().extend_from_slice(&buffer[..read]);
+                tls.write_all(OK).await.unwrap();
+            }
+        }
+    };
+    tokio::spawn(hbone::Server::new(ca.identity(SERVER)).serve(listener, handler, CancellationToken::new()));
+    let upstreams = upstreams_of(&ca, Forbids::MeshOnly);
+    let to = |identity: &str, name: &str, pem: &str| {
+        let endpoint = by_hbone(tunnel, identity);
+        let tls = Tls { server_name: name.into(), alt_names: [].into(), roots: Roots::Inline(pem.into()) };
+        Arc::new(Endpoint { via: endpoint.via.with_tls(Arc::new(tls)), ..Endpoint::clone(&endpoint) })
+    };
+    for (identity, name, pem) in [
+        ("spiffe://cluster.local/ns/tools/sa/other", "api.example.com", &backends.pem),
+        (SERVER, "other.example.com", &backends.pem),
+        (SERVER, "api.example.com", &stranger.pem),
+    ] {
+        let sent = upstreams.send(&to(identity, name, pem), UpstreamHttp::Http1, post("/secret", "{}")).await;
+        assert!(matches!(sent, Err(SendFault::Dial(_))), "{identity} {name}: {sent:?}");
+    }
+    assert!(plain.lock().unwrap().is_empty(), "nothing was said to whom was not proven");
+    let good = to(SERVER, "api.example.com", &backends.pem);
+    let response = upstreams.send(&good, UpstreamHttp::Http1, post("/mcp", "{}")).await.unwrap();
+    assert_eq!(text(response).await, "ok");
+    assert!(plain.lock().unwrap().starts_with(b"POST /mcp"));
 }
 
 fn by_tls(server: &Server, name: &str, pem: &str) -> Arc<Endpoint> {
@@ -111,9 +159,8 @@ async fn an_external_server_must_prove_its_name() {
     let (ca, stranger) = (Ca::new(), Ca::new());
     let server = tls_server(&ca).await;
     let upstreams = upstreams_of(&ca, Forbids::MeshOnly);
-    // HTTP/2 is asked for; an external server gets HTTP/1.1.
     let good = by_tls(&server, "api.example.com", &ca.pem);
-    let response = upstreams.send(&good, UpstreamHttp::Http2, post("/", "{}")).await.unwrap();
+    let response = upstreams.send(&good, UpstreamHttp::Http1, post("/", "{}")).await.unwrap();
     assert_eq!(text(response).await, "ok");
     for (name, pem) in [("other.example.com", &ca.pem), ("api.example.com", &stranger.pem)] {
         let fault =
@@ -123,6 +170,31 @@ async fn an_external_server_must_prove_its_name() {
     let fault =
         upstreams.send(&by_tls(&server, "x", "no roots"), UpstreamHttp::Http1, post("/", "{}")).await.unwrap_err();
     assert_eq!((fault.reason(), fault.blame()), ("external_tls_settings", Blame::Policy));
+}
+
+/// gRPC is HTTP/2, in TLS too, and servers of it take nothing else.
+#[tokio::test]
+async fn a_server_of_http2_in_tls_gets_that() {
+    let ca = Ca::new();
+    let acceptor = tls_acceptor(&ca, Some("h2"));
+    let server = Server::start(move |_, tcp| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(tls) = acceptor.accept(tcp).await else { return };
+            let answer = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async move {
+                Ok::<_, std::convert::Infallible>(Response::new(format!("{:?}", request.version())))
+            });
+            let builder = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+            let _gone = builder.serve_connection(hyper_util::rt::TokioIo::new(tls), answer).await;
+        }
+    })
+    .await;
+    let upstreams = upstreams_of(&ca, Forbids::MeshOnly);
+    let endpoint = by_tls(&server, "api.example.com", &ca.pem);
+    let response = upstreams.send(&endpoint, UpstreamHttp::Http2, post("/", "{}")).await.unwrap();
+    assert_eq!(text(response).await, "HTTP/2.0");
+    let fault = upstreams.send(&endpoint, UpstreamHttp::Http1, post("/", "{}")).await.unwrap_err();
+    assert!(matches!(fault, SendFault::Dial(DialFault::Tls(_))), "{fault:?}");
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ fn way(lab: &Lab) -> Result<String, Hold> {
         ([one], []) => Ok(match &one.via {
             Via::Plain => format!("{} plain", one.id),
             Via::Hbone { expect } => format!("{} {}", one.id, expect[0].uri()),
-            Via::Tls { .. } => panic!("TLS"),
+            Via::Tls { .. } | Via::HboneTls { .. } => panic!("TLS"),
         }),
         ([], [held]) => {
             assert_eq!(target.hold(None), Some(held.why));

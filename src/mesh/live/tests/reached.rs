@@ -18,7 +18,7 @@ fn reached(service: Build, pods: &[Build]) -> Vec<String> {
                 expect.iter().map(|id| id.uri().rsplit('/').next().unwrap()).collect::<Vec<_>>().join("+")
             }
             Via::Plain => "plain".to_owned(),
-            Via::Tls { .. } => "tls".to_owned(),
+            Via::Tls { .. } | Via::HboneTls { .. } => "tls".to_owned(),
         };
         format!("{at} {via} {}", one.weight)
     });

@@ -1,0 +1,150 @@
+//! Certificates of authorities that BackendTLSPolicies name. Read by name, so that no right to list the ConfigMaps of other
+//! namespaces is needed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::core::DynamicObject;
+use kube::runtime::watcher::Event;
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::shelf::{Shelf, Standing};
+use super::{Listing, key};
+
+/// The key that the Gateway API names.
+const KEY: &str = "ca.crt";
+/// How often it is looked whether policies name others.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often they are read.
+const READ: Duration = Duration::from_secs(10);
+/// So many are read; those of further policies are as if they were not there, which closes what the policies name.
+const MOST: usize = 1_024;
+
+/// Keeps the ConfigMaps that policies name.
+pub(super) struct Roots {
+    pub(super) policies: Arc<Shelf<DynamicObject>>,
+    pub(super) shelf: Arc<Shelf<ConfigMap>>,
+}
+
+/// Namespace and name.
+type Named = BTreeSet<(String, String)>;
+
+impl Roots {
+    /// Until `stop`. One that cannot be read stays as it was known; one that is not there is none.
+    pub(super) async fn look(self, client: Client, stop: CancellationToken) {
+        let mut last: Option<(Named, Instant)> = None;
+        loop {
+            let named = named(&self.policies.state().0);
+            let due = last.as_ref().is_none_or(|(known, at)| *known != named || at.elapsed() >= READ);
+            if due {
+                if named.len() > MOST {
+                    tracing::error!(named = named.len(), MOST, "BackendTLSPolicies name more ConfigMaps than are read");
+                }
+                self.read(&client, &named).await;
+                last = Some((named, Instant::now()));
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn read(&self, client: &Client, named: &Named) {
+        let (known, standing) = self.shelf.state();
+        let mut maps = Vec::new();
+        for (namespace, name) in named.iter().take(MOST) {
+            match Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await {
+                Ok(map) => maps.extend(map.map(lean)),
+                Err(error) => {
+                    tracing::warn!(%error, namespace, name, "the ConfigMap of a BackendTLSPolicy is not read; what is known of it stays");
+                    maps.extend(known.get(namespace, name).map(|map| ConfigMap::clone(map)));
+                }
+            }
+        }
+        let version = |map: &ConfigMap| (map.uid(), map.resource_version());
+        let now: Vec<_> = maps.iter().map(version).collect();
+        let before: Vec<_> = known.iter().map(|map| version(map)).collect();
+        if standing == Standing::Listed && now == before {
+            return;
+        }
+        self.shelf.take(Event::Init);
+        for map in maps {
+            self.shelf.take(Event::InitApply(map));
+        }
+        self.shelf.take(Event::InitDone);
+    }
+}
+
+/// The rest is others' and can be large.
+fn lean(mut map: ConfigMap) -> ConfigMap {
+    map.data.get_or_insert_default().retain(|key, _| key == KEY);
+    map.binary_data = None;
+    map.managed_fields_mut().clear();
+    map
+}
+
+/// The ConfigMaps that policies name.
+fn named(policies: &Listing<DynamicObject>) -> Named {
+    policies
+        .iter()
+        .flat_map(|policy| of_policy(policy))
+        .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
+        .collect()
+}
+
+/// Namespace and name of those that one policy names.
+pub(super) fn of_policy(policy: &DynamicObject) -> impl Iterator<Item = (&str, &str)> {
+    let refs = policy.data.pointer("/spec/validation/caCertificateRefs").and_then(Value::as_array);
+    let maps = refs.into_iter().flatten().filter(|one| one.get("kind").and_then(Value::as_str) == Some("ConfigMap"));
+    maps.filter_map(|one| Some((key(policy).0, one.get("name")?.as_str()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Notify;
+
+    use super::super::super::fake::{Server, eventually};
+    use super::super::DocumentKind;
+    use super::*;
+
+    fn policy(map: &str) -> DynamicObject {
+        let mut policy = DynamicObject::new("tls", &DocumentKind::BackendTlsPolicy.resource()).within("tools");
+        let refs = serde_json::json!([{"kind": "ConfigMap", "group": "", "name": map}, {"kind": "Secret", "group": "", "name": "no"}]);
+        policy.data = serde_json::json!({"spec": {"validation": {"caCertificateRefs": refs}}});
+        policy
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_policies_name_is_read_and_nothing_else_of_it() {
+        let server = Server::start();
+        for name in ["roots", "other"] {
+            let meta = serde_json::json!({"namespace": "tools", "name": name});
+            server
+                .put("configmaps", serde_json::json!({"metadata": meta, "data": {"ca.crt": "PEM", "else": "secret"}}));
+        }
+        let changed = Arc::new(Notify::new());
+        let (policies, shelf) = (Arc::new(Shelf::new(Arc::clone(&changed))), Arc::new(Shelf::new(changed)));
+        let stop = CancellationToken::new();
+        let roots = Roots { policies: Arc::clone(&policies), shelf: Arc::clone(&shelf) };
+        let looking = tokio::spawn(roots.look(server.client(), stop.clone()));
+        let names = |wanted: &[&str]| {
+            let listing = shelf.state().0;
+            assert!(listing.iter().all(|map| map.data.as_ref().unwrap().keys().eq([KEY])));
+            listing.iter().map(|map| key(&**map).1.to_owned()).eq(wanted.iter().map(ToString::to_string))
+        };
+        policies.take(Event::Apply(policy("roots")));
+        eventually(|| names(&["roots"])).await;
+        policies.take(Event::Apply(policy("other")));
+        eventually(|| names(&["other"])).await;
+        policies.take(Event::Apply(policy("missing")));
+        eventually(|| names(&[])).await;
+        stop.cancel();
+        looking.await.unwrap();
+    }
+}
