@@ -17,11 +17,24 @@ pub(crate) enum Case {
     Events,
     /// `SendMessage` of 1 KiB to an agent, in JSON-RPC.
     Message,
+    /// A unary call of 1 KiB on a plain gRPC port.
+    Grpc,
+    /// What the policy refuses, in HTTP/2 inside of the tunnel.
+    RefusedInH2,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Get, Self::Call, Self::Refused, Self::LargeCall, Self::List, Self::Events, Self::Message];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Get,
+        Self::Call,
+        Self::Refused,
+        Self::RefusedInH2,
+        Self::LargeCall,
+        Self::List,
+        Self::Events,
+        Self::Message,
+        Self::Grpc,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -32,6 +45,8 @@ impl Case {
             Self::List => "tools/list of 200",
             Self::Events => "SSE of 100 events",
             Self::Message => "A2A message 1 KiB",
+            Self::Grpc => "gRPC unary 1 KiB",
+            Self::RefusedInH2 => "tools/call refused, HTTP/2 inside",
         }
     }
 
@@ -43,8 +58,14 @@ impl Case {
             Self::Events => "Envoy: events not decoded",
             Self::Message => "Envoy: a plain POST, neither decoded nor decided on",
             Self::Refused => "Envoy: 403, the session's HTTP/1.1 connection may end",
-            Self::Get => "",
+            Self::RefusedInH2 => "Envoy: 403",
+            Self::Get | Self::Grpc => "",
         }
+    }
+
+    /// Whether it is spoken in HTTP/2 inside of the tunnel.
+    pub(crate) fn is_h2(self) -> bool {
+        matches!(self, Self::Grpc | Self::RefusedInH2)
     }
 
     /// Which service is called.
@@ -52,7 +73,8 @@ impl Case {
         match self {
             Self::Get => super::HTTP,
             Self::Message => super::A2A,
-            Self::Call | Self::LargeCall | Self::Refused | Self::List | Self::Events => super::MCP,
+            Self::Grpc => super::GRPC,
+            Self::Call | Self::LargeCall | Self::Refused | Self::RefusedInH2 | Self::List | Self::Events => super::MCP,
         }
     }
 
@@ -63,12 +85,37 @@ impl Case {
             }
             Self::Call => call("create_issue", 1 << 10),
             Self::LargeCall => call("create_issue", 64 << 10),
-            Self::Refused => call("delete_issue", 1 << 10),
+            Self::Refused | Self::RefusedInH2 => call("delete_issue", 1 << 10),
+            Self::Grpc => return unary(&[b'x'; 1 << 10]),
             Self::Events => call("get_events", 200),
             Self::Message => return post("/", "a2a-version: 1.0\r\n", &message()),
             Self::List => br#"{"jsonrpc":"2.0","id":17,"method":"tools/list"}"#.to_vec(),
         };
         post("/mcp", MCP_FIELDS, &body)
+    }
+
+    /// The same without its body, for HTTP/2.
+    pub(crate) fn head(self) -> http::Request<()> {
+        let (path, kind) = match self {
+            Self::Grpc => ("/bench.Echo/Say", "application/grpc"),
+            _ => ("/mcp", "application/json"),
+        };
+        let request = http::Request::post(format!("http://tools{path}")).header("content-type", kind);
+        let request = match self {
+            Self::Grpc => request.header("te", "trailers"),
+            _ => request
+                .header("accept", "application/json, text/event-stream")
+                .header("mcp-protocol-version", "2025-06-18"),
+        };
+        request.header("user-agent", "bench").body(()).unwrap()
+    }
+
+    /// What goes as the body in HTTP/2.
+    pub(crate) fn body(self) -> Vec<u8> {
+        match self {
+            Self::RefusedInH2 => call("delete_issue", 1 << 10),
+            _ => self.request(),
+        }
     }
 
     /// A `tools/call` whose answer begins with an event and never ends.
@@ -83,7 +130,8 @@ impl Case {
         match self {
             Self::Get => ok,
             Self::Call | Self::LargeCall => ok && has(r#""isError":false"#),
-            Self::Refused => answer.starts_with(b"HTTP/1.1 403") || (ok && has(r#""error""#)),
+            Self::Refused | Self::RefusedInH2 => answer.starts_with(b"HTTP/1.1 403") || (ok && has(r#""error""#)),
+            Self::Grpc => ok && has("grpc-status: 0"),
             Self::List => ok && has("get_item_0"),
             Self::Message => ok && has(r#""message""#),
             Self::Events => ok && has(r#""progress":98"#) && has(r#""isError":false"#),
@@ -99,6 +147,12 @@ fn post(path: &str, fields: &str, body: &[u8]) -> Vec<u8> {
         body.len()
     );
     [head.as_bytes(), body].concat()
+}
+
+/// One message of gRPC.
+pub(crate) fn unary(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap();
+    [&[0], &length.to_be_bytes()[..], message].concat()
 }
 
 /// `SendMessage` of about 1 KiB.

@@ -5,10 +5,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{A2A, HTTP, MCP, TCP};
+use super::proxy::nobody;
+use super::{A2A, GRPC, HTTP, MCP, TCP};
 
-pub(crate) fn config(hbone: SocketAddr, origin: SocketAddr, chain: &Path, key: &Path, root: &Path) -> String {
-    let (chain, key, root) = (chain.display(), key.display(), root.display());
+/// `services` are more of them that nobody calls: a route and a cluster for each, as Istio's waypoint has.
+pub(crate) fn config(hbone: SocketAddr, origin: SocketAddr, services: usize, files: [&Path; 3]) -> String {
+    let [chain, key, root] = files.map(Path::display);
     let tls = |role: &str, more: &str| {
         format!(
             r#"{{name: tls, typed_config: {{"@type": {TYPE}/envoy.extensions.transport_sockets.tls.v3.{role}TlsContext{more},
@@ -24,7 +26,8 @@ pub(crate) fn config(hbone: SocketAddr, origin: SocketAddr, chain: &Path, key: &
             - {{name: {name}, domains: ["{vip}"], routes: [{{match: {{connect_matcher: {{}}}}, route: {{cluster: to_{name}, upgrade_configs: [{{upgrade_type: CONNECT, connect_config: {{}}}}], timeout: 0s}}}}]}}"#
         )
     };
-    let routes = [route(MCP, "mcp"), route(HTTP, "http"), route(TCP, "tcp"), route(A2A, "a2a")].concat();
+    let mut routes =
+        [route(MCP, "mcp"), route(HTTP, "http"), route(TCP, "tcp"), route(A2A, "a2a"), route(GRPC, "grpc")].concat();
     let internal_cluster = |name: &str, listener: &str| {
         format!(
             r#"
@@ -33,17 +36,29 @@ pub(crate) fn config(hbone: SocketAddr, origin: SocketAddr, chain: &Path, key: &
     transport_socket: {{name: internal, typed_config: {{"@type": {TYPE}/envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport, transport_socket: {{name: raw, typed_config: {{"@type": {TYPE}/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}}}}}}"#
         )
     };
-    let clusters = [
+    let mut clusters = [
         internal_cluster("to_mcp", "mcp"),
         internal_cluster("to_http", "http"),
         internal_cluster("to_tcp", "tcp"),
         internal_cluster("to_a2a", "a2a"),
+        internal_cluster("to_grpc", "grpc"),
         internal_cluster("originate", "originate"),
+        internal_cluster("originate_h2", "originate"),
+        format!("\n    {H2}"),
     ]
     .concat();
-    let (mcp, http) = (http_listener("mcp", &mcp_filters()), http_listener("http", ""));
-    // It has no filter for A2A.
-    let a2a = http_listener("a2a", "");
+    for n in 0..services {
+        routes.push_str(&route(&format!("{}:80", nobody(n)), &format!("s{n}")));
+        clusters.push_str(&internal_cluster(&format!("to_s{n}"), "http"));
+    }
+    let listeners = [
+        http_listener("mcp", &mcp_filters(), "originate"),
+        http_listener("http", "", "originate"),
+        // It has no filter for A2A.
+        http_listener("a2a", "", "originate"),
+        http_listener("grpc", "", "originate_h2"),
+    ]
+    .concat();
     format!(
         r#"
 bootstrap_extensions: [{{name: internal, typed_config: {{"@type": {TYPE}/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}}}}]
@@ -70,7 +85,7 @@ static_resources:
               on_request_headers:
               - {{object_key: io.istio.peer_principal, factory_key: envoy.string, shared_with_upstream: TRANSITIVE, format_string: {{text_format_source: {{inline_string: "%DOWNSTREAM_PEER_URI_SAN%"}}}}}}
           - {{name: router, typed_config: {{"@type": {TYPE}/envoy.extensions.filters.http.router.v3.Router}}}}
-{mcp}{http}{a2a}
+{listeners}
   - name: tcp
     internal_listener: {{}}
     filter_chains: [{{filters: [{{name: tcp, typed_config: {{"@type": {TYPE}/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: tcp, cluster: originate}}}}]}}]
@@ -80,10 +95,7 @@ static_resources:
   clusters:{clusters}
   - name: origin
     load_assignment: {{cluster_name: origin, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: {oip}, port_value: {oport}}}}}}}}}]}}]}}
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        "@type": {TYPE}/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {{http2_protocol_options: {{allow_connect: true}}}}
+    {H2}
     transport_socket: {up}
 "#,
         ip = hbone.ip(),
@@ -95,7 +107,9 @@ static_resources:
 
 const TYPE: &str = "type.googleapis.com";
 
-fn http_listener(name: &str, filters: &str) -> String {
+const H2: &str = r#"typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {allow_connect: true}}}}"#;
+
+fn http_listener(name: &str, filters: &str, to: &str) -> String {
     format!(
         r#"
   - name: {name}
@@ -113,7 +127,7 @@ fn http_listener(name: &str, filters: &str) -> String {
               "@type": {TYPE}/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
               log_format: {{json_format: {{time: "%START_TIME%", peer: "%FILTER_STATE(io.istio.peer_principal:PLAIN)%", method: "%REQ(:METHOD)%", path: "%REQ(:PATH)%", tool: "%DYNAMIC_METADATA(envoy.filters.http.mcp:params:name)%", status: "%RESPONSE_CODE%", details: "%RESPONSE_CODE_DETAILS%", duration: "%DURATION%", sent: "%BYTES_SENT%", received: "%BYTES_RECEIVED%"}}}}
           route_config:
-            virtual_hosts: [{{name: all, domains: ["*"], routes: [{{match: {{prefix: /}}, route: {{cluster: originate, timeout: 0s}}}}]}}]
+            virtual_hosts: [{{name: all, domains: ["*"], routes: [{{match: {{prefix: /}}, route: {{cluster: {to}, timeout: 0s}}}}]}}]
           http_filters:{filters}
           - {{name: router, typed_config: {{"@type": {TYPE}/envoy.extensions.filters.http.router.v3.Router}}}}"#
     )

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use agent_waypoint::hbone::Pool;
 use agent_waypoint::id::WorkloadId;
 use agent_waypoint::net::BoxedIo;
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -56,19 +57,27 @@ impl Load {
         Box::new(pool.connect(self.at, &self.expect, vip).await.unwrap())
     }
 
+    async fn end(self: &Arc<Self>, number: usize, case: Case) -> End {
+        let spoken = self.spoken(number, case).await;
+        End { load: Arc::clone(self), number, case, spoken, held: vec![], reopened: 0 }
+    }
+
+    async fn spoken(&self, number: usize, case: Case) -> Spoken {
+        let io = self.tunnel(number, case.vip()).await;
+        if !case.is_h2() {
+            return Spoken::Http1(io);
+        }
+        let (calls, connection) = h2::client::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        Spoken::Http2(calls, case.body().into())
+    }
+
     /// One call after the other in each of `tunnels`.
     pub(crate) async fn closed(self: &Arc<Self>, case: Case, tunnels: usize, time: Duration) -> Ran {
         let request: Arc<[u8]> = case.request().into();
         let mut ends = Vec::new();
         for number in 0..tunnels {
-            ends.push(End {
-                load: Arc::clone(self),
-                number,
-                case,
-                io: self.tunnel(number, case.vip()).await,
-                held: vec![],
-                reopened: 0,
-            });
+            ends.push(self.end(number, case).await);
         }
         let began = Instant::now();
         let mut tasks = JoinSet::new();
@@ -102,15 +111,7 @@ impl Load {
         let request: Arc<[u8]> = case.request().into();
         let (back, mut free) = mpsc::channel(TUNNELS);
         for number in 0..TUNNELS {
-            let end = End {
-                load: Arc::clone(self),
-                number,
-                case,
-                io: self.tunnel(number, case.vip()).await,
-                held: vec![],
-                reopened: 0,
-            };
-            back.send(end).await.unwrap();
+            back.send(self.end(number, case).await).await.unwrap();
         }
         let began = Instant::now();
         let mut tasks = JoinSet::new();
@@ -214,6 +215,17 @@ impl Load {
         Case::Call.is_answered(&held)
     }
 
+    /// Connections on which a tunnel was and none is.
+    pub(crate) async fn connected(&self, connections: usize) -> Vec<Pool> {
+        let mut held = Vec::new();
+        for _ in 0..connections {
+            let pool = Pool::new(self.origin.identity("agents", "writer"));
+            drop(pool.connect(self.at, &self.expect, super::HTTP).await.unwrap());
+            held.push(pool);
+        }
+        held
+    }
+
     /// Tunnels that say nothing.
     pub(crate) async fn idle(&self, tunnels: usize, vip: &str) -> Vec<BoxedIo> {
         let mut held = Vec::new();
@@ -243,15 +255,21 @@ struct End {
     load: Arc<Load>,
     number: usize,
     case: Case,
-    io: BoxedIo,
+    spoken: Spoken,
     held: Vec<u8>,
     reopened: u64,
+}
+
+/// What is spoken in the tunnel. In HTTP/2 with the body of each call.
+enum Spoken {
+    Http1(BoxedIo),
+    Http2(h2::client::SendRequest<Bytes>, Bytes),
 }
 
 impl End {
     async fn call(&mut self, request: &[u8]) {
         while !self.attempt(request).await {
-            self.io = self.load.tunnel(self.number, self.case.vip()).await;
+            self.spoken = self.load.spoken(self.number, self.case).await;
             self.reopened += 1;
         }
     }
@@ -259,17 +277,52 @@ impl End {
     /// Whether it was answered; not, if the proxy had ended the tunnel before.
     async fn attempt(&mut self, request: &[u8]) -> bool {
         self.held.clear();
-        if self.io.write_all(request).await.is_err() {
+        let answered = match &mut self.spoken {
+            Spoken::Http1(io) => attempt(io, request, &mut self.held).await,
+            Spoken::Http2(calls, body) => attempt_h2(calls, self.case, body, &mut self.held).await.is_ok(),
+        };
+        if !answered {
             return false;
-        }
-        while whole(&self.held).is_none() {
-            match self.io.read_buf(&mut self.held).await {
-                Ok(0) | Err(_) => return false,
-                Ok(_) => {}
-            }
         }
         let answer = String::from_utf8_lossy(&self.held[..self.held.len().min(600)]);
         assert!(self.case.is_answered(&self.held), "{}: {answer}", self.case.name());
         true
     }
+}
+
+async fn attempt(io: &mut BoxedIo, request: &[u8], held: &mut Vec<u8>) -> bool {
+    if io.write_all(request).await.is_err() {
+        return false;
+    }
+    while whole(held).is_none() {
+        match io.read_buf(held).await {
+            Ok(0) | Err(_) => return false,
+            Ok(_) => {}
+        }
+    }
+    true
+}
+
+/// One call in HTTP/2; `held` is what it would have looked like in HTTP/1.1, as far as a benchmark looks.
+async fn attempt_h2(
+    calls: &mut h2::client::SendRequest<Bytes>,
+    case: Case,
+    body: &Bytes,
+    held: &mut Vec<u8>,
+) -> Result<(), h2::Error> {
+    *calls = calls.clone().ready().await?;
+    let (answer, mut sent) = calls.send_request(case.head(), false)?;
+    sent.send_data(body.clone(), true)?;
+    let answer = answer.await?;
+    held.extend_from_slice(format!("HTTP/1.1 {}\r\n\r\n", answer.status().as_u16()).as_bytes());
+    let mut body = answer.into_body();
+    while let Some(data) = body.data().await {
+        let data = data?;
+        body.flow_control().release_capacity(data.len())?;
+        held.extend_from_slice(&data);
+    }
+    for (name, value) in body.trailers().await?.iter().flatten() {
+        held.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes()].concat());
+    }
+    Ok(())
 }

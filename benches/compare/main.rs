@@ -38,6 +38,10 @@ const MCP: &str = "127.0.99.1:80";
 const HTTP: &str = "127.0.99.2:80";
 const TCP: &str = "127.0.99.3:80";
 const A2A: &str = "127.0.99.4:80";
+const GRPC: &str = "127.0.99.5:80";
+
+/// So many are called; others are added.
+const SERVICES: usize = 5;
 
 /// What stands beside ours.
 const ENVOY: &str = "Envoy";
@@ -49,8 +53,12 @@ const TUNNELS: usize = 32;
 const RATE: f64 = 300.0;
 /// Tunnels that say nothing, for the memory rows.
 const IDLE: usize = 800;
+/// Connections without a tunnel, for theirs.
+const CONNECTED: usize = 400;
 /// Streams of events that stay open, for theirs.
 const STREAMS: usize = 200;
+/// Of thousands of services and policies there are fewer rounds.
+const TURNS_AT_SCALE: usize = 3;
 /// How many times as long Envoy is measured at refused calls, of which it does so few.
 const LONGER: u32 = 5;
 
@@ -88,13 +96,16 @@ async fn run() {
             proxy.name = BASE;
             measure(&mut table, &origin, proxy, time, round).await;
         } else if let Some(envoy) = &envoy {
-            let proxy = Proxy::envoy(envoy, &origin).await;
+            let proxy = Proxy::envoy(envoy, &origin, 0).await;
             measure(&mut table, &origin, proxy, time, round).await;
         }
     }
     if !calls_only() {
-        scale(&mut table, &origin, &ours).await;
-        edits(&mut table, &origin, &ours).await;
+        for round in 0..rounds.min(TURNS_AT_SCALE) {
+            eprintln!("at scale, turn {}", round + 1);
+            scale(&mut table, &origin, &ours, envoy.as_deref()).await;
+            edits(&mut table, &origin, &ours).await;
+        }
     }
     println!("{}", table.markdown());
     if let Ok(file) = std::env::var("AGENT_WAYPOINT_BENCH_JSON") {
@@ -122,7 +133,9 @@ async fn measure(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, time: Du
         let row = |what: &str| format!("{}: {what}", case.name());
         table.add(&row("calls/s"), name, ran.rate(), "");
         table.add(&row("CPU s per 100,000"), name, cpu, case.remark());
-        table.add(&row("p99 µs, closed loop"), name, ran.quantile(0.99), "");
+        for (share, label) in [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")] {
+            table.add(&row(&format!("{label} µs, closed loop")), name, ran.quantile(share), "");
+        }
         eprintln!("  {:<20} {:>8.0}/s {cpu:>7.2} s/100k, {} tunnels reopened", case.name(), ran.rate(), ran.reopened);
     }
     if calls_only() {
@@ -146,16 +159,22 @@ async fn measure(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, time: Du
 
 async fn idle(table: &mut Table, load: &Arc<Load>, proxy: &Proxy) {
     let before = proxy.resident();
+    let held = load.connected(CONNECTED).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let each = (proxy.resident() - before) * 1024.0 / CONNECTED as f64;
+    table.add("per idle connection, KiB", proxy.name, each, "");
+    drop(held);
+    let before = proxy.resident();
     let held = load.idle(IDLE, HTTP).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let each = (proxy.resident() - before) * 1024.0 / IDLE as f64;
-    table.add("per idle tunnel, KiB", proxy.name, each, "");
+    table.add("per idle tunnel, KiB", proxy.name, each, "after idle connections, whose memory may serve again");
     drop(held);
     let before = proxy.resident();
     let held = load.streams(STREAMS).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let each = (proxy.resident() - before) * 1024.0 / STREAMS as f64;
-    table.add("per open SSE stream, KiB", proxy.name, each, "after idle tunnels, whose memory may serve again");
+    table.add("per open SSE stream, KiB", proxy.name, each, "the same");
     drop(held);
 }
 
@@ -183,6 +202,7 @@ async fn edits(table: &mut Table, origin: &Arc<Origin>, ours: &Path) {
         let label = format!("{policies} policies elsewhere");
         table.add(&format!("{label}: start to ready, ms"), name, proxy.ready.as_secs_f64() * 1e3, "");
         table.add(&format!("{label}: resident, MiB"), name, proxy.resident(), "");
+        load.closed(Case::Call, TUNNELS, Duration::from_millis(400)).await;
         let before = proxy.cpu();
         let ran = load.closed(Case::Call, TUNNELS, Duration::from_secs(2)).await;
         table.add(
@@ -201,19 +221,27 @@ async fn edits(table: &mut Table, origin: &Arc<Origin>, ours: &Path) {
     }
 }
 
-/// What more services cost ours; Envoy's configuration would have to be made anew for each.
-async fn scale(table: &mut Table, origin: &Arc<Origin>, ours: &Path) {
-    for services in [6, 9_996] {
-        let proxy = Proxy::ours(ours, origin, services).await;
-        let name = proxy.name;
-        let label = services + 4;
-        table.add(&format!("{label} services: start to ready, ms"), name, proxy.ready.as_secs_f64() * 1e3, "");
-        table.add(&format!("{label} services: resident, MiB"), name, proxy.resident(), "");
-        let load = Arc::new(Load::new(origin, &proxy, CONNECTIONS));
-        let before = proxy.cpu();
-        let ran = load.closed(Case::Call, TUNNELS, Duration::from_secs(2)).await;
-        let cpu = (proxy.cpu() - before) * 1e5 / ran.calls as f64;
-        table.add(&format!("{label} services: CPU s per 100,000 calls"), name, cpu, "");
-        proxy.stop().await;
+/// What more services cost.
+async fn scale(table: &mut Table, origin: &Arc<Origin>, ours: &Path, envoy: Option<&Path>) {
+    for services in [10, 10_000] {
+        let proxy = Proxy::ours(ours, origin, services - SERVICES).await;
+        at_scale(table, origin, proxy, services).await;
+        if let Some(envoy) = envoy {
+            let proxy = Proxy::envoy(envoy, origin, services - SERVICES).await;
+            at_scale(table, origin, proxy, services).await;
+        }
     }
+}
+
+async fn at_scale(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, services: usize) {
+    let name = proxy.name;
+    table.add(&format!("{services} services: start to ready, ms"), name, proxy.ready.as_secs_f64() * 1e3, "");
+    table.add(&format!("{services} services: resident, MiB"), name, proxy.resident(), "");
+    let load = Arc::new(Load::new(origin, &proxy, CONNECTIONS));
+    load.closed(Case::Call, TUNNELS, Duration::from_millis(400)).await;
+    let before = proxy.cpu();
+    let ran = load.closed(Case::Call, TUNNELS, Duration::from_secs(2)).await;
+    let cpu = (proxy.cpu() - before) * 1e5 / ran.calls as f64;
+    table.add(&format!("{services} services: CPU s per 100,000 calls"), name, cpu, "");
+    proxy.stop().await;
 }

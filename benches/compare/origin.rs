@@ -7,9 +7,13 @@ use agent_waypoint::control::identity::{DEV_TTL, DevCa};
 use agent_waypoint::hbone;
 use agent_waypoint::id::{TrustDomain, WorkloadId};
 use agent_waypoint::tls::Identity;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use super::case::unary;
 
 /// Asks the bulk port for this many bytes.
 pub(crate) const BULK: usize = 64 << 20;
@@ -137,12 +141,41 @@ impl Answers {
     }
 }
 
+/// One call after the other of a gRPC client.
+async fn serve_h2<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<(), h2::Error> {
+    let said = Bytes::from(unary(&[b'y'; 1 << 10]));
+    let mut calls = h2::server::handshake(stream).await?;
+    while let Some(call) = calls.accept().await {
+        let (request, mut answer) = call?;
+        let said = said.clone();
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            while let Some(data) = body.data().await {
+                body.flow_control().release_capacity(data?.len())?;
+            }
+            let head = http::Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+            let mut sent = answer.send_response(head, false)?;
+            sent.send_data(said, false)?;
+            sent.send_trailers(HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]))
+        });
+    }
+    Ok(())
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, answers: &Answers) {
     let (mut held, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
     loop {
         match stream.read(&mut chunk).await {
             Ok(0) | Err(_) => return,
             Ok(read) => held.extend_from_slice(&chunk[..read]),
+        }
+        if held.starts_with(b"PRI ") {
+            let (read, write) = tokio::io::split(stream);
+            // The client has gone.
+            let _ended = serve_h2(tokio::io::join(held.as_slice().chain(read), write)).await;
+            return;
         }
         if held.starts_with(b"BULK\n") {
             held.drain(..5);

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::origin::{Origin, domain};
-use super::{A2A, HTTP, MCP, TCP};
+use super::{A2A, GRPC, HTTP, MCP, TCP};
 
 /// Clock ticks per second in `/proc` (`getconf CLK_TCK`; 100 on every Linux of today).
 const TICKS: f64 = 100.0;
@@ -56,11 +56,11 @@ impl Proxy {
     }
 
     /// Envoy configured as the same waypoint.
-    pub(crate) async fn envoy(binary: &Path, origin: &Origin) -> Self {
+    pub(crate) async fn envoy(binary: &Path, origin: &Origin, services: usize) -> Self {
         let [hbone, ..] = free_ports();
         let [chain, key, root] = origin.pem("agent-waypoint", "waypoint");
         let file = origin.dir.path().join("envoy.yaml");
-        fs::write(&file, super::envoy::config(hbone, origin.hbone, &chain, &key, &root)).unwrap();
+        fs::write(&file, super::envoy::config(hbone, origin.hbone, services, [&chain, &key, &root])).unwrap();
         let mut command = Command::new(binary);
         command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "-l", "warning", "--concurrency", "2"]);
         Self::start(super::ENVOY, command, hbone, None, origin).await
@@ -76,7 +76,7 @@ impl Proxy {
     ) -> Self {
         let began = Instant::now();
         // Both write their access log to a file, so that neither waits for a reader.
-        let log = File::create(origin.dir.path().join(format!("{name}.log"))).unwrap();
+        let log = File::create(log(origin, name)).unwrap();
         let child = command.stdout(log).stdin(Stdio::null()).kill_on_drop(true).spawn().unwrap();
         let started = async {
             while TcpStream::connect(hbone).await.is_err() || !is_ready(page).await {
@@ -124,8 +124,13 @@ impl Proxy {
         line.trim().trim_end_matches("kB").trim().parse::<f64>().unwrap() / 1024.0
     }
 
+    /// As a kubelet does: asked first, so that what it writes at its end is written.
     pub(crate) async fn stop(mut self) {
-        self.child.kill().await.unwrap();
+        let pid = self.child.id().unwrap().to_string();
+        let _asked = Command::new("kill").arg(pid).status().await;
+        if tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await.is_err() {
+            self.child.kill().await.unwrap();
+        }
     }
 }
 
@@ -205,9 +210,21 @@ fn others(policies: usize) -> Vec<String> {
     all.chunks(1_000).map(<[String]>::concat).collect()
 }
 
+/// Where `name` writes its access log: not beside the documents, where each line would be looked at as a change.
+fn log(origin: &Origin, name: &str) -> std::path::PathBuf {
+    let directory = origin.dir.path().join("logs");
+    fs::create_dir_all(&directory).unwrap();
+    directory.join(format!("{name}.log"))
+}
+
+/// The address of a service that nobody calls.
+pub(crate) fn nobody(n: usize) -> String {
+    format!("127.{}.{}.{}", 100 + n / 65_536, n / 256 % 256, n % 256)
+}
+
 fn documents(origin: SocketAddr, services: usize) -> String {
     let mut text = [POLICY, AGENT].concat();
-    for (name, vip) in [("mcp", MCP), ("http", HTTP), ("tcp", TCP), ("a2a", A2A)] {
+    for (name, vip) in [("mcp", MCP), ("http", HTTP), ("tcp", TCP), ("a2a", A2A), ("grpc", GRPC)] {
         let app = match name {
             "mcp" => String::new(),
             "a2a" => ", appProtocol: agent-waypoint.dev/a2a".to_owned(),
@@ -232,7 +249,7 @@ spec:
         ));
     }
     for n in 0..services {
-        let ip = format!("127.{}.{}.{}", 100 + n / 65_536, n / 256 % 256, n % 256);
+        let ip = nobody(n);
         text.push_str(&format!(
             "---\n{{apiVersion: v1, kind: Service, metadata: {{name: s{n}, namespace: other}}, spec: {{clusterIP: {ip}, selector: {{app: s{n}}}, ports: [{{name: main, port: 80, appProtocol: http}}]}}}}\n"
         ));
