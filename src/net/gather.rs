@@ -13,6 +13,8 @@ use crate::config::limits::GATHER;
 
 /// A part that is at least as long goes out without being copied, bytes.
 const LONG: usize = GATHER / 4;
+/// Turns that go out at once after one whose wait brought nothing.
+const ALONE: u8 = 31;
 /// What a connection keeps of its buffer between two turns, bytes: most are idle.
 const KEPT: usize = 4 << 10;
 
@@ -33,11 +35,23 @@ struct Held<Io> {
     dirty: bool,
     /// Whether there is a driver that sends. Until then everything goes out as it is written.
     driven: bool,
+    wait: Wait,
+}
+
+/// Whether a turn's bytes wait until the tasks that are ready have had theirs: where many tunnels are busy, those write too,
+/// and one record and one system call carry it all.
+#[derive(Debug, Clone, Copy)]
+enum Wait {
+    /// So many more turns go out at once: where one call is under way, nobody else writes.
+    No(u8),
+    /// With so many bytes.
+    Since(usize),
 }
 
 /// `io` in two ends. Both are to be used by one task: wake-ups for writing go to whoever polled last.
 pub fn gather<Io>(io: Io) -> (Gather<Io>, Outgoing<Io>) {
-    let held = Arc::new(Mutex::new(Held { io, bytes: BytesMut::new(), dirty: false, driven: false }));
+    let held =
+        Arc::new(Mutex::new(Held { io, bytes: BytesMut::new(), dirty: false, driven: false, wait: Wait::No(0) }));
     (Gather(Arc::clone(&held)), Outgoing(held))
 }
 
@@ -51,7 +65,8 @@ impl<Io: AsyncWrite + Unpin> Outgoing<Io> {
         lock(&self.0).driven = true;
     }
 
-    /// One turn: polls the protocol and, when that has nothing more to do, sends what it wrote.
+    /// One turn: polls the protocol and, when that has nothing more to do, sends what it wrote; or asks for another turn
+    /// behind the tasks that are ready now, and sends then.
     pub fn poll_turn<T>(
         &self,
         cx: &mut Context<'_>,
@@ -60,7 +75,12 @@ impl<Io: AsyncWrite + Unpin> Outgoing<Io> {
         if let Poll::Ready(done) = protocol(cx) {
             return Poll::Ready(Ok(done));
         }
-        match lock(&self.0).poll_send(cx) {
+        let mut held = lock(&self.0);
+        if held.waits() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match held.poll_send(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
@@ -68,6 +88,20 @@ impl<Io: AsyncWrite + Unpin> Outgoing<Io> {
 }
 
 impl<Io: AsyncWrite + Unpin> Held<Io> {
+    /// Whether this turn's bytes wait for the next one; never twice.
+    fn waits(&mut self) -> bool {
+        let held = self.bytes.len();
+        if held == 0 {
+            return false;
+        }
+        match self.wait {
+            Wait::No(0) => self.wait = Wait::Since(held),
+            Wait::No(turns) => self.wait = Wait::No(turns - 1),
+            Wait::Since(before) => self.wait = Wait::No(if held > before { 0 } else { ALONE }),
+        }
+        matches!(self.wait, Wait::Since(_))
+    }
+
     /// Hands everything that is held to the stream.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.bytes.has_remaining() {
@@ -164,8 +198,59 @@ mod tests {
     }
 
     async fn turn(out: &Outgoing<DuplexStream>) {
-        let waits = poll_fn(|cx| Poll::Ready(out.poll_turn::<()>(cx, |_| Poll::Pending))).await;
-        assert!(matches!(waits, Poll::Pending));
+        let pending = poll_fn(|cx| Poll::Ready(out.poll_turn::<()>(cx, |_| Poll::Pending))).await;
+        assert!(matches!(pending, Poll::Pending));
+    }
+
+    /// Whether the turn asked for another one.
+    fn asks_again(out: &Outgoing<DuplexStream>) -> bool {
+        struct Woken(std::sync::atomic::AtomicBool);
+        impl std::task::Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::new(Woken(false.into()));
+        let waker = Arc::clone(&woken).into();
+        let pending = out.poll_turn::<()>(&mut Context::from_waker(&waker), |_| Poll::Pending);
+        assert!(pending.is_pending());
+        woken.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn what_others_write_meanwhile_goes_out_with_it() {
+        let (near, mut far) = duplex(1 << 20);
+        let (mut io, out) = gather(near);
+        out.driven();
+        for _ in 0..100 {
+            io.write_all(b"one").await.unwrap();
+            assert!(asks_again(&out));
+            assert_eq!(arrived(&mut far), 0);
+            io.write_all(b"another").await.unwrap();
+            assert!(!asks_again(&out));
+            assert_eq!(arrived(&mut far), 10);
+            // The pipe serves a task that never lets others run only so often.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_writes_alone_waits_now_and_then() {
+        let (near, mut far) = duplex(1 << 20);
+        let (mut io, out) = gather(near);
+        out.driven();
+        let mut waited = 0;
+        for _ in 0..10 * (usize::from(ALONE) + 1) {
+            io.write_all(b"one").await.unwrap();
+            if asks_again(&out) {
+                waited += 1;
+                assert!(!asks_again(&out), "twice");
+            }
+            assert_eq!(arrived(&mut far), 3);
+            assert!(!asks_again(&out), "with nothing to send");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(waited, 10);
     }
 
     #[tokio::test]
@@ -178,6 +263,7 @@ mod tests {
             io.flush().await.unwrap();
         }
         assert_eq!(arrived(&mut far), 0);
+        turn(&out).await;
         turn(&out).await;
         assert_eq!(arrived(&mut far), 50);
         turn(&out).await;
@@ -200,6 +286,7 @@ mod tests {
         io.write_all(b"head").await.unwrap();
         io.write_all(&vec![b'x'; LONG]).await.unwrap();
         io.write_all(b"tail").await.unwrap();
+        turn(&out).await;
         turn(&out).await;
         drop((io, out));
         let mut all = Vec::new();

@@ -241,8 +241,9 @@ impl Passage {
         let of_route = standing.asked().way().and_then(Taken::timeout);
         let most = self.shared.mcp_answer;
         let due = Instant::now() + of_route.map_or(most, |limit| limit.max(most));
-        let sending = self.shared.upstreams.send_first(Arc::clone(&endpoint), spare, version, request);
-        match Box::pin(within(Some(of_route.unwrap_or(most)), sending)).await {
+        // On the heap before it is handed on: it is large, and each hand would copy it.
+        let sending = Box::pin(self.shared.upstreams.send_first(Arc::clone(&endpoint), spare, version, request));
+        match within(Some(of_route.unwrap_or(most)), sending).await {
             Some(Ok((endpoint, response))) => {
                 self.record.upstream(&endpoint.id, note::identity(&endpoint));
                 let Self { shared, session, record, awaited, hold, leaving, .. } = self;
