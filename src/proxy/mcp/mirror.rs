@@ -179,7 +179,7 @@ impl Reply {
         let rules = &self.standing.asked().target().rules;
         let (mode, mut listed) = (rules.pins(), Vec::new());
         let modern = request.version.as_deref().and_then(Version::parse).is_some_and(Version::is_modern);
-        let seen = |entry: &McpCall, raw: &Value| {
+        let seen = |entry: McpCall, raw: &Value| {
             if let Some(tool) = entry.tool().filter(|_| modern) {
                 let target = &self.standing.asked().target().key;
                 self.shared.parameters.listed(target, tool, Declared::of(raw));
@@ -207,9 +207,8 @@ impl Reply {
         self.shared.note_listed(&target.rules, place, listed);
     }
 
-    fn sees(&self, entry: &McpCall) -> bool {
+    fn sees(&self, mut entry: McpCall) -> bool {
         let asked = self.standing.asked();
-        let mut entry = entry.clone();
         if let McpObject::Task(task) = &mut entry.object {
             let Some(made) = self.made(task) else { return false };
             task.tool = Some(made.tool);
@@ -252,10 +251,10 @@ impl Reply {
         match method {
             "notifications/resources/updated" => said("uri")
                 .and_then(resource_entry)
-                .is_some_and(|resource| self.sees(&McpCall { method: "resources/read".into(), ..of.entry(resource) })),
+                .is_some_and(|resource| self.sees(McpCall { method: "resources/read".into(), ..of.entry(resource) })),
             "notifications/tasks" | "notifications/tasks/status" => {
                 let task = self.told_task(method, message);
-                task.is_some_and(|task| self.sees(&task) && self.decide_inputs(&task, message).is_ok())
+                task.is_some_and(|task| self.sees(task.clone()) && self.decide_inputs(&task, message).is_ok())
             }
             _ => true,
         }

@@ -2,8 +2,8 @@
 
 use super::Version;
 use super::method::alike;
-use super::view::{read_name, read_uri, task};
-use crate::call::{Knowable, McpCall, McpObject, Object, Value};
+use super::view::{is_name, is_uri, task};
+use crate::call::{Knowable, McpCall, McpObject, Object, ResourceUri, Value, View};
 use crate::wire::uri;
 
 /// What [`filter_list`] did.
@@ -58,20 +58,21 @@ impl Listing {
 
     /// What an entry is about, where that can be read.
     fn object(self, entry: &Value) -> Option<McpObject> {
-        let object = entry.as_object()?;
+        // Looked at where it stands: of most entries nothing else is ever read.
+        let members = entry.as_object()?.view();
         // Which of the two a lenient reader takes nobody could say.
-        if object.iter().any(|(key, _)| key != self.named_by() && alike(key, self.named_by())) {
+        if members.keys().any(|key| key != self.named_by() && alike(&key, self.named_by())) {
             return None;
         }
-        let name = || Some(Knowable::Known(read_name(entry.get("name")?)?.into()));
+        let View::String(named) = members.get(self.named_by())? else { return None };
+        let name = || is_name(&named).then(|| Knowable::Known((&*named).into()));
+        let uri = |read: fn(&str) -> ResourceUri| is_uri(&named).then(|| Knowable::Known(read(&named)));
         Some(match self {
             Self::Tools => McpObject::Tool { name: name()?, arguments: Knowable::Unknown },
             Self::Prompts => McpObject::Prompt { name: name()?, arguments: Knowable::Unknown },
-            Self::Resources => McpObject::Resource(Knowable::Known(uri::resource(read_uri(entry.get("uri")?)?))),
-            Self::Templates => {
-                McpObject::Resource(Knowable::Known(uri::template(read_uri(entry.get("uriTemplate")?)?)))
-            }
-            Self::Tasks => McpObject::Task(task(read_name(entry.get("taskId")?)?)),
+            Self::Resources => McpObject::Resource(uri(uri::resource)?),
+            Self::Templates => McpObject::Resource(uri(uri::template)?),
+            Self::Tasks => McpObject::Task(is_name(&named).then(|| task(&named))?),
         })
     }
 }
@@ -85,7 +86,7 @@ pub fn is_list(method: &str) -> bool {
 
 /// The resource of `uri`, where that can be one.
 pub fn resource_entry(uri: &str) -> Option<McpObject> {
-    Some(McpObject::Resource(Knowable::Known(uri::resource(read_uri(&Value::from(uri))?))))
+    is_uri(uri).then(|| McpObject::Resource(Knowable::Known(uri::resource(uri))))
 }
 
 /// Takes out of `result`, the answer to `request`, every entry that `keep` does not want – it is shown what would be called,
@@ -93,7 +94,7 @@ pub fn resource_entry(uri: &str) -> Option<McpObject> {
 /// readable name or URI, or with another member that lenient readers take for it. `nextCursor` and `ttlMs` stay, also beside an empty list; `cacheScope` becomes `private`,
 /// since the list is now one caller's own. A result of the wrong shape becomes an empty list. Does nothing where
 /// `request` is no list.
-pub fn filter_list(request: &McpCall, result: &mut Value, keep: impl FnMut(&McpCall, &Value) -> bool) -> Filtered {
+pub fn filter_list(request: &McpCall, result: &mut Value, keep: impl FnMut(McpCall, &Value) -> bool) -> Filtered {
     let Some(listing) = Listing::of(&request.method) else { return Filtered::default() };
     filter(listing, request, result, keep)
 }
@@ -113,7 +114,7 @@ pub fn mark_private(request: &McpCall, result: &mut Value) {
 pub fn filter_lookalikes(
     request: &McpCall,
     result: &mut Value,
-    mut keep: impl FnMut(&McpCall, &Value) -> bool,
+    mut keep: impl FnMut(McpCall, &Value) -> bool,
 ) -> Filtered {
     let mut all = Filtered::default();
     for method in LISTS {
@@ -131,7 +132,7 @@ fn filter(
     listing: Listing,
     request: &McpCall,
     result: &mut Value,
-    mut keep: impl FnMut(&McpCall, &Value) -> bool,
+    mut keep: impl FnMut(McpCall, &Value) -> bool,
 ) -> Filtered {
     if result.as_object().is_none() {
         *result = Value::Object(Object::new());
@@ -150,6 +151,6 @@ fn filter(
     };
     let entries = entries.make_mut();
     let before = entries.len();
-    entries.retain(|entry| listing.object(entry).is_some_and(|object| keep(&request.entry(object), entry)));
+    entries.retain(|entry| listing.object(entry).is_some_and(|object| keep(request.entry(object), entry)));
     Filtered { kept: entries.len(), dropped: before - entries.len() }
 }

@@ -129,7 +129,21 @@ pub(super) fn read_uri(value: &Value) -> Option<&str> {
 }
 
 fn text(value: &Value, max: usize) -> Option<&str> {
-    value.as_str().filter(|s| !s.is_empty() && s.len() <= max && !s.chars().any(char::is_control))
+    value.as_str().filter(|text| is_text(text, max))
+}
+
+/// Whether [`read_name`] reads it.
+pub(super) fn is_name(text: &str) -> bool {
+    is_text(text, MAX_NAME)
+}
+
+/// Whether [`read_uri`] reads it.
+pub(super) fn is_uri(text: &str) -> bool {
+    is_text(text, MAX_URI)
+}
+
+fn is_text(text: &str, max: usize) -> bool {
+    !text.is_empty() && text.len() <= max && !text.chars().any(char::is_control)
 }
 
 fn named(params: Option<&Object>) -> Result<Knowable<Arc<str>>, MessageFault> {

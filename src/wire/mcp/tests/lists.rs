@@ -11,7 +11,7 @@ fn list(method: &str) -> McpCall {
 fn filtered(method: &str, result: &str, keep: impl FnMut(&McpCall) -> bool) -> (String, Filtered) {
     let mut result = tree(result);
     let mut keep = keep;
-    let counts = filter_list(&list(method), &mut result, |call, _| keep(call));
+    let counts = filter_list(&list(method), &mut result, |call, _| keep(&call));
     (text(&result), counts)
 }
 
