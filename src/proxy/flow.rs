@@ -37,7 +37,7 @@ pub(super) fn flow(shared: Arc<Shared>, standing: Standing, record: RecordGuard,
     let watched = body.size_hint().upper().is_none_or(|length| length > SHORT);
     let (left, over) = (body.size_hint().exact(), body.is_end_stream());
     let flow = Flow { shared, standing, record, body, watched };
-    let frames = stream::unfold(Some(flow), |flow| async move {
+    let frames = stream::unfold(Some(Box::new(flow)), |flow| async move {
         let mut flow = flow?;
         match flow.next().await? {
             Ok(frame) => {

@@ -60,7 +60,7 @@ impl Events {
 
     /// The body of the answer. Dropping it ends the agent's stream.
     pub(super) fn into_body(self) -> ResponseBody {
-        let events = stream::unfold(Some(self), |events| async move {
+        let events = stream::unfold(Some(Box::new(self)), |events| async move {
             let mut events = events?;
             match events.next().await? {
                 Ok(bytes) => {
@@ -165,7 +165,7 @@ impl Messages {
         if self.body.is_end_stream() {
             return crate::intake::no_body();
         }
-        let frames = stream::unfold(Some(self), |messages| async move {
+        let frames = stream::unfold(Some(Box::new(self)), |messages| async move {
             let mut messages = messages?;
             let frame = match messages.next().await? {
                 Ok(frame) => frame,

@@ -138,7 +138,8 @@ impl Pump {
 
     /// The body of the answer: each event goes out as soon as it is whole. Dropping it ends the upstream's stream.
     pub(super) fn into_body(self) -> ResponseBody {
-        let events = stream::unfold(Some(self), |pump| async move {
+        // Boxed, as each event hands it over and back.
+        let events = stream::unfold(Some(Box::new(self)), |pump| async move {
             let mut pump = pump?;
             match pump.next().await {
                 Some(Ok(bytes)) => {
