@@ -10,6 +10,9 @@ use crate::call::{Object, Value};
 use crate::document::agent_policy::Redaction;
 use crate::wire::mcp::alike;
 
+/// By which a tool says that it failed.
+const IS_ERROR: &str = "isError";
+
 /// What a server answered.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Answered<'a> {
@@ -29,10 +32,18 @@ impl<'a> Answered<'a> {
         Self { result: Some(params), error: None }
     }
 
-    /// Whether it is an error of the protocol, or of a tool.
-    pub(super) fn is_error(&self) -> bool {
-        let of_tool = || self.result.and_then(|result| result.get("isError")).and_then(Value::as_bool);
-        self.error.is_some() || of_tool() == Some(true)
+    /// Whether it is an error of the protocol, or of a tool; none where two readers could disagree: some read `iserror` for
+    /// `isError` (readers of .NET and Go that ignore case), some a text or a number for a truth (pydantic).
+    pub(super) fn is_error(&self) -> Option<bool> {
+        let Some(result) = self.result.filter(|_| self.error.is_none()) else { return Some(self.error.is_some()) };
+        if result.iter().any(|(key, _)| key != IS_ERROR && alike(IS_ERROR, key)) {
+            return None;
+        }
+        match result.get(IS_ERROR) {
+            None | Some(Value::Null) => Some(false),
+            Some(Value::Bool(is)) => Some(*is),
+            Some(Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => None,
+        }
     }
 
     /// What a model would read: every text of `content`, `contents` and `messages`, and the error's message, one a line.
@@ -324,12 +335,31 @@ mod tests {
     fn the_text_of_an_answer_is_what_a_model_reads() {
         let message = json::parse(br#"{"result":{"content":[{"type":"text","text":"a"},{"type":"resource","resource":{"text":"b"}}],"isError":true}}"#).unwrap();
         let answered = Answered::of(&message);
-        assert_eq!((answered.text().as_str(), answered.is_error()), ("a\nb", true));
+        assert_eq!((answered.text().as_str(), answered.is_error()), ("a\nb", Some(true)));
         // A lenient client reads it under other names too.
         let message = json::parse(br#"{"result":{"Content":[{"Type":"text","TEXT":"a"}],"content":[]}}"#).unwrap();
         assert_eq!(Answered::of(&message).text(), "a");
         let message = json::parse(br#"{"error":{"code":1,"message":"m"}}"#).unwrap();
         let answered = Answered::of(&message);
-        assert_eq!((answered.text().as_str(), answered.is_error()), ("m", true));
+        assert_eq!((answered.text().as_str(), answered.is_error()), ("m", Some(true)));
+    }
+
+    #[test]
+    fn an_error_is_one_to_every_reader_or_cannot_be_told() {
+        for (result, is) in [
+            (r#"{"content":[]}"#, Some(false)),
+            (r#"{"isError":null}"#, Some(false)),
+            (r#"{"isError":false}"#, Some(false)),
+            (r#"{"is\u0045rror":true}"#, Some(true)),
+            (r#"{"iserror":true}"#, None),
+            (r#"{"isError":false,"IsError":true}"#, None),
+            (r#"{"i\u017fError":true,"isError":false}"#, None),
+            (r#"{"isError":"true"}"#, None),
+            (r#"{"isError":1}"#, None),
+            (r#"{"isError":[]}"#, None),
+        ] {
+            let message = json::parse(format!(r#"{{"result":{result}}}"#).as_bytes()).unwrap();
+            assert_eq!(Answered::of(&message).is_error(), is, "{result}");
+        }
     }
 }

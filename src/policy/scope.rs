@@ -154,7 +154,10 @@ impl<'a> Scope<'a> {
             | Name::Resource
             | Name::ResourceUri
             | Name::TaskId => self.named(name),
-            Name::ResultIsError => self.answered.map(|answered| Val::Bool(answered.is_error())).ok_or(ABSENT),
+            Name::ResultIsError => {
+                let is = self.answered.ok_or(ABSENT)?.is_error();
+                is.map(Val::Bool).ok_or(Stop::Error(Fault::Lookalike))
+            }
             Name::ResultText => self.answered.map(|answered| Val::Str(Cow::Owned(answered.text()))).ok_or(ABSENT),
             Name::ResultValue => self.answered.and_then(|answered| answered.result).map(Val::object).ok_or(ABSENT),
             Name::ResultError => self.answered.and_then(|answered| answered.error).map(Val::object).ok_or(ABSENT),

@@ -4,6 +4,7 @@ use super::functions;
 use super::op::{Compare, Fold, FoldKind, Op};
 use super::value::Val;
 use crate::policy::scope::{Has, Scope};
+use crate::wire::mcp::alike;
 
 /// Why an expression has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(in crate::policy) enum Fault {
     NotBool,
     #[error("the evaluation took too many steps")]
     Budget,
+    #[error("readers that ignore case find another value under this key")]
+    Lookalike,
 }
 
 /// Counts the steps of all rules for one call.
@@ -77,10 +80,15 @@ impl<'a> Eval<'_, 'a> {
             Op::Name(name, _) => self.scope.value(*name),
             Op::HasName(name, _) => of_presence(self.scope.has(*name)),
             Op::HasGroup(group, _) => of_presence(self.scope.has_group(*group)),
-            Op::Select(of, field) => self.run(of)?.index(&Val::text(field), self.meter),
+            Op::Select(of, field) => {
+                let (of, field) = (self.run(of)?, Val::text(field));
+                self.read_alike(&of, &field)?;
+                of.index(&field, self.meter)
+            }
             Op::Has(of, field) => self.has(of, field),
             Op::Index(of, key) => {
                 let (of, key) = self.both(of, key)?;
+                self.read_alike(&of, &key)?;
                 of.index(&key, self.meter)
             }
             Op::In(item, of) => self.holds(item, of),
@@ -128,8 +136,22 @@ impl<'a> Eval<'_, 'a> {
         {
             return Ok(Val::Bool(false));
         }
-        let of = self.run(of)?;
-        of.get(&Val::text(field), self.meter).map(|found| Val::Bool(found.is_some()))
+        let (of, field) = (self.run(of)?, Val::text(field));
+        self.read_alike(&of, &field)?;
+        of.get(&field, self.meter).map(|found| Val::Bool(found.is_some()))
+    }
+
+    /// Whether all readers of an answer find the same under a key: some ignore case, and would take another member for it, or
+    /// for one that is not there. What clients make of it then cannot be told, so that the rule has failed.
+    fn read_alike(&mut self, of: &Val<'a>, key: &Val<'a>) -> Result<(), Stop> {
+        let (true, Val::JsonMap(members), Val::Str(key)) = (self.scope.answered.is_some(), of, key) else {
+            return Ok(());
+        };
+        self.meter.spend(members.len() / 8)?;
+        if members.keys().any(|other| other != *key && alike(key, &other)) {
+            return Err(Stop::Error(Fault::Lookalike));
+        }
+        Ok(())
     }
 
     fn holds(&mut self, item: &'a Op, of: &'a Op) -> Outcome<'a> {
@@ -148,6 +170,7 @@ impl<'a> Eval<'_, 'a> {
             return Ok(Val::Bool(false));
         }
         let (item, of) = self.both(item, of)?;
+        self.read_alike(&of, &item)?;
         of.holds(&item, self.meter).map(Val::Bool)
     }
 
