@@ -110,10 +110,16 @@ pub(super) fn mcp_proxy_fault(mut record: RecordGuard, id: Option<&Id>, fault: P
     };
     let status = match (fault, id) {
         // As with a refusal: clients take a 5xx for the end of their session, which goes on with its next request.
-        (ProxyFault::AnswerTimeout, Some(_)) => StatusCode::OK,
+        (ProxyFault::AnswerTimeout | ProxyFault::Unsealed, Some(_)) => StatusCode::OK,
         _ => fault.status(),
     };
     json(record, status, denial::error(id, code, &fault.to_string(), None))
+}
+
+/// No stream for an MCP caller; why is in the record.
+pub(super) fn mcp_no_stream(record: RecordGuard) -> Answer {
+    let none = ProxyFault::NoStream;
+    json(record, none.status(), denial::error(None, INVALID, &none.to_string(), None))
 }
 
 /// Policy refused a plain HTTP request: 429 where it may be made later (RFC 6585 section 4), else 403.

@@ -49,6 +49,33 @@ async fn an_answer_comes_in_time_or_is_none() {
     assert_eq!(lab.post("agents/reader", NOTES, "", told).await.status, 504);
 }
 
+/// The head of the server's own stream has the same time, whatever the stream then lasts; a client takes 405 for "none here".
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_begins_in_time_or_is_none() {
+    const GET: &[u8] = b"GET /mcp HTTP/1.1\r\nHost: t\r\nAccept: text/event-stream\r\n\r\n";
+    let mut live = Live::start().await;
+    let lab = Lab::start_with(&notes(live.addr), |settings| settings.mcp_answer = 2 * SECOND).await;
+    let mut lasting = lab.tunnel("agents/reader", NOTES).await.unwrap();
+    lasting.write_all(GET).await.unwrap();
+    let mut events = live.next().await;
+    events.begin_events().await;
+    let silent = async {
+        let mut held = live.next().await;
+        assert!(held.closed(lab::PATIENCE).await, "the server still has the request");
+    };
+    let (reply, ()) = tokio::join!(lab.raw("agents/reader", NOTES, GET), silent);
+    assert_eq!(reply.status, 405, "{reply:?}");
+    events.message(EVENT).await;
+    lab::read_until(&mut lasting, "notifications/message").await;
+    let log = lab.log.clone();
+    lab.waypoint.shutdown().await;
+    assert!(
+        log.lines().iter().any(|line| line["method"] == "GET" && line["fault"]["reason"] == "answer_timeout"),
+        "{:?}",
+        log.lines()
+    );
+}
+
 /// A connection that nears the end of its peer's certificate is to be opened anew: until it is cut off at that end, streams
 /// that can go on elsewhere end whole.
 #[tokio::test(flavor = "multi_thread")]

@@ -35,7 +35,7 @@ pub(super) async fn stream(calls: &Calls, target: Arc<Target>, request: Request)
         Err(Unsent::Refused(record)) => {
             return answer::text(record, StatusCode::METHOD_NOT_ALLOWED, "no stream is offered here");
         }
-        Err(Unsent::Failed(record, _)) => return answer::mcp_proxy_fault(record, None, ProxyFault::NoStream),
+        Err(Unsent::Failed(record, _)) => return answer::mcp_no_stream(record),
     };
     let (parts, body) = response.into_parts();
     let events = matches!(ResponseForm::read(&parts.headers), Ok(ResponseForm::EventStream));
@@ -176,14 +176,17 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     let spare = if session.is_some() { &[] } else { target.endpoints.as_slice() };
     let version = upstream_version(standing.asked().target());
     let sending = shared.upstreams.send_first(endpoint, spare, version, request);
-    match within(standing.asked().way().and_then(Taken::timeout), sending).await {
+    let (of_route, most) = (standing.asked().way().and_then(Taken::timeout), shared.mcp_answer);
+    // A stream lasts; its head comes at once, or the server would keep what it was asked with for ever.
+    match within(Some(of_route.unwrap_or(most)), sending).await {
         Some(Ok((endpoint, response))) => {
             record.upstream(&endpoint.id, note::identity(&endpoint));
             let hold = shared.budget.hold(standing.asked().peer().id());
-            let due = Instant::now() + shared.mcp_answer;
+            let due = Instant::now() + most;
             Ok((Reply { shared, session, record, awaited, endpoint, standing, hold, leaving, due }, response))
         }
         Some(Err(fault)) => Err(failed(record, fault)),
-        None => Err(failed(record, ProxyFault::RouteTimeout)),
+        None if of_route.is_some() => Err(failed(record, ProxyFault::RouteTimeout)),
+        None => Err(failed(record, ProxyFault::AnswerTimeout)),
     }
 }
