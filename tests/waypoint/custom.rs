@@ -4,6 +4,7 @@ mod failures;
 mod grpc;
 mod http;
 mod provider;
+mod tokens;
 
 use std::net::SocketAddr;
 
