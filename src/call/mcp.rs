@@ -55,6 +55,9 @@ pub struct Task {
     pub id: Knowable<Arc<str>>,
     /// The tool whose call made it, where that is known: it is decided on as a call of that tool.
     pub tool: Option<Arc<str>>,
+    /// When its server says that it was made (`createdAt`), where that is known: servers may give an id again once they began
+    /// anew, and this tells the tasks apart.
+    pub created: Option<Arc<str>>,
 }
 
 /// What `subscriptions/listen` (MCP 2026-07-28) asks to be told of, beyond changes of lists.
@@ -165,19 +168,9 @@ impl McpCall {
         if let McpObject::Tool { name, .. } = &self.object { name.known() } else { None }
     }
 
-    /// Whether it names a task, which one endpoint alone has.
-    pub fn names_task(&self) -> bool {
-        match &self.object {
-            McpObject::Task(task) => task.id.known().is_some(),
-            McpObject::Subscription(wanted) => !wanted.tasks.is_empty(),
-            McpObject::Base
-            | McpObject::Other
-            | McpObject::Setting
-            | McpObject::Tool { .. }
-            | McpObject::Prompt { .. }
-            | McpObject::Resource(_)
-            | McpObject::ServerRequest(_) => false,
-        }
+    /// Whether it changes a task, or asks what one came to: neither says which task of an id was meant.
+    pub fn acts_on_task(&self) -> bool {
+        matches!(self.object, McpObject::Task(Task { id: Knowable::Known(_), .. })) && &*self.method != "tasks/get"
     }
 
     /// What the call is given, where it takes arguments and they are known.

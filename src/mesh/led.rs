@@ -111,6 +111,11 @@ impl Target {
         }
     }
 
+    /// The port whose endpoints answer here: that to which a route leads, else its own. What is learnt of servers is learnt by it.
+    pub fn served_by(&self) -> &TargetKey {
+        self.leads_to.as_ref().map_or(&self.key, |led| &led.0)
+    }
+
     /// Whether an endpoint is one of this port's, also where it gets no calls for now.
     pub fn has(&self, endpoint: &str) -> bool {
         self.endpoints.iter().any(|one| *one.id == *endpoint) || self.hold(Some(endpoint)).is_some()

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use super::sessions::Holder;
+use crate::call::McpCall;
 use crate::seal::{Fields, Purpose, Reading, SealFault, Sealer};
+use crate::wire::mcp::ServerMessage;
 
 /// A server's own cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,12 +18,40 @@ pub(super) struct Cursor {
     pub(super) text: Box<str>,
 }
 
+/// Why a list's cursor is not handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Untold {
+    /// Its server said none that can be read in one way.
+    Bad,
+    /// It could not be sealed.
+    Unsealed(SealFault),
+}
+
 impl Cursor {
     /// As its client gets it, after a page of `method`.
-    pub(super) fn seal(sealer: &Sealer, holder: &Holder, method: &str, own: (&str, &str)) -> Result<String, SealFault> {
+    fn seal(sealer: &Sealer, holder: &Holder, method: &str, own: (&str, &str)) -> Result<String, SealFault> {
         let mut fields = Fields::default();
         fields.text(own.0).text(own.1);
         sealer.seal(Purpose::Cursor, &bound(holder, method), &fields.into_bytes())
+    }
+
+    /// Has a list of `endpoint`, the answer to `request`, hand its cursor on to `holder` alone.
+    ///
+    /// # Errors
+    /// [`Untold`]: then the list must not pass, as it would look whole.
+    pub(super) fn tell(
+        sealer: &Sealer,
+        (holder, endpoint): (&Holder, &str),
+        request: &McpCall,
+        message: &mut ServerMessage,
+    ) -> Result<(), Untold> {
+        let mut fault = None;
+        let seal = |own: &str| {
+            let sealed = Self::seal(sealer, holder, &request.method, (endpoint, own));
+            sealed.map_err(|failed| fault = Some(failed)).ok()
+        };
+        let told = message.tell_cursor(request, seal);
+        told.map_err(|_bad| fault.map_or(Untold::Bad, Untold::Unsealed))
     }
 
     /// What was sealed for `holder` after a page of `method`.
@@ -75,6 +105,28 @@ mod tests {
             (own, "tools/list", ""),
         ] {
             assert_eq!(open(&holder, method, sealed), None, "{holder:?} {method} {sealed}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_that_cannot_be_sealed_or_read_goes_nowhere() {
+        let (call, own) = (McpCall::base("tools/list", None, None), holder("a", None, "notes"));
+        let tell = |sealer: &Sealer, next: &str| {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[],{next}}}}}"#);
+            let mut message = ServerMessage::parse(text.as_bytes()).unwrap();
+            let told = Cursor::tell(sealer, (&own, "e"), &call, &mut message);
+            told.map(|()| String::from_utf8(message.canonical()).unwrap())
+        };
+        let sealer = Sealer::new(&Secret::new([1; 32]), &[]).unwrap();
+        let passed = tell(&sealer, r#""nextCursor":"row 5""#).unwrap();
+        assert!(passed.contains("nextCursor") && !passed.contains("row 5"), "{passed}");
+        let long = format!(r#""nextCursor":"{}""#, "x".repeat(crate::config::limits::MAX_SEALED));
+        assert_eq!(tell(&sealer, &long), Err(Untold::Unsealed(SealFault::TooLong)));
+        let without = Sealer::without_keys();
+        assert_eq!(tell(&without, r#""nextCursor":"row 5""#), Err(Untold::Unsealed(SealFault::Cipher)));
+        assert!(tell(&without, r#""ttlMs":1"#).is_ok());
+        for bad in [r#""nextCursor":5"#, r#""NextCursor":"row 5""#, r#""nextCursor":"a","nextcursor":"row 5""#] {
+            assert_eq!(tell(&sealer, bad), Err(Untold::Bad), "{bad}");
         }
     }
 }

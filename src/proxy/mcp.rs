@@ -9,6 +9,7 @@ mod get;
 mod listing;
 mod manner;
 mod mirror;
+mod own;
 mod post;
 mod pump;
 mod reply;

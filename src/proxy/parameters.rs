@@ -4,15 +4,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::call::McpCall;
 use crate::mesh::TargetKey;
-use crate::wire::mcp::Declared;
+use crate::wire::mcp::{Declared, McpHead, Version};
 
-/// Tools that are kept; beyond, nothing more is learnt.
+/// Tools that are kept; beyond, nothing more is learnt until some of them are gone.
 const MAX_TOOLS: usize = 16_384;
-/// Those of one target: a server that lists ever others takes none of another's.
+/// Those of one Service: a server that lists ever others takes none of another's.
 const MAX_OF_TARGET: usize = 1_024;
 
-/// The declarations seen so far. The lock is held for a look-up only.
+/// The declarations seen so far, by the Service whose endpoints listed them. The lock is held for a look-up only, and where
+/// another Service comes for a look at those that are kept.
 #[derive(Debug, Default)]
 pub(super) struct Parameters(Mutex<Table>);
 
@@ -23,16 +25,37 @@ struct Table {
 }
 
 impl Parameters {
-    /// What the target's tool declares, where that was seen.
-    pub(super) fn find(&self, target: &TargetKey, tool: &str) -> Option<Arc<Declared>> {
+    /// What a tool of the Service declares, where that was seen.
+    fn find(&self, target: &TargetKey, tool: &str) -> Option<Arc<Declared>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).targets.get(target)?.get(tool).cloned()
     }
 
-    /// A server of the target lists a tool with these, or without any.
-    pub(super) fn listed(&self, target: &TargetKey, tool: &Arc<str>, declared: Option<Declared>) {
+    /// Whether each `Mcp-Param-` header of a call repeats the argument that its tool declares it for, where that was seen.
+    pub(super) fn agree(&self, target: &TargetKey, head: &McpHead, call: &McpCall) -> bool {
+        let headers = head.parameters();
+        let modern = head.version().is_some_and(Version::is_modern);
+        let (Some(tool), true) = (call.tool().filter(|_| modern), !headers.is_empty()) else { return true };
+        let declared = self.find(target, tool);
+        declared.is_none_or(|declared| declared.agree(headers, call.arguments().map(|given| &**given)))
+    }
+
+    /// A server of the Service lists a tool with these, or without any. Those of Services that are not `there` any more go
+    /// when another one comes.
+    pub(super) fn listed(
+        &self,
+        (target, tool): (&TargetKey, &Arc<str>),
+        declared: Option<Declared>,
+        there: impl Fn(&TargetKey) -> bool,
+    ) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.forget(target, tool);
-        let Some(declared) = declared.filter(|_| table.tools < MAX_TOOLS) else { return };
+        let Some(declared) = declared else { return };
+        if !table.targets.contains_key(target) {
+            table.keep_those(there);
+        }
+        if table.tools >= MAX_TOOLS {
+            return;
+        }
         let of = table.targets.entry(target.clone()).or_default();
         if of.len() < MAX_OF_TARGET {
             of.insert(Arc::clone(tool), Arc::new(declared));
@@ -43,9 +66,18 @@ impl Parameters {
 
 impl Table {
     fn forget(&mut self, target: &TargetKey, tool: &str) {
-        if self.targets.get_mut(target).is_some_and(|tools| tools.remove(tool).is_some()) {
+        let Some(tools) = self.targets.get_mut(target) else { return };
+        if tools.remove(tool).is_some() {
             self.tools -= 1;
         }
+        if tools.is_empty() {
+            self.targets.remove(target);
+        }
+    }
+
+    fn keep_those(&mut self, there: impl Fn(&TargetKey) -> bool) {
+        self.targets.retain(|target, _| there(target));
+        self.tools = self.targets.values().map(HashMap::len).sum();
     }
 }
 
@@ -69,17 +101,31 @@ mod tests {
             Declared::of(&json::parse(entry.as_bytes()).unwrap())
         };
         let (table, tool) = (Parameters::default(), Arc::from("t"));
+        let listed = |name: &str, tool: &Arc<str>, says: Option<&str>| {
+            table.listed((&target(name), tool), says.and_then(&declared), |_| true);
+        };
         for says in ["A", "B"] {
-            table.listed(&target("one"), &tool, declared(says));
+            listed("one", &tool, Some(says));
             assert_eq!(table.find(&target("one"), "t").as_deref(), declared(says).as_ref());
         }
-        table.listed(&target("one"), &tool, None);
+        listed("one", &tool, None);
         assert_eq!(table.find(&target("one"), "t"), None);
         for at in 0..MAX_OF_TARGET + 5 {
-            table.listed(&target("one"), &at.to_string().into(), declared("A"));
+            listed("one", &at.to_string().into(), Some("A"));
         }
         assert!(table.find(&target("one"), "1023").is_some() && table.find(&target("one"), "1024").is_none());
-        table.listed(&target("other"), &tool, declared("A"));
+        listed("other", &tool, Some("A"));
         assert!(table.find(&target("other"), "t").is_some());
+        // Services come and go; what is kept is of those that are there.
+        for at in 0..100 {
+            let here = target(&format!("s{at}"));
+            for tool in 0..MAX_OF_TARGET {
+                table.listed((&here, &tool.to_string().into()), declared("A"), |kept| *kept == here);
+            }
+            assert!(table.find(&here, "1023").is_some(), "{at}: those that are gone take no room");
+        }
+        assert!(table.find(&target("other"), "t").is_none());
+        let kept = table.0.lock().unwrap();
+        assert_eq!((kept.targets.len(), kept.tools), (1, MAX_OF_TARGET));
     }
 }

@@ -13,7 +13,7 @@ use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Request, StatusCode};
 
 pub(super) use bytes::{Strayed, lead_bytes};
-pub(super) use declared::{Choice, is_there, leg};
+pub(super) use declared::{Choice, is_one_backend, is_there, leg};
 
 use super::Shared;
 use super::answer::ProxyFault;

@@ -20,7 +20,7 @@ use crate::seal::Fields;
 
 pub(super) use sealed::{Announced, Sealed};
 pub(super) use session::{Session, Sessional};
-pub(super) use table::Sessions;
+pub(super) use table::{NotBegun, Sessions};
 
 /// For whom a session is, and on what: nobody else can open its id.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -48,7 +48,7 @@ async fn server() -> Upstream {
                 return with(&session, &value!({"jsonrpc":"2.0","id":id,"result":result}).to_string());
             }
             "tools/call" if params["name"] == "get_task" => {
-                value!({"resultType":"task","task":{"taskId":params["arguments"]["task"],"status":"working"}})
+                value!({"resultType":"task","task":{"taskId":params["arguments"]["task"],"status":"working","createdAt":"2026-01-01T00:00:00Z"}})
             }
             _ => value!({"content":[{"type":"text","text":"ok"}]}),
         };

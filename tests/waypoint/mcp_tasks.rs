@@ -5,6 +5,7 @@ use serde_json::{Value, json as value};
 use crate::lab::{Lab, Reply, Upstream, events, json, notes, with};
 
 const NOTES: &str = "127.0.9.1:80";
+const CREATED: &str = "2026-01-01T00:00:00Z";
 
 /// A server that makes a task `t-NAME` of every call of a tool, as 2025-11-25 or as the extension of 2026-07-28.
 async fn server() -> Upstream {
@@ -14,13 +15,15 @@ async fn server() -> Upstream {
         let id = format!("t-{}", params["name"].as_str().unwrap_or_default());
         let result = match message["method"].as_str().unwrap_or_default() {
             "tools/call" if params["arguments"]["modern"] == true => {
-                value!({"resultType":"task","taskId":id,"status":"working"})
+                value!({"resultType":"task","taskId":id,"status":"working","createdAt":CREATED})
             }
-            "tools/call" => value!({"task":{"taskId":id,"status":"working"}}),
+            "tools/call" => value!({"task":{"taskId":id,"status":"working","createdAt":CREATED}}),
             "tasks/list" => {
-                value!({"tasks":[{"taskId":"t-get_note"},{"taskId":"t-create_note"},{"taskId":"t-none"},{"x":1}],"nextCursor":"n"})
+                let listed =
+                    ["t-get_note", "t-create_note", "t-none"].map(|id| value!({"taskId":id,"createdAt":CREATED}));
+                value!({"tasks":[listed[0],listed[1],listed[2],{"x":1}],"nextCursor":"n"})
             }
-            _ => value!({"taskId":params["taskId"],"status":"completed"}),
+            _ => value!({"taskId":params["taskId"],"status":"completed","createdAt":CREATED}),
         };
         json(&value!({"jsonrpc":"2.0","id":message["id"],"result":result}).to_string())
     })
@@ -82,7 +85,7 @@ async fn lists_hold_a_callers_own_tasks() {
     let list = message("tasks/list", &value!({}));
     for (who, seen) in [("agents/reader", &own), ("agents/writer", &theirs)] {
         let reply = lab.post(who, NOTES, "", &list).await;
-        assert_eq!(reply.json()["result"]["tasks"], value!([{"taskId":seen}]), "{who}: {reply:?}");
+        assert_eq!(reply.json()["result"]["tasks"], value!([{"taskId":seen,"createdAt":CREATED}]), "{who}: {reply:?}");
         assert!(reply.json()["result"]["nextCursor"].is_string());
     }
 }
@@ -122,7 +125,7 @@ async fn a_task_goes_on_at_another_replica_and_after_a_restart() {
     assert!(other.post("agents/writer", NOTES, "", &get).await.json()["error"].is_object());
     assert_eq!(upstream.bytes(), before);
     assert_eq!(other.post("agents/reader", NOTES, "", &get).await.json()["result"]["taskId"], task);
-    assert_eq!(listed().await, value!([{"taskId":task}]));
+    assert_eq!(listed().await, value!([{"taskId":task,"createdAt":CREATED}]));
     // What decides is still the tool that was called.
     other.edit(&text.replace("[\"delete_*\"]", "[\"delete_*\", \"get_*\"]")).await;
     assert!(!other.post("agents/reader", NOTES, "", &get).await.json()["result"].is_object());
@@ -138,15 +141,15 @@ async fn an_id_is_the_readers_own_in_every_message() {
         let related = value!({"io.modelcontextprotocol/related-task":{"taskId":"t-1"}});
         let answer = |result: Value| value!({"jsonrpc":"2.0","id":id,"result":result}).to_string();
         match message["method"].as_str().unwrap_or_default() {
-            "tools/call" => json(&answer(value!({"resultType":"task","taskId":"t-1","status":"working"}))),
+            "tools/call" => json(&answer(value!({"resultType":"task","taskId":"t-1","status":"working","createdAt":CREATED}))),
             "subscriptions/listen" => {
                 let accepted = value!({"_meta":{"io.modelcontextprotocol/subscriptionId":id},"notifications":params["notifications"]});
                 let accepted =
                     value!({"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":accepted});
-                let told = value!({"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"t-1","status":"working","_meta":related}});
+                let told = value!({"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"t-1","status":"working","createdAt":CREATED,"_meta":related}});
                 events(&format!("data: {accepted}\n\ndata: {told}\n\ndata: {}\n\n", answer(value!({"resultType":"complete"}))))
             }
-            _ => json(&answer(value!({"resultType":"complete","taskId":"t-1","status":"completed","result":{"content":[],"_meta":related}}))),
+            _ => json(&answer(value!({"resultType":"complete","taskId":"t-1","status":"completed","createdAt":CREATED,"result":{"content":[],"_meta":related}}))),
         }
     })
     .await;
@@ -204,7 +207,7 @@ async fn an_id_that_no_request_could_name_is_none() {
     let answered = long.clone();
     let upstream = Upstream::start(move |_head, body| {
         let message: Value = serde_json::from_str(body).unwrap_or_default();
-        let result = value!({"task":{"taskId":answered,"status":"working"}});
+        let result = value!({"task":{"taskId":answered,"status":"working","createdAt":CREATED}});
         json(&value!({"jsonrpc":"2.0","id":message["id"],"result":result}).to_string())
     })
     .await;
@@ -225,9 +228,9 @@ async fn counting(name: &'static str) -> Upstream {
                 &format!("Mcp-Session-Id: {name}\r\n"),
                 &answer(value!({"protocolVersion":"2025-11-25","capabilities":{}})),
             ),
-            "tools/call" => json(&answer(value!({"task":{"taskId":"1","status":"working"},"_meta":{"pod":name}}))),
+            "tools/call" => json(&answer(value!({"task":{"taskId":"1","status":"working","createdAt":CREATED},"_meta":{"pod":name}}))),
             _ => {
-                json(&answer(value!({"taskId":message["params"]["taskId"],"status":"completed","_meta":{"pod":name}})))
+                json(&answer(value!({"taskId":message["params"]["taskId"],"status":"completed","createdAt":CREATED,"_meta":{"pod":name}})))
             }
         }
     })
@@ -279,4 +282,166 @@ async fn a_task_is_asked_for_where_it_was_made_alone() {
     assert_eq!((two.bytes(), &reply.json()["error"]["code"]), (before, &value!(-32602)), "{reply:?}");
     let kept = lab.post("agents/reader", NOTES, "", &ask(&of_two.0)).await;
     assert_eq!(kept.json()["result"]["_meta"]["pod"], "two", "{kept:?}");
+}
+
+/// A server that counts its tasks, and knows each by its number; how often it began anew is in the times that it says.
+#[derive(Default)]
+struct Counter {
+    /// Whose each task is, by what the call said; and when it was made.
+    tasks: Vec<(String, String)>,
+    begun: usize,
+    /// Methods that were asked of a task, with the owner of the task that was found.
+    touched: Vec<(String, String)>,
+}
+
+impl Counter {
+    async fn start() -> (Upstream, std::sync::Arc<std::sync::Mutex<Self>>) {
+        let counter = std::sync::Arc::new(std::sync::Mutex::new(Self::default()));
+        let shared = std::sync::Arc::clone(&counter);
+        let upstream = Upstream::start(move |_head, body| {
+            let message: Value = serde_json::from_str(body).unwrap_or_default();
+            let result = shared.lock().unwrap().answer(&message["method"], &message["params"]);
+            let answer = match result {
+                Some(result) => value!({"jsonrpc":"2.0","id":message["id"],"result":result}),
+                None => value!({"jsonrpc":"2.0","id":message["id"],"error":{"code":-32602,"message":"no task"}}),
+            };
+            json(&answer.to_string())
+        })
+        .await;
+        (upstream, counter)
+    }
+
+    fn restart(&mut self) {
+        self.tasks.clear();
+        self.begun += 1;
+    }
+
+    fn answer(&mut self, method: &Value, params: &Value) -> Option<Value> {
+        let method = method.as_str().unwrap_or_default();
+        let told = |at: usize, (_, created): &(String, String)| value!({"taskId":at.to_string(),"status":"working","createdAt":created,"lastUpdatedAt":created,"ttl":null});
+        if method == "tools/call" {
+            let created = format!("2026-01-01T00:{:02}:{:02}.5Z", self.begun, self.tasks.len());
+            self.tasks.push((params["arguments"]["who"].as_str().unwrap_or_default().to_owned(), created));
+            return Some(value!({"task":told(self.tasks.len() - 1, self.tasks.last()?)}));
+        }
+        if method == "tasks/list" {
+            return Some(
+                value!({"tasks":self.tasks.iter().enumerate().map(|(at, task)| told(at, task)).collect::<Vec<_>>()}),
+            );
+        }
+        let at = params["taskId"].as_str()?.parse::<usize>().ok()?;
+        let task = self.tasks.get(at)?.clone();
+        self.touched.push((method.to_owned(), task.0.clone()));
+        Some(match method {
+            "tasks/result" => value!({"content":[{"type":"text","text":format!("secret of {}", task.0)}]}),
+            _ => told(at, &task),
+        })
+    }
+}
+
+/// A server that began anew counts from nought again: by the id of an earlier task nobody gets the task of another, whichever
+/// replica is asked, and nothing is done to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_a_server_gives_again_is_no_way_to_anothers_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("key");
+    std::fs::write(&file, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
+    let (upstream, counter) = Counter::start().await;
+    let text = notes(upstream.addr);
+    let replica = || Lab::start_with(&text, |settings| settings.sealing_key_file = Some(file.clone()));
+    let (one, other) = (replica().await, replica().await);
+    let call = |who: &str| message("tools/call", &value!({"name":"get_note","arguments":{"who":who},"task":{}}));
+    let ask = |method: &str, id: &str| message(method, &value!({"taskId":id}));
+    let old = begin(&one, "agents/reader", &call("reader")).await;
+    assert!(one.post("agents/reader", NOTES, "", &ask("tasks/result", &old)).await.body.contains("secret of reader"));
+    counter.lock().unwrap().restart();
+    // The server's answer to whoever calls next is theirs, at either replica, and what the first one knew is over.
+    let new = begin(&other, "agents/writer", &call("writer")).await;
+    assert_ne!(new, old);
+    counter.lock().unwrap().touched.clear();
+    let unknown = one.post("agents/reader", NOTES, "", &ask("tasks/get", "never-given")).await;
+    for lab in [&one, &other] {
+        for method in ["tasks/get", "tasks/result", "tasks/cancel", "tasks/update"] {
+            let reply = lab.post("agents/reader", NOTES, "", &ask(method, &old)).await;
+            assert_eq!((reply.status, &reply.body), (200, &unknown.body), "{method}");
+        }
+        let listed = lab.post("agents/reader", NOTES, "", &message("tasks/list", &value!({}))).await;
+        assert_eq!(listed.json()["result"]["tasks"], value!([]), "{listed:?}");
+    }
+    let touched = std::mem::take(&mut counter.lock().unwrap().touched);
+    assert!(!touched.is_empty() && touched.iter().all(|(method, _)| method == "tasks/get"), "{touched:?}");
+    for lab in [&other, &one] {
+        for method in ["tasks/get", "tasks/cancel", "tasks/result"] {
+            let own = lab.post("agents/writer", NOTES, "", &ask(method, &new)).await;
+            assert!(own.json()["result"].is_object(), "{method}: {own:?}");
+        }
+        let result = lab.post("agents/writer", NOTES, "", &ask("tasks/result", &new)).await;
+        assert!(result.body.contains("secret of writer"), "{result:?}");
+        let listed = lab.post("agents/writer", NOTES, "", &message("tasks/list", &value!({}))).await;
+        assert_eq!(listed.json()["result"]["tasks"][0]["taskId"], new, "{listed:?}");
+    }
+    // The caller's own next task is another one too.
+    counter.lock().unwrap().restart();
+    let next = begin(&one, "agents/writer", &call("writer")).await;
+    assert_ne!(next, new);
+    let gone = one.post("agents/writer", NOTES, "", &ask("tasks/result", &new)).await;
+    assert_eq!(gone.body, unknown.body);
+}
+
+/// Every task says when it was made; of one that does not, nobody could tell which one it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_without_a_time_is_none() {
+    for task in [
+        value!({"task":{"taskId":"s3cret","status":"working"}}),
+        value!({"resultType":"task","taskId":"s3cret","status":"working","createdAt":5}),
+        value!({"Task":{"taskId":"s3cret","status":"working","createdAt":CREATED}}),
+        value!({"task":{"taskId":"s3cret","TaskId":"other","status":"working","createdAt":CREATED}}),
+    ] {
+        let upstream = Upstream::start(move |_head, body| {
+            let message: Value = serde_json::from_str(body).unwrap_or_default();
+            json(&value!({"jsonrpc":"2.0","id":message["id"],"result":task}).to_string())
+        })
+        .await;
+        let lab = Lab::start(&notes(upstream.addr)).await;
+        let call = message("tools/call", &value!({"name":"get_note","task":{}}));
+        let reply = lab.post("agents/reader", NOTES, "", &call).await;
+        assert!(reply.json()["error"].is_object() && !reply.body.contains("s3cret"), "{reply:?}");
+    }
+}
+
+/// What no key opens any longer is unknown, and no server hears of it; what an earlier key sealed goes on while that is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_and_a_task_go_on_for_as_long_as_their_key_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |letter: char| format!("{}=\n", letter.to_string().repeat(42) + "A");
+    let upstream = server().await;
+    let text = notes(upstream.addr);
+    let replica = async |name: &str, keys: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, keys).unwrap();
+        Lab::start_with(&text, |settings| settings.sealing_key_file = Some(file)).await
+    };
+    let old = replica("old", &key('B')).await;
+    let both = replica("both", &format!("{}{}", key('C'), key('B'))).await;
+    let new = replica("new", &key('C')).await;
+    let task = begin(&old, "agents/reader", &message("tools/call", &value!({"name":"get_note","task":{}}))).await;
+    let first = old.post("agents/reader", NOTES, "", &message("tasks/list", &value!({}))).await;
+    let cursor = first.json()["result"]["nextCursor"].clone();
+    let get = message("tasks/get", &value!({"taskId":task}));
+    let next = message("tasks/list", &value!({"cursor":cursor}));
+    let kept = both.post("agents/reader", NOTES, "", &next).await;
+    assert!(kept.json()["result"].is_object(), "{kept:?}");
+    let again = both.post("agents/reader", NOTES, "", &get).await.json()["result"]["taskId"].clone();
+    assert!(again.is_string() && again != task, "by the key that seals now: {again}");
+    for id in [&value!(task), &again] {
+        let known = both.post("agents/reader", NOTES, "", &message("tasks/get", &value!({"taskId":id}))).await;
+        assert!(known.json()["result"].is_object(), "{known:?}");
+    }
+    let before = upstream.bytes();
+    for (ask, says) in [(&get, "Task not found"), (&next, "unknown cursor")] {
+        let gone = new.post("agents/reader", NOTES, "", ask).await;
+        assert_eq!((gone.status, &gone.json()["error"]["code"]), (200, &value!(-32602)), "{gone:?}");
+        assert!(gone.body.contains(says) && !gone.body.contains("t-get_note"), "{gone:?}");
+    }
+    assert_eq!(upstream.bytes(), before);
 }

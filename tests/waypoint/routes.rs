@@ -1,6 +1,7 @@
 //! HTTPRoutes on a Service: where its requests go, and what becomes of them.
 
 mod auth;
+mod begun;
 mod bytes;
 mod copies;
 mod declared;

@@ -21,7 +21,7 @@ fn resource_call(method: &str) -> Call {
 }
 
 fn task(method: &str) -> Call {
-    mcp(method, McpObject::Task(Task { id: Knowable::Known("t".into()), tool: Some("x".into()) }))
+    mcp(method, McpObject::Task(Task { id: Knowable::Known("t".into()), tool: Some("x".into()), created: None }))
 }
 
 #[test]

@@ -20,7 +20,10 @@ fn pins(mode: &str, tools: &[(&str, &str)]) -> String {
 fn a_name_that_nobody_pinned_is_hidden_and_refused() {
     let rules = mcp_rules(&[&pins("Enforce", &[("x", "good")])]);
     let task = |tool: &str| {
-        mcp("tasks/get", McpObject::Task(Task { id: Knowable::Known("t".into()), tool: Some(tool.into()) }))
+        mcp(
+            "tasks/get",
+            McpObject::Task(Task { id: Knowable::Known("t".into()), tool: Some(tool.into()), created: None }),
+        )
     };
     check(
         &rules,

@@ -13,7 +13,7 @@ use super::super::authenticate::{Authenticated, authenticate};
 use super::super::budget::Hold;
 use super::super::cursors::Cursor;
 use super::super::http::Calls;
-use super::super::route::is_there;
+use super::super::route::{is_one_backend, is_there};
 use super::super::sessions::{Bound, Holder, Sessional, subject};
 use super::super::tasks::Made;
 use super::sse::{self, Address};
@@ -50,6 +50,8 @@ pub(super) struct Meant {
     pub(super) call: McpCall,
     /// The endpoint that must have it, where one must.
     pub(super) endpoint: Option<Arc<str>>,
+    /// Whether no other one may have it: by the id of a task another one may know another caller's.
+    pub(super) alone: bool,
     /// The id under which the server gets it, where that is another than the client's.
     pub(super) sent: Option<Id>,
 }
@@ -131,32 +133,42 @@ impl Exchange {
     /// caller's.
     pub(super) fn meant(&self, decoded: &mut Decoded) -> Result<Meant, ProxyFault> {
         let mut call = decoded.call().clone();
-        self.check_parameters(&call)?;
-        self.name_tasks(decoded)?;
+        let mut endpoint = self.name_tasks(decoded)?;
+        let alone = endpoint.is_some();
         if decoded.kind() == Kind::Response {
             let digest = call.session.clone();
             let asked = self.session.as_ref().zip(decoded.id()).and_then(|(bound, id)| bound.session.reply(id, digest));
             let Sessional { id, call } = asked.ok_or(ProxyFault::UnexpectedResponse)?;
             decoded.forward_under(&id);
-            return Ok(Meant { call, endpoint: None, sent: None });
+            return Ok(Meant { call, endpoint: None, alone, sent: None });
         }
-        let mut endpoint = None;
         if let McpObject::Task(task) = &mut call.object {
-            endpoint = self.find_task(task)?;
+            self.find_task(task)?;
         }
         if let McpObject::Subscription(wanted) = &mut call.object {
-            for task in &mut Arc::make_mut(wanted).tasks {
-                endpoint = endpoint.or(self.find_task(task)?);
-            }
+            Arc::make_mut(wanted).tasks.iter_mut().try_for_each(|task| self.find_task(task))?;
         }
         if let Some(sealed) = decoded.cursor() {
             let cursor = Cursor::open(self.shared.sessions.sealer(), &self.holder(), &call.method, sealed);
             let Cursor { endpoint: from, text } = cursor.ok_or(ProxyFault::CursorUnknown)?;
             decoded.go_on_after(&text);
-            endpoint = endpoint.or_else(|| is_there(&self.shared, &self.target, &from).then_some(from));
+            endpoint = endpoint.or(self.goes_on_at(from)?);
         }
         let sent = self.rename(decoded, &call)?;
-        Ok(Meant { call, endpoint, sent })
+        Ok(Meant { call, endpoint, alone, sent })
+    }
+
+    /// Where a list goes on that `from` began; none where any endpoint will do. Those of one Service page alike, but where
+    /// routes lead, another backend's server would read a cursor as one of its own.
+    fn goes_on_at(&self, from: Arc<str>) -> Result<Option<Arc<str>>, ProxyFault> {
+        let there = is_there(&self.shared, &self.target, &from);
+        if self.target.routes.is_some() {
+            let at = self.session.as_ref().map_or(&from, |bound| &bound.key.endpoint);
+            if !there || !is_one_backend(&self.shared, &self.target, &from, at) {
+                return Err(ProxyFault::CursorUnknown);
+            }
+        }
+        Ok(there.then_some(from))
     }
 
     /// Has a message of a session name its request as the server knows it.
@@ -174,28 +186,25 @@ impl Exchange {
         Ok(Some(sent))
     }
 
-    /// Whether each `Mcp-Param-` header repeats the argument that its tool declares it for, where that was seen.
-    fn check_parameters(&self, call: &McpCall) -> Result<(), ProxyFault> {
-        let headers = self.mcp.parameters();
-        let modern = self.mcp.version().is_some_and(Version::is_modern);
-        let (Some(tool), true) = (call.tool().filter(|_| modern), !headers.is_empty()) else { return Ok(()) };
-        let declared = self.shared.parameters.find(&self.target.key, tool);
-        let agree = declared.is_none_or(|declared| declared.agree(headers, call.arguments().map(|given| &**given)));
-        if agree { Ok(()) } else { Err(ProxyFault::HeaderMismatch) }
+    /// Has the server get its own ids of tasks; the endpoint that has them. Of several endpoints' tasks those of the others are
+    /// unknown.
+    fn name_tasks(&self, decoded: &mut Decoded) -> Result<Option<Arc<str>>, ProxyFault> {
+        let mut endpoint: Option<Arc<str>> = None;
+        let mut own = |sealed: &str| {
+            let made = self.made(sealed)?;
+            let at = endpoint.get_or_insert_with(|| Arc::clone(&made.endpoint));
+            (*at == made.endpoint).then(|| made.id.to_string())
+        };
+        decoded.name_tasks(&mut own).map_err(|_unknown| ProxyFault::TaskUnknown)?;
+        Ok(endpoint)
     }
 
-    /// Has the server get its own ids of tasks.
-    fn name_tasks(&self, decoded: &mut Decoded) -> Result<(), ProxyFault> {
-        let mut own = |sealed: &str| Some(self.made(sealed)?.id.to_string());
-        decoded.name_tasks(&mut own).map_err(|_unknown| ProxyFault::TaskUnknown)
-    }
-
-    /// Notes a task's own id and tool; its endpoint.
-    fn find_task(&self, task: &mut Task) -> Result<Option<Arc<str>>, ProxyFault> {
-        let Some(sealed) = task.id.known() else { return Ok(None) };
-        let made = self.made(sealed).ok_or(ProxyFault::TaskUnknown)?;
-        (task.id, task.tool) = (Knowable::Known(made.id), Some(made.tool));
-        Ok(Some(made.endpoint))
+    /// Notes a task's own id and tool, and when it was made.
+    fn find_task(&self, task: &mut Task) -> Result<(), ProxyFault> {
+        let Some(sealed) = task.id.known() else { return Ok(()) };
+        let Made { id, tool, created, .. } = self.made(sealed).ok_or(ProxyFault::TaskUnknown)?;
+        *task = Task { id: Knowable::Known(id), tool: Some(tool), created: Some(created) };
+        Ok(())
     }
 
     /// The caller's task of this id, where the endpoint that made it is the one that will be asked: by the same id another

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::super::answer::ProxyFault;
-use super::super::cursors::Cursor;
+use super::super::cursors::{Cursor, Untold};
 use super::super::definitions::Listed;
 use super::super::note;
 use super::super::tasks::Made;
@@ -15,12 +15,14 @@ use crate::call::{Call, Knowable, McpCall, McpObject, Task, Value};
 use crate::config::limits::MAX_NAME;
 use crate::document::agent_policy::PinMode;
 use crate::fault::Faulty;
+use crate::mesh::TargetKey;
 use crate::policy::{Answered, Decision, Denial, Pinned, Redactor};
+use crate::seal::SealFault;
 use crate::telemetry::{Operation, Protocol};
 use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{
-    Declared, ServerKind, ServerMessage, Version, filter_list, filter_lookalikes, is_list, mark_private,
-    resource_entry, server_request,
+    Declared, ServerKind, ServerMessage, Version, alike, filter_list, filter_lookalikes, is_list, mark_private,
+    resource_entry, server_request, task_created,
 };
 
 /// Why a message does not reach the caller as it is.
@@ -30,6 +32,28 @@ pub(super) enum Unpassable {
     Refused(Box<Denial>),
     /// It cannot be read in one way only.
     Bad,
+    /// It tells of another task than the caller's.
+    OtherTask,
+    /// An id in it is to be the caller's own, and could not be sealed.
+    Unsealed,
+}
+
+impl Unpassable {
+    /// What a caller is told in place of an answer that no rule refused.
+    pub(super) fn fault(&self) -> ProxyFault {
+        match self {
+            Self::Refused(_) | Self::Bad => ProxyFault::BadAnswer,
+            Self::OtherTask => ProxyFault::TaskUnknown,
+            Self::Unsealed => ProxyFault::Unsealed,
+        }
+    }
+}
+
+impl From<SealFault> for Unpassable {
+    fn from(fault: SealFault) -> Self {
+        tracing::warn!(%fault, "an id for a caller was not sealed");
+        Self::Unsealed
+    }
 }
 
 impl Reply {
@@ -45,6 +69,9 @@ impl Reply {
         message: &mut ServerMessage,
         late: bool,
     ) -> Result<(), Unpassable> {
+        if !self.is_of_task(request, message) {
+            return Err(Unpassable::OtherTask);
+        }
         if let Some(result) = message.result_mut() {
             mark_private(request, result);
         }
@@ -56,28 +83,46 @@ impl Reply {
         self.decide_answer(request, message)?;
         // After what is blacked out is: on what the caller gets.
         self.decide_inputs(request, message)?;
-        self.tell_tasks(request, message);
+        self.tell_tasks(request, message)?;
         self.seal_cursor(request, message)
     }
 
-    /// Tells the caller of its tasks by the ids that it has them by. One that was not seen to be the caller's keeps its
-    /// server's id, which no request can name.
-    pub(super) fn tell_tasks(&self, request: &McpCall, message: &mut ServerMessage) {
-        let tasks = &self.shared.tasks;
-        let mut told = |id: &str| {
-            let holder = self.standing.asked().holder();
-            tasks.seal(&holder, &tasks.find(&holder, &self.endpoint.id, id)?)
-        };
-        message.tell_tasks(request, &mut told);
+    /// Tells the caller of its tasks by the ids that it has them by.
+    pub(super) fn tell_tasks(&self, request: &McpCall, message: &mut ServerMessage) -> Result<(), Unpassable> {
+        let holder = self.standing.asked().holder();
+        self.shared.tasks.tell((&holder, &self.endpoint.id), request, message).map_err(Unpassable::from)
     }
 
     /// Hands a list's cursor on to its caller alone.
     fn seal_cursor(&self, request: &McpCall, message: &mut ServerMessage) -> Result<(), Unpassable> {
-        let seal = |own: &str| {
-            let (sealer, holder) = (self.shared.sessions.sealer(), self.standing.asked().holder());
-            Cursor::seal(sealer, &holder, &request.method, (&self.endpoint.id, own)).ok()
+        let (sealer, holder) = (self.shared.sessions.sealer(), self.standing.asked().holder());
+        Cursor::tell(sealer, (&holder, &self.endpoint.id), request, message).map_err(|untold| match untold {
+            Untold::Bad => Unpassable::Bad,
+            Untold::Unsealed(fault) => fault.into(),
+        })
+    }
+
+    /// Whether the answer to a request for a task is about the caller's: its server may have begun anew since, and given its id
+    /// to another's. What does not say the time was asked for where the task was seen to be the caller's.
+    fn is_of_task(&self, request: &McpCall, message: &ServerMessage) -> bool {
+        let McpObject::Task(Task { id: Knowable::Known(id), tool: Some(tool), created: Some(created) }) =
+            &request.object
+        else {
+            return true;
         };
-        message.tell_cursor(request, seal).map_err(|_bad| Unpassable::Bad)
+        let Some(result) = message.result().and_then(Value::as_object) else { return true };
+        let says = || result.iter().any(|(key, _)| alike("createdAt", key));
+        let of = task_created(result);
+        match &*request.method {
+            "tasks/get" if of.as_ref() == Some(created) => {
+                let (id, endpoint) = (Arc::clone(id), Arc::clone(&self.endpoint.id));
+                let made = Made { id, endpoint, tool: Arc::clone(tool), created: Arc::clone(created) };
+                self.shared.tasks.bind(&self.standing.asked().holder(), &made)
+            }
+            "tasks/get" => false,
+            "tasks/cancel" if says() => of.as_ref() == Some(created),
+            _ => true,
+        }
     }
 
     /// Decides on what the answer to `request` says, and blacks out of it what policies say.
@@ -138,8 +183,7 @@ impl Reply {
                 self.redact(&redactors, content, false);
             }
         }
-        self.tell_tasks(&self.awaited.call, message);
-        true
+        self.tell_tasks(&self.awaited.call, message).is_ok()
     }
 
     /// Blacks out of a request of the server what policies black out of the answer that it comes with, before it is decided
@@ -181,8 +225,9 @@ impl Reply {
         let modern = request.version.as_deref().and_then(Version::parse).is_some_and(Version::is_modern);
         let seen = |entry: McpCall, raw: &Value| {
             if let Some(tool) = entry.tool().filter(|_| modern) {
-                let target = &self.standing.asked().target().key;
-                self.shared.parameters.listed(target, tool, Declared::of(raw));
+                let there = |target: &TargetKey| self.shared.published.current().get(target).is_some();
+                let of = self.standing.asked().target().served_by();
+                self.shared.parameters.listed((of, tool), Declared::of(raw), there);
             }
             let tool = mode.and_then(|_| listing::read(rules, &entry.object, raw));
             let refused = tool.as_ref().is_some_and(|tool| tool.pinned == Pinned::No(PinMode::Enforce));
@@ -218,18 +263,29 @@ impl Reply {
 
     /// The caller's own task of this id.
     fn made(&self, task: &Task) -> Option<Made> {
-        self.shared.tasks.find(&self.standing.asked().holder(), &self.endpoint.id, task.id.known()?)
+        let (holder, created) = (self.standing.asked().holder(), task.created.as_deref());
+        self.shared.tasks.find(&holder, &self.endpoint.id, task.id.known()?, created)
     }
 
-    /// Binds the task that a call of a tool turned into, so that nobody else can use it. False where its id is taken, or none.
+    /// Binds the task that a call of a tool turned into, so that nobody else can use it. False where its id is taken, or none,
+    /// and where it does not say when it was made: nobody could tell it from a later one of its id.
     fn learn_task(&self, request: &McpCall, message: &ServerMessage) -> bool {
-        let (McpObject::Tool { name, .. }, Some(result)) = (&request.object, message.result()) else { return true };
-        let (Some(tool), Some(id)) = (name.known(), task_of(result)) else { return true };
+        let McpObject::Tool { name, .. } = &request.object else { return true };
+        let Some(tool) = name.known() else { return true };
+        let (id, task) = match message.task_made() {
+            Ok(None) => return true,
+            Ok(Some(made)) => made,
+            Err(_two) => return false,
+        };
+        let Some(created) = task_created(task) else {
+            tracing::warn!(endpoint = %self.endpoint.id, ?tool, "a server made a task without createdAt");
+            return false;
+        };
         // No request could name it, and what is bound is kept.
         if id.is_empty() || id.len() > MAX_NAME {
             return false;
         }
-        let made = Made { id: id.into(), endpoint: Arc::clone(&self.endpoint.id), tool: Arc::clone(tool) };
+        let made = Made { id: id.into(), endpoint: Arc::clone(&self.endpoint.id), tool: Arc::clone(tool), created };
         self.shared.tasks.bind(&self.standing.asked().holder(), &made)
     }
 
@@ -238,8 +294,9 @@ impl Reply {
         if !matches!(method, "notifications/tasks" | "notifications/tasks/status") {
             return None;
         }
-        let id = message.params()?.get("taskId")?.as_str()?;
-        let mut task = Task { id: Knowable::Known(id.into()), tool: None };
+        let params = message.params()?;
+        let (id, created) = (params.get("taskId")?.as_str()?, Some(task_created(params)?));
+        let mut task = Task { id: Knowable::Known(id.into()), tool: None, created };
         task.tool = Some(self.made(&task)?.tool);
         Some(McpCall { method: "tasks/get".into(), ..self.awaited.call.entry(McpObject::Task(task)) })
     }
@@ -310,11 +367,4 @@ impl Reply {
         self.shared.telemetry.metrics().fault(fault);
         Unpassable::Bad
     }
-}
-
-/// The id of the task that a result announces: in `task` (MCP 2025-11-25), or its own (the extension of 2026-07-28).
-fn task_of(result: &Value) -> Option<&str> {
-    let modern = || result.get("resultType").and_then(Value::as_str) == Some("task");
-    let task = result.get("task").or_else(|| modern().then_some(result))?;
-    task.get("taskId").and_then(Value::as_str)
 }

@@ -19,10 +19,11 @@ use super::super::route::{self, Choice};
 use super::super::sessions::Bound;
 use super::super::stages::{Asked, Permitted, Refused, Standing};
 use super::exchange::{Exchange, Meant, read_body};
-use super::listing::{self, Unlisted};
+use super::listing;
+use super::own::{self, Question, Unanswered};
 use super::reply::{self, Awaited};
 use super::sse;
-use crate::call::Call;
+use crate::call::{Call, Knowable, McpObject, Task, Value};
 use crate::document::agent_policy::PinMode;
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
@@ -33,7 +34,7 @@ use crate::upstream::NoEndpoint;
 use crate::wire::json;
 use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{
-    Context, Decoded, HeaderFault, Kind, check_headers, decode, forward_headers, requested_version,
+    Context, Decoded, HeaderFault, Kind, check_headers, decode, forward_headers, requested_version, task_created,
 };
 
 /// What goes out when it is permitted.
@@ -113,7 +114,7 @@ async fn unheaded(calls: &Calls, target: &Target, request: Request, fault: Heade
 }
 
 async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: Bytes, hold: Hold) -> Answer {
-    let Meant { call, endpoint, sent } = meant;
+    let Meant { call, endpoint, alone, sent } = meant;
     let id = decoded.id().filter(|_| decoded.kind() == Kind::Request).cloned();
     let awaited = Awaited { sent: sent.or_else(|| id.clone()), id, call: call.clone() };
     let call = Call::Mcp(call);
@@ -123,11 +124,15 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: B
     forward_headers(&mut headers, &exchange.mcp, &decoded);
     let message = Message { bytes, headers };
     drop(decoded);
-    let Exchange { shared, peer, target, head, sent, claims, session, mut record, leaving, .. } = exchange;
+    let Exchange { shared, peer, target, head, sent, mcp, claims, session, mut record, leaving } = exchange;
     let of_session = session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
     let stick = of_session.or(endpoint);
     let addressed = session.as_ref().is_some_and(|bound| bound.token.is_none());
     let leg = route::leg(&shared, &target, &head, Choice::new(stick.as_deref(), addressed));
+    // What a tool declares is said by the servers that the call goes to.
+    if !shared.parameters.agree(leg.target.served_by(), &mcp, &awaited.call) {
+        return answer::mcp_proxy_fault(record, awaited.id.as_ref(), ProxyFault::HeaderMismatch);
+    }
     let request = Authenticated { head, sent, claims };
     let mut decoded = Asked::http(peer, leg.target, request).on(leg.taken).decoded(call, message);
     if let Err(stopped) = custom::consult(&shared, &mut decoded).await {
@@ -139,7 +144,7 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: B
             if let Some(fault) = leg.fault {
                 return answer::mcp_proxy_fault(record, awaited.id.as_ref(), fault);
             }
-            let passage = Passage { shared, session, record, awaited, stick, hold, leaving };
+            let passage = Passage { shared, session, record, awaited, stick, alone, hold, leaving };
             Box::pin(passage.send(permitted)).await
         }
         Err(refused) => refuse(record, &shared, (session.as_ref(), awaited.id.as_ref()), &refused),
@@ -176,7 +181,7 @@ fn on_stream(record: RecordGuard, stream: &mpsc::Sender<Bytes>, message: &[u8]) 
 /// How the target's servers answer a name that they do not have: as was seen, else as servers of this name do.
 pub(super) fn likeness(shared: &Shared, session: Option<&Bound>, refused: &Refused) -> Likeness {
     let Call::Mcp(call) = &refused.call else { return Likeness::default() };
-    let target = &refused.asked.target().key;
+    let target = refused.asked.target().served_by();
     let seen = shared.wordings.find(target, call);
     Likeness {
         wording: seen.or_else(|| session.and_then(|bound| bound.session.wording.clone())),
@@ -193,12 +198,14 @@ fn digest_arguments(exchange: &mut Exchange, decoded: &Decoded) {
     }
 }
 
-/// Why a permitted call of a tool does not go out.
+/// Why a permitted call does not go out.
 enum Unfit {
-    /// Its definition is not pinned.
+    /// The definition of its tool is not pinned.
     NotPinned,
-    /// What it is cannot be told.
-    Unlisted(Unlisted),
+    /// Its task is not the caller's any more.
+    OtherTask,
+    /// What it is about cannot be told.
+    Unanswered(Unanswered),
 }
 
 /// A permitted message on its way.
@@ -209,6 +216,8 @@ struct Passage {
     awaited: Awaited,
     /// Where its session or what it is about lives, if that is known.
     stick: Option<Arc<str>>,
+    /// Whether no other endpoint may have it.
+    alone: bool,
     hold: Hold,
     /// Cancelled when the caller's tunnel should come to its end.
     leaving: CancellationToken,
@@ -231,12 +240,17 @@ impl Passage {
         if by_definition && let Err(unfit) = Box::pin(self.look(&standing, &endpoint)).await {
             return self.unfit(standing, unfit);
         }
+        if self.awaited.call.acts_on_task()
+            && let Err(unfit) = Box::pin(self.confirm(&standing, &endpoint)).await
+        {
+            return self.unfit(standing, unfit);
+        }
         if let Err(fault) = self.ask() {
             return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault);
         }
         let version = upstream_version(&target);
         // Only the endpoint of a session knows it, another has not shown its definitions, and may call another's task so.
-        let alone = self.session.is_some() || by_definition || self.awaited.call.names_task();
+        let alone = self.alone || self.session.is_some() || by_definition;
         let spare = if alone { &[] } else { target.endpoints.as_slice() };
         let of_route = standing.asked().way().and_then(Taken::timeout);
         let most = self.shared.mcp_answer;
@@ -270,6 +284,24 @@ impl Passage {
         }
     }
 
+    /// Whether the task is still the caller's at `endpoint`, by asking: a server that began anew may have given its id to
+    /// another's, and what is asked now says of no task when it was made, or changes it.
+    async fn confirm(&self, standing: &Standing, endpoint: &Arc<Endpoint>) -> Result<(), Unfit> {
+        let McpObject::Task(Task { id: Knowable::Known(id), created, .. }) = &self.awaited.call.object else {
+            return Ok(());
+        };
+        let question = Question { method: "tasks/get", parameter: Some(("taskId", id)), named: true };
+        let asking = own::ask(&self.shared, standing, endpoint, (0, &question));
+        let told = tokio::time::timeout(own::TIMEOUT, asking).await.unwrap_or(Err(Unanswered::Unreadable));
+        let message = match told {
+            Ok(told) => told.message,
+            Err(Unanswered::Unreadable) => return Err(Unfit::OtherTask),
+            Err(unanswered) => return Err(Unfit::Unanswered(unanswered)),
+        };
+        let of = message.result().and_then(Value::as_object).and_then(task_created);
+        if of.is_some() && of == *created { Ok(()) } else { Err(Unfit::OtherTask) }
+    }
+
     /// Whether the tool is defined at `endpoint` as it is pinned, where it was last listed, else by asking.
     async fn look(&self, standing: &Standing, endpoint: &Arc<Endpoint>) -> Result<(), Unfit> {
         let Some(tool) = self.awaited.call.tool() else { return Ok(()) };
@@ -278,7 +310,7 @@ impl Passage {
         let known = match self.shared.definitions.find(&place, tool) {
             Some(known) => known,
             None => {
-                let listed = listing::ask(&self.shared, standing, endpoint, tool).await.map_err(Unfit::Unlisted)?;
+                let listed = listing::ask(&self.shared, standing, endpoint, tool).await.map_err(Unfit::Unanswered)?;
                 self.shared.note_listed(&target.rules, place.clone(), &listed);
                 if !listed.iter().any(|one| one.tool == *tool) {
                     self.shared.definitions.absent(place, tool);
@@ -293,16 +325,22 @@ impl Passage {
     /// The call does not go out, as its tool is not known to be one that was looked at.
     fn unfit(self, standing: Standing, unfit: Unfit) -> Answer {
         match unfit {
-            Unfit::Unlisted(Unlisted::NoSession) if self.session.is_some() => self.no_endpoint(NoEndpoint::Gone),
-            Unfit::Unlisted(Unlisted::Unsent(fault)) => {
+            Unfit::Unanswered(Unanswered::NoSession) if self.session.is_some() => self.no_endpoint(NoEndpoint::Gone),
+            Unfit::Unanswered(Unanswered::Unsent(fault)) => {
                 answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault)
             }
-            Unfit::NotPinned | Unfit::Unlisted(Unlisted::NoSession | Unlisted::Unreadable) => {
+            Unfit::OtherTask => self.no_task(),
+            Unfit::Unanswered(Unanswered::NoSession) if self.awaited.call.acts_on_task() => self.no_task(),
+            Unfit::NotPinned | Unfit::Unanswered(Unanswered::NoSession | Unanswered::Unreadable) => {
                 let denial = standing.asked().target().rules.not_pinned();
                 let refused = standing.refused(denial);
                 refuse(self.record, &self.shared, (self.session.as_ref(), self.awaited.id.as_ref()), &refused)
             }
         }
+    }
+
+    fn no_task(self) -> Answer {
+        answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::TaskUnknown)
     }
 
     /// Takes the request's id in its session.

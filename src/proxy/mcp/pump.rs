@@ -29,8 +29,9 @@ use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{ServerKind, ServerMessage, Version, denial, is_list};
 use crate::wire::sse;
 
-/// JSON-RPC's internal error.
+/// JSON-RPC's internal error, and that for parameters which name nothing.
 const INTERNAL_ERROR: i64 = -32603;
+const INVALID_PARAMS: i64 = -32602;
 /// Room for an event beside its data, bytes.
 const SPARE: usize = 128;
 const UNREADABLE: &str = "the server's answer cannot be passed on";
@@ -271,12 +272,11 @@ impl Pump {
             let mut message = ServerMessage::parse(data.as_bytes()).map_err(|_fault| ProxyFault::BadAnswer)?;
             self.reply.see_request(&mut message);
             if let (ServerKind::Request(method), Some(id)) = (message.kind(), message.id()) {
-                match self.reply.may_pass_on(method, id, &message) {
-                    Some(told) => {
-                        message.rename(&told);
-                        self.reply.tell_tasks(&self.reply.awaited.call, &mut message);
-                    }
-                    None => return Ok(Passed::Asked(method.clone(), id.clone())),
+                let asked = Passed::Asked(method.clone(), id.clone());
+                let Some(told) = self.reply.may_pass_on(method, id, &message) else { return Ok(asked) };
+                message.rename(&told);
+                if self.reply.tell_tasks(&self.reply.awaited.call, &mut message).is_err() {
+                    return Ok(asked);
                 }
             }
             self.seen.answer(&event);
@@ -328,6 +328,12 @@ impl Pump {
                 Some(told)
             }
             Err(Unpassable::Bad) => Some(denial::error(Some(&id), INTERNAL_ERROR, UNREADABLE, None)),
+            Err(unpassable @ (Unpassable::OtherTask | Unpassable::Unsealed)) => {
+                let fault = unpassable.fault();
+                self.reply.record.failed(&fault);
+                let code = if fault == ProxyFault::TaskUnknown { INVALID_PARAMS } else { INTERNAL_ERROR };
+                Some(denial::error(Some(&id), code, &fault.to_string(), None))
+            }
         }
     }
 
@@ -339,9 +345,15 @@ impl Pump {
         {
             self.answered = true;
             self.reply.answered();
-            self.reply.learn(headers, message, Some(self.seen.clone()));
+            let learnt = self.reply.learn(headers, message, Some(self.seen.clone()));
             let Awaited { id, call, .. } = &self.reply.awaited;
-            return Some(Sessional { id: id.clone()?, call: call.clone() });
+            let answered = Sessional { id: id.clone()?, call: call.clone() };
+            if let Err(fault) = learnt {
+                self.reply.record.failed(&fault);
+                let told = denial::error(Some(&answered.id), INTERNAL_ERROR, &fault.to_string(), None);
+                *message = ServerMessage::parse(&told).ok()?;
+            }
+            return Some(answered);
         }
         let resumed = matches!(self.waits, Waits::Session { resumed: true });
         let Reply { awaited, session, .. } = &self.reply;

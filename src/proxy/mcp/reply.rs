@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::answer::{self, ProxyFault};
 use super::super::budget::{HeldBody, Hold};
-use super::super::sessions::{Bound, Sealed};
+use super::super::sessions::{Bound, NotBegun, Sealed};
 use super::super::stages::Standing;
 use super::super::{Shared, note};
 use super::SESSION_ID;
@@ -112,12 +112,14 @@ impl Reply {
         if let Some(Err(denial)) = self.standing.turned_now(&shared.published) {
             return self.revoked(denial);
         }
-        self.learn(&parts.headers, &message, None);
+        if let Err(fault) = self.learn(&parts.headers, &message, None) {
+            return self.answer_with(fault);
+        }
         let work = || self.see_through(&self.awaited.call, &mut message, false).map(|()| message.canonical());
         let body = match shared.heavy.run(read.len(), work).await {
             Ok(body) => body,
             Err(Unpassable::Refused(denial)) => return self.refused(*denial),
-            Err(Unpassable::Bad) => return self.bad(),
+            Err(unpassable) => return self.answer_with(unpassable.fault()),
         };
         self.record.status(parts.status);
         self.record.meter().sent(body.len());
@@ -210,14 +212,17 @@ impl Reply {
     }
 
     fn bad(self) -> Answer {
-        self.answered();
-        answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::BadAnswer)
+        self.answer_with(ProxyFault::BadAnswer)
     }
 
     /// The answer did not come whole in time.
     fn late(self) -> Answer {
+        self.answer_with(ProxyFault::AnswerTimeout)
+    }
+
+    fn answer_with(self, fault: ProxyFault) -> Answer {
         self.answered();
-        answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::AnswerTimeout)
+        answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault)
     }
 
     /// Refused after all, before anything of the answer went out: as if it had been refused at once.
@@ -242,30 +247,46 @@ impl Reply {
     }
 
     /// Keeps what an answer says for later: a session, or how the server words an unknown name.
-    pub(super) fn learn(&mut self, headers: &HeaderMap, message: &ServerMessage, events: Option<Events>) {
+    ///
+    /// # Errors
+    /// [`ProxyFault::Unsealed`] for a session whose id cannot be: its client would go on without one, and could not tell why
+    /// its server does not know it.
+    pub(super) fn learn(
+        &mut self,
+        headers: &HeaderMap,
+        message: &ServerMessage,
+        events: Option<Events>,
+    ) -> Result<(), ProxyFault> {
         let first = &*self.awaited.call.method == "initialize";
-        let target = &self.standing.asked().target().key;
+        let target = self.standing.asked().target().served_by();
         self.shared.manners.keep(target, Manner::new(headers, events, first));
         if first {
-            self.bind(headers, message);
+            self.bind(headers, message)?;
         } else if let Some(wording) = UnknownName::learn(&self.awaited.call, message) {
             self.shared.wordings.keep(target, &self.awaited.call, wording);
         }
+        Ok(())
     }
 
-    /// The session that an answer begins, if it begins one. What cannot be sealed begins none: its client gets no id.
-    fn bind(&mut self, headers: &HeaderMap, message: &ServerMessage) {
-        let (Ok(head), Some(result)) = (McpHead::read(headers), message.result()) else { return };
-        let Some(id) = head.session() else { return };
+    /// The session that an answer begins, if it begins one. An id that is too long or in use begins none: its client gets none.
+    fn bind(&mut self, headers: &HeaderMap, message: &ServerMessage) -> Result<(), ProxyFault> {
+        let (Ok(head), Some(result)) = (McpHead::read(headers), message.result()) else { return Ok(()) };
+        let Some(id) = head.session() else { return Ok(()) };
         self.session = None;
         let Some(sealed) = Sealed::of(&self.endpoint.id, id, result) else {
             tracing::warn!(endpoint = %self.endpoint.id, length = id.len(), "a server's session id is too long");
-            return;
+            return Ok(());
         };
         match self.shared.sessions.begin(self.standing.asked().holder(), &sealed, SystemTime::now()) {
             Ok(bound) => self.session = Some(bound),
-            Err(fault) => tracing::warn!(endpoint = %self.endpoint.id, %fault, "no session"),
+            Err(fault) => {
+                tracing::warn!(endpoint = %self.endpoint.id, %fault, "no session");
+                if let NotBegun::Seal(_) = fault {
+                    return Err(ProxyFault::Unsealed);
+                }
+            }
         }
+        Ok(())
     }
 }
 

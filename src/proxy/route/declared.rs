@@ -58,6 +58,14 @@ pub(in crate::proxy) fn is_there(shared: &Shared, target: &Target, endpoint: &st
     routes.backends().iter().filter_map(|key| snapshot.get(key)).any(|to| to.has(endpoint))
 }
 
+/// Whether one of the Services to which this port's calls can go has both endpoints.
+pub(in crate::proxy) fn is_one_backend(shared: &Shared, target: &Target, one: &str, other: &str) -> bool {
+    let both = |to: &Target| to.has(one) && to.has(other);
+    let Some(routes) = &target.routes else { return both(target) };
+    let snapshot = shared.published.current();
+    routes.backends().iter().filter_map(|key| snapshot.get(key)).any(|to| both(&to))
+}
+
 fn choose(
     snapshot: &Snapshot,
     (target, routes): (&Arc<Target>, &Routes),

@@ -76,7 +76,9 @@ fn write(fields: &mut Fields, call: &McpCall) {
             let normal = (uri.normal != uri.raw).then_some(&*uri.normal);
             fields.byte(7).text(&uri.raw).maybe(normal)
         }
-        McpObject::Task(task) => fields.byte(8).maybe(task.id.known().map(|id| &**id)).maybe(task.tool.as_deref()),
+        McpObject::Task(Task { id, tool, created }) => {
+            fields.byte(8).maybe(id.known().map(|id| &**id)).maybe(tool.as_deref()).maybe(created.as_deref())
+        }
         McpObject::ServerRequest(request) => {
             let (url, host) = match &request.elicitation {
                 Some(Elicitation::Url { url, host }) => (Some(&**url), Some(&**host)),
@@ -112,7 +114,10 @@ fn object(reading: &mut Reading<'_>) -> Option<McpObject> {
             let normal = reading.maybe()?.map_or_else(|| Arc::clone(&raw), Into::into);
             McpObject::Resource(Knowable::Known(ResourceUri { raw, normal }))
         }
-        8 => McpObject::Task(Task { id: knowable(reading.maybe()?), tool: reading.maybe()?.map(Into::into) }),
+        8 => {
+            let (id, tool) = (knowable(reading.maybe()?), reading.maybe()?.map(Into::into));
+            McpObject::Task(Task { id, tool, created: reading.maybe()?.map(Into::into) })
+        }
         9 => McpObject::ServerRequest(Arc::new(server_request(reading)?)),
         _ => return None,
     })

@@ -296,7 +296,7 @@ proptest! {
             5 => McpObject::Prompt { name: known, arguments: arguments() },
             6 => McpObject::Resource(Knowable::Unknown),
             7 => McpObject::Resource(Knowable::Known(uri)),
-            _ => McpObject::Task(crate::call::Task { id: known, tool: Some(text) }),
+            _ => McpObject::Task(crate::call::Task { id: known, tool: Some(Arc::clone(&text)), created: Some(text) }),
         };
         let session = Some(Arc::from("digest"));
         let call = McpCall { object, session: session.clone(), ..call(&method) };

@@ -1,5 +1,6 @@
 //! The cursors of lists: opaque to clients in every version (MCP, pagination), so that they may be other ones than the server's.
 
+use super::method::alike;
 use super::{Decoded, MessageFault, ServerMessage, is_list};
 use crate::call::{McpCall, Object, Value};
 
@@ -40,7 +41,8 @@ impl ServerMessage {
     /// Replaces the cursor with which a list, the answer to `request`, ends, by what `told` makes of it.
     ///
     /// # Errors
-    /// [`BadCursor`] where it is no text, or nothing was made of it: without it the list would look whole.
+    /// [`BadCursor`] where it is no text, nothing was made of it, or there is another member that lenient readers take for it:
+    /// without it the list would look whole, and as it is it is its server's own.
     pub fn tell_cursor(
         &mut self,
         request: &McpCall,
@@ -50,6 +52,9 @@ impl ServerMessage {
             return Ok(());
         }
         let Some(result) = self.result_mut().and_then(Value::as_object_mut) else { return Ok(()) };
+        if result.iter().any(|(key, _)| key != NEXT && alike(NEXT, key)) {
+            return Err(BadCursor);
+        }
         match result.get(NEXT) {
             None | Some(Value::Null) => Ok(()),
             Some(Value::String(next)) if next.is_empty() => Ok(()),

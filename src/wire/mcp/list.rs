@@ -2,8 +2,9 @@
 
 use super::Version;
 use super::method::alike;
+use super::tasks::task_created;
 use super::view::{is_name, is_uri, task};
-use crate::call::{Knowable, McpCall, McpObject, Object, ResourceUri, Value, View};
+use crate::call::{Knowable, McpCall, McpObject, Object, ResourceUri, Task, Value, View};
 use crate::wire::uri;
 
 /// What [`filter_list`] did.
@@ -72,7 +73,11 @@ impl Listing {
             Self::Prompts => McpObject::Prompt { name: name()?, arguments: Knowable::Unknown },
             Self::Resources => McpObject::Resource(uri(uri::resource)?),
             Self::Templates => McpObject::Resource(uri(uri::template)?),
-            Self::Tasks => McpObject::Task(is_name(&named).then(|| task(&named))?),
+            // Without it nobody could say which task of this id it is.
+            Self::Tasks => {
+                let created = Some(task_created(entry.as_object()?)?);
+                McpObject::Task(Task { created, ..is_name(&named).then(|| task(&named))? })
+            }
         })
     }
 }
@@ -91,7 +96,7 @@ pub fn resource_entry(uri: &str) -> Option<McpObject> {
 
 /// Takes out of `result`, the answer to `request`, every entry that `keep` does not want – it is shown what would be called,
 /// and the entry – and every entry without a
-/// readable name or URI, or with another member that lenient readers take for it. `nextCursor` and `ttlMs` stay, also beside an empty list; `cacheScope` becomes `private`,
+/// readable name or URI (a task without `createdAt`), or with another member that lenient readers take for it. `nextCursor` and `ttlMs` stay, also beside an empty list; `cacheScope` becomes `private`,
 /// since the list is now one caller's own. A result of the wrong shape becomes an empty list. Does nothing where
 /// `request` is no list.
 pub fn filter_list(request: &McpCall, result: &mut Value, keep: impl FnMut(McpCall, &Value) -> bool) -> Filtered {

@@ -50,7 +50,7 @@ fn decode_mirror(value: &str) -> Option<String> {
 }
 
 /// `text` as the value of a mirroring header: itself where it can stand there, else in Base64.
-pub(super) fn encode_mirror(text: &str) -> Option<HeaderValue> {
+pub fn encode_mirror(text: &str) -> Option<HeaderValue> {
     let printable = text.bytes().all(|b| matches!(b, 0x20..=0x7e));
     let edged = text.starts_with(' ') || text.ends_with(' ');
     if printable && !edged && wrapped(text).is_none() {

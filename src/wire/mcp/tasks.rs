@@ -3,11 +3,19 @@
 
 use std::sync::Arc;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use super::method::{alike, names_task};
 use super::{Decoded, Kind, ServerKind, ServerMessage};
 use crate::call::{McpCall, Object, Value};
 
+/// The extension of 2026-07-28, by which a client says that it takes tasks.
+pub const TASKS: &str = "io.modelcontextprotocol/tasks";
 const TASK_ID: &str = "taskId";
+const CREATED: &str = "createdAt";
+/// Longest time that is read, bytes: dates are shorter.
+const MAX_CREATED: usize = 64;
 const TASK_IDS: &str = "taskIds";
 /// Of what a message with this in its `_meta` is a part.
 const RELATED: &str = "io.modelcontextprotocol/related-task";
@@ -17,6 +25,19 @@ pub(super) const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged"
 /// A request names a task that is none of its caller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownTask;
+
+/// When a server says that it made a task (`createdAt`, which every task has): the same text for the same moment, to the
+/// millisecond, however it is written (RFC 3339); another text as it is. None where that is not said, or in two ways.
+pub fn task_created(task: &Object) -> Option<Arc<str>> {
+    if task.iter().any(|(key, _)| key != CREATED && alike(CREATED, key)) {
+        return None;
+    }
+    let said = task.get(CREATED)?.as_str().filter(|said| !said.is_empty() && said.len() <= MAX_CREATED)?;
+    Some(match OffsetDateTime::parse(said, &Rfc3339) {
+        Ok(at) => at.unix_timestamp_nanos().div_euclid(1_000_000).to_string().into(),
+        Err(_no_date) => said.into(),
+    })
+}
 
 /// What becomes of an id; none where it is not known.
 type Named<'a> = &'a mut dyn FnMut(&str) -> Option<String>;
@@ -47,6 +68,28 @@ impl Decoded {
 }
 
 impl ServerMessage {
+    /// The task that a call of a tool turned into, with its id: in `task` (MCP 2025-11-25), or the result itself (the extension
+    /// of 2026-07-28).
+    ///
+    /// # Errors
+    /// [`UnknownTask`] where a lenient reader would find another one: its id would be its server's own.
+    pub fn task_made(&self) -> Result<Option<(&str, &Object)>, UnknownTask> {
+        let Some(result) = self.result().and_then(Value::as_object) else { return Ok(None) };
+        let modern = result.get("resultType").and_then(Value::as_str) == Some("task");
+        let task = match result.get("task") {
+            Some(task) => task.as_object(),
+            None => Some(result).filter(|_| modern),
+        };
+        let lookalike = |of: &Object, names: &[&str]| {
+            of.iter().any(|(key, _)| names.iter().any(|name| *name != key && alike(name, key)))
+        };
+        let taken = task.is_some_and(|task| lookalike(task, &[TASK_ID]));
+        if taken || lookalike(result, &["task", "resultType"]) {
+            return Err(UnknownTask);
+        }
+        Ok(task.and_then(|task| Some((task.get(TASK_ID)?.as_str()?, task))))
+    }
+
     /// Replaces the ids of tasks, which are the server's, by what the client knows them by, where they are known. An answer
     /// is the one to `request`.
     pub fn tell_tasks(&mut self, request: &McpCall, told: &mut dyn FnMut(&str) -> Option<String>) {
@@ -249,6 +292,47 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"t1"}}"#.to_owned(),
         ] {
             assert_eq!(tell("tools/call", &text), text);
+        }
+    }
+
+    #[test]
+    fn one_moment_is_one_however_it_is_written() {
+        let created = |task: &str| task_created(crate::wire::json::parse(task.as_bytes()).unwrap().as_object()?);
+        let of = |said: &str| created(&format!(r#"{{"createdAt":"{said}"}}"#));
+        let first = of("2025-11-25T10:30:00Z");
+        assert_eq!(first.as_deref(), Some("1764066600000"));
+        for same in ["2025-11-25T10:30:00.000Z", "2025-11-25T11:30:00+01:00", "2025-11-25T10:30:00.0004Z"] {
+            assert_eq!(of(same), first, "{same}");
+        }
+        for other in ["2025-11-25T10:30:00.001Z", "2025-11-25T10:30:01Z", "2025-11-25", "yesterday"] {
+            assert!(of(other).is_some() && of(other) != first, "{other}");
+        }
+        let long = format!(r#"{{"createdAt":"{}"}}"#, "1".repeat(MAX_CREATED + 1));
+        for none in
+            [r#"{}"#, r#"{"createdAt":""}"#, r#"{"createdAt":1}"#, r#"{"createdat":"a","createdAt":"a"}"#, &long]
+        {
+            assert_eq!(created(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_call_becomes_one_task_or_none() {
+        let made = |result: &str| {
+            let message = ServerMessage::parse(format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#).as_bytes());
+            message.unwrap().task_made().map(|made| made.map(|(id, _)| id.to_owned()))
+        };
+        for (result, is) in [
+            (r#"{"task":{"taskId":"a"}}"#, Ok(Some("a"))),
+            (r#"{"resultType":"task","taskId":"a"}"#, Ok(Some("a"))),
+            (r#"{"content":[],"taskId":"a"}"#, Ok(None)),
+            (r#"{"content":[]}"#, Ok(None)),
+            (r#"{"task":5}"#, Ok(None)),
+            (r#"{"Task":{"taskId":"a"}}"#, Err(UnknownTask)),
+            (r#"{"task":{"taskId":"a","taskid":"b"}}"#, Err(UnknownTask)),
+            (r#"{"ResultType":"task","taskId":"a"}"#, Err(UnknownTask)),
+            (r#"{"resultType":"task","TaskId":"a"}"#, Err(UnknownTask)),
+        ] {
+            assert_eq!(made(result), is.map(|id| id.map(ToOwned::to_owned)), "{result}");
         }
     }
 }

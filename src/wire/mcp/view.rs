@@ -50,7 +50,7 @@ pub(super) fn object(subject: Subject, params: Option<&Object>) -> Result<McpObj
         }
         Subject::Completion => reference(params)?,
         Subject::Listen => McpObject::Subscription(Arc::new(subscription(params)?)),
-        Subject::TaskList => McpObject::Task(Task { id: Knowable::Unknown, tool: None }),
+        Subject::TaskList => McpObject::Task(Task { id: Knowable::Unknown, tool: None, created: None }),
         Subject::Task => {
             let id = params.and_then(|p| p.get("taskId")).and_then(read_task_id).ok_or(MessageFault::BadName)?;
             McpObject::Task(task(id))
@@ -60,7 +60,7 @@ pub(super) fn object(subject: Subject, params: Option<&Object>) -> Result<McpObj
 
 /// A task whose tool is not known to the reader of a message.
 pub(super) fn task(id: &str) -> Task {
-    Task { id: Knowable::Known(id.into()), tool: None }
+    Task { id: Knowable::Known(id.into()), tool: None, created: None }
 }
 
 /// What a completion is about: guesses at the arguments of a prompt, or of a template, tell of that prompt or template.

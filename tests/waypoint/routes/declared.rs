@@ -51,7 +51,7 @@ const READERS: &str =
     r#"  allow: [{name: readers, from: [{serviceAccounts: ["agents/reader"]}], to: [{tools: ["get_*"]}]}]"#;
 
 /// `tools/tool`, and the Services `v1` and `v2`, all MCP; what readers may is the same on all, but for `more`.
-fn documents([tool, v1, v2]: [&Upstream; 3], rules: &str, more: &str) -> String {
+pub(super) fn documents([tool, v1, v2]: [&Upstream; 3], rules: &str, more: &str) -> String {
     let mcp = "agent-waypoint.dev/mcp";
     [
         service("tool", "127.0.9.21", tool.addr, mcp),
@@ -66,16 +66,16 @@ fn documents([tool, v1, v2]: [&Upstream; 3], rules: &str, more: &str) -> String 
     .join("---\n")
 }
 
-fn call(tool: &str) -> String {
+pub(super) fn call(tool: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"{tool}","arguments":{{}}}}}}"#)
 }
 
-fn text(reply: &Reply) -> String {
+pub(super) fn text(reply: &Reply) -> String {
     reply.json()["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A POST to a path of its own, with headers.
-async fn post(lab: &Lab, path: &str, headers: &str, body: &str) -> Reply {
+pub(super) async fn post(lab: &Lab, path: &str, headers: &str, body: &str) -> Reply {
     let request = crate::lab::post(headers, body).replace("POST /mcp ", &format!("POST {path} "));
     lab.raw(READER, TOOL, request.as_bytes()).await
 }
