@@ -96,26 +96,20 @@ impl Case {
 
     /// The same without its body, for HTTP/2.
     pub(crate) fn head(self) -> http::Request<()> {
-        let (path, kind) = match self {
-            Self::Grpc => ("/bench.Echo/Say", "application/grpc"),
-            _ => ("/mcp", "application/json"),
-        };
+        let is_grpc = matches!(self, Self::Grpc);
+        let (path, kind) = if is_grpc { ("/bench.Echo/Say", "application/grpc") } else { ("/mcp", "application/json") };
         let request = http::Request::post(format!("http://tools{path}")).header("content-type", kind);
-        let request = match self {
-            Self::Grpc => request.header("te", "trailers"),
-            _ => request
-                .header("accept", "application/json, text/event-stream")
-                .header("mcp-protocol-version", "2025-06-18"),
+        let request = if is_grpc {
+            request.header("te", "trailers")
+        } else {
+            request.header("accept", "application/json, text/event-stream").header("mcp-protocol-version", "2025-06-18")
         };
         request.header("user-agent", "bench").body(()).unwrap()
     }
 
     /// What goes as the body in HTTP/2.
     pub(crate) fn body(self) -> Vec<u8> {
-        match self {
-            Self::RefusedInH2 => call("delete_issue", 1 << 10),
-            _ => self.request(),
-        }
+        if matches!(self, Self::RefusedInH2) { call("delete_issue", 1 << 10) } else { self.request() }
     }
 
     /// A `tools/call` whose answer begins with an event and never ends.
