@@ -17,6 +17,8 @@ use crate::mesh::{Settings, Snapshot, build};
 use crate::policy::token::{KeyHost, KeyHosts, Keyring};
 use crate::policy::{check_agent_policy, on_compile_thread};
 
+/// Where a CUSTOM policy names who is asked.
+const PROVIDER: &str = "spec.provider.name";
 /// Problems that a message names.
 const MAX_PROBLEMS: usize = 16;
 
@@ -68,7 +70,9 @@ impl Checked {
         let keys = hosts.cloned().map_or_else(Keyring::default, Keyring::new);
         let settings = Settings { trust_domain, gateway: None, keys };
         let (_, problems) = build(&documents, &settings, &Snapshot::no_documents());
-        for problem in problems.iter().filter(|one| one.severity == Severity::Error && one.place.file == own) {
+        // Of warnings the one that the meshConfig alone settles: others are of objects that are not looked at here.
+        let told = |severity: Severity, field: &str| severity == Severity::Error || field == PROVIDER;
+        for problem in problems.iter().filter(|one| one.place.file == own && told(one.severity, &one.field)) {
             checked.add(problem.severity, &problem.field, &problem.reason);
         }
         checked

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Known;
 use super::enforced::{Of, Pods, enforced};
 use crate::controller::cluster::{DocumentKind, View, key};
-use crate::controller::condition::{self, Condition};
+use crate::controller::condition::{self, Condition, Holds};
 use crate::controller::scope::Scopes;
 use crate::controller::shared::{Entries, List};
 
@@ -41,9 +41,13 @@ pub(super) fn has_targets(policy: &DynamicObject) -> bool {
 fn one(kind: DocumentKind, policy: &DynamicObject, there: (&View, &Scopes, &Pods), known: &Known<'_>) -> Value {
     let checked = known.checked.of(kind, policy);
     let said = enforced(Of { kind, condition: ENFORCED }, policy, there, (&checked, known));
-    let said = match checked.errors.as_slice() {
-        [] => said,
-        errors => {
+    let said = match (checked.errors.as_slice(), checked.warnings.as_slice()) {
+        ([], []) => said,
+        ([], unknown) if said.holds == Holds::True => {
+            Condition::new(ENFORCED, false, "ProviderUnknown", unknown.join("; "))
+        }
+        ([], _) => said,
+        (errors, _) => {
             let message = format!("{}; what it selects is closed until it is mended", errors.join("; "));
             Condition::new(ENFORCED, false, "NotAccepted", message)
         }

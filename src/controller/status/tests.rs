@@ -364,21 +364,25 @@ fn a_provider_that_goes_away_is_told_on_the_policy_that_names_it() {
     let custom = "{targetRefs: [{kind: Service, name: repo}], action: CUSTOM, provider: {name: p}, rules: [{}]}";
     let policy = authorization("asked", custom, "{}");
     let mut checks = Checks::default();
-    let mut errors = |providers: &str| {
+    let mut said = |providers: &str| {
         let map = format!(
             "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata: {{mesh: 'extensionProviders: {providers}'}}"
         );
-        let view = view(&format!("{MESH}{policy}{map}"));
+        let yaml = format!("{MESH}{}{policy}{map}", pod("wp-1", true));
+        let (view, mut confirmed) = (view(&yaml), heard());
+        confirmed.put("tools", "wp-1", Ok(scope(&yaml)));
         checks.update(&view);
-        let kind = DocumentKind::AuthorizationPolicy;
-        let policies = view.documents(kind);
-        checks.of(kind, policies.get("tools", "asked").unwrap()).errors
+        let catalog = Cataloguer::default().catalog(&view);
+        let known = Known { checked: &checks, confirmed: &confirmed, catalog: &catalog, now: "now" };
+        let entries = plan_shared(&view, &mut RouteStatus::default(), &known);
+        let one = &entries.iter().find(|one| one.resource.kind == "AuthorizationPolicy").unwrap().ours[0];
+        format!("{} {} {}", one["status"], one["reason"], one["message"])
     };
     let declared = "[{name: p, envoyExtAuthzGrpc: {service: authz.tools.svc.cluster.local, port: 9000}}]";
-    assert_eq!(errors(declared), [""; 0]);
-    let gone = errors("[]");
-    assert!(gone.len() == 1 && gone[0].contains("provider"), "{gone:?}");
-    assert_eq!(errors(declared), [""; 0]);
+    assert!(said(declared).starts_with("\"True\" \"Enforced\""), "{}", said(declared));
+    let gone = said("[]");
+    assert!(gone.starts_with("\"False\" \"ProviderUnknown\"") && gone.contains("spec.provider.name"), "{gone}");
+    assert!(said(declared).starts_with("\"True\" \"Enforced\""));
 }
 
 #[test]
