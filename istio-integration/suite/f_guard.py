@@ -149,6 +149,21 @@ def tenant_gets_no_token_of_the_waypoint(lab: Lab) -> None:
     lab.api.create(pod(namespace, "waypoint-0", "waypoint"))
     path = user.path("v1", "Pod", namespace, "waypoint-0")
     refused(403, lambda: user.request("POST", f"{path}/exec", command="sh", stdout="true"), "named as a pod of a waypoint")
+    # What listens on the pod's loopback is for its operators.
+    refused(403, lambda: user.request("POST", f"{path}/portforward", ports="15000"), "named as a pod of a waypoint")
+    # A Deployment cuts long names.
+    long = "w" * 60
+    lab.api.patch({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "agent-waypoint-waypoints", "namespace": namespace}}, {"data": {long: long}})
+    lab.api.create(pod(namespace, f"{long[:58]}abcde", long))
+    cut = user.path("v1", "Pod", namespace, f"{long[:58]}abcde")
+
+    def is_refused() -> bool:
+        try:
+            user.request("POST", f"{cut}/exec", command="sh", stdout="true")
+        except ApiError as error:
+            return "named as a pod of a waypoint" in error.message
+        return False
+    eventually("the admission policy knows the other waypoint", 20, is_refused)
     debug = {"spec": {"ephemeralContainers": [{"name": "debug", "image": "none"}]}}
     refused(403, lambda: user.request("PATCH", f"{path}/ephemeralcontainers", debug, "application/strategic-merge-patch+json"), "identity of waypoint")
     with without(lab, "agent-waypoint-tokens"):
