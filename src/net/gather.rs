@@ -13,7 +13,7 @@ use crate::config::limits::GATHER;
 
 /// A part that is at least as long goes out without being copied, bytes.
 const LONG: usize = GATHER / 4;
-/// Turns that go out at once after one whose wait brought nothing.
+/// Turns that go out at once, at most, after waits that brought nothing.
 const ALONE: u8 = 31;
 /// What a connection keeps of its buffer between two turns, bytes: most are idle.
 const KEPT: usize = 4 << 10;
@@ -40,18 +40,37 @@ struct Held<Io> {
 
 /// Whether a turn's bytes wait until the tasks that are ready have had theirs: where many tunnels are busy, those write too,
 /// and one record and one system call carry it all.
-#[derive(Debug, Clone, Copy)]
-enum Wait {
-    /// So many more turns go out at once: where one call is under way, nobody else writes.
-    No(u8),
-    /// With so many bytes.
-    Since(usize),
+#[derive(Debug, Clone, Copy, Default)]
+struct Wait {
+    /// The bytes of the turn that waits, none where there is none.
+    since: usize,
+    /// So many more turns go out at once.
+    at_once: u8,
+    /// So many did after the last wait; more after each that brought nothing, as where one caller is alone.
+    alone: u8,
+}
+
+impl Wait {
+    /// Whether a turn that holds so many bytes waits for the next one; never twice.
+    fn again(&mut self, held: usize) -> bool {
+        let since = std::mem::take(&mut self.since);
+        if since > 0 {
+            // Less is what was too much to be held.
+            self.alone = if held == since { (self.alone * 2 + 1).min(ALONE) } else { 0 };
+            self.at_once = self.alone;
+        } else if held > 0 && self.at_once > 0 {
+            self.at_once -= 1;
+        } else {
+            self.since = held;
+        }
+        self.since > 0
+    }
 }
 
 /// `io` in two ends. Both are to be used by one task: wake-ups for writing go to whoever polled last.
 pub fn gather<Io>(io: Io) -> (Gather<Io>, Outgoing<Io>) {
     let held =
-        Arc::new(Mutex::new(Held { io, bytes: BytesMut::new(), dirty: false, driven: false, wait: Wait::No(0) }));
+        Arc::new(Mutex::new(Held { io, bytes: BytesMut::new(), dirty: false, driven: false, wait: Wait::default() }));
     (Gather(Arc::clone(&held)), Outgoing(held))
 }
 
@@ -76,7 +95,8 @@ impl<Io: AsyncWrite + Unpin> Outgoing<Io> {
             return Poll::Ready(Ok(done));
         }
         let mut held = lock(&self.0);
-        if held.waits() {
+        let length = held.bytes.len();
+        if held.wait.again(length) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -88,20 +108,6 @@ impl<Io: AsyncWrite + Unpin> Outgoing<Io> {
 }
 
 impl<Io: AsyncWrite + Unpin> Held<Io> {
-    /// Whether this turn's bytes wait for the next one; never twice.
-    fn waits(&mut self) -> bool {
-        let held = self.bytes.len();
-        if held == 0 {
-            return false;
-        }
-        match self.wait {
-            Wait::No(0) => self.wait = Wait::Since(held),
-            Wait::No(turns) => self.wait = Wait::No(turns - 1),
-            Wait::Since(before) => self.wait = Wait::No(if held > before { 0 } else { ALONE }),
-        }
-        matches!(self.wait, Wait::Since(_))
-    }
-
     /// Hands everything that is held to the stream.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.bytes.has_remaining() {
@@ -235,22 +241,44 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_writes_alone_waits_now_and_then() {
+    async fn who_writes_alone_waits_ever_less() {
         let (near, mut far) = duplex(1 << 20);
         let (mut io, out) = gather(near);
         out.driven();
-        let mut waited = 0;
-        for _ in 0..10 * (usize::from(ALONE) + 1) {
+        let mut waited = Vec::new();
+        for turn in 0..100 {
             io.write_all(b"one").await.unwrap();
             if asks_again(&out) {
-                waited += 1;
+                waited.push(turn);
                 assert!(!asks_again(&out), "twice");
             }
             assert_eq!(arrived(&mut far), 3);
             assert!(!asks_again(&out), "with nothing to send");
             tokio::task::yield_now().await;
         }
-        assert_eq!(waited, 10);
+        // 1, 3, 7, 15 and then 31 turns go out at once between two that wait.
+        assert_eq!(waited, [0, 2, 6, 14, 30, 62, 94]);
+    }
+
+    #[tokio::test]
+    async fn one_wait_for_nothing_among_many_costs_one_turn() {
+        let (near, mut far) = duplex(1 << 20);
+        let (mut io, out) = gather(near);
+        out.driven();
+        let mut waited = 0;
+        for turn in 0..90 {
+            io.write_all(b"one").await.unwrap();
+            if asks_again(&out) {
+                waited += 1;
+                if turn % 3 > 0 {
+                    io.write_all(b"another").await.unwrap();
+                }
+                assert!(!asks_again(&out), "twice");
+            }
+            assert!(arrived(&mut far) > 0);
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(waited, 60);
     }
 
     #[tokio::test]
