@@ -2,12 +2,14 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use h2::client::{Connection, SendRequest};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -53,18 +55,25 @@ impl Upstream {
     ) -> Result<Self, DialFault> {
         let tcp = dial_tcp(addr, DIAL_TIMEOUT).await.map_err(DialFault::Connect)?;
         let connected = tls::connect(identity, Ahead::new(tcp), expect).await.map_err(DialFault::Handshake)?;
-        let Connected { stream, not_after, edition, .. } = connected;
+        let Connected { stream, chain, not_after, edition, .. } = connected;
         let (stream, out) = net::gather(stream);
         let (requests, connection) = settings::client().handshake(stream).await.map_err(DialFault::Http2)?;
         out.driven();
         let gauge = Arc::new(Gauge::default());
         let (now, left) = (Instant::now(), until(not_after));
         let retire_at = leave_at(now, left, EXPIRY_GOAWAY_LEAD, jittered(CONNECTION_MAX_AGE));
-        let (held, stop) = (Arc::clone(&gauge), stop.clone());
+        let (held, stop, identity) = (Arc::clone(&gauge), stop.clone(), identity.clone());
         tasks.spawn(async move {
+            // Each is looked at only once it has something to say: the task runs for every few frames.
+            let mut ends = FuturesUnordered::<Pin<Box<dyn Future<Output = ()> + Send>>>::new();
+            ends.push(Box::pin(async move { stop.cancelled().await }));
+            ends.push(Box::pin(async move {
+                identity.distrusts(&chain).await;
+                tracing::info!(%addr, "connection ended: the destination's certificate is no longer trusted");
+            }));
             tokio::select! {
                 biased;
-                () = stop.cancelled() => {}
+                _ = ends.next() => {}
                 () = drive(connection, &out, &held, now + left, not_after) => {}
             }
             held.close();

@@ -26,12 +26,28 @@ pub struct Accepted<IO> {
 
 /// The certificates that a peer proved itself by, kept to ask again when the roots change.
 #[derive(Debug, Clone)]
-pub struct PeerChain(Vec<CertificateDer<'static>>);
+pub struct PeerChain {
+    certificates: Vec<CertificateDer<'static>>,
+    pub(super) side: Side,
+}
+
+/// Which side of a handshake a peer was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// It called us.
+    Client,
+    /// We called it.
+    Server,
+}
 
 impl PeerChain {
+    pub(super) fn new(certificates: Option<&[CertificateDer<'static>]>, side: Side) -> Self {
+        Self { certificates: certificates.unwrap_or_default().to_vec(), side }
+    }
+
     /// The leaf and what came with it.
     pub(super) fn parts(&self) -> Option<(&CertificateDer<'static>, &[CertificateDer<'static>])> {
-        self.0.split_first()
+        self.certificates.split_first()
     }
 }
 
@@ -58,7 +74,7 @@ where
         return Err(HandshakeFault::NoAlpn);
     }
     let (id, peer_ends) = proven(connection.peer_certificates())?;
-    let chain = PeerChain(connection.peer_certificates().unwrap_or_default().to_vec());
+    let chain = PeerChain::new(connection.peer_certificates(), Side::Client);
     let not_after = peer_ends.min(material.svid.not_after());
     Ok(Accepted { chain, peer: Peer::verified(id, addr, not_after), not_after, stream })
 }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::accept::proven;
+use super::accept::{PeerChain, Side, proven};
 use super::identity::Edition;
 use super::{HandshakeFault, Identity, provider};
 use crate::config::limits::HANDSHAKE_TIMEOUT;
@@ -41,6 +41,8 @@ pub struct Connected<IO> {
     pub stream: TlsStream<IO>,
     /// Who answered.
     pub id: WorkloadId,
+    /// What it proved that by.
+    pub chain: PeerChain,
     /// When the connection must end: the earlier end of the peer's certificates and of ours.
     pub not_after: SystemTime,
     pub(crate) edition: Edition,
@@ -71,5 +73,6 @@ where
         return Err(HandshakeFault::NoAlpn);
     }
     let (id, peer_ends) = proven(connection.peer_certificates())?;
-    Ok(Connected { stream, id, not_after: peer_ends.min(material.svid.not_after()), edition: material.edition })
+    let chain = PeerChain::new(connection.peer_certificates(), Side::Server);
+    Ok(Connected { stream, id, chain, not_after: peer_ends.min(material.svid.not_after()), edition: material.edition })
 }

@@ -11,6 +11,7 @@ use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::UnixTime;
 use tokio::sync::watch;
 
+use super::accept::Side;
 use super::fault::peer_fault;
 use super::verify::{Clients, Servers, Trust, nobody};
 use super::{BundleFault, Bundles, Expect, PeerChain, PeerFault, Svid, provider};
@@ -128,7 +129,7 @@ impl Identity {
         self.shared.current.load().svid.expired(SystemTime::now())
     }
 
-    /// Resolves when the roots have changed so that a client's chain no longer verifies; not when it merely ends.
+    /// Resolves when the roots have changed so that a peer's chain no longer verifies; not when it merely ends.
     pub async fn distrusts(&self, chain: &PeerChain) {
         let mut editions = self.shared.edition.subscribe();
         let mut seen = editions.borrow_and_update().trust;
@@ -149,11 +150,14 @@ impl Identity {
 
     fn trusts(&self, chain: &PeerChain) -> bool {
         let material = self.shared.current.load();
-        let verdict = chain
-            .parts()
-            .map(|(leaf, rest)| Clients(Arc::clone(&material.trust)).verify_client_cert(leaf, rest, UnixTime::now()));
+        let (trust, now) = (&material.trust, UnixTime::now());
+        let verdict = chain.parts().map(|(leaf, rest)| match chain.side {
+            Side::Client => Clients(Arc::clone(trust)).verify_client_cert(leaf, rest, now).map(drop),
+            // Whether it was the one that was expected does not change.
+            Side::Server => trust.verify_server(leaf, rest, now).map(drop),
+        });
         match verdict {
-            Some(Ok(_)) => true,
+            Some(Ok(())) => true,
             // Its end has a timer of its own.
             Some(Err(rustls::Error::InvalidCertificate(error))) => peer_fault(error) == PeerFault::Expired,
             Some(Err(_)) | None => false,

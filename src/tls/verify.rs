@@ -43,6 +43,21 @@ impl Trust {
         let trust_domain = id.trust_domain();
         self.domains.get(trust_domain).ok_or_else(|| PeerFault::UnknownTrustDomain(trust_domain.clone()))
     }
+
+    /// Whoever a server's chain proves, by the roots of its own trust domain.
+    pub(super) fn verify_server(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<WorkloadId, Error> {
+        let leaf = leaf::read(end_entity)?;
+        let domain = self.domain(&leaf.id)?;
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = provider::mesh().signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &domain.roots, intermediates, now, algorithms)?;
+        Ok(leaf.id)
+    }
 }
 
 /// Verifies who calls us.
@@ -103,13 +118,9 @@ impl ServerCertVerifier for Servers {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let leaf = leaf::read(end_entity)?;
-        let domain = self.trust.domain(&leaf.id)?;
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = provider::mesh().signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &domain.roots, intermediates, now, algorithms)?;
-        if !self.expect.admits(&leaf.id) {
-            return Err(PeerFault::Unexpected(leaf.id).into());
+        let id = self.trust.verify_server(end_entity, intermediates, now)?;
+        if !self.expect.admits(&id) {
+            return Err(PeerFault::Unexpected(id).into());
         }
         Ok(ServerCertVerified::assertion())
     }

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
-use crate::pki::{ALICE, Ca, SERVER, WAYPOINT, ids, leaf};
+use crate::pki::{ALICE, Ca, SERVER, WAYPOINT, ids, leaf, td};
 use crate::world::{PATIENCE, World, echo, echo_bytes, eventually, refuse};
 
 fn connections(world: &World) -> usize {
@@ -120,6 +120,34 @@ async fn refusals_and_failures_are_told_apart() {
     assert_eq!(fault.reason(), "connect_failed");
     let fault = pool.connect(world.addr, &ids(&[SERVER]), "no authority").await.unwrap_err();
     assert_eq!(fault.reason(), "bad_authority");
+}
+
+/// A tunnel outlasts the handshake that proved its other end: whoever has a key of a CA that was taken away must not keep
+/// what stood on it.
+#[tokio::test]
+async fn removed_roots_end_the_tunnels_that_stood_on_them() {
+    let (old, new) = (Ca::new(), Ca::new());
+    let mut both = old.bundles("cluster.local");
+    both.add_der(td("cluster.local"), vec![new.root.clone()]).unwrap();
+    let ours = Identity::new(new.good(WAYPOINT).svid(), both.clone()).unwrap();
+    let leaving = World::start(Identity::new(old.good(SERVER).svid(), both.clone()).unwrap(), echo);
+    let staying = World::start(Identity::new(new.good(SERVER).svid(), both).unwrap(), echo);
+    let pool = Pool::new(ours.clone());
+    let expect = ids(&[SERVER]);
+    let mut cut = pool.connect(leaving.addr, &expect, "10.0.0.1:80").await.unwrap();
+    let mut kept = pool.connect(staying.addr, &expect, "10.0.0.1:80").await.unwrap();
+    ours.rotate(ours.svid(), new.bundles("cluster.local")).unwrap();
+    let ended = async {
+        let mut rest = [0; 64];
+        while let Ok(1..) = cut.read(&mut rest).await {}
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("ended");
+    kept.write_all(b"still").await.unwrap();
+    let mut back = [0; 5];
+    kept.read_exact(&mut back).await.unwrap();
+    assert_eq!(&back, b"still", "what the roots that are left prove goes on");
+    let fault = pool.connect(leaving.addr, &expect, "10.0.0.1:80").await.unwrap_err();
+    assert_eq!(fault.retry(), Retry::Safe, "{fault}");
 }
 
 #[tokio::test]
