@@ -13,6 +13,7 @@ mod pool;
 mod relay;
 mod server;
 mod settings;
+mod shares;
 mod stream;
 mod tunnel;
 mod upstream;

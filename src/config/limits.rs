@@ -39,6 +39,8 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(10);
 pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Downstream connections at once; more are closed at accept and counted.
 pub const MAX_CONNECTIONS: usize = 16_384;
+/// Share of [`MAX_CONNECTIONS`] that one identity may have; more are closed once they are proven, and counted.
+pub const MAX_CONNECTIONS_PER_PRINCIPAL: usize = 8_192;
 /// TLS handshakes at once.
 pub const MAX_HANDSHAKES: usize = 1_024;
 /// Age at which a downstream connection is asked to reconnect (GOAWAY), before jitter of up to a quarter.

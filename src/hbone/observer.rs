@@ -34,6 +34,8 @@ pub enum Shed {
     Connections,
     /// `config::limits::MAX_HANDSHAKES`.
     Handshakes,
+    /// `config::limits::MAX_CONNECTIONS_PER_PRINCIPAL`.
+    PrincipalsConnections,
 }
 
 impl Shed {
@@ -42,6 +44,7 @@ impl Shed {
         match self {
             Self::Connections => "max_connections",
             Self::Handshakes => "max_handshakes",
+            Self::PrincipalsConnections => "max_connections_per_principal",
         }
     }
 }

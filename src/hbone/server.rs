@@ -12,8 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Context};
+use super::shares::Shares;
 use super::{Observer, Shed, Tunnel, settings};
-use crate::config::limits::{DRAIN_DEADLINE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_HANDSHAKES};
+use crate::config::limits::{
+    DRAIN_DEADLINE, HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PRINCIPAL, MAX_HANDSHAKES,
+};
 use crate::fault::Faulty;
 use crate::id::Peer;
 use crate::net::{self, Ahead, Gather, Outgoing};
@@ -30,6 +33,7 @@ pub struct Server {
     drain_deadline: Duration,
     max_connections: usize,
     max_handshakes: usize,
+    max_of_principal: usize,
 }
 
 impl Server {
@@ -41,6 +45,7 @@ impl Server {
             drain_deadline: DRAIN_DEADLINE,
             max_connections: MAX_CONNECTIONS,
             max_handshakes: MAX_HANDSHAKES,
+            max_of_principal: MAX_CONNECTIONS_PER_PRINCIPAL,
         }
     }
 
@@ -66,6 +71,13 @@ impl Server {
         self
     }
 
+    /// How many connections of one identity at once; more are closed once they are proven, and reported as shed.
+    #[must_use]
+    pub fn at_most_of_one(mut self, connections: usize) -> Self {
+        self.max_of_principal = connections;
+        self
+    }
+
     /// Serves until `drain` fires and what was open then has finished or met the drain deadline.
     ///
     /// `handler` runs as its own task per CONNECT stream. Its future is dropped when the peer resets the stream before
@@ -77,6 +89,7 @@ impl Server {
     {
         let connections = Arc::new(Semaphore::new(self.max_connections));
         let handshakes = Arc::new(Semaphore::new(self.max_handshakes));
+        let shares = Shares::new(self.max_of_principal);
         let tasks = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
@@ -101,12 +114,16 @@ impl Server {
                 continue;
             };
             let (server, handler, drain) = (self.clone(), handler.clone(), drain.clone());
+            let shares = Arc::clone(&shares);
             tasks.spawn(async move {
                 net::tune(&tcp);
                 let proven = server.prove(tcp, addr, &drain).await;
                 drop(handshake);
                 if let Some(proven) = proven {
-                    server.carry(proven, handler, drain).await;
+                    match shares.take(proven.peer.id()) {
+                        Some(_share) => server.carry(proven, handler, drain).await,
+                        None => server.observer.shed(addr, Shed::PrincipalsConnections),
+                    }
                 }
                 drop(place);
             });

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::pki::{ALICE, Ca, WAYPOINT, id};
+use crate::pki::{ALICE, Ca, SERVER, WAYPOINT, id};
 use crate::world::{Client, PATIENCE, World, connect, echo, eventually, read_all, refuse};
 
 #[tokio::test]
@@ -323,6 +323,23 @@ async fn connections_over_the_limit_are_shed() {
         }
     };
     timeout(PATIENCE, fits).await.expect("room for another").connect("10.0.0.1:80").await;
+}
+
+/// Whoever has a key may open connections without end: others still get theirs.
+#[tokio::test]
+async fn one_identity_leaves_connections_for_others() {
+    let ca = Ca::new();
+    let world = World::start_with(ca.identity(WAYPOINT), echo, |server| server.at_most_of_one(1));
+    let alice = ca.identity(ALICE);
+    let first = world.dial(&alice).await;
+    first.connect("10.0.0.1:80").await;
+    let second = world.dial(&alice).await;
+    assert!(timeout(PATIENCE, second.driving).await.expect("closed").is_ok());
+    eventually("shed", || world.seen.shed.load(Ordering::SeqCst) == 1).await;
+    world.dial(&ca.identity(SERVER)).await.connect("10.0.0.1:80").await;
+    first.connect("10.0.0.1:80").await;
+    drop(first);
+    eventually("place given back", || !world.seen.closed().is_empty()).await;
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("ping_interval", PING_INTERVAL.as_secs(), "seconds"),
     ("ping_timeout", PING_TIMEOUT.as_secs(), "seconds"),
     ("max_connections", MAX_CONNECTIONS as u64, "connections"),
+    ("max_connections_per_principal", MAX_CONNECTIONS_PER_PRINCIPAL as u64, "connections"),
     ("max_handshakes", MAX_HANDSHAKES as u64, "connections"),
     ("connection_max_age", CONNECTION_MAX_AGE.as_secs(), "seconds"),
     ("stream_end_lead", STREAM_END_LEAD.as_secs(), "seconds"),
