@@ -28,6 +28,7 @@ pub(super) struct Reader<R> {
     exchange: u64,
     eof: bool,
     driver: Option<Waker>,
+    /// Whoever waits for more of the body, who may be another task than the driver's.
     asker: Option<Waker>,
 }
 
@@ -234,6 +235,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     Poll::Ready(Ok(_)) => self.consent = Consent::Given,
                     Poll::Ready(Err(error)) => return self.fail(BodyFault::Connection(error.kind())),
                     Poll::Pending => {
+                        // Of an exchange that the driver ends the stream says nothing.
+                        self.asker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
                         if self.consent == Consent::Withheld {
                             self.consent = Consent::Wanted;
                             self.wake_driver();

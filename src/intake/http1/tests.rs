@@ -406,6 +406,28 @@ async fn a_body_that_outlives_its_exchange_reads_nothing_of_the_next() {
     assert_eq!(rest(io).await, "", "a kept body does not keep the stream");
 }
 
+/// A task of its own may pass a body on, and be left with it when the answer is out: it must not wait for ever.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_more_of_a_body_learns_that_its_exchange_is_over() {
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    let (mut io, _serving, _drain) = start(by(move |request| {
+        let (begun, waits) = tokio::sync::oneshot::channel();
+        let (tell, mut body) = (tell.clone(), request.body);
+        tokio::spawn(async move {
+            begun.send(body.frame().await.unwrap().is_ok()).unwrap();
+            tell.send(body.frame().await.unwrap().unwrap_err()).await.unwrap();
+        });
+        async move {
+            assert!(waits.await.unwrap());
+            ok(text_body("x"))
+        }
+    }));
+    io.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na").await.unwrap();
+    expect(&mut io, &said("x")).await;
+    let told = timeout(Duration::from_secs(3_600), told.recv()).await;
+    assert_eq!(told.expect("woken"), Some(BodyFault::Over));
+}
+
 #[tokio::test(start_paused = true)]
 async fn answers_of_every_kind() {
     let (mut io, _serving, _drain) = start(by(|request| async move {
