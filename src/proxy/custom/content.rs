@@ -1,6 +1,5 @@
 //! What a provider is shown of a request's body. What was read of a stream goes on from where it began.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 use super::super::budget::Hold;
-use crate::config::limits::BODY_TIMEOUT;
+use crate::config::limits::{BODY_TIMEOUT, MAX_FRAME};
 use crate::intake::{Body, BodyFault};
 use crate::policy::{BodyTerms, Edits, token};
 
@@ -97,22 +96,22 @@ impl Content for HeaderMap {
 /// Reads the beginning of a stream, and puts it back.
 pub(in super::super) async fn beginning(body: &mut Body, terms: BodyTerms, hold: Hold) -> Result<Sample, SampleFault> {
     let mut rest = std::mem::replace(body, Body::empty());
-    let mut read = Read { held: VecDeque::new(), length: 0, over: false, hold };
+    let mut read = Read { held: BytesMut::new(), over: false, hold };
     let reading = read.on(&mut rest, terms);
     tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(|_late| Err(BodyFault::Timeout.into()))?;
-    let mut bytes = BytesMut::with_capacity(read.length.min(terms.max));
-    for piece in &read.held {
-        let room = terms.max - bytes.len();
-        bytes.extend_from_slice(piece.get(..piece.len().min(room)).unwrap_or_default());
-    }
-    let partial = !read.over || read.length > terms.max;
-    *body = if read.held.is_empty() && read.over { Body::empty() } else { Body::stream(Replayed { read, rest }) };
-    Ok(Sample { bytes: bytes.freeze(), partial, as_bytes: terms.as_bytes, _hold: None })
+    let Read { held, over, hold } = read;
+    let held = held.freeze();
+    let bytes = held.slice(..held.len().min(terms.max));
+    let partial = !over || held.len() > terms.max;
+    *body =
+        if held.is_empty() && over { Body::empty() } else { Body::stream(Replayed { held, over, rest, _hold: hold }) };
+    Ok(Sample { bytes, partial, as_bytes: terms.as_bytes, _hold: None })
 }
 
+/// In one piece, so that it takes the memory that is accounted for it: a caller may send a byte at a time, and to keep each
+/// as it came would take many times as much.
 struct Read {
-    held: VecDeque<Bytes>,
-    length: usize,
+    held: BytesMut,
     /// Whether that was all.
     over: bool,
     hold: Hold,
@@ -126,7 +125,7 @@ impl Read {
                 self.over = true;
                 return Ok(());
             }
-            if self.length >= terms.max && terms.partial {
+            if self.held.len() >= terms.max && terms.partial {
                 return Ok(());
             }
             let Some(frame) = body.frame().await else {
@@ -134,20 +133,22 @@ impl Read {
                 return Ok(());
             };
             let Ok(data) = frame?.into_data() else { continue };
-            self.length += data.len();
-            if self.length > terms.max && !terms.partial {
+            if self.held.len().saturating_add(data.len()) > terms.max && !terms.partial {
                 return Err(BodyFault::TooLarge.into());
             }
             self.hold.grow(data.len()).map_err(|_full| SampleFault::OverBudget)?;
-            self.held.push_back(data);
+            self.held.extend_from_slice(&data);
         }
     }
 }
 
 /// A body whose beginning was read already; as long as it was.
 struct Replayed {
-    read: Read,
+    held: Bytes,
+    /// Whether that was all.
+    over: bool,
     rest: Body,
+    _hold: Hold,
 }
 
 impl HttpBody for Replayed {
@@ -155,23 +156,23 @@ impl HttpBody for Replayed {
     type Error = BodyFault;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        if let Some(data) = self.read.held.pop_front() {
-            self.read.length -= data.len();
-            return Poll::Ready(Some(Ok(Frame::data(data))));
+        if !self.held.is_empty() {
+            let most = self.held.len().min(MAX_FRAME as usize);
+            return Poll::Ready(Some(Ok(Frame::data(self.held.split_to(most)))));
         }
-        if self.read.over {
+        if self.over {
             return Poll::Ready(None);
         }
         Pin::new(&mut self.rest).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.held.is_empty() && (self.read.over || self.rest.is_end_stream())
+        self.held.is_empty() && (self.over || self.rest.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = self.read.length as u64;
-        if self.read.over {
+        let held = self.held.len() as u64;
+        if self.over {
             return SizeHint::with_exact(held);
         }
         let rest = self.rest.size_hint();
@@ -224,6 +225,24 @@ mod tests {
         let mut body = pieces(&["0123456789012345678901234567890123456789012345678901234567890123456789"; 2]);
         let fault = beginning(&mut body, terms(1_000, true), hold()).await.unwrap_err();
         assert!(matches!(fault, SampleFault::OverBudget), "{fault}");
+    }
+
+    /// Frames of a byte each take an allocation's handle, which is many times as much as the byte that is accounted for.
+    #[tokio::test]
+    async fn what_comes_byte_by_byte_is_held_as_what_comes_at_once() {
+        const LENGTH: usize = 100_000;
+        let frames = (0..LENGTH).map(|_| Ok(Frame::data(Bytes::from_static(b"x"))));
+        let mut body = Body::stream(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
+        let hold = Budget::new(2 * LENGTH, 2 * LENGTH).hold(&WorkloadId::parse("spiffe://td/a").unwrap());
+        let sample = beginning(&mut body, terms(LENGTH, false), hold).await.unwrap();
+        assert_eq!((sample.bytes.len(), sample.partial), (LENGTH, false));
+        let (mut frames, mut length) = (0, 0);
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            assert!(data.len() <= MAX_FRAME as usize);
+            (frames, length) = (frames + 1, length + data.len());
+        }
+        assert_eq!((frames, length), (LENGTH.div_ceil(MAX_FRAME as usize), LENGTH));
     }
 
     #[tokio::test]
