@@ -172,6 +172,11 @@ impl PortProtocol {
         matches!(self, Self::Http | Self::Undeclared)
     }
 
+    /// Whether connections go there of which nothing is known but who opens them: what is TCP, or may be.
+    pub fn takes_bytes(self) -> bool {
+        matches!(self, Self::Tcp | Self::Undeclared)
+    }
+
     /// Whether a permit is needed whatever the rules say: only MCP and A2A ports are closed by default.
     pub fn is_declared(self) -> bool {
         matches!(self, Self::Mcp | Self::A2a)

@@ -26,7 +26,7 @@ use super::http::{Calls, outgoing, upstream_version, within};
 use super::mcp::{ReadFault, read_body};
 use super::note;
 use super::route::{self as ways, Choice};
-use super::stages::{Asked, Permitted};
+use super::stages::{Asked, Overtaken, Permitted};
 use crate::call::{A2aBinding, A2aCall, A2aOperation, Call};
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
@@ -144,6 +144,15 @@ impl Passage {
         }
     }
 
+    /// Rules changed while the call came in.
+    fn overtaken(mut self, Overtaken { standing, denial }: Overtaken) -> Answer {
+        let Some(denial) = denial else {
+            return answer::proxy_fault(self.record, &self.asker, ProxyFault::Revoked);
+        };
+        self.record.denied(note::denial(&denial, standing.asked().target()));
+        answer::denied(self.record, &self.asker, &standing.refused(denial))
+    }
+
     async fn send(mut self, permitted: Permitted<Message>) -> Answer {
         if let Some(fault) = self.fault {
             return answer::proxy_fault(self.record, &self.asker, fault);
@@ -152,7 +161,10 @@ impl Passage {
             Ok(routed) => routed,
             Err(fault) => return answer::fault(self.record, &self.asker, &fault),
         };
-        let (message, endpoint, standing) = routed.depart();
+        let (message, endpoint, standing) = match routed.depart(&self.shared.published, None) {
+            Ok(departed) => departed,
+            Err(overtaken) => return self.overtaken(*overtaken),
+        };
         self.record.upstream(&endpoint.id, note::identity(&endpoint));
         let request = match outgoing(&self.shared, standing.asked(), message.headers, message.bytes) {
             Ok(request) => request,

@@ -49,7 +49,7 @@ pub(super) async fn send(
 ) -> Sent {
     let once =
         |endpoint, request| within(terms.each, shared.upstreams.send_first(endpoint, &to.endpoints, version, request));
-    let again = terms.retry.filter(|retry| retry.attempts > 0 && is_repeatable(&request));
+    let again = terms.retry.filter(|_| may_repeat(&request, terms));
     let all = async {
         let Some(retry) = again else { return once(first, request).await };
         let (parts, _none) = request.into_parts();
@@ -76,6 +76,11 @@ pub(super) async fn send(
         sent
     };
     within(terms.timeout, Box::pin(all)).await.flatten()
+}
+
+/// Whether the request may be sent more than once.
+pub(super) fn may_repeat(request: &Outgoing<OutBody>, terms: Terms<'_>) -> bool {
+    terms.retry.is_some_and(|retry| retry.attempts > 0) && is_repeatable(request)
 }
 
 /// Whether sending it twice does what sending it once does.

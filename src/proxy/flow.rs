@@ -98,6 +98,11 @@ impl HttpBody for Lasting {
 pub(super) struct Uploading(Arc<AtomicBool>);
 
 impl Uploading {
+    /// Of a request that may be sent again: until its answer has come, it is never the server's for good.
+    pub(super) fn again() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
     /// Waits until the call is no longer permitted while its body is still on its way; a request that went out whole is
     /// the server's by now, and its answer is watched for itself.
     pub(super) async fn revoked(&self, standing: &mut Standing, shared: &Shared) -> Option<crate::policy::Denial> {

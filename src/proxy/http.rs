@@ -14,8 +14,8 @@ use super::authenticate::authenticate;
 use super::beside::Listener;
 use super::budget::Hold;
 use super::custom::{self, Content, Sample, SampleFault, beginning};
-use super::flow::{flow, grpc_status, upload};
-use super::route::{self, Stop};
+use super::flow::{Uploading, flow, grpc_status, upload};
+use super::route::{self, Lead, Stop};
 use super::stages::{Asked, Permitted, Refused, Standing};
 use super::{Shared, a2a, attempts, copies, mcp, note};
 use crate::call::Call;
@@ -165,14 +165,15 @@ async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: Rec
         Ok(lead) => lead,
         Err(stop) => return strayed(record, stop),
     };
+    let beyond = lead.beyond(permitted.parts().0);
     let routed = match permitted.route_to(&calls.shared.upstreams, &lead.to) {
         Ok(routed) => routed,
         Err(fault) => return answer::fault(record, &fault),
     };
-    let (plain, endpoint, mut standing) = routed.depart();
-    if let Some(beyond) = lead.beyond(standing.asked()) {
-        standing.leads(beyond);
-    }
+    let (plain, endpoint, mut standing) = match routed.depart(&calls.shared.published, beyond) {
+        Ok(departed) => departed,
+        Err(overtaken) => return revoked(record, &overtaken.standing, overtaken.denial.as_ref()),
+    };
     record.upstream(&endpoint.id, note::identity(&endpoint));
     let headers = standing.asked().head().map(|head| head.headers.clone()).unwrap_or_default();
     let dressed = outgoing(&calls.shared, standing.asked(), headers, Bytes::new())
@@ -181,10 +182,13 @@ async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: Rec
     let upgrades = plain.upgrade == Some(Upgrade::WebSocket);
     let copies = if upgrades { Vec::new() } else { lead.copies() };
     let body = copies::begin(&calls.shared, copies, &request, plain.body);
-    let (body, uploading) = upload(body, record.meter());
+    let (body, mut uploading) = upload(body, record.meter());
     *request.body_mut() = body;
+    if attempts::may_repeat(&request, lead.terms()) {
+        uploading = Uploading::again();
+    }
     if upgrades && standing.asked().target().protocol != PortProtocol::Mcp {
-        return Box::pin(switch(calls, standing, record, &endpoint, request)).await;
+        return Box::pin(switch(calls, (standing, &lead), record, &endpoint, request)).await;
     }
     let version = if lead.to.protocol == PortProtocol::Undeclared && plain.version == Version::HTTP_2 {
         UpstreamHttp::Http2
@@ -202,12 +206,11 @@ async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: Rec
     match sent {
         Some(Ok((endpoint, mut response))) => {
             record.upstream(&endpoint.id, note::identity(&endpoint));
-            standing.asked().downstream().iter().for_each(|edits| edits.apply(response.headers_mut()));
             let mcp = [&lead.to, standing.asked().target()].iter().any(|target| target.protocol == PortProtocol::Mcp);
             if mcp && says_events(response.headers()) {
                 return answer::proxy_fault(record, ProxyFault::BadAnswer);
             }
-            lead.answered(response.headers_mut());
+            answered(&standing, &lead, response.headers_mut());
             stream(calls, standing, record, response)
         }
         Some(Err(fault)) => {
@@ -254,7 +257,8 @@ fn denied(mut record: RecordGuard, refused: &Refused) -> Answer {
     answer::refused(record, &refused.denial, told)
 }
 
-/// The request was still on its way when its call was no longer permitted: the server sees that it is not whole.
+/// The request was still on its way when its call was no longer permitted: a server that has seen any of it sees that it is
+/// not whole.
 fn revoked(mut record: RecordGuard, standing: &Standing, denial: Option<&Denial>) -> Answer {
     if let Some(denial) = denial {
         record.denied(note::denial(denial, standing.asked().target()));
@@ -279,23 +283,33 @@ fn stream(
     Answer::Response(Response::from_parts(parts, body))
 }
 
+/// Makes of an answer's headers what providers say, and then what its way says.
+fn answered(standing: &Standing, lead: &Lead, headers: &mut HeaderMap) {
+    standing.asked().downstream().iter().for_each(|edits| edits.apply(headers));
+    lead.answered(headers);
+}
+
 /// `websocket`: authorized as the GET that it is, then bytes.
 async fn switch(
     calls: &Calls,
-    standing: Standing,
+    (standing, lead): (Standing, &Lead),
     mut record: RecordGuard,
     endpoint: &Arc<crate::mesh::Endpoint>,
     request: Outgoing<OutBody>,
 ) -> Answer {
     let protocol = HeaderValue::from_static("websocket");
     match calls.shared.upstreams.upgrade(endpoint, &protocol, request).await {
-        Ok(Upgraded::Switched { head, io, busy }) => {
+        Ok(Upgraded::Switched { mut head, io, busy }) => {
+            answered(&standing, lead, head.headers_mut());
             record.status(StatusCode::SWITCHING_PROTOCOLS);
             let standing = standing.at(busy);
             let io: BoxedIo = Box::new(super::watched::Watched::new(io, Arc::clone(&calls.shared), standing, record));
             Answer::Switch { head, io }
         }
-        Ok(Upgraded::Declined(response)) => stream(calls, standing, record, response),
+        Ok(Upgraded::Declined(mut response)) => {
+            answered(&standing, lead, response.headers_mut());
+            stream(calls, standing, record, response)
+        }
         Err(fault) => answer::fault(record, &fault),
     }
 }

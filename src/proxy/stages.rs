@@ -27,7 +27,7 @@ use crate::upstream::{Busy, Place};
 use end::End;
 use way::Way;
 
-pub(super) use routed::Routed;
+pub(super) use routed::{Overtaken, Routed};
 pub(super) use way::Beyond;
 
 /// Who asks, for what target, with which head and verified token: everything a decision needs but the call.
@@ -269,11 +269,6 @@ impl Standing {
         &self.asked
     }
 
-    /// From now on the rules of another Service have to permit it too.
-    pub(super) fn leads(&mut self, beyond: Beyond) {
-        self.beyond = Some(Box::new(beyond));
-    }
-
     /// From now on it is a stream, which ends with its token too. One whole answer does not: the call was permitted when it
     /// was made, and its effects are there.
     pub(super) fn lasts(&mut self) {
@@ -345,6 +340,11 @@ impl Standing {
 
     fn decided_anew(&mut self, published: &Published) -> Result<bool, Option<Box<Denial>>> {
         let target = self.asked.target.renewed(&published.current()).ok_or(None)?;
+        // Bytes that nobody looks into are none of a port that has come to be one of requests.
+        let bytes = matches!(self.call, Call::Tcp);
+        if bytes && !target.protocol.takes_bytes() {
+            return Err(None);
+        }
         let changed = target.revision() != self.asked.target.revision();
         if changed {
             self.asked.readdress(target).ok_or(None)?;
@@ -354,6 +354,9 @@ impl Standing {
         }
         let Some(beyond) = &mut self.beyond else { return Ok(changed) };
         let to = published.current().get(&beyond.to.key).ok_or(None)?;
+        if bytes && !to.protocol.takes_bytes() {
+            return Err(None);
+        }
         if to.revision() == beyond.to.revision() {
             return Ok(changed);
         }

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::ProxyFault;
+use super::mcp::note_revoked;
 use super::route::{self, Strayed};
 use super::stages::{Asked, Beyond, Refused, Routed, Standing};
 use super::{Shared, custom, note};
@@ -95,10 +96,13 @@ async fn dial(
     (routed, beyond): (Routed<()>, Option<Beyond>),
     record: &mut RecordGuard,
 ) -> Option<(Line, Standing)> {
-    let ((), endpoint, mut standing) = routed.depart();
-    if let Some(beyond) = beyond {
-        standing.leads(beyond);
-    }
+    let ((), endpoint, standing) = match routed.depart(&shared.published, beyond) {
+        Ok(departed) => departed,
+        Err(overtaken) => {
+            note_revoked(record, &overtaken.standing, overtaken.denial.as_ref());
+            return None;
+        }
+    };
     record.upstream(&endpoint.id, note::identity(&endpoint));
     match shared.upstreams.connect_tcp(&endpoint).await {
         Ok((upstream, busy)) => Some((upstream, standing.at(busy))),

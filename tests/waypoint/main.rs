@@ -8,6 +8,7 @@ mod live;
 
 mod a2a;
 mod balancing;
+mod changes;
 mod custom;
 mod ingress;
 mod istio_rules;

@@ -93,6 +93,21 @@ async fn the_most_specific_match_holds() {
     assert!(!v2.seen().contains("/tool"), "a route does not go round the rules of an MCP port");
 }
 
+/// Whoever asks for another protocol gets no more of an answer than whoever does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_changed_also_where_a_switch_was_asked_for() {
+    let (web, v2) = (named("web").await, named("v2").await);
+    let rules = r#"
+  - filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x-new, value: "1"}], remove: [x-from]}}]
+    backendRefs: [{name: v2, port: 80}]"#;
+    let lab = Lab::start(&documents(web.addr, v2.addr, rules, "")).await;
+    let upgrade = "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13";
+    for request in ["GET / HTTP/1.1", upgrade] {
+        let reply = ask(&lab, request).await;
+        assert_eq!((reply.status, reply.header("x-new"), reply.header("x-from")), (200, Some("1"), None), "{reply:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_change_what_goes_out_and_what_comes_back() {
     let (web, v2) = (named("web").await, named("v2").await);

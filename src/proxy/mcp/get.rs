@@ -17,7 +17,7 @@ use super::super::sessions::Bound;
 use super::super::stages::{Asked, Decoded, Permitted, Standing};
 use super::exchange::Exchange;
 use super::pump::{Pump, Waits};
-use super::reply::{Awaited, Reply};
+use super::reply::{Awaited, Reply, note_revoked};
 use crate::call::{Call, McpCall};
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request, no_body};
@@ -167,7 +167,13 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         }
         Err(fault) => return Err(failed(record, fault)),
     };
-    let (headers, endpoint, standing): (_, _, Standing) = routed.depart();
+    let (headers, endpoint, standing): (_, _, Standing) = match routed.depart(&shared.published, None) {
+        Ok(departed) => departed,
+        Err(overtaken) => {
+            note_revoked(&mut record, &overtaken.standing, overtaken.denial.as_ref());
+            return Err(Unsent::Refused(record));
+        }
+    };
     record.upstream(&endpoint.id, note::identity(&endpoint));
     let request = match outgoing(&shared, standing.asked(), headers, Bytes::new()) {
         Ok(request) => request,

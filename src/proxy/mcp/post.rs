@@ -17,7 +17,7 @@ use super::super::http::{Calls, outgoing, upstream_version, within};
 use super::super::note;
 use super::super::route::{self, Choice};
 use super::super::sessions::Bound;
-use super::super::stages::{Asked, Permitted, Refused, Standing};
+use super::super::stages::{Asked, Overtaken, Permitted, Refused, Standing};
 use super::exchange::{Exchange, Meant, read_body};
 use super::listing;
 use super::own::{self, Question, Unanswered};
@@ -229,7 +229,10 @@ impl Passage {
             Ok(routed) => routed,
             Err(fault) => return self.no_endpoint(fault),
         };
-        let (message, endpoint, standing) = routed.depart();
+        let (message, endpoint, standing) = match routed.depart(&self.shared.published, None) {
+            Ok(departed) => departed,
+            Err(overtaken) => return self.overtaken(*overtaken),
+        };
         self.record.upstream(&endpoint.id, note::identity(&endpoint));
         let request = match outgoing(&self.shared, standing.asked(), message.headers, message.bytes) {
             Ok(request) => request,
@@ -275,6 +278,15 @@ impl Passage {
                 answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault)
             }
         }
+    }
+
+    /// Rules changed while the message came in.
+    fn overtaken(self, Overtaken { standing, denial }: Overtaken) -> Answer {
+        let Some(denial) = denial else {
+            return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::TargetGone);
+        };
+        let refused = standing.refused(denial);
+        refuse(self.record, &self.shared, (self.session.as_ref(), self.awaited.id.as_ref()), &refused)
     }
 
     /// No answer will come where it is waited for: the request's id is free.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::end::End;
-use super::{Asked, Permitted, Standing};
+use super::{Asked, Beyond, Permitted, Standing};
 use crate::id::Peer;
-use crate::mesh::{Endpoint, Target};
+use crate::mesh::{Endpoint, Published, Target};
+use crate::policy::Denial;
 use crate::upstream::{NoEndpoint, Place, Upstreams};
 
 /// A permitted call with its endpoint: the only thing that can be sent.
@@ -43,20 +44,40 @@ fn seat(
     Ok((endpoint, place))
 }
 
+/// A call that was permitted by rules which have changed since, and now refuse it; the message is gone.
+#[derive(Debug)]
+pub(in crate::proxy) struct Overtaken {
+    pub(in crate::proxy) standing: Standing,
+    /// None where its target is gone or takes its token no longer.
+    pub(in crate::proxy) denial: Option<Denial>,
+}
+
 impl<M> Routed<M> {
-    /// Takes the message out to send it, and leaves what must hold for as long as the answer streams.
-    pub(in crate::proxy) fn depart(self) -> (M, Arc<Endpoint>, Standing) {
+    /// Takes the message out to send it, and leaves what must hold for as long as the answer streams. The rules of another
+    /// Service, where a route leads to one, are those of `beyond`.
+    ///
+    /// # Errors
+    /// A call is decided on by the rules of the moment in which it began, and its caller settles how long its body takes, as
+    /// a provider does how long it is asked. So what has changed since is looked at once more before anything goes out.
+    pub(in crate::proxy) fn depart(
+        self,
+        published: &Published,
+        beyond: Option<Beyond>,
+    ) -> Result<(M, Arc<Endpoint>, Standing), Box<Overtaken>> {
         let Permitted { decoded, permit } = self.permitted;
-        let standing = Standing {
+        let mut standing = Standing {
             asked: decoded.asked,
             call: decoded.call,
-            beyond: None,
+            beyond: beyond.map(Box::new),
             _permit: permit,
             editions: None,
             end: End::Whole,
             _place: self.place,
             _busy: None,
         };
-        (decoded.message, self.endpoint, standing)
+        match standing.decided_anew(published) {
+            Ok(_changed) => Ok((decoded.message, self.endpoint, standing)),
+            Err(denial) => Err(Box::new(Overtaken { standing, denial: denial.map(|denial| *denial) })),
+        }
     }
 }

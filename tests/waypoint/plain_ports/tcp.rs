@@ -149,6 +149,21 @@ async fn a_tcp_stream_ends_when_it_is_no_longer_permitted() {
     assert!(lab.tunnel("agents/reader", DATABASE).await.unwrap_err().to_string().contains("403"));
 }
 
+/// Bytes that nobody looks into are none of a port of requests, whoever may send those.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_end_when_their_port_comes_to_be_one_of_requests() {
+    let upstream = chatty().await;
+    for before in ["", "tcp"] {
+        let lab = Lab::start(&service("any", "127.0.9.6", upstream.addr, before)).await;
+        let mut stream = lab.tunnel("agents/reader", ANY).await.unwrap();
+        assert_eq!(until(&mut stream, b"welcome").await, "welcome");
+        std::fs::write(lab.documents(), service("any", "127.0.9.6", upstream.addr, "http")).unwrap();
+        let mut rest = Vec::new();
+        let _reset = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("ended");
+        assert!(rest.is_empty());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_said_all_and_then_left_frees_its_tunnel() {
     let upstream = Raw::start(|accepted| async move {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{ask, documents, named};
 use crate::lab::{Lab, Upstream, with};
+use crate::plain_ports::http::istio;
 
 /// Answers `status` so often, then 200; with how often it was asked.
 async fn failing(times: usize, status: &'static str) -> (Upstream, Arc<AtomicUsize>) {
@@ -91,4 +92,24 @@ async fn what_cannot_be_is_refused() {
         assert_eq!(ask(&lab, "GET / HTTP/1.1").await.status, 403, "{retry}");
     }
     assert_eq!(v2.bytes(), 0);
+}
+
+/// What is sent again is sent under the rules of that moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_again_that_is_no_longer_permitted() {
+    let web = named("web").await;
+    let (server, asked) = failing(9, "503 Busy").await;
+    let text = |paths: &str| {
+        let deny = istio("DENY", &format!("[{{to: [{{operation: {{paths: ['{paths}']}}}}]}}]"));
+        documents(web.addr, server.addr, &rules("{codes: [503], attempts: 1, backoff: 60s}"), &deny)
+    };
+    let lab = Lab::start(&text("/none")).await;
+    let changed = async {
+        while asked.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        std::fs::write(lab.documents(), text("/*")).unwrap();
+    };
+    let (reply, ()) = tokio::join!(ask(&lab, "GET / HTTP/1.1"), changed);
+    assert_eq!((reply.status, asked.load(Ordering::SeqCst)), (403, 1), "{reply:?}");
 }
