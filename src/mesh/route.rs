@@ -41,6 +41,11 @@ impl Routes {
         self.ways.first()
     }
 
+    /// Whether somebody is asked about the requests of some of them.
+    pub fn ask(&self) -> bool {
+        self.ways.iter().any(|way| way.then.auth.is_some())
+    }
+
     /// Where they lead, each once.
     pub fn backends(&self) -> &[TargetKey] {
         &self.backends

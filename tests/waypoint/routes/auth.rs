@@ -1,8 +1,10 @@
 //! `ExternalAuth`: whom a route has asked about what rules permit.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::{ask, documents, named};
-use crate::lab::{Lab, Upstream, service};
-use crate::plain_ports::http::istio;
+use crate::lab::{Lab, PATIENCE, Upstream, service};
+use crate::plain_ports::http::{WEB, istio};
 
 /// Lets through what says `x-key: good`, as `alice`.
 async fn doorman() -> Upstream {
@@ -91,5 +93,25 @@ async fn nobody_is_asked_whose_own_rules_refuse_the_caller() {
     }
     let lets = r#"[{to: [{operation: {paths: ["/check/*"]}}]}]"#;
     let lab = Lab::start(&documents(web.addr, web.addr, &rules(TERMS), &of_door("ALLOW", lets))).await;
+    assert_eq!(ask(&lab, "GET /a HTTP/1.1\r\nx-key: good").await.status, 200);
+}
+
+/// A port of which nothing is declared takes bytes too, which a server may read a request out of: nobody could be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_go_nowhere_where_somebody_is_asked_about_requests() {
+    let (web, door) = (named("web").await, doorman().await);
+    let more = service("door", "127.0.9.16", door.addr, "http");
+    let declared = documents(web.addr, web.addr, &rules(TERMS), &more);
+    let lab = Lab::start(&declared.replacen(", appProtocol: http}", "}", 1)).await;
+    for bytes in ["\r\nGET /a HTTP/1.1\r\nHost: web.tools:80\r\n\r\n", "get /a HTTP/1.1\r\nHost: web.tools:80\r\n\r\n"]
+    {
+        let mut stream = lab.tunnel("agents/reader", WEB).await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        let mut said = Vec::new();
+        let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said)).await;
+        assert!(ended.is_ok() && said.is_empty(), "{bytes:?}: {}", String::from_utf8_lossy(&said));
+    }
+    assert_eq!((web.bytes(), door.bytes()), (0, 0));
+    assert_eq!(ask(&lab, "GET /a HTTP/1.1").await.status, 401);
     assert_eq!(ask(&lab, "GET /a HTTP/1.1\r\nx-key: good").await.status, 200);
 }
