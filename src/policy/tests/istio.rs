@@ -293,6 +293,32 @@ fn repeated_headers_are_every_one_of_their_readings() {
     }
 }
 
+/// Servers that hand fields on as variables read `_` and `-` alike: which of two such fields one reads, nobody can say.
+#[test]
+fn a_header_is_every_spelling_of_its_name() {
+    type Row<'r> = (&'r str, &'r str, &'r [(&'static str, &'static str)], bool, bool);
+    let rows: &[Row<'_>] = &[
+        // name, condition, lines, whether DENY matches, whether ALLOW does
+        ("x-role", "values: [admin]", &[("x_role", "admin")], true, false),
+        ("x-role", "values: [admin]", &[("x-role", "guest"), ("x_role", "admin")], true, false),
+        ("x-role", "values: [guest]", &[("x-role", "guest"), ("x_role", "admin")], true, false),
+        ("x-role", "notValues: [admin]", &[("x_role", "admin")], true, false),
+        ("x_role", "values: [admin]", &[("x-role", "admin")], true, false),
+        ("x-role-a", "values: [a]", &[("x_role-a", "a"), ("x-role_a", "a")], true, false),
+        ("x-role", "values: ['*']", &[("x-role", "a"), ("x_role", "b")], true, true),
+        ("role", "values: [admin]", &[("r_ole", "admin")], false, false),
+        ("x-role", "values: [admin]", &[("x-role", "admin"), ("x_other", "b")], true, true),
+    ];
+    for (name, rest, lines, denies, allows) in rows {
+        let of = |action: &str| {
+            let rule = when(&format!("request.headers[{name}]"), rest);
+            verdict(&compiled(&format!("action: {action}\nrules: [{rule}]"), &[]), &with(lines))
+        };
+        let found = (of("DENY") == "denied_by_rule", of("ALLOW") == "allow");
+        assert_eq!(found, (*denies, *allows), "{name} {rest} {lines:?}");
+    }
+}
+
 /// A TCP port has no HTTP: an ALLOW rule that asks for it is dropped, a DENY rule loses what it asks (and so denies more).
 #[test]
 fn tcp_ports_drop_what_only_http_has() {
