@@ -15,12 +15,12 @@
 //! | cluster | gateway.networking.k8s.io | gatewayclasses | create, patch |
 //! | cluster | gateway.networking.k8s.io | gateways/status, gatewayclasses/status | patch |
 //! | cluster | security.istio.io | authorizationpolicies, requestauthentications | list, watch |
-//! | cluster | networking.istio.io | serviceentries, workloadentries | list, watch |
+//! | cluster | networking.istio.io | serviceentries, workloadentries, destinationrules | list, watch |
 //! | cluster | agent-waypoint.dev | agentpolicies | list, watch |
 //! | cluster | agent-waypoint.dev | agentpolicies/status | patch |
 //! | cluster | gateway.networking.k8s.io | backendtlspolicies/status, httproutes/status, grpcroutes/status, tcproutes/status, tlsroutes/status | patch |
 //! | cluster | security.istio.io | authorizationpolicies/status, requestauthentications/status | patch |
-//! | cluster | networking.istio.io | serviceentries/status | patch |
+//! | cluster | networking.istio.io | serviceentries/status, destinationrules/status | patch |
 //! | cluster | (core) | configmaps | get, create, patch |
 //! | cluster | (core) | events | create |
 //! | cluster | (core) | services/status | patch |

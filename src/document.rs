@@ -6,6 +6,7 @@
 pub mod agent_policy;
 pub mod authorization_policy;
 pub mod backend_tls_policy;
+pub mod destination_rule;
 pub mod extension_provider;
 pub mod http_route;
 pub mod mesh_config;

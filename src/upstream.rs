@@ -5,14 +5,17 @@
 //! where the server provably saw nothing of it.
 
 mod body;
+mod caller;
 mod crowd;
 mod dial;
 pub mod dns;
+mod ejection;
 mod exchange;
 mod external;
 mod fault;
 mod fields;
 mod http1;
+mod kept;
 mod live;
 mod outlier;
 mod pick;
@@ -20,15 +23,14 @@ mod pool;
 mod upgrade;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use body::{BodyBroken, InBody, OutBody, Stopped};
+pub use caller::{Caller, Client};
 pub use crowd::Place;
 pub use dial::Line;
 pub use exchange::UpstreamHttp;
@@ -46,6 +48,7 @@ use crate::mesh::{Endpoint, Target, TargetKey};
 use crowd::Crowd;
 use dial::{Dialer, Dialled};
 use dns::Dns;
+use ejection::Outcome;
 use live::Live;
 use pool::Pool;
 
@@ -95,11 +98,16 @@ impl Upstreams {
         self.inner.live.pick(endpoints, stick)
     }
 
-    /// As [`Upstreams::pick`], of a target's, for a client at that address.
+    /// As [`Upstreams::pick`], of a target's, in the way that a DestinationRule says, for that client.
     ///
     /// # Errors
     /// [`NoEndpoint`]
-    pub fn pick_of(&self, target: &Target, stick: Option<&str>, client: IpAddr) -> Result<Arc<Endpoint>, NoEndpoint> {
+    pub fn pick_of(
+        &self,
+        target: &Target,
+        stick: Option<&str>,
+        client: &Client<'_>,
+    ) -> Result<Arc<Endpoint>, NoEndpoint> {
         self.inner.live.pick_of(target, stick, client)
     }
 
@@ -119,27 +127,39 @@ impl Upstreams {
         self.inner.crowd.at(place, &endpoint.id)
     }
 
-    /// Bytes to `endpoint`, fresh, within [`DIAL_TIMEOUT`]. The endpoint's failures are remembered. It counts as called until
+    /// Bytes to `endpoint`, fresh, within [`DIAL_TIMEOUT`] or what a DestinationRule says. The endpoint's failures are remembered. It counts as called until
     /// [`Busy`] is dropped.
     ///
     /// # Errors
     /// [`DialFault`]; nothing of a call was sent.
-    pub async fn connect_tcp(&self, endpoint: &Endpoint) -> Result<(Line, Busy), DialFault> {
-        let busy = self.inner.live.begin(endpoint)?;
-        Ok((self.dial(endpoint, UpstreamHttp::Http1).await?.line, busy))
+    pub async fn connect_tcp(&self, endpoint: &Endpoint, caller: &WorkloadId) -> Result<(Line, Busy), DialFault> {
+        let live = &self.inner.live;
+        let busy = live.begin(endpoint)?.by(live.services.connection(endpoint)?);
+        let dialled = self.dial(endpoint, UpstreamHttp::Http1).await;
+        let outcome = match &dialled {
+            // What it would be for HTTP.
+            Ok(_) => Some(Outcome::Status(200)),
+            Err(fault) => (fault.blame() == Blame::Upstream).then_some(Outcome::Unreached),
+        };
+        if let Some(outcome) = outcome {
+            live.services.heard(endpoint, outcome, Caller::of(caller).0);
+        }
+        Ok((dialled?.line, busy))
     }
 
     async fn dial(&self, endpoint: &Endpoint, version: UpstreamHttp) -> Result<Dialled, DialFault> {
         let (live, one) = (&self.inner.live, self.inner.live.one(endpoint));
         let _dialing = one.dial()?;
-        let dialled = tokio::time::timeout(DIAL_TIMEOUT, self.inner.dialer.connect(endpoint, version)).await;
+        let said = endpoint.traffic.as_ref().and_then(|traffic| traffic.bounds.connect);
+        let most = said.map_or(DIAL_TIMEOUT, |said| said.min(DIAL_TIMEOUT));
+        let dialled = tokio::time::timeout(most, self.inner.dialer.connect(endpoint, version)).await;
         let result = dialled.unwrap_or(Err(DialFault::Timeout));
         match &result {
             Ok(_) => live.reached(&one),
             Err(fault) => {
                 tracing::debug!(endpoint = %endpoint.id, %fault, "endpoint not reached");
                 if fault.blame() == Blame::Upstream {
-                    live.failed(&one, Why::Unreachable);
+                    live.failed(&one);
                 }
             }
         }
@@ -153,7 +173,7 @@ impl Upstreams {
 
     /// How often any endpoint was left alone for that reason.
     pub fn ejections(&self, why: Why) -> u64 {
-        self.inner.live.total(why).load(Ordering::Relaxed)
+        self.inner.live.total(why)
     }
 
     /// Ends every idle connection and takes no new ones into the pool; streams under way go on until `limit`.

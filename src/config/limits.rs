@@ -151,13 +151,10 @@ pub const MAX_CALLS_PER_TARGET: usize = 32_768;
 pub const MAX_CALLS_PER_TARGET_AND_PRINCIPAL: usize = 16_384;
 /// Dial failures in a row after which an endpoint is left alone for [`EJECTION_TIME`].
 pub const EJECTION_FAILURES: u32 = 3;
-/// Answers 502, 503 or 504 (gRPC: 14), or none before the connection ended, in a row after which an endpoint is left alone
-/// for [`EJECTION_TIME`]; not more than half of a target's.
-pub const EJECTION_ANSWERS: u32 = 5;
-/// Time an endpoint is left alone while others can be called, before one call tries it; doubled each time that it fails
-/// again.
+/// Time an endpoint that cannot be reached is left alone while others can be called, before one call tries it; doubled each
+/// time that it fails again.
 pub const EJECTION_TIME: Duration = Duration::from_secs(10);
-/// The longest time an endpoint is left alone.
+/// The longest time that [`EJECTION_TIME`] becomes.
 pub const EJECTION_LONGEST: Duration = Duration::from_secs(300);
 /// Endpoints whose failures are remembered.
 pub const EJECTION_TABLE: usize = 4_096;

@@ -17,7 +17,7 @@ use super::apply::{FIELD_MANAGER, Part, Wanted};
 use super::condition;
 use super::lead::Leading;
 use super::standing::FED;
-use super::status::{ENFORCED, SERVED};
+use super::status::{ENFORCED, HONOURED, SERVED};
 
 /// Objects of which is remembered what was said.
 const REMEMBERED: usize = 16_384;
@@ -25,13 +25,14 @@ const REMEMBERED: usize = 16_384;
 const MAX_MESSAGE: usize = 1_024;
 
 /// Conditions that say by one of these values that somebody must act.
-const BAD: [(&str, &str); 6] = [
+const BAD: [(&str, &str); 7] = [
     ("Accepted", "False"),
     ("Conflicted", "True"),
     ("ResolvedRefs", "False"),
     (ENFORCED, "False"),
     (FED, "False"),
     (SERVED, "False"),
+    (HONOURED, "False"),
 ];
 /// `Enforced` is False for many reasons that pass by themselves; these do not.
 const STUCK: [&str; 3] = ["NoWaypoint", "NotAccepted", "TargetClosed"];

@@ -53,6 +53,9 @@ fn gateways(kind: DocumentKind, document: &DynamicObject, (fronting, root): (&Fr
     if kind == DocumentKind::ServiceEntry {
         return fronting.of_object(Object::ServiceEntry, namespace, name).clone();
     }
+    if kind == DocumentKind::DestinationRule && namespace == root {
+        return fronting.gateways().map(|(key, _)| key.clone()).collect();
+    }
     let mut gateways = BTreeSet::new();
     for selected in Selected::by(kind, document) {
         match selected {

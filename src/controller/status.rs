@@ -7,6 +7,7 @@
 mod accepted;
 mod announced;
 mod backend_tls;
+mod balancing;
 mod conflicts;
 mod enforced;
 mod entries;
@@ -33,6 +34,7 @@ use super::shared::{Entries, Sharer};
 
 pub use accepted::{Checked, Checks};
 pub use backend_tls::TlsStatus;
+pub use balancing::HONOURED;
 pub use enforced::{Confirmed, Pods};
 pub use entries::SERVED;
 pub use istio::{ENFORCED, KINDS};
@@ -103,6 +105,7 @@ pub fn plan_shared(view: &View, (routes, tls): (&mut RouteStatus, &mut TlsStatus
     entries.extend(routes.plan(view, &scopes.fronting, known.now));
     entries.extend(tls.plan(view, &scopes.fronting, known.now));
     entries.extend(entries::plan(view, &scopes.fronting, known.now));
+    entries.extend(balancing::plan(view, &scopes, known));
     entries
 }
 

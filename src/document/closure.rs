@@ -7,7 +7,7 @@ use super::mesh_config::CONFIG_MAP;
 use super::metadata;
 use super::nearest::within;
 use super::problem::Meta;
-use super::tree::Node;
+use super::tree::{Node, Value};
 
 /// Targets that stay closed, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,7 @@ fn named(kind: Option<Kind>, root: &Node) -> Closes {
             }
             None => Closes::Namespace(meta.namespace),
         },
+        Some(Kind::DestinationRule) => tls(root, meta),
         Some(Kind::WorkloadEntry) => workload(root, meta),
         Some(Kind::HttpRoute | Kind::GrpcRoute | Kind::TcpRoute | Kind::TlsRoute) => parents(root, &meta.namespace),
         Some(Kind::AgentPolicy | Kind::AuthorizationPolicy | Kind::RequestAuthentication | Kind::BackendTlsPolicy) => {
@@ -104,6 +105,39 @@ pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Keys that every document of Kubernetes begins with; a mapping without any is none, and is told but closes nothing.
 fn is_heading(key: &str) -> bool {
     ["apiVersion", "kind", "metadata"].iter().any(|heading| within(key, heading, 1))
+}
+
+/// Load balancing decides nothing, so that a rule which cannot be read closes nothing; but where it asks for TLS, or may
+/// have, plaintext is not what its writer wanted.
+fn tls(root: &Node, meta: Meta) -> Closes {
+    let spec = root.get("spec");
+    let asks = |key: &str, value: &Value| is_tls(key) && !is_the_meshs(value);
+    if spec.is_none_or(|spec| spec.find(&asks).is_none()) {
+        return Closes::Nothing;
+    }
+    let host = spec.and_then(|spec| spec.get("host")).and_then(Node::text).unwrap_or_default();
+    let (name, rest) = host.split_once('.').unwrap_or((host, ""));
+    let namespace = rest.strip_suffix(".svc.cluster.local").unwrap_or(&meta.namespace);
+    // A host of other names is a ServiceEntry's, which has a name of its own.
+    let is_service = !name.is_empty() && name != "*" && (rest.is_empty() || rest.ends_with(".svc.cluster.local"));
+    if is_service {
+        Closes::Refs(vec![closed("Service", namespace, name, None)])
+    } else {
+        Closes::Namespace(meta.namespace)
+    }
+}
+
+/// `tls`, or what a slip makes of it.
+fn is_tls(key: &str) -> bool {
+    let mut letters: Vec<char> = key.chars().map(|char| char.to_ascii_lowercase()).collect();
+    letters.sort_unstable();
+    letters == ['l', 's', 't'] || within(key, "tls", 1)
+}
+
+fn is_the_meshs(tls: &Value) -> bool {
+    let Value::Map(fields) = tls else { return false };
+    let mut modes = fields.iter().filter(|field| field.key == "mode");
+    modes.any(|field| matches!(field.node.text(), Some("DISABLE" | "ISTIO_MUTUAL")))
 }
 
 fn workload(root: &Node, meta: Meta) -> Closes {

@@ -8,6 +8,7 @@ use super::agent_policy::AgentPolicySpec;
 use super::authorization_policy::AuthorizationPolicySpec;
 use super::backend_tls_policy::BackendTlsPolicySpec;
 use super::closure::{Closes, Closure};
+use super::destination_rule::DestinationRuleSpec;
 use super::http_route::{HttpRouteSpec, ReferenceGrantSpec};
 use super::problem::{Place, Problem, Severity};
 use super::reading::{Content, Document, Entry, Reading, read, read_json};
@@ -58,6 +59,8 @@ pub struct Documents {
     pub request_authentications: Vec<Arc<Document<RequestAuthenticationSpec>>>,
     /// BackendTLSPolicies.
     pub backend_tls_policies: Vec<Arc<Document<BackendTlsPolicySpec>>>,
+    /// DestinationRules.
+    pub destination_rules: Vec<Arc<Document<DestinationRuleSpec>>>,
     /// HTTPRoutes, and GRPCRoutes as such.
     pub http_routes: Vec<Arc<Document<HttpRouteSpec>>>,
     /// ReferenceGrants.
@@ -164,6 +167,7 @@ impl Documents {
             Content::AuthorizationPolicy(document) => self.authorization_policies.push(Arc::clone(document)),
             Content::RequestAuthentication(document) => self.request_authentications.push(Arc::clone(document)),
             Content::BackendTlsPolicy(document) => self.backend_tls_policies.push(Arc::clone(document)),
+            Content::DestinationRule(document) => self.destination_rules.push(Arc::clone(document)),
             Content::HttpRoute(document) => self.http_routes.push(Arc::clone(document)),
             Content::ReferenceGrant(document) => self.reference_grants.push(Arc::clone(document)),
             Content::Name | Content::Refused => {}

@@ -15,6 +15,7 @@ pub(super) enum Kind {
     AuthorizationPolicy,
     RequestAuthentication,
     BackendTlsPolicy,
+    DestinationRule,
     HttpRoute,
     GrpcRoute,
     TcpRoute,
@@ -51,6 +52,7 @@ const READ: &[(Kind, &str, &str, &[&str])] = &[
     (Kind::AuthorizationPolicy, "AuthorizationPolicy", "security.istio.io", &["v1", "v1beta1"]),
     (Kind::RequestAuthentication, "RequestAuthentication", "security.istio.io", &["v1", "v1beta1"]),
     (Kind::BackendTlsPolicy, "BackendTLSPolicy", GATEWAY, &["v1", "v1alpha3"]),
+    (Kind::DestinationRule, "DestinationRule", "networking.istio.io", &["v1", "v1beta1", "v1alpha3"]),
     (Kind::HttpRoute, "HTTPRoute", GATEWAY, &["v1", "v1beta1"]),
     (Kind::GrpcRoute, "GRPCRoute", GATEWAY, &["v1"]),
     (Kind::TcpRoute, "TCPRoute", GATEWAY, &["v1", "v1alpha2"]),
@@ -63,7 +65,6 @@ const READ: &[(Kind, &str, &str, &[&str])] = &[
 const OTHERS: &[(&str, &str)] = &[
     ("security.istio.io", "PeerAuthentication"),
     ("networking.istio.io", "VirtualService"),
-    ("networking.istio.io", "DestinationRule"),
     ("networking.istio.io", "Gateway"),
     ("networking.istio.io", "Sidecar"),
     ("networking.istio.io", "EnvoyFilter"),

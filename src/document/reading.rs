@@ -10,6 +10,7 @@ use super::authorization_policy::AuthorizationPolicySpec;
 use super::backend_tls_policy::{self, BackendTlsPolicySpec};
 use super::closure::{self, Closes};
 use super::decode::decode;
+use super::destination_rule::DestinationRuleSpec;
 use super::documents::Source;
 use super::http_route::{GrpcRouteSpec, HttpRouteSpec, ReferenceGrantSpec, TcpRouteSpec};
 use super::json;
@@ -109,6 +110,7 @@ pub(super) enum Content {
     AuthorizationPolicy(Arc<Document<AuthorizationPolicySpec>>),
     RequestAuthentication(Arc<Document<RequestAuthenticationSpec>>),
     BackendTlsPolicy(Arc<Document<BackendTlsPolicySpec>>),
+    DestinationRule(Arc<Document<DestinationRuleSpec>>),
     HttpRoute(Arc<Document<HttpRouteSpec>>),
     ReferenceGrant(Arc<Document<ReferenceGrantSpec>>),
     /// Gateway, Namespace: known by name only.
@@ -266,6 +268,7 @@ impl Draft {
                 fit(backend_tls_policy::check(&spec))?;
                 Content::BackendTlsPolicy(self.document(meta, spec))
             }
+            Kind::DestinationRule => Content::DestinationRule(self.document(meta, self.spec()?)),
             Kind::HttpRoute => Content::HttpRoute(self.document(meta, self.spec()?)),
             Kind::GrpcRoute => {
                 let spec: GrpcRouteSpec = self.spec()?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::attached::{Owned, PortName};
 use super::cache::Cache;
 use super::closed::Closed;
+use super::destination_rules::RuleBook;
 use super::endpoint::At;
 use super::found::Found;
 use super::fronted::{self, Fronted, Places, Port};
@@ -63,9 +64,10 @@ pub fn build_with(
     let numbers: HashSet<_> =
         ports.iter().flat_map(|(owned, ports)| ports.iter().map(|port| (*owned, port.number))).collect();
     let routes = RouteBook::of(documents, &numbers, &mut found);
+    let rules = RuleBook::of(documents, (settings, policies.terms.root()), &mut found);
     let closures = std::mem::take(&mut found.closures);
     let closed = Closed::of(&closures, settings, &policies.terms);
-    let mut compiler = Compiler::new((&policies, &routes), cache);
+    let mut compiler = Compiler::new((&policies, &routes, &rules), cache);
     let mut snapshot = Snapshot::default();
     let mut index = Index { snapshot: &mut snapshot, previous };
     for mut one in all {
@@ -168,6 +170,7 @@ pub(super) fn target(
         closed: ruled.closed,
         unenforced: ruled.unenforced,
         revision: ruled.revision,
+        traffic: port.traffic,
         endpoints: port.endpoints,
         held: port.held,
         key,

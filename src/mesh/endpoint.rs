@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::Traffic;
 use crate::id::WorkloadId;
 
 /// Port of an endpoint's address where its ztunnel takes HBONE (Istio ambient).
@@ -21,6 +22,8 @@ pub struct Endpoint {
     pub distance: u8,
     /// Port of the same address that takes HBONE; [`HBONE_PORT`] unless the endpoint says otherwise. Only for [`Via::Hbone`].
     pub tunnel_port: u16,
+    /// What a DestinationRule says of the calls of the Service whose endpoint it is; another Service may lead here too.
+    pub traffic: Option<Arc<Traffic>>,
 }
 
 /// Where the application listens.

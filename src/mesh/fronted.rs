@@ -10,6 +10,7 @@ use super::endpoint::Endpoint;
 use super::found::Found;
 use super::held::Held;
 use super::protocol::Spoken;
+use super::traffic::Traffic;
 use super::workloads::Workloads;
 use crate::document::service::EndpointSlice;
 use crate::document::{Document, Documents, Meta, Origin, SERVICE_NAME};
@@ -49,6 +50,8 @@ pub(super) struct Port<'a> {
     /// Field that says so, for problems.
     pub(super) field: String,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
+    /// What a DestinationRule says of its calls.
+    pub(super) traffic: Option<Arc<Traffic>>,
     /// Endpoints that get no calls.
     pub(super) held: Vec<Held>,
     /// Whether there is a document that says what the port is.

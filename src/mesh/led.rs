@@ -76,6 +76,7 @@ impl Target {
             bytes: None,
             leads_to: Some(Box::new((to.key.clone(), to.destination.clone()))),
             affine: to.affine,
+            traffic: to.traffic.clone(),
             upstream_h2: to.upstream_h2,
             // The two ends say it each for itself.
             unenforced: Arc::default(),
@@ -100,6 +101,11 @@ impl Target {
             None => Some(own),
             Some(led) => own.leading_to(&snapshot.get(&led.0)?),
         }
+    }
+
+    /// The port whose endpoints are called: against it calls count, as it is its servers that hang.
+    pub fn called(&self) -> &TargetKey {
+        self.leads_to.as_ref().map_or(&self.key, |led| &led.0)
     }
 
     /// By what the tasks and cards of whoever answers here are known. Where a route leads elsewhere that is another agent: its

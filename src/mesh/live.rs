@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::build::Settings;
 use super::cache::Cache;
 use super::closed::Closed;
+use super::destination_rules::RuleBook;
 use super::found::Found;
 use super::policies::Policies;
 use super::providers;
@@ -69,11 +70,13 @@ impl Live {
         let policies = Policies::of(set, &self.settings, &mut self.cache, &mut found);
         let docs = Docs::of(set);
         let routes = RouteBook::of(set, &docs.ports(), &mut found);
+        let rules = RuleBook::of(set, (&self.settings, policies.terms.root()), &mut found);
         let closures = std::mem::take(&mut found.closures);
         let closed = Closed::of(&closures, &self.settings, &policies.terms);
         let law = Law {
             policies: &policies,
             routes: &routes,
+            rules: &rules,
             closed: &closed,
             docs: &docs,
             has_documents: documents.is_some(),
@@ -112,7 +115,7 @@ impl Live {
         let Self { world, cache, places, .. } = self;
         let fronted = world.services().filter(|row| world.fronts(row)).map(|row| Arc::clone(&row.parts().key));
         let keys: BTreeSet<Arc<str>> = fronted.chain(places.keys()).collect();
-        let mut compiler = Compiler::new((law.policies, law.routes), cache);
+        let mut compiler = Compiler::new((law.policies, law.routes, law.rules), cache);
         for key in keys {
             let settled = law.settle(world, &mut compiler, &key, (places.of(&key), false));
             places.put(&key, settled);
@@ -130,7 +133,7 @@ impl Live {
     /// Settles what a change touched. Whether there may be other problems than before.
     fn amend(&mut self, dirty: Dirty, law: &Law<'_, '_>) -> bool {
         let Self { world, cache, places, .. } = self;
-        let mut compiler = Compiler::new((law.policies, law.routes), cache);
+        let mut compiler = Compiler::new((law.policies, law.routes, law.rules), cache);
         let mut uids = dirty.workloads;
         let mut told = dirty.rows;
         let all: Vec<Arc<str>> = if dirty.everything {
@@ -157,7 +160,7 @@ impl Live {
 
     fn workloads(&mut self, uids: impl IntoIterator<Item = Arc<str>>, law: &Law<'_, '_>) {
         let Self { world, cache, places, .. } = self;
-        let mut compiler = Compiler::new((law.policies, law.routes), cache);
+        let mut compiler = Compiler::new((law.policies, law.routes, law.rules), cache);
         let mut others = HashMap::new();
         for uid in uids {
             let row = world.workload(&uid).filter(|row| world.fronts_workload(row));

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::attached::{Owned, PortName};
 use super::cache::{Cache, Compiled, RulesKey, Same, Verifiers};
+use super::destination_rules::RuleBook;
 use super::found::{Found, because};
 use super::fronted::{Fronted, Port, age};
 use super::policies::Policies;
@@ -64,6 +65,7 @@ impl Ruled {
 pub(super) struct Compiler<'p, 'a> {
     policies: &'p Policies<'a>,
     routes: &'p RouteBook<'a>,
+    balancing: &'p RuleBook<'a>,
     cache: &'p mut Cache,
     undeclared: Undeclared,
 }
@@ -77,8 +79,11 @@ struct Claim<'a> {
 }
 
 impl<'p, 'a> Compiler<'p, 'a> {
-    pub(super) fn new((policies, routes): (&'p Policies<'a>, &'p RouteBook<'a>), cache: &'p mut Cache) -> Self {
-        Self { policies, routes, cache, undeclared: Undeclared::default() }
+    pub(super) fn new(
+        (policies, routes, balancing): (&'p Policies<'a>, &'p RouteBook<'a>, &'p RuleBook<'a>),
+        cache: &'p mut Cache,
+    ) -> Self {
+        Self { policies, routes, balancing, cache, undeclared: Undeclared::default() }
     }
 
     /// Settles one port. `reasons` are those for which it is closed already; TLS of the port's endpoints is settled too.
@@ -91,6 +96,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
     ) -> Ruled {
         let declared = self.declared(fronted, port, &mut reasons, found);
         reasons.extend(super::external::originate(self.policies, fronted, port, found));
+        reasons.extend(self.balancing.lay(fronted, port, found));
         let owned = fronted.owned();
         let agent: Vec<usize> = self.policies.agent.at.of(owned, port.port).into_iter().collect();
         match declared {

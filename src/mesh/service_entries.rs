@@ -53,6 +53,7 @@ pub(super) fn front<'a>(entry: &'a Entry, places: &Places<'a>, found: &mut Found
             spoken,
             field: format!("{field}.protocol"),
             endpoints: endpoints(entry, (port, &hosts), &workloads, &more),
+            traffic: None,
             held: Vec::new(),
             documented: true,
         });

@@ -109,6 +109,7 @@ fn front_port<'a>(
         spoken,
         field: format!("{field}.appProtocol"),
         endpoints: unique(endpoints),
+        traffic: None,
         held: Vec::new(),
         documented: true,
     }

@@ -3,7 +3,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Endpoint, Held, Hold, Routes};
+use super::{Endpoint, Held, Hold, Routes, Traffic};
 use crate::policy::{Destination, Rules, Verifier};
 use crate::wire::path::Normalization;
 
@@ -35,6 +35,8 @@ pub struct Target {
     pub leads_to: Option<Box<(TargetKey, Destination)>>,
     /// Whether calls from one address go to one endpoint (`sessionAffinity: ClientIP`).
     pub affine: bool,
+    /// What a DestinationRule says of its calls; where a route leads them, of those of the Service that they are led to.
+    pub traffic: Option<Arc<Traffic>>,
     pub(super) upstream_h2: bool,
     pub(super) closed: Option<Arc<str>>,
     /// The policies that would decide were it not closed, by where they are from.
@@ -71,6 +73,7 @@ impl Target {
             && self.routes.as_ref().map(|routes| routes.revision) == other.routes.as_ref().map(|routes| routes.revision)
             && self.bytes.as_ref().map(|routes| routes.revision) == other.bytes.as_ref().map(|routes| routes.revision)
             && self.closed == other.closed
+            && self.traffic == other.traffic
             && self.endpoints == other.endpoints
             && self.held == other.held
     }

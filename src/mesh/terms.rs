@@ -57,6 +57,11 @@ impl Terms {
         Self { trust_domains, paths: paths.unwrap_or_default(), providers, root_namespace: config.root_namespace }
     }
 
+    /// The namespace whose policies are the whole mesh's.
+    pub(super) fn root(&self) -> &str {
+        &self.root_namespace
+    }
+
     /// Whether a policy of `namespace` that targets the GatewayClass `name` is about this waypoint.
     ///
     /// # Errors

@@ -134,7 +134,7 @@ impl Host {
             Self::Ip(ip) => (SocketAddr::new(*ip, port).to_string().into(), At::Addr(SocketAddr::new(*ip, port))),
             Self::Name(host) => (format!("{host}:{port}").into(), At::Dns { host: Arc::clone(host), port }),
         };
-        Endpoint { id, at, via, weight: 1, distance: 0, tunnel_port: HBONE_PORT }
+        Endpoint { id, at, via, weight: 1, distance: 0, tunnel_port: HBONE_PORT, traffic: None }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::fault::Faulty;
 use crate::intake::{Body, BodyFault};
 use crate::mesh::{Target, Then};
 use crate::policy::{Decision, Permit, Verdicts};
-use crate::upstream::{OutBody, SendFault, Upstreams};
+use crate::upstream::{Client, OutBody, SendFault, Upstreams};
 
 /// Frames of one copy that wait to go out.
 const MAX_FRAMES: usize = 64;
@@ -110,9 +110,10 @@ pub(super) fn begin(shared: &Arc<Shared>, copies: Vec<Copy>, request: &Outgoing<
 }
 
 async fn send(shared: Arc<Shared>, copy: Copy, request: Outgoing<OutBody>) {
-    let Copy { to, from, place, .. } = copy;
+    let Copy { to, from, head, place, .. } = copy;
     let exchange = async {
-        let endpoint = shared.upstreams.pick_of(&to, None, from).map_err(SendFault::from)?;
+        let client = Client { addr: from, head: Some(&head) };
+        let endpoint = shared.upstreams.pick_of(&to, None, &client).map_err(SendFault::from)?;
         let response = shared.upstreams.send(&endpoint, upstream_version(&to), request).await?;
         let (mut body, mut read) = (response.into_body(), 0);
         while let Some(Ok(frame)) = body.frame().await {

@@ -25,7 +25,7 @@ use crate::intake::{Answer, Body, BoxedIo, Handler, HeadFault, Request, Response
 use crate::mesh::{PortProtocol, Target, TargetKey};
 use crate::policy::{BodyTerms, Denial};
 use crate::telemetry::{Operation, Protocol, RecordGuard, Site};
-use crate::upstream::{OutBody, Upgraded, UpstreamHttp};
+use crate::upstream::{Caller, OutBody, Upgraded, UpstreamHttp};
 use crate::wire::jsonrpc::INVALID_REQUEST;
 use crate::wire::mcp::{HEADER_MISMATCH, denial};
 use crate::wire::path::Normalization;
@@ -179,6 +179,7 @@ async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: Rec
     let dressed = outgoing(&calls.shared, standing.asked(), headers, Bytes::new())
         .and_then(|mut request| lead.dress(&mut request).map(|()| request));
     let Ok(mut request) = dressed else { return answer::proxy_fault(record, ProxyFault::Unsendable) };
+    Caller::tell(&mut request, &lead.to, standing.asked().peer().id());
     let upgrades = plain.upgrade == Some(Upgrade::WebSocket);
     let copies = if upgrades { Vec::new() } else { lead.copies() };
     let body = copies::begin(&calls.shared, copies, &request, plain.body);
@@ -337,6 +338,7 @@ pub(super) fn outgoing(
         headers.insert(XFCC, HeaderValue::from_str(&caller).map_err(|_no_value| ProxyFault::Unsendable)?);
     }
     *request.headers_mut() = headers;
+    Caller::tell(&mut request, asked.target(), asked.peer().id());
     Ok(request)
 }
 

@@ -104,7 +104,7 @@ async fn dial(
         }
     };
     record.upstream(&endpoint.id, note::identity(&endpoint));
-    match shared.upstreams.connect_tcp(&endpoint).await {
+    match shared.upstreams.connect_tcp(&endpoint, standing.asked().peer().id()).await {
         Ok((upstream, busy)) => Some((upstream, standing.at(busy))),
         Err(fault) => {
             tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "endpoint not reached");

@@ -12,9 +12,11 @@ use hyper::client::conn::TrySendError;
 pub(super) use outgoing::http1_request;
 
 use super::body::{InBody, OutBody, Stopped};
+use super::caller::Caller;
+use super::ejection::Outcome;
 use super::fields::strip_hop_by_hop;
 use super::pool::Key;
-use super::{DialFault, SendFault, Upstreams, Why};
+use super::{Busy, DialFault, SendFault, Upstreams};
 use crate::mesh::Endpoint;
 use outgoing::http2_request;
 
@@ -97,6 +99,10 @@ impl Upstreams {
             Err(failed) => failed,
         };
         let others: Vec<_> = spare.iter().filter(|endpoint| endpoint.id != first.id).cloned().collect();
+        // What a DestinationRule bounds it bounds for all of them.
+        if matches!(failed.fault, SendFault::Dial(DialFault::Bounded)) {
+            return Err(failed.fault);
+        }
         let (SendFault::Dial(_), Some(request), Ok(second)) = (&failed.fault, failed.unsent, self.pick(&others, None))
         else {
             return Err(failed.fault);
@@ -112,7 +118,8 @@ impl Upstreams {
         request: Request<OutBody>,
     ) -> Result<Response<InBody>, Failed> {
         let key = Key::new(endpoint, version);
-        let busy = match self.inner.live.begin(endpoint) {
+        let caller = request.extensions().get::<Caller>().copied();
+        let busy = match self.begin(endpoint, version == UpstreamHttp::Http1).await {
             Ok(busy) => busy,
             Err(full) => return Err(Failed::unsent(full.into(), request)),
         };
@@ -120,12 +127,24 @@ impl Upstreams {
             UpstreamHttp::Http1 => self.send_http1(endpoint, &key, http1_request(request)?).await,
             UpstreamHttp::Http2 => self.send_http2(endpoint, &key, http2_request(request)?).await,
         };
-        match sent.as_ref().map_or_else(|failed| failed.fault.is_failure(), |answer| Some(is_failure(answer))) {
-            Some(true) => self.inner.live.failed(busy.at(), Why::Failing),
-            Some(false) => self.inner.live.answered(busy.at()),
-            None => {}
+        if sent.is_ok() {
+            self.inner.live.reached(busy.at());
+        }
+        let outcome = sent.as_ref().map_or_else(|failed| failed.fault.outcome(), |answer| Some(outcome(answer)));
+        if let (Some(outcome), Some(caller)) = (outcome, caller) {
+            self.inner.live.services.heard(endpoint, outcome, caller.0);
         }
         Ok(sent?.map(|body| body.of(busy)))
+    }
+
+    /// A request to the endpoint begins, over a connection of its own or not.
+    pub(super) async fn begin(&self, endpoint: &Endpoint, own_connection: bool) -> Result<Busy, DialFault> {
+        let live = &self.inner.live;
+        let busy = live.begin(endpoint)?;
+        if endpoint.traffic.is_none() {
+            return Ok(busy);
+        }
+        Ok(busy.by(live.services.request(endpoint, own_connection).await?))
     }
 
     fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
@@ -142,14 +161,16 @@ fn no_http(error: hyper::Error) -> DialFault {
     DialFault::Handshake
 }
 
-/// Whether a server says that it cannot answer, and not what it thinks of the request: 502, 503 and 504, and gRPC's
-/// `UNAVAILABLE` in the head.
-fn is_failure(response: &Response<InBody>) -> bool {
-    let gateway = matches!(
-        response.status(),
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-    );
-    gateway || response.headers().get("grpc-status").is_some_and(|status| status == "14")
+/// What an answer says of its server: its status, or what gRPC's status in the head is as one (`google.rpc.Code`).
+fn outcome(response: &Response<InBody>) -> Outcome {
+    let grpc = response.headers().get("grpc-status").and_then(|status| status.to_str().ok()?.parse().ok());
+    Outcome::Status(match grpc {
+        Some(2 | 13 | 15) => 500,
+        Some(12) => 501,
+        Some(14) => 503,
+        Some(4) => 504,
+        Some(0_u32..) | None => response.status().as_u16(),
+    })
 }
 
 /// The response as it is passed on. A 101 that nobody asked for would turn the connection into something unread.

@@ -1,4 +1,5 @@
 use super::dns::DnsFault;
+use super::ejection::Outcome;
 use super::pick::NoEndpoint;
 use crate::fault::{Blame, Faulty, Retry, Stage};
 use crate::hbone;
@@ -35,6 +36,9 @@ pub enum DialFault {
     /// [`crate::config::limits::MAX_DIALS_PER_ENDPOINT`] connections are being made there.
     #[error("too many connections to the endpoint are being made")]
     Crowded,
+    /// As many requests or connections are under way to the Service as the `connectionPool` of its DestinationRule says.
+    #[error("as much is under way as the DestinationRule of the Service allows")]
+    Bounded,
 }
 
 impl Faulty for DialFault {
@@ -42,7 +46,7 @@ impl Faulty for DialFault {
         match self {
             Self::Settings(_) => Blame::Policy,
             Self::Tunnel(fault) => fault.blame(),
-            Self::Full | Self::Crowded => Blame::Waypoint,
+            Self::Full | Self::Crowded | Self::Bounded => Blame::Waypoint,
             Self::Dns(_) | Self::Timeout | Self::Connect(_) | Self::Tls(_) | Self::Handshake => Blame::Upstream,
         }
     }
@@ -66,6 +70,7 @@ impl Faulty for DialFault {
             Self::Handshake => "http_handshake",
             Self::Full => "endpoint_full",
             Self::Crowded => "endpoint_crowded",
+            Self::Bounded => "connection_pool_full",
         }
     }
 }
@@ -103,11 +108,12 @@ pub enum SendFault {
 }
 
 impl SendFault {
-    /// Whether it is a sign that the server cannot answer; none where it says nothing of it, or was counted already.
-    pub(super) fn is_failure(&self) -> Option<bool> {
+    /// What it says of the server; none where that is nothing.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
         match self {
-            Self::RefusedStream | Self::Broken | Self::NotHttp | Self::HeadTooLarge => Some(true),
-            Self::NoEndpoint(_) | Self::Dial(_) | Self::Unsent | Self::CallerBody | Self::NotSendable => None,
+            Self::RefusedStream | Self::Broken | Self::NotHttp | Self::HeadTooLarge => Some(Outcome::Status(503)),
+            Self::Dial(fault) => (fault.blame() == Blame::Upstream).then_some(Outcome::Unreached),
+            Self::NoEndpoint(_) | Self::Unsent | Self::CallerBody | Self::NotSendable => None,
         }
     }
 }

@@ -33,13 +33,15 @@ pub(super) struct One {
     buffer: BytesMut,
     /// From when on no new request should go out on it.
     pub(super) retire_at: Instant,
+    /// Requests that were answered on it.
+    pub(super) served: u32,
     /// Counts as long as it is open.
     _open: TaskTrackerToken,
 }
 
 impl One {
     pub(super) fn new(io: BoxedIo, retire_at: Instant, open: TaskTrackerToken) -> Self {
-        Self { io, buffer: BytesMut::new(), retire_at, _open: open }
+        Self { io, buffer: BytesMut::new(), retire_at, served: 0, _open: open }
     }
 
     /// Whether an idle connection has neither ended nor said anything that nobody asked for; if so, `cx` is woken when

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::DialFault;
+use super::kept::{Passage, Services};
 use super::outlier::{Fit, Record, Why};
 use crate::config::limits::{EJECTION_TABLE, MAX_CALLS_PER_ENDPOINT, MAX_DIALS_PER_ENDPOINT};
 use crate::mesh::Endpoint;
@@ -23,7 +24,8 @@ pub(super) struct Live {
     /// Endpoints against which anything speaks; none, nearly always, and then none is asked.
     troubled: AtomicUsize,
     unreachable: AtomicU64,
-    failing: AtomicU64,
+    /// Of the Services of which DestinationRules speak.
+    pub(super) services: Services,
 }
 
 /// One endpoint.
@@ -38,7 +40,10 @@ pub(super) struct One {
 
 /// A call under way at an endpoint, until it is dropped.
 #[derive(Debug)]
-pub struct Busy(Arc<One>);
+pub struct Busy {
+    one: Arc<One>,
+    _passage: Option<Passage>,
+}
 
 /// A connection under way to an endpoint, until it is dropped.
 pub(super) struct Dialing<'o>(&'o One);
@@ -56,13 +61,20 @@ pub struct Seen {
 
 impl Busy {
     pub(super) fn at(&self) -> &One {
-        &self.0
+        &self.one
+    }
+
+    /// The same, counted by what a DestinationRule says too.
+    pub(super) fn by(self, passage: Option<Passage>) -> Self {
+        let one = Arc::clone(&self.one);
+        one.calls.fetch_add(1, Ordering::Relaxed);
+        Self { one, _passage: passage }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        self.one.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -104,7 +116,7 @@ impl Live {
     pub(super) fn begin(&self, endpoint: &Endpoint) -> Result<Busy, DialFault> {
         let one = self.one(endpoint);
         let under_way = one.calls.fetch_add(1, Ordering::Relaxed);
-        let busy = Busy(one);
+        let busy = Busy { one, _passage: None };
         if under_way < MAX_CALLS_PER_ENDPOINT { Ok(busy) } else { Err(DialFault::Full) }
     }
 
@@ -131,22 +143,13 @@ impl Live {
         }
     }
 
-    /// A connection was made.
+    /// A connection was made, or an answer came by one.
     pub(super) fn reached(&self, one: &One) {
-        self.well(one, |record| record.reached());
-    }
-
-    /// A server answered, and not that it cannot.
-    pub(super) fn answered(&self, one: &One) {
-        self.well(one, |record| record.answered(Instant::now()));
-    }
-
-    fn well(&self, one: &One, say: impl FnOnce(&mut Record) -> bool) {
         if !one.troubled.load(Ordering::Relaxed) {
             return;
         }
         let mut record = one.record();
-        let returned = say(&mut record);
+        let returned = record.reached();
         self.forget(one, &mut record, Instant::now());
         drop(record);
         if returned {
@@ -154,8 +157,8 @@ impl Live {
         }
     }
 
-    /// No connection, or no answer that counts.
-    pub(super) fn failed(&self, one: &One, why: Why) {
+    /// No connection.
+    pub(super) fn failed(&self, one: &One) {
         let mut record = one.record();
         if !one.troubled.load(Ordering::Relaxed) {
             // Beyond what is remembered nothing is: who fails then is called as ever.
@@ -165,11 +168,11 @@ impl Live {
             }
             one.troubled.store(true, Ordering::Relaxed);
         }
-        let left_alone = record.failed(why, Instant::now());
+        let left_alone = record.failed(Instant::now());
         drop(record);
         if let Some(time) = left_alone {
-            self.total(why).fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(endpoint = %one.id, reason = why.as_str(), seconds = time.as_secs(), "endpoint is left alone while others can be called");
+            self.unreachable.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(endpoint = %one.id, reason = Why::Unreachable.as_str(), seconds = time.as_secs(), "endpoint is left alone while others can be called");
         }
     }
 
@@ -182,6 +185,7 @@ impl Live {
 
     /// Forgets endpoints that nobody calls and against which nothing speaks.
     pub(super) fn sweep(&self) {
+        self.services.sweep();
         let now = Instant::now();
         self.table.write().unwrap_or_else(PoisonError::into_inner).retain(|_, one| {
             self.forget(one, &mut one.record(), now);
@@ -191,12 +195,13 @@ impl Live {
 
     /// Every endpoint that is known of, in order of their ids.
     pub(super) fn seen(&self) -> Vec<Seen> {
-        let now = Instant::now();
+        let (now, ejected) = (Instant::now(), self.services.out());
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let seen = |one: &Arc<One>| Seen {
-            id: Arc::clone(&one.id),
-            calls: one.calls.load(Ordering::Relaxed),
-            out: one.record().out(now),
+        let seen = |one: &Arc<One>| {
+            let unreachable = one.record().out(now).map(|left| (Why::Unreachable, left));
+            let failing = || Some((Why::Failing, *ejected.get(&one.id)?));
+            let calls = one.calls.load(Ordering::Relaxed);
+            Seen { id: Arc::clone(&one.id), calls, out: unreachable.or_else(failing) }
         };
         let mut all: Vec<Seen> = table.values().map(seen).collect();
         drop(table);
@@ -205,10 +210,10 @@ impl Live {
     }
 
     /// How often any endpoint was left alone for that reason.
-    pub(super) fn total(&self, why: Why) -> &AtomicU64 {
+    pub(super) fn total(&self, why: Why) -> u64 {
         match why {
-            Why::Unreachable => &self.unreachable,
-            Why::Failing => &self.failing,
+            Why::Unreachable => self.unreachable.load(Ordering::Relaxed),
+            Why::Failing => self.services.ejected(),
         }
     }
 
@@ -227,7 +232,7 @@ impl Live {
 
     /// Under a key of this process, so that nobody makes two endpoints one.
     fn key(&self, endpoint: &Endpoint) -> u64 {
-        let Endpoint { id, at, via, tunnel_port, weight: _, distance: _ } = endpoint;
+        let Endpoint { id, at, via, tunnel_port, weight: _, distance: _, traffic: _ } = endpoint;
         self.keys.hash_one((id, at, via, tunnel_port))
     }
 }
@@ -241,7 +246,7 @@ mod tests {
 
     fn endpoint(id: &str) -> Endpoint {
         let at = At::Addr("10.0.0.1:80".parse().unwrap());
-        Endpoint { id: id.into(), at, via: Via::Plain, weight: 1, distance: 0, tunnel_port: HBONE_PORT }
+        Endpoint { id: id.into(), at, via: Via::Plain, weight: 1, distance: 0, tunnel_port: HBONE_PORT, traffic: None }
     }
 
     /// Whoever may register a machine may give it the address of another tenant's pod, and call it as often as they like.
@@ -257,13 +262,13 @@ mod tests {
         for named in [&other, &tunnel] {
             let one = live.one(named);
             let _dials: Vec<_> = (0..MAX_DIALS_PER_ENDPOINT).map(|_| one.dial().ok().unwrap()).collect();
-            (0..EJECTION_FAILURES).for_each(|_| live.failed(&one, Why::Unreachable));
-            assert!(matches!(live.fit(named, Instant::now()), Fit::Out(Why::Unreachable)));
+            (0..EJECTION_FAILURES).for_each(|_| live.failed(&one));
+            assert!(matches!(live.fit(named, Instant::now()), Fit::Out));
             assert_eq!(live.fit(&theirs, Instant::now()), Fit::Well);
             assert!(live.one(&theirs).dial().is_ok());
         }
         let near = Endpoint { distance: 3, weight: 7, ..other };
-        assert!(matches!(live.fit(&near, Instant::now()), Fit::Out(_)), "the same way in another Service");
+        assert!(matches!(live.fit(&near, Instant::now()), Fit::Out), "the same way in another Service");
     }
 
     #[test]
@@ -290,11 +295,11 @@ mod tests {
         let live = Live::default();
         for n in 0..EJECTION_TABLE + 10 {
             let one = live.one(&endpoint(&format!("e{n}")));
-            (0..EJECTION_FAILURES).for_each(|_| live.failed(&one, Why::Unreachable));
+            (0..EJECTION_FAILURES).for_each(|_| live.failed(&one));
         }
         live.sweep();
         assert_eq!(live.seen().len(), EJECTION_TABLE);
-        assert_eq!(live.total(Why::Unreachable).load(Ordering::Relaxed), EJECTION_TABLE as u64);
+        assert_eq!(live.total(Why::Unreachable), EJECTION_TABLE as u64);
         let one = live.one(&endpoint("e0"));
         live.reached(&one);
         assert_eq!(live.fit(&endpoint("e0"), Instant::now()), Fit::Well);
@@ -309,23 +314,23 @@ mod tests {
         let live = Live::default();
         // As with every rollout: a call was on its way, and nobody calls there again.
         for n in 0..EJECTION_TABLE {
-            live.failed(&live.one(&endpoint(&format!("gone{n}"))), Why::Unreachable);
+            live.failed(&live.one(&endpoint(&format!("gone{n}"))));
         }
         let bad = live.one(&endpoint("bad"));
-        let fail = || (0..EJECTION_FAILURES).for_each(|_| live.failed(&bad, Why::Unreachable));
+        let fail = || (0..EJECTION_FAILURES).for_each(|_| live.failed(&bad));
         fail();
         assert_eq!(live.fit(&endpoint("bad"), Instant::now()), Fit::Well, "there is no place");
         tokio::time::advance(2 * EJECTION_LONGEST).await;
         live.sweep();
         assert!(!live.is_troubled());
         fail();
-        assert_eq!(live.fit(&endpoint("bad"), Instant::now()), Fit::Out(Why::Unreachable));
+        assert_eq!(live.fit(&endpoint("bad"), Instant::now()), Fit::Out);
         // What is heard of counts on, and one that is forgotten while it is called begins anew.
         live.sweep();
         assert!(live.is_troubled());
         tokio::time::advance(2 * EJECTION_LONGEST).await;
         live.sweep();
-        live.failed(&bad, Why::Unreachable);
+        live.failed(&bad);
         assert_eq!(live.fit(&endpoint("bad"), Instant::now()), Fit::Well, "one failure is not enough");
     }
 }

@@ -1,19 +1,20 @@
-//! When an endpoint is left alone, and when it is tried again: what one endpoint's failures make of it.
+//! When an endpoint that cannot be reached is left alone, and when it is tried again: what one endpoint's failures make of it.
 //!
-//! Only what calls showed counts. No time passes here: who asks says what time it is.
+//! Only connections count, as without a rule that says so no answer of a server has its endpoint left alone
+//! (`super::ejection`). No time passes here: who asks says what time it is.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::limits::{DIAL_TIMEOUT, EJECTION_ANSWERS, EJECTION_FAILURES, EJECTION_LONGEST, EJECTION_TIME};
+use crate::config::limits::{DIAL_TIMEOUT, EJECTION_FAILURES, EJECTION_LONGEST, EJECTION_TIME};
 
 /// Why an endpoint is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Why {
     /// No connection, [`EJECTION_FAILURES`] times in a row.
     Unreachable,
-    /// An answer that says a server cannot answer, or none, [`EJECTION_ANSWERS`] times in a row.
+    /// Its answers, by the `outlierDetection` of a DestinationRule.
     Failing,
 }
 
@@ -28,13 +29,6 @@ impl Why {
             Self::Failing => "failing",
         }
     }
-
-    fn most(self) -> u32 {
-        match self {
-            Self::Unreachable => EJECTION_FAILURES,
-            Self::Failing => EJECTION_ANSWERS,
-        }
-    }
 }
 
 /// Whether an endpoint is one to choose.
@@ -43,14 +37,13 @@ pub(super) enum Fit {
     Well,
     /// It was left alone long enough: one call may show how it is now.
     Trial,
-    Out(Why),
+    Out,
 }
 
 /// What failures made of one endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     unreached: u32,
-    unanswered: u32,
     out: Option<Out>,
     /// Times it was left alone, the last one included.
     times: u32,
@@ -62,30 +55,25 @@ pub(super) struct Record {
 
 #[derive(Debug, Clone, Copy)]
 struct Out {
-    why: Why,
     until: Instant,
     trial: Option<Instant>,
 }
 
 impl Record {
-    /// A failure. For how long it is left alone from now on, where this one has that end.
-    pub(super) fn failed(&mut self, why: Why, now: Instant) -> Option<Duration> {
-        let streak = match why {
-            Why::Unreachable => &mut self.unreached,
-            Why::Failing => &mut self.unanswered,
-        };
-        *streak = streak.saturating_add(1);
+    /// No connection. For how long it is left alone from now on, where this one has that end.
+    pub(super) fn failed(&mut self, now: Instant) -> Option<Duration> {
+        self.unreached = self.unreached.saturating_add(1);
         self.failed = Some(now);
         let enough = match self.out {
             // Whoever has to call it all the same – a session that lives there – makes nothing longer.
             Some(out) if now < out.until => false,
             Some(_) => true,
-            None => *streak >= why.most(),
+            None => self.unreached >= EJECTION_FAILURES,
         };
-        enough.then(|| self.leave(why, now))
+        enough.then(|| self.leave(now))
     }
 
-    fn leave(&mut self, why: Why, now: Instant) -> Duration {
+    fn leave(&mut self, now: Instant) -> Duration {
         if self.is_old(now) {
             self.times = 0;
         }
@@ -93,28 +81,22 @@ impl Record {
         let time = longer.min(EJECTION_LONGEST);
         self.times = self.times.saturating_add(1).min(31);
         self.last = Some(now);
-        self.out = Some(Out { why, until: now + time, trial: None });
+        self.out = Some(Out { until: now + time, trial: None });
         time
     }
 
-    /// A connection was made. Whether it is left alone no longer.
+    /// A connection was made, or an answer came by one. Whether it is left alone no longer.
     pub(super) fn reached(&mut self) -> bool {
         self.unreached = 0;
-        self.out.take_if(|out| out.why == Why::Unreachable).is_some()
-    }
-
-    /// A server answered, and not that it cannot. Whether it is left alone no longer.
-    pub(super) fn answered(&mut self, now: Instant) -> bool {
-        (self.unreached, self.unanswered) = (0, 0);
-        self.out.take_if(|out| out.why == Why::Unreachable || now >= out.until).is_some()
+        self.out.take().is_some()
     }
 
     pub(super) fn fit(&self, now: Instant) -> Fit {
         match self.out {
             None => Fit::Well,
-            Some(Out { why, until, .. }) if now < until => Fit::Out(why),
+            Some(Out { until, .. }) if now < until => Fit::Out,
             // A trial of which nothing was heard is none.
-            Some(Out { why, trial: Some(since), .. }) if now < since + DIAL_TIMEOUT => Fit::Out(why),
+            Some(Out { trial: Some(since), .. }) if now < since + DIAL_TIMEOUT => Fit::Out,
             Some(_) => Fit::Trial,
         }
     }
@@ -126,15 +108,15 @@ impl Record {
         }
     }
 
-    /// Why it is left alone, and for how much longer; zero while it is on trial.
-    pub(super) fn out(&self, now: Instant) -> Option<(Why, Duration)> {
-        self.out.map(|out| (out.why, out.until.saturating_duration_since(now)))
+    /// For how much longer it is left alone, if it is; zero while it is on trial.
+    pub(super) fn out(&self, now: Instant) -> Option<Duration> {
+        self.out.map(|out| out.until.saturating_duration_since(now))
     }
 
     /// Whether nothing speaks against it, and what did is long ago. So it is where it just was not called any more: nothing
     /// is heard again of a pod that is gone, and its place is another's.
     pub(super) fn is_clean(&self, now: Instant) -> bool {
-        let well = self.out.is_none() && self.unreached == 0 && self.unanswered == 0;
+        let well = self.out.is_none() && self.unreached == 0;
         (well || self.failed.is_none_or(|last| is_long(last, now))) && self.is_old(now)
     }
 
@@ -155,33 +137,20 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    fn fail(record: &mut Record, why: Why, times: u32, now: Instant) -> Option<Duration> {
-        (0..times).filter_map(|_| record.failed(why, now)).last()
+    fn fail(record: &mut Record, times: u32, now: Instant) -> Option<Duration> {
+        (0..times).filter_map(|_| record.failed(now)).last()
     }
 
     #[test]
     fn failures_in_a_row_have_it_left_alone_and_no_others() {
-        for (why, most) in [(Why::Unreachable, EJECTION_FAILURES), (Why::Failing, EJECTION_ANSWERS)] {
-            let (mut record, now) = (Record::default(), Instant::now());
-            assert_eq!(fail(&mut record, why, most - 1, now), None);
-            assert!(!record.answered(now));
-            assert_eq!(fail(&mut record, why, most - 1, now), None, "an answer in between begins anew");
-            assert_eq!(record.fit(now), Fit::Well);
-            assert_eq!(record.failed(why, now), Some(EJECTION_TIME));
-            assert_eq!(record.fit(now), Fit::Out(why));
-            assert_eq!(record.failed(why, now), None, "it is left alone already");
-        }
-    }
-
-    #[test]
-    fn a_connection_says_that_it_is_reached_and_not_that_it_answers() {
         let (mut record, now) = (Record::default(), Instant::now());
-        fail(&mut record, Why::Failing, EJECTION_ANSWERS, now);
+        assert_eq!(fail(&mut record, EJECTION_FAILURES - 1, now), None);
         assert!(!record.reached());
-        assert!(!record.answered(now), "one answer of a session that lives there is not the end of it");
-        assert_eq!(record.fit(now), Fit::Out(Why::Failing));
-        let mut record = Record::default();
-        fail(&mut record, Why::Unreachable, EJECTION_FAILURES, now);
+        assert_eq!(fail(&mut record, EJECTION_FAILURES - 1, now), None, "a connection in between begins anew");
+        assert_eq!(record.fit(now), Fit::Well);
+        assert_eq!(record.failed(now), Some(EJECTION_TIME));
+        assert_eq!(record.fit(now), Fit::Out);
+        assert_eq!(record.failed(now), None, "it is left alone already");
         assert!(record.reached());
         assert_eq!(record.fit(now), Fit::Well);
     }
@@ -189,23 +158,23 @@ mod tests {
     #[test]
     fn one_call_at_a_time_tries_it_and_each_failure_doubles_the_time() {
         let (mut record, mut now) = (Record::default(), Instant::now());
-        fail(&mut record, Why::Unreachable, EJECTION_FAILURES, now);
+        fail(&mut record, EJECTION_FAILURES, now);
         for expected in [20, 40, 80, 160, 300, 300].map(seconds) {
             now = record.out.unwrap().until;
             assert_eq!(record.fit(now), Fit::Trial);
             record.tried(now);
-            assert_eq!(record.fit(now), Fit::Out(Why::Unreachable), "one call at a time");
+            assert_eq!(record.fit(now), Fit::Out, "one call at a time");
             assert_eq!(record.fit(now + DIAL_TIMEOUT), Fit::Trial, "of which nothing was heard");
-            assert_eq!(record.failed(Why::Unreachable, now), Some(expected));
+            assert_eq!(record.failed(now), Some(expected));
         }
         now = record.out.unwrap().until;
         record.tried(now);
-        assert!(record.answered(now));
+        assert!(record.reached());
         assert_eq!((record.fit(now), record.out(now)), (Fit::Well, None));
         // What was is remembered for a while: one that fails again soon is left alone for longer at once.
-        assert_eq!(fail(&mut record, Why::Failing, EJECTION_ANSWERS, now), Some(EJECTION_LONGEST));
+        assert_eq!(fail(&mut record, EJECTION_FAILURES, now), Some(EJECTION_LONGEST));
         let later = now + 3 * EJECTION_LONGEST;
-        assert!(record.answered(later) && record.is_clean(later));
-        assert_eq!(fail(&mut record, Why::Failing, EJECTION_ANSWERS, later), Some(EJECTION_TIME));
+        assert!(record.reached() && record.is_clean(later));
+        assert_eq!(fail(&mut record, EJECTION_FAILURES, later), Some(EJECTION_TIME));
     }
 }

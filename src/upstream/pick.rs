@@ -1,17 +1,21 @@
 //! Which endpoint a call goes to: of those that calls show to be well, the nearest; of two of these that their weights
 //! draw, the one with less under way.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
+use http::HeaderMap;
+use http::header::COOKIE;
 use tokio::time::Instant;
 
+use super::Client;
 use super::live::Live;
-use super::outlier::{Fit, Why};
+use super::outlier::Fit;
 use crate::fault::{Blame, Faulty, Retry, Stage};
-use crate::mesh::{Endpoint, Hold, Target};
+use crate::mesh::{Choice, Endpoint, Hold, Target, Trait};
 
 /// Why no endpoint could be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +26,9 @@ pub enum NoEndpoint {
     /// The one that holds the caller's session is no longer there; another would not know the session.
     #[error("the endpoint of this session is gone")]
     Gone,
+    /// The `outlierDetection` of a DestinationRule has every one left alone.
+    #[error("every endpoint is left alone by outlierDetection")]
+    LeftAlone,
     /// There are some, or the session's own is there still, and it must not be called.
     #[error("the endpoint gets no calls: {0}")]
     Held(Hold),
@@ -44,7 +51,7 @@ impl NoEndpoint {
 impl Faulty for NoEndpoint {
     fn blame(&self) -> Blame {
         match self {
-            Self::Empty | Self::Gone | Self::Held(_) => Blame::Upstream,
+            Self::Empty | Self::Gone | Self::LeftAlone | Self::Held(_) => Blame::Upstream,
             Self::TargetFull | Self::ShareFull => Blame::Waypoint,
         }
     }
@@ -61,6 +68,7 @@ impl Faulty for NoEndpoint {
         match self {
             Self::Empty => "no_endpoint",
             Self::Gone => "endpoint_gone",
+            Self::LeftAlone => "endpoints_left_alone",
             Self::Held(why) => why.reason(),
             Self::TargetFull => "target_full",
             Self::ShareFull => "share_full",
@@ -73,7 +81,7 @@ impl Live {
     pub(super) fn pick(&self, endpoints: &[Arc<Endpoint>], stick: Option<&str>) -> Result<Arc<Endpoint>, NoEndpoint> {
         match stick {
             Some(id) => endpoints.iter().find(|endpoint| &*endpoint.id == id).cloned().ok_or(NoEndpoint::Gone),
-            None => self.choose(endpoints, |near| self.less_busy(near)),
+            None => self.choose(endpoints, |near| self.by_rule(near, None)),
         }
     }
 
@@ -82,48 +90,65 @@ impl Live {
         endpoints: &[Arc<Endpoint>],
         of: impl FnOnce(&[&Arc<Endpoint>]) -> Option<Arc<Endpoint>>,
     ) -> Result<Arc<Endpoint>, NoEndpoint> {
-        // One is taken whatever was seen of it.
-        if let [only] = endpoints {
+        // Without a rule one is taken whatever was seen of it.
+        if let [only] = endpoints
+            && only.traffic.is_none()
+        {
             return Ok(Arc::clone(only));
         }
-        let chosen = of(&nearest(self.usable(endpoints))).ok_or(NoEndpoint::Empty)?;
+        let well = self.services.usable(endpoints.iter().collect());
+        if well.is_empty() && !endpoints.is_empty() {
+            return Err(NoEndpoint::LeftAlone);
+        }
+        let chosen = of(&nearest(self.reachable(well))).ok_or(NoEndpoint::Empty)?;
         if self.is_troubled() {
             self.chosen(&chosen);
         }
         Ok(chosen)
     }
 
-    /// As [`Live::pick`], of a target's; for a client at that address the same one each time, where its Service says so.
+    /// As [`Live::pick`], of a target's, as its DestinationRule says; where that says nothing, for a client at one address the
+    /// same one each time, where its Service says so.
     pub(super) fn pick_of(
         &self,
         target: &Target,
         stick: Option<&str>,
-        client: IpAddr,
+        client: &Client<'_>,
     ) -> Result<Arc<Endpoint>, NoEndpoint> {
+        let said = target.traffic.as_ref().is_some_and(|traffic| traffic.choice.is_some());
         let picked = match stick {
-            None if target.affine => self.choose(&target.endpoints, |near| clients_own(near, client)),
-            _ => self.pick(&target.endpoints, stick),
+            None if target.affine && !said => {
+                self.choose(&target.endpoints, |near| own(near, &Key::Address(client.addr.to_canonical())))
+            }
+            None => self.choose(&target.endpoints, |near| self.by_rule(near, Some(client))),
+            Some(_) => self.pick(&target.endpoints, stick),
         };
         picked.map_err(|none| none.of(target, stick))
     }
 
-    /// Those that are not left alone. Where more than half fail it is not theirs – what they all depend on is down, or a
-    /// caller asks for what they cannot answer – and failing counts no more; where none is left all are tried, for a wrong
-    /// guess must not close a target.
-    fn usable<'e>(&self, endpoints: &'e [Arc<Endpoint>]) -> Vec<&'e Arc<Endpoint>> {
+    /// One of a Service's, as its DestinationRule says.
+    fn by_rule(&self, endpoints: &[&Arc<Endpoint>], client: Option<&Client<'_>>) -> Option<Arc<Endpoint>> {
+        let traffic = endpoints.first().and_then(|endpoint| endpoint.traffic.as_ref());
+        let choice = traffic.and_then(|traffic| Some((traffic, traffic.choice.as_ref()?)));
+        match choice {
+            None | Some((_, Choice::LessBusy)) => self.less_busy(endpoints),
+            Some((_, Choice::Random)) => weighted(endpoints, random()),
+            Some((traffic, Choice::InTurn)) => in_turn(endpoints, self.services.turn(traffic)),
+            Some((_, Choice::Own(by))) => match client.and_then(|client| Key::of(by, client)) {
+                Some(key) => own(endpoints, &key),
+                None => self.less_busy(endpoints),
+            },
+        }
+    }
+
+    /// Those that are reached, as far as is known; where none is, all are tried, for a wrong guess must not close a target.
+    fn reachable<'e>(&self, endpoints: Vec<&'e Arc<Endpoint>>) -> Vec<&'e Arc<Endpoint>> {
         if !self.is_troubled() {
-            return endpoints.iter().collect();
+            return endpoints;
         }
         let now = Instant::now();
-        let fits: Vec<_> = endpoints.iter().map(|endpoint| (endpoint, self.fit(endpoint, now))).collect();
-        let failing = fits.iter().filter(|(_, fit)| *fit == Fit::Out(Why::Failing)).count();
-        let usable = |fit: &Fit| match fit {
-            Fit::Well | Fit::Trial => true,
-            Fit::Out(Why::Failing) => failing * 2 > endpoints.len(),
-            Fit::Out(Why::Unreachable) => false,
-        };
-        let usable: Vec<_> = fits.iter().filter(|(_, fit)| usable(fit)).map(|(endpoint, _)| *endpoint).collect();
-        if usable.is_empty() { endpoints.iter().collect() } else { usable }
+        let reached: Vec<_> = endpoints.iter().copied().filter(|one| self.fit(one, now) != Fit::Out).collect();
+        if reached.is_empty() { endpoints } else { reached }
     }
 
     /// Of two that are drawn by weight the one with fewer calls under way for its weight: so shares are the weights' while
@@ -139,18 +164,73 @@ impl Live {
     }
 }
 
-/// The client's own of the endpoints, by weighted rendezvous hashing: every replica says the same without remembering
-/// anything, and one that comes or goes moves its own clients only.
-fn clients_own(endpoints: &[&Arc<Endpoint>], client: IpAddr) -> Option<Arc<Endpoint>> {
+/// What a client is known again by.
+#[derive(Debug, Hash)]
+enum Key<'h> {
+    Address(IpAddr),
+    Text(Cow<'h, [u8]>),
+}
+
+impl<'h> Key<'h> {
+    /// Of a client; none where it does not have it.
+    fn of(by: &Trait, client: &Client<'h>) -> Option<Self> {
+        let headers = client.head.map(|head| &head.headers);
+        let text = match by {
+            Trait::Address => return Some(Self::Address(client.addr.to_canonical())),
+            Trait::Header(name) if &**name == "host" || &**name == ":authority" => client.head?.host.as_bytes(),
+            Trait::Header(name) => headers?.get(&**name)?.as_bytes(),
+            Trait::Cookie(cookie) => cookie_value(headers?, &cookie.name)?,
+            Trait::Query(name) => parameter(client.head?.query.as_deref()?, name)?,
+        };
+        Some(Self::Text(Cow::Borrowed(text)))
+    }
+}
+
+/// A cookie's value, as it was sent.
+fn cookie_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q [u8]> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(value.as_bytes())
+}
+
+/// The caller's own of the endpoints, by weighted rendezvous hashing: every replica says the same without remembering
+/// anything, and one that comes or goes moves its own callers only.
+fn own(endpoints: &[&Arc<Endpoint>], key: &Key<'_>) -> Option<Arc<Endpoint>> {
     let score = |endpoint: &Endpoint| {
         // Fixed keys: it must come out alike everywhere.
         let mut hasher = DefaultHasher::new();
-        (client.to_canonical(), &*endpoint.id).hash(&mut hasher);
+        match key {
+            Key::Address(addr) => (addr, &*endpoint.id).hash(&mut hasher),
+            Key::Text(text) => (text, &*endpoint.id).hash(&mut hasher),
+        }
         #[expect(clippy::cast_precision_loss, reason = "53 bits are enough to tell endpoints apart")]
         let drawn = ((hasher.finish() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
         -f64::from(endpoint.weight.max(1)) / drawn.ln()
     };
     endpoints.iter().max_by(|a, b| score(a).total_cmp(&score(b))).copied().cloned()
+}
+
+/// One after the other, each as often as its weight is of what all have in common.
+fn in_turn(endpoints: &[&Arc<Endpoint>], turn: usize) -> Option<Arc<Endpoint>> {
+    let weight = |endpoint: &Endpoint| u64::from(endpoint.weight.max(1));
+    let common = endpoints.iter().map(|one| weight(one)).reduce(gcd)?;
+    let whole: u64 = endpoints.iter().map(|one| weight(one) / common).sum();
+    let mut point = (turn as u64).checked_rem(whole)?;
+    for endpoint in endpoints {
+        match point.checked_sub(weight(endpoint) / common) {
+            None => return Some(Arc::clone(endpoint)),
+            Some(rest) => point = rest,
+        }
+    }
+    None
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// Those than which none is nearer.
@@ -186,12 +266,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::limits::{EJECTION_ANSWERS, EJECTION_FAILURES, EJECTION_TIME};
+    use crate::config::limits::{EJECTION_FAILURES, EJECTION_TIME};
     use crate::mesh::{At, HBONE_PORT, Via};
 
     fn endpoint(id: &str, weight: u32) -> Arc<Endpoint> {
         let at = At::Addr("10.0.0.1:80".parse().unwrap());
-        Arc::new(Endpoint { id: id.into(), at, via: Via::Plain, weight, distance: 0, tunnel_port: HBONE_PORT })
+        Arc::new(Endpoint {
+            id: id.into(),
+            at,
+            via: Via::Plain,
+            weight,
+            distance: 0,
+            tunnel_port: HBONE_PORT,
+            traffic: None,
+        })
     }
 
     fn at_distance(id: &str, distance: u8) -> Arc<Endpoint> {
@@ -215,8 +303,8 @@ mod tests {
         assert!((700..1_300).contains(&a), "{a} of 10000 at weight 1 of 10");
     }
 
-    fn fail(live: &Live, id: &str, why: Why, times: u32) {
-        (0..times).for_each(|_| live.failed(&live.one(&endpoint(id, 1)), why));
+    fn fail(live: &Live, id: &str, times: u32) {
+        (0..times).for_each(|_| live.failed(&live.one(&endpoint(id, 1))));
     }
 
     /// Who is chosen in many tries, in order of their ids.
@@ -243,7 +331,9 @@ mod tests {
         let all = [endpoint("a", 1), endpoint("b", 1), endpoint("c", 2)];
         let refs: Vec<_> = all.iter().collect();
         let clients: Vec<IpAddr> = (0..4_000_u32).map(|n| std::net::Ipv4Addr::from(0x0a00_0000 + n).into()).collect();
-        let own = |of: &[&Arc<Endpoint>], client: IpAddr| clients_own(of, client).unwrap().id.to_string();
+        let own = |of: &[&Arc<Endpoint>], client: IpAddr| {
+            own(of, &Key::Address(client.to_canonical())).unwrap().id.to_string()
+        };
         let before: Vec<String> = clients.iter().map(|client| own(&refs, *client)).collect();
         let share = |id: &str| before.iter().filter(|own| *own == id).count();
         assert!(
@@ -258,14 +348,14 @@ mod tests {
             let after = own(&refs[..2], *client);
             assert!(after == *before || before == "c", "{before} to {after}");
         }
-        assert!(clients_own(&[], clients[0]).is_none());
+        assert!(super::own(&[], &Key::Address(clients[0])).is_none());
     }
 
     #[test]
     fn a_session_gets_its_endpoint_or_nothing() {
         let all = [endpoint("a", 1), endpoint("b", 1)];
         let live = Live::default();
-        fail(&live, "b", Why::Unreachable, 9);
+        fail(&live, "b", 9);
         assert_eq!(&*live.pick(&all, Some("b")).unwrap().id, "b", "even one that fails: no other knows the session");
         assert_eq!(live.pick(&all, Some("c")), Err(NoEndpoint::Gone));
         assert_eq!(live.pick(&[], None), Err(NoEndpoint::Empty));
@@ -276,14 +366,14 @@ mod tests {
         let all = [endpoint("bad", 1_000_000), endpoint("good", 1)];
         let live = Live::default();
         let bad = |live: &Live| (0..50).any(|_| &*live.pick(&all, None).unwrap().id == "bad");
-        fail(&live, "bad", Why::Unreachable, EJECTION_FAILURES - 1);
+        fail(&live, "bad", EJECTION_FAILURES - 1);
         assert!(bad(&live), "two failures are not enough");
-        fail(&live, "bad", Why::Unreachable, 1);
+        fail(&live, "bad", 1);
         assert!(!bad(&live));
         tokio::time::advance(EJECTION_TIME + Duration::from_millis(1)).await;
         assert_eq!(&*live.pick(&all, None).unwrap().id, "bad", "it is tried again");
         assert!(!bad(&live), "by one call at a time");
-        fail(&live, "bad", Why::Unreachable, 1);
+        fail(&live, "bad", 1);
         tokio::time::advance(EJECTION_TIME + Duration::from_millis(1)).await;
         assert!(!bad(&live), "and left alone for longer at its next failure");
         live.reached(&live.one(&endpoint("bad", 1)));
@@ -291,21 +381,14 @@ mod tests {
     }
 
     #[test]
-    fn where_more_than_half_fail_it_is_not_theirs() {
+    fn who_is_not_reached_is_left_alone_while_there_is_any_other() {
         let all = ["a", "b", "c", "d"].map(|id| endpoint(id, 1));
         let live = Live::default();
-        fail(&live, "a", Why::Failing, EJECTION_ANSWERS);
-        fail(&live, "b", Why::Failing, EJECTION_ANSWERS);
-        assert_eq!(among(&live, &all), ["c", "d"]);
-        fail(&live, "c", Why::Failing, EJECTION_ANSWERS);
-        assert_eq!(among(&live, &all), ["a", "b", "c", "d"]);
-        // Who is not even reached is left alone for as long as there is any other.
-        let live = Live::default();
         for id in ["a", "b", "c"] {
-            fail(&live, id, Why::Unreachable, EJECTION_FAILURES);
+            fail(&live, id, EJECTION_FAILURES);
         }
         assert_eq!(among(&live, &all), ["d"]);
-        fail(&live, "d", Why::Failing, EJECTION_ANSWERS);
+        fail(&live, "d", EJECTION_FAILURES);
         assert_eq!(among(&live, &all), ["a", "b", "c", "d"], "a wrong guess closes nothing");
     }
 
@@ -313,7 +396,7 @@ mod tests {
     fn the_nearest_are_called_and_farther_ones_where_those_fail() {
         let all = [at_distance("far", 2), at_distance("near", 0), at_distance("near too", 0), at_distance("next", 1)];
         let live = Live::default();
-        let fail = |id: &str| fail(&live, id, Why::Unreachable, EJECTION_FAILURES);
+        let fail = |id: &str| fail(&live, id, EJECTION_FAILURES);
         assert_eq!(among(&live, &all), ["near", "near too"]);
         fail("near");
         assert_eq!(among(&live, &all), ["near too"]);

@@ -3,6 +3,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
+use std::time::Duration;
 
 use hyper::client::conn::http2;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -15,7 +16,7 @@ use crate::config::limits::{POOL_IDLE, POOL_IDLE_PER_ENDPOINT, UPSTREAM_STREAMS}
 use crate::mesh::Endpoint;
 
 /// What makes two requests able to share a connection: the same endpoint, reached and proven in the same way, and the
-/// same HTTP version. Weight does not count.
+/// same HTTP version. Weight does not count, nor what rules of different Services say.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
     endpoint: Arc<Endpoint>,
@@ -25,6 +26,18 @@ pub(super) struct Key {
 impl Key {
     pub(super) fn new(endpoint: &Arc<Endpoint>, version: UpstreamHttp) -> Self {
         Self { endpoint: Arc::clone(endpoint), version }
+    }
+
+    /// How long a connection is kept that nobody uses.
+    fn idle(&self) -> Duration {
+        let said = self.endpoint.traffic.as_ref().and_then(|traffic| traffic.bounds.idle);
+        said.map_or(POOL_IDLE, |said| said.min(POOL_IDLE))
+    }
+
+    /// Whether a connection that had so many requests takes another one.
+    fn takes_more(&self, served: u32) -> bool {
+        let most = self.endpoint.traffic.as_ref().and_then(|traffic| traffic.bounds.requests_per_connection);
+        most.is_none_or(|most| served < most)
     }
 }
 
@@ -53,6 +66,8 @@ struct Many {
     places: Arc<Semaphore>,
     retire_at: Instant,
     idle_since: Option<Instant>,
+    /// Requests that went out on it.
+    served: u32,
 }
 
 /// Idle HTTP/1.1 and all usable HTTP/2 connections. The lock is held for a few moves only.
@@ -104,7 +119,7 @@ impl Pool {
         let slot = state.slots.get_mut(key)?;
         let now = Instant::now();
         while let Some((mut one, since)) = slot.idle.pop() {
-            if self.usable(&mut one, since, now) {
+            if self.usable(&mut one, since + key.idle(), now) {
                 return Some(one);
             }
         }
@@ -117,9 +132,13 @@ impl Pool {
         if state.closed {
             return;
         }
+        one.served = one.served.saturating_add(1);
+        if !key.takes_more(one.served) {
+            return;
+        }
         let now = Instant::now();
         let slot = state.slots.entry(key.clone()).or_default();
-        if slot.idle.len() < POOL_IDLE_PER_ENDPOINT && self.usable(&mut one, now, now) {
+        if slot.idle.len() < POOL_IDLE_PER_ENDPOINT && self.usable(&mut one, now + key.idle(), now) {
             slot.idle.push((one, now));
         }
     }
@@ -129,10 +148,11 @@ impl Pool {
         let mut state = self.lock();
         let slot = state.slots.get_mut(key)?;
         let now = Instant::now();
-        slot.shared.retain(|many| !many.sender.is_closed() && now < many.retire_at);
+        slot.shared.retain(|many| !many.sender.is_closed() && now < many.retire_at && key.takes_more(many.served));
         slot.shared.iter_mut().find_map(|many| {
             let lease = Arc::clone(&many.places).try_acquire_owned().ok()?;
             many.idle_since = None;
+            many.served = many.served.saturating_add(1);
             Some((many.sender.clone(), lease))
         })
     }
@@ -143,7 +163,7 @@ impl Pool {
         let lease = Arc::clone(&places).try_acquire_owned().ok();
         let mut state = self.lock();
         if !state.closed {
-            let many = Many { sender: sender.clone(), places, retire_at, idle_since: None };
+            let many = Many { sender: sender.clone(), places, retire_at, idle_since: None, served: 1 };
             state.slots.entry(key.clone()).or_default().shared.push(many);
         }
         lease
@@ -158,9 +178,9 @@ impl Pool {
     pub(super) fn sweep(&self) {
         let now = Instant::now();
         let mut state = self.lock();
-        state.slots.retain(|_, slot| {
-            slot.idle.retain_mut(|(one, since)| self.usable(one, *since, now));
-            slot.shared.retain_mut(|many| keep_shared(many, now));
+        state.slots.retain(|key, slot| {
+            slot.idle.retain_mut(|(one, since)| self.usable(one, *since + key.idle(), now));
+            slot.shared.retain_mut(|many| keep_shared(many, key.idle(), now));
             !slot.idle.is_empty() || !slot.shared.is_empty() || Arc::strong_count(&slot.dialing) > 1
         });
     }
@@ -177,9 +197,9 @@ impl Pool {
         self.stir.0.notified().await;
     }
 
-    fn usable(&self, one: &mut One, since: Instant, now: Instant) -> bool {
+    fn usable(&self, one: &mut One, until: Instant, now: Instant) -> bool {
         let quiet = one.poll_quiet(&mut Context::from_waker(&self.waker));
-        quiet && now < since + POOL_IDLE && now < one.retire_at
+        quiet && now < until && now < one.retire_at
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -187,12 +207,12 @@ impl Pool {
     }
 }
 
-fn keep_shared(many: &mut Many, now: Instant) -> bool {
+fn keep_shared(many: &mut Many, idle: Duration, now: Instant) -> bool {
     if many.places.available_permits() < UPSTREAM_STREAMS {
         many.idle_since = None;
     } else {
         let since = *many.idle_since.get_or_insert(now);
-        if now >= since + POOL_IDLE {
+        if now >= since + idle {
             return false;
         }
     }

@@ -89,6 +89,7 @@ pub(super) fn endpoint(addr: SocketAddr, via: Via) -> Arc<Endpoint> {
         weight: 1,
         distance: 0,
         tunnel_port: HBONE_PORT,
+        traffic: None,
     })
 }
 

@@ -39,7 +39,7 @@ impl Upstreams {
         let mut request = http1_request(request)?;
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         request.headers_mut().insert(UPGRADE, protocol.clone());
-        let busy = self.inner.live.begin(endpoint)?;
+        let busy = self.begin(endpoint, true).await?;
         let one = self.open_http1(endpoint).await?;
         let answered = exchange(one, request).await.map_err(|failed| failed.fault)?;
         if answered.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
+use crate::destination_rules::rule;
 use crate::lab::{Lab, Nobody, Reply, Upstream, eventually, page, service, with};
 use crate::plain_ports::http::{WEB, istio};
 
 const REFUSED: &str = "/refused";
 
 /// `tools/web` at these endpoints, where one path is refused.
-fn documents(all: &[SocketAddr]) -> String {
+pub(crate) fn documents(all: &[SocketAddr]) -> String {
     let slices = all.iter().enumerate().map(|(number, addr)| {
         let service = service("web", "127.0.9.2", *addr, "http");
         let (front, slice) = service.split_once("---\n").unwrap();
@@ -27,7 +28,8 @@ async fn get(lab: &Lab, path: &str) -> Reply {
 async fn one_that_cannot_answer_is_left_alone_and_seen_to_be() {
     let well = Upstream::start(|_, _| with("", "well")).await;
     let ill = Upstream::start(|_, _| "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned()).await;
-    let lab = Lab::start(&documents(&[well.addr, ill.addr])).await;
+    let outliers = rule("{outlierDetection: {baseEjectionTime: 1h, maxEjectionPercent: 50}}");
+    let lab = Lab::start(&format!("{}{outliers}", documents(&[well.addr, ill.addr]))).await;
     let mut failed = 0;
     for _ in 0..200 {
         failed += usize::from(get(&lab, "/").await.status == 503);
@@ -52,11 +54,27 @@ async fn one_that_cannot_answer_is_left_alone_and_seen_to_be() {
     assert_eq!(before, (well.bytes(), ill.bytes()));
 }
 
+/// As in Istio: five answers that one caller provokes take no endpoint from everybody unless a rule says that they may.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_rule_no_answer_has_an_endpoint_left_alone() {
+    let well = Upstream::start(|_, _| with("", "well")).await;
+    let ill = Upstream::start(|_, _| "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned()).await;
+    let lab = Lab::start(&documents(&[well.addr, ill.addr])).await;
+    let mut failed = 0;
+    for _ in 0..100 {
+        failed += usize::from(get(&lab, "/").await.status == 503);
+    }
+    assert!(failed > 10, "{failed} of 100 where each of two is as likely");
+    let metrics = lab.metrics().await;
+    assert!(metrics.contains("agent_waypoint_ejected_endpoints{reason=\"failing\"} 0\n"), "{metrics}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_all_fail_all_are_called() {
     let fails = || Upstream::start(|_, _| "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned());
     let (a, b) = (fails().await, fails().await);
-    let lab = Lab::start(&documents(&[a.addr, b.addr])).await;
+    let few_well = rule("{outlierDetection: {baseEjectionTime: 1h, maxEjectionPercent: 100, minHealthPercent: 50}}");
+    let lab = Lab::start(&format!("{}{few_well}", documents(&[a.addr, b.addr]))).await;
     for _ in 0..40 {
         assert_eq!(get(&lab, "/").await.status, 503);
     }

@@ -10,6 +10,7 @@ mod a2a;
 mod balancing;
 mod changes;
 mod custom;
+mod destination_rules;
 mod ingress;
 mod istio_rules;
 mod limits;

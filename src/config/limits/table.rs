@@ -72,7 +72,6 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_calls_per_target", MAX_CALLS_PER_TARGET as u64, "calls"),
     ("max_calls_per_target_and_principal", MAX_CALLS_PER_TARGET_AND_PRINCIPAL as u64, "calls"),
     ("ejection_failures", EJECTION_FAILURES as u64, "failures"),
-    ("ejection_answers", EJECTION_ANSWERS as u64, "answers"),
     ("ejection_time", EJECTION_TIME.as_secs(), "seconds"),
     ("ejection_longest", EJECTION_LONGEST.as_secs(), "seconds"),
     ("ejection_table", EJECTION_TABLE as u64, "endpoints"),

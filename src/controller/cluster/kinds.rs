@@ -24,6 +24,8 @@ pub enum DocumentKind {
     ReferenceGrant,
     /// networking.istio.io
     ServiceEntry,
+    /// networking.istio.io
+    DestinationRule,
 }
 
 /// Machines outside the cluster, by the label of which a waypoint is in front of their own addresses; in each version, the best
@@ -42,7 +44,7 @@ const GATEWAY: &str = "gateway.networking.k8s.io";
 
 impl DocumentKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::AgentPolicy,
         Self::AuthorizationPolicy,
         Self::RequestAuthentication,
@@ -53,6 +55,7 @@ impl DocumentKind {
         Self::BackendTlsPolicy,
         Self::ReferenceGrant,
         Self::ServiceEntry,
+        Self::DestinationRule,
     ];
 
     /// Those of routes.
@@ -71,6 +74,7 @@ impl DocumentKind {
             Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::ReferenceGrant => "ReferenceGrant",
             Self::ServiceEntry => "ServiceEntry",
+            Self::DestinationRule => "DestinationRule",
         }
     }
 
@@ -87,6 +91,7 @@ impl DocumentKind {
             Self::BackendTlsPolicy => (GATEWAY, "backendtlspolicies", &["v1", "v1alpha3"]),
             Self::ReferenceGrant => (GATEWAY, "referencegrants", &["v1", "v1beta1"]),
             Self::ServiceEntry => ("networking.istio.io", "serviceentries", &["v1", "v1beta1"]),
+            Self::DestinationRule => ("networking.istio.io", "destinationrules", &["v1", "v1beta1"]),
         }
     }
 
@@ -109,7 +114,9 @@ impl DocumentKind {
     pub(super) fn remedy(self) -> &'static str {
         match self {
             Self::AgentPolicy => "apply manifests/crds: until then every port that is declared MCP or A2A is closed",
-            Self::AuthorizationPolicy | Self::RequestAuthentication | Self::ServiceEntry => "install Istio's CRDs",
+            Self::AuthorizationPolicy | Self::RequestAuthentication | Self::ServiceEntry | Self::DestinationRule => {
+                "install Istio's CRDs"
+            }
             Self::TcpRoute => "install the Gateway API's CRDs of the experimental channel, if TCP routes are wanted",
             Self::HttpRoute | Self::GrpcRoute | Self::TlsRoute | Self::BackendTlsPolicy | Self::ReferenceGrant => {
                 "install the Gateway API's CRDs, if such documents are wanted"

@@ -40,7 +40,20 @@ impl Selected {
                 from.filter_map(|from| Some(whole(from.get("namespace")?.as_str()?))).collect()
             }
             DocumentKind::ServiceEntry => Vec::new(),
+            DocumentKind::DestinationRule => vec![Self::host(spec, namespace)],
         }
+    }
+
+    /// Of whose calls a DestinationRule speaks. A host of another namespace may be called by waypoints of this one, and a
+    /// ServiceEntry is called otherwise than its hosts: of those whatever is in front of anything here wants to know.
+    fn host(spec: &Value, own: &str) -> Self {
+        let host = spec.get("host").and_then(Value::as_str).unwrap_or_default();
+        let (name, rest) = host.split_once('.').unwrap_or((host, ""));
+        let is_own = rest.is_empty() || rest.strip_prefix(own).is_some_and(|rest| rest.starts_with(".svc."));
+        if is_own && !matches!(name, "" | "*") {
+            return Self::Object(Object::Service, own.to_owned(), name.to_owned());
+        }
+        whole(own)
     }
 
     /// `targetRefs` or `targetRef`; `None` where there are none.

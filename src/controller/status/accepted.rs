@@ -70,8 +70,11 @@ impl Checked {
         let keys = hosts.cloned().map_or_else(Keyring::default, Keyring::new);
         let settings = Settings { trust_domain, gateway: None, keys };
         let (_, problems) = build(&documents, &settings, &Snapshot::no_documents());
-        // Of warnings the one that the meshConfig alone settles: others are of objects that are not looked at here.
-        let told = |severity: Severity, field: &str| severity == Severity::Error || field == PROVIDER;
+        // Of warnings the one that the meshConfig alone settles (others are of objects that are not looked at here), and
+        // what of a load balancer has no effect.
+        let told = |severity: Severity, field: &str| {
+            severity == Severity::Error || kind == DocumentKind::DestinationRule || field == PROVIDER
+        };
         for problem in problems.iter().filter(|one| one.place.file == own && told(one.severity, &one.field)) {
             checked.add(problem.severity, &problem.field, &problem.reason);
         }
@@ -128,8 +131,8 @@ impl Checks {
             self.mesh = mesh;
         }
         let mut new = Vec::new();
-        for kind in [DocumentKind::AgentPolicy].into_iter().chain(KINDS) {
-            let selected = |policy: &&Arc<DynamicObject>| kind == DocumentKind::AgentPolicy || has_targets(policy);
+        for kind in [DocumentKind::AgentPolicy, DocumentKind::DestinationRule].into_iter().chain(KINDS) {
+            let selected = |policy: &&Arc<DynamicObject>| !KINDS.contains(&kind) || has_targets(policy);
             for policy in view.documents(kind).iter().filter(selected) {
                 let (key, version) = (owned(kind, policy), version(policy));
                 match before.remove(&key) {
@@ -145,7 +148,11 @@ impl Checks {
         }
         let check = |(kind, policy): &(DocumentKind, Arc<DynamicObject>)| {
             let over = (view, self.hosts.as_ref());
-            if KINDS.contains(kind) { Checked::of_istio(*kind, policy, over) } else { Checked::of(policy) }
+            if *kind == DocumentKind::AgentPolicy {
+                Checked::of(policy)
+            } else {
+                Checked::of_istio(*kind, policy, over)
+            }
         };
         let checked = on_compile_thread(|| new.iter().map(check).collect::<Vec<_>>());
         for ((kind, policy), checked) in new.iter().zip(checked) {

@@ -67,7 +67,8 @@ pub(super) fn entry(kind: DocumentKind, object: &DynamicObject, ours: Vec<Value>
         | DocumentKind::AuthorizationPolicy
         | DocumentKind::RequestAuthentication
         | DocumentKind::ReferenceGrant
-        | DocumentKind::ServiceEntry => List::Conditions,
+        | DocumentKind::ServiceEntry
+        | DocumentKind::DestinationRule => List::Conditions,
     };
     // An experimental kind may be served in an older version only.
     let served = object.types.as_ref().map(|types| types.api_version.as_str());

@@ -5,6 +5,7 @@ use super::places::Placed;
 use crate::mesh::attached::{Owned, PortName};
 use crate::mesh::build::target;
 use crate::mesh::closed::Closed;
+use crate::mesh::destination_rules::RuleBook;
 use crate::mesh::found::Found;
 use crate::mesh::fronted::{Fronted, Port};
 use crate::mesh::policies::Policies;
@@ -19,6 +20,7 @@ use crate::mesh::world::{self, Docs, Guard, World};
 pub(super) struct Law<'l, 'd> {
     pub(super) policies: &'l Policies<'d>,
     pub(super) routes: &'l RouteBook<'d>,
+    pub(super) rules: &'l RuleBook<'d>,
     pub(super) closed: &'l Closed<'l>,
     pub(super) docs: &'l Docs<'d>,
     /// Whether documents have come. Until then everything is refused.
@@ -107,7 +109,7 @@ impl Law<'_, '_> {
         let port = PortName { number: 0, name: None };
         let (spoken, field) = (Spoken::Nothing, String::new());
         let (endpoints, held) = (Vec::new(), Vec::new());
-        let mut port = Port { port, spoken, field, endpoints, held, documented: true };
+        let mut port = Port { port, spoken, field, endpoints, traffic: None, held, documented: true };
         let reasons: BTreeSet<String> = self.closed.reasons(&fronted, &port, &[]);
         compiler.port(&fronted, &mut port, reasons, &mut Found::empty())
     }

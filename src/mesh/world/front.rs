@@ -103,7 +103,15 @@ pub(in crate::mesh) fn front<'a>(
         };
         let reached = endpoints.iter().find(|(number, _)| *number == port.port).map(|(_, all)| all.clone());
         let Reached { endpoints, held, .. } = reached.unwrap_or_default();
-        ports.push(Port { port: PortName { number: port.port, name }, spoken, field, endpoints, held, documented });
+        ports.push(Port {
+            port: PortName { number: port.port, name },
+            spoken,
+            field,
+            endpoints,
+            traffic: None,
+            held,
+            documented,
+        });
     }
     let (meta, origin) = match (service, entry) {
         (Some(one), _) => (Some(&one.meta), Some(&one.origin)),

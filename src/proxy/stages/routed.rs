@@ -7,7 +7,7 @@ use super::{Asked, Beyond, Permitted, Standing};
 use crate::id::Peer;
 use crate::mesh::{Endpoint, Published, Target};
 use crate::policy::Denial;
-use crate::upstream::{NoEndpoint, Place, Upstreams};
+use crate::upstream::{Client, NoEndpoint, Place, Upstreams};
 
 /// A permitted call with its endpoint: the only thing that can be sent.
 #[derive(Debug)]
@@ -20,15 +20,20 @@ pub(in crate::proxy) struct Routed<M> {
 impl<M> Permitted<M> {
     /// Stage 7 where a route leads: an endpoint of `to`.
     pub(in crate::proxy) fn route_to(self, upstreams: &Upstreams, to: &Target) -> Result<Routed<M>, NoEndpoint> {
-        let (endpoint, place) = seat(upstreams, (to, None), &self.decoded.asked.peer)?;
+        let (endpoint, place) = seat(upstreams, (to, None), self.client())?;
         Ok(Routed { permitted: self, endpoint, place })
     }
 
     /// Stage 7: an endpoint of the target; exactly `stick` where a session is bound to one.
     pub(in crate::proxy) fn route(self, upstreams: &Upstreams, stick: Option<&str>) -> Result<Routed<M>, NoEndpoint> {
-        let Asked { target, peer, .. } = &self.decoded.asked;
-        let (endpoint, place) = seat(upstreams, (target, stick), peer)?;
+        let (endpoint, place) = seat(upstreams, (&self.decoded.asked.target, stick), self.client())?;
         Ok(Routed { permitted: self, endpoint, place })
+    }
+
+    /// Who calls, as far as it matters to which endpoint.
+    fn client(&self) -> (&Peer, Client<'_>) {
+        let Asked { head, peer, .. } = &self.decoded.asked;
+        (&**peer, Client { addr: peer.addr().ip(), head: head.as_ref() })
     }
 }
 
@@ -36,10 +41,10 @@ impl<M> Permitted<M> {
 fn seat(
     upstreams: &Upstreams,
     (to, stick): (&Target, Option<&str>),
-    peer: &Peer,
+    (peer, client): (&Peer, Client<'_>),
 ) -> Result<(Arc<Endpoint>, Place), NoEndpoint> {
-    let place = upstreams.enter(&to.key, peer.id())?;
-    let endpoint = upstreams.pick_of(to, stick, peer.addr().ip())?;
+    let place = upstreams.enter(to.called(), peer.id())?;
+    let endpoint = upstreams.pick_of(to, stick, &client)?;
     let place = upstreams.at(place, &endpoint)?;
     Ok((endpoint, place))
 }

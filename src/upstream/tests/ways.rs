@@ -39,6 +39,7 @@ fn by_hbone(tunnel: SocketAddr, expect: &str) -> Arc<Endpoint> {
         weight: 1,
         distance: 0,
         tunnel_port: tunnel.port(),
+        traffic: None,
     })
 }
 
@@ -151,6 +152,7 @@ fn by_tls(server: &Server, name: &str, pem: &str) -> Arc<Endpoint> {
         weight: 1,
         distance: 0,
         tunnel_port: HBONE_PORT,
+        traffic: None,
     })
 }
 
@@ -264,7 +266,8 @@ async fn bytes_go_to_a_plain_endpoint_and_failures_are_remembered() {
     })
     .await;
     let upstreams = upstreams();
-    let mut io = upstreams.connect_tcp(&server.plain()).await.unwrap().0.boxed();
+    let caller = WorkloadId::parse("spiffe://cluster.local/ns/agents/sa/a").unwrap();
+    let mut io = upstreams.connect_tcp(&server.plain(), &caller).await.unwrap().0.boxed();
     let mut got = String::new();
     io.read_to_string(&mut got).await.unwrap();
     assert_eq!(got, "hello");
@@ -272,7 +275,7 @@ async fn bytes_go_to_a_plain_endpoint_and_failures_are_remembered() {
     let dead = endpoint(listener.local_addr().unwrap(), Via::Plain);
     drop(listener);
     for _ in 0..3 {
-        assert!(upstreams.connect_tcp(&dead).await.is_err());
+        assert!(upstreams.connect_tcp(&dead, &caller).await.is_err());
     }
     let both = [Arc::new(Endpoint { weight: u32::MAX, ..(*dead).clone() }), server.plain()];
     assert_eq!(upstreams.pick(&both, None).unwrap().id, both[1].id, "the dead one is left alone");

@@ -1,0 +1,230 @@
+//! DestinationRules of Istio's on a Service behind the waypoint, from files.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex};
+
+use tokio::io::AsyncWriteExt as _;
+
+use crate::balancing::documents;
+use crate::lab::{Lab, PATIENCE, Reply, Upstream, page, with};
+use crate::plain_ports::http::WEB;
+
+const FAILS: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+
+/// A rule of `tools` for `web`.
+pub(crate) fn rule(policy: &str) -> String {
+    format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: web, namespace: tools}}\nspec: {{host: web, trafficPolicy: {policy}}}\n"
+    )
+}
+
+async fn with_rule(all: &[SocketAddr], policy: &str) -> Lab {
+    Lab::start(&format!("{}{}", documents(all), rule(policy))).await
+}
+
+async fn get(lab: &Lab, who: &str, path: &str, headers: &str) -> Reply {
+    lab.raw(who, WEB, format!("GET {path} HTTP/1.1\r\nHost: web.tools:80\r\n{headers}\r\n").as_bytes()).await
+}
+
+/// Answers with its name.
+async fn named(name: &'static str) -> Upstream {
+    Upstream::start(move |_, _| with("", name)).await
+}
+
+/// A door that a server's answers wait at.
+#[derive(Clone, Default)]
+struct Door(Arc<(Mutex<bool>, Condvar)>);
+
+impl Door {
+    fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let (open, waiting) = (self.0.0.lock().unwrap(), &self.0.1);
+        drop(waiting.wait_timeout_while(open, PATIENCE, |open| !*open).unwrap());
+    }
+
+    async fn server(&self) -> Upstream {
+        let door = self.clone();
+        Upstream::start(move |_, _| {
+            door.pass();
+            with("", "well")
+        })
+        .await
+    }
+}
+
+/// Waits until that holds.
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("in time");
+}
+
+async fn calls(lab: &Lab) -> u64 {
+    let seen = page(lab.waypoint.admin_addr(), "/endpoints").await.json();
+    seen.as_array().unwrap().iter().map(|one| one["calls"].as_u64().unwrap()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_over_the_rules_most_are_refused_at_once_and_reach_nobody() {
+    let door = Door::default();
+    let server = door.server().await;
+    let lab = Arc::new(with_rule(&[server.addr], "{connectionPool: {http: {http2MaxRequests: 1}}}").await);
+    let first = tokio::spawn({
+        let lab = Arc::clone(&lab);
+        async move { get(&lab, "agents/reader", "/first", "").await }
+    });
+    until(async || server.seen().contains("/first")).await;
+    let before = server.bytes();
+    for who in ["agents/reader", "agents/other"] {
+        let over = get(&lab, who, "/over", "").await;
+        assert_eq!(over.status, 503, "{over:?}");
+    }
+    assert_eq!(server.bytes(), before, "{}", server.seen());
+    door.open();
+    assert_eq!(first.await.unwrap().status, 200);
+    until(async || calls(&lab).await == 0).await;
+    assert_eq!(get(&lab, "agents/reader", "/next", "").await.status, 200, "what is done counts no more");
+    let lines = lab.log.lines();
+    assert!(lines.iter().any(|line| line.to_string().contains("connection_pool_full")), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_wait_for_a_connection_and_no_more_of_them_than_the_rule_says() {
+    let door = Door::default();
+    let server = door.server().await;
+    let pool = "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}";
+    let lab = Arc::new(with_rule(&[server.addr], pool).await);
+    let call = |path: &'static str| {
+        let lab = Arc::clone(&lab);
+        tokio::spawn(async move { get(&lab, "agents/reader", path, "").await })
+    };
+    let first = call("/first");
+    until(async || server.seen().contains("/first")).await;
+    let second = call("/second");
+    until(async || calls(&lab).await == 2).await;
+    let before = server.bytes();
+    // One waits, so that another does not; whichever of the two was first.
+    let over = get(&lab, "agents/reader", "/third", "").await;
+    assert_eq!((over.status, server.bytes()), (503, before));
+    door.open();
+    assert_eq!(first.await.unwrap().status, 200);
+    assert_eq!(second.await.unwrap().status, 200, "it was its turn");
+    assert!(server.seen().contains("/second") && !server.seen().contains("/third"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_turn_is_in_turn_and_a_header_has_an_endpoint_of_its_own() {
+    let (a, b) = (named("a").await, named("b").await);
+    let lab = with_rule(&[a.addr, b.addr], "{loadBalancer: {simple: ROUND_ROBIN}}").await;
+    let mut bodies = Vec::new();
+    for _ in 0..8 {
+        bodies.push(get(&lab, "agents/reader", "/", "").await.body);
+    }
+    assert!(bodies.windows(2).all(|two| two[0] != two[1]), "{bodies:?}");
+    for (hash, carry) in [
+        ("{httpHeaderName: X-User}", "X-User: NAME\r\n"),
+        ("{httpCookie: {name: user}}", "Cookie: other=1; user=NAME\r\n"),
+        ("{httpQueryParameterName: user}", ""),
+    ] {
+        let lab = with_rule(&[a.addr, b.addr], &format!("{{loadBalancer: {{consistentHash: {hash}}}}}")).await;
+        let mut of = std::collections::BTreeMap::<String, std::collections::BTreeSet<String>>::new();
+        for number in 0..48 {
+            let name = format!("user-{}", number % 16);
+            let reply = get(&lab, "agents/reader", &format!("/?user={name}"), &carry.replace("NAME", &name)).await;
+            of.entry(name).or_default().insert(reply.body);
+        }
+        assert!(of.values().all(|bodies| bodies.len() == 1), "{hash}: {of:?}");
+        let all: std::collections::BTreeSet<_> = of.values().flatten().collect();
+        assert_eq!(all.len(), 2, "16 users are not all of one endpoint: {of:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_that_one_caller_provokes_take_no_endpoint_from_others() {
+    let answers =
+        |head: &str, _: &str| if head.starts_with("GET /fails") { FAILS.to_owned() } else { with("", "well") };
+    let (a, b) = (Upstream::start(answers).await, Upstream::start(answers).await);
+    let policy = "{loadBalancer: {simple: ROUND_ROBIN}, outlierDetection: {consecutive5xxErrors: 3, interval: 1h, maxEjectionPercent: 50}}";
+    let lab = with_rule(&[a.addr, b.addr], policy).await;
+    for _ in 0..4 {
+        assert_eq!(get(&lab, "agents/alice", "/", "").await.status, 200);
+    }
+    for _ in 0..40 {
+        assert_eq!(get(&lab, "agents/mallory", "/fails", "").await.status, 503);
+    }
+    let metrics = lab.metrics().await;
+    assert!(metrics.contains("agent_waypoint_ejected_endpoints{reason=\"failing\"} 0\n"), "{metrics}");
+    // Another caller's error is a second witness: then one of the two is left alone, and no more.
+    for _ in 0..2 {
+        assert_eq!(get(&lab, "agents/bob", "/fails", "").await.status, 503);
+    }
+    lab.measures("agent_waypoint_ejected_endpoints{reason=\"failing\"} 1\n").await;
+    let mut before = (a.bytes(), b.bytes());
+    for _ in 0..6 {
+        assert_eq!(get(&lab, "agents/alice", "/", "").await.status, 200);
+    }
+    let after = (a.bytes(), b.bytes());
+    if before.0 == after.0 {
+        before.1 = after.1;
+    } else {
+        before.0 = after.0;
+    }
+    assert_eq!(before, after, "one of the two gets no calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_rule_has_all_left_alone_calls_are_refused_without_them() {
+    let server = Upstream::start(|_, _| FAILS.to_owned()).await;
+    let policy = "{outlierDetection: {consecutiveGatewayErrors: 2, baseEjectionTime: 1h, maxEjectionPercent: 100}}";
+    let lab = with_rule(&[server.addr], policy).await;
+    for _ in 0..2 {
+        assert_eq!(get(&lab, "agents/reader", "/", "").await.status, 503);
+    }
+    let before = server.bytes();
+    assert_eq!(get(&lab, "agents/reader", "/", "").await.status, 503);
+    assert_eq!(server.bytes(), before);
+    // 10 of 100 of one endpoint is none, as Envoy counts.
+    let lab =
+        with_rule(&[server.addr], "{outlierDetection: {consecutiveGatewayErrors: 2, baseEjectionTime: 1h}}").await;
+    for _ in 0..6 {
+        assert_eq!(get(&lab, "agents/reader", "/", "").await.status, 503);
+    }
+    assert_eq!(server.seen().matches("GET /").count(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_that_would_be_lost_is_not_sent_in_plaintext() {
+    let server = named("plaintext").await;
+    let lab = with_rule(&[server.addr], "{tls: {mode: SIMPLE}}").await;
+    let reply = get(&lab, "agents/reader", "/", "").await;
+    assert!(reply.status >= 400, "{reply:?}");
+    assert_eq!(server.bytes(), 0, "{}", server.seen());
+    // The rule is mended, and calls go.
+    std::fs::write(lab.documents(), format!("{}{}", documents(&[server.addr]), rule("{tls: {mode: DISABLE}}")))
+        .unwrap();
+    until(async || get(&lab, "agents/reader", "/", "").await.status == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_of_bytes_are_bounded_too() {
+    let door = Door::default();
+    let server = door.server().await;
+    let documents = documents(&[server.addr]).replace("appProtocol: http", "appProtocol: tcp");
+    // Without the rule of requests, which bytes do not have.
+    let documents = documents.split("---\napiVersion: security.istio.io").next().unwrap().to_owned();
+    let lab = Lab::start(&format!("{documents}{}", rule("{connectionPool: {tcp: {maxConnections: 1}}}"))).await;
+    let mut first = lab.tunnel("agents/reader", WEB).await.unwrap();
+    first.write_all(b"GET /first HTTP/1.1\r\n\r\n").await.unwrap();
+    until(async || server.seen().contains("/first")).await;
+    assert!(lab.tunnel("agents/other", WEB).await.is_err(), "one is there");
+    drop(first);
+    until(async || lab.tunnel("agents/other", WEB).await.is_ok()).await;
+    door.open();
+}
