@@ -117,7 +117,9 @@ pub const MAX_CHECKS: usize = 1_024;
 /// Share of [`MAX_CHECKS`] that calls of one principal may take.
 pub const MAX_CHECKS_PER_PRINCIPAL: usize = 256;
 /// Copies of requests, as routes mirror them, that are under way at once; more are not made.
-pub const MAX_COPIES: usize = 64;
+pub const MAX_COPIES: usize = 256;
+/// Share of [`MAX_COPIES`] that the routes of one namespace may take.
+pub const MAX_COPIES_PER_NAMESPACE: usize = 64;
 /// What of the body of one copy may wait to go out, bytes; a copy that falls behind is cut off.
 pub const MAX_COPY_HELD: usize = 256 << 10;
 /// Time that a copy gets, its answer included.
@@ -125,7 +127,9 @@ pub const COPY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a route can have a request tried again.
 pub const MAX_RETRIES: u32 = 10;
 /// Requests that are being tried again at once; others are not.
-pub const MAX_RETRYING: usize = 64;
+pub const MAX_RETRYING: usize = 256;
+/// Share of [`MAX_RETRYING`] that calls to the Services of one namespace may take.
+pub const MAX_RETRYING_PER_NAMESPACE: usize = 64;
 /// Pause before a request is tried again where its route says none; twice as long each time.
 pub const RETRY_BACKOFF: Duration = Duration::from_millis(25);
 /// The longest such pause, unless the route's own is longer.

@@ -4,26 +4,77 @@
 //! second request is the first one, and only before anything of an answer went to the caller. Calls of tools and agents
 //! never come here.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Method, Request as Outgoing, Response};
 use http_body::Body as _;
-use tokio::sync::Semaphore;
 
 use super::Shared;
+use super::budget::{Budget, Hold};
 use super::http::within;
-use crate::config::limits::{MAX_RETRYING, RETRY_BACKOFF, RETRY_BACKOFF_MAX};
-use crate::mesh::{Endpoint, Retry, Target};
+use crate::config::limits::{MAX_RETRYING, MAX_RETRYING_PER_NAMESPACE, RETRY_BACKOFF, RETRY_BACKOFF_MAX};
+use crate::mesh::{Endpoint, Retry, Target, TargetKey};
 use crate::upstream::{InBody, OutBody, SendFault, UpstreamHttp, Upstreams};
 
 /// How many requests are being tried again.
 #[derive(Debug)]
-pub(super) struct Retrying(Semaphore);
+pub(super) struct Retrying {
+    /// By the namespace of the Service that is called.
+    namespaces: Arc<Budget<Arc<str>>>,
+    /// By the Service, as far as a DestinationRule bounds them (`maxRetries`).
+    services: Mutex<HashMap<TargetKey, usize>>,
+}
 
 impl Default for Retrying {
     fn default() -> Self {
-        Self(Semaphore::new(MAX_RETRYING))
+        let namespaces = Budget::new(MAX_RETRYING, MAX_RETRYING_PER_NAMESPACE);
+        Self { namespaces, services: Mutex::default() }
+    }
+}
+
+/// A request that is being tried again, until it is dropped.
+struct Turn<'r> {
+    _namespace: Hold<Arc<str>>,
+    _service: Option<Counted<'r>>,
+}
+
+/// One of a Service's, until it is dropped.
+struct Counted<'r>(&'r Retrying, &'r TargetKey);
+
+impl Retrying {
+    /// None where there are enough.
+    fn turn<'r>(&'r self, to: &'r Target) -> Option<Turn<'r>> {
+        let namespace = self.namespaces.one(&to.key.namespace).ok()?;
+        let most = to.traffic.as_ref().and_then(|traffic| traffic.bounds.retries);
+        let service = match most {
+            Some(most) => Some(self.of_service(&to.key, most)?),
+            None => None,
+        };
+        Some(Turn { _namespace: namespace, _service: service })
+    }
+
+    fn of_service<'r>(&'r self, key: &'r TargetKey, most: u32) -> Option<Counted<'r>> {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = services.entry(key.clone()).or_default();
+        if *now >= usize::try_from(most).unwrap_or(usize::MAX) {
+            return None;
+        }
+        *now += 1;
+        Some(Counted(self, key))
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let mut services = self.0.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(now) = services.get_mut(self.1) {
+            *now = now.saturating_sub(1);
+            if *now == 0 {
+                services.remove(self.1);
+            }
+        }
     }
 }
 
@@ -61,7 +112,7 @@ pub(super) async fn send(
             if !retry.is_worth(&sent) {
                 break;
             }
-            turn = turn.or_else(|| shared.retrying.0.try_acquire().ok());
+            turn = turn.or_else(|| shared.retrying.turn(to));
             if turn.is_none() {
                 tracing::debug!(to = %to.key, "not tried again: too many are");
                 break;
@@ -115,6 +166,7 @@ impl Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mesh::TargetKind;
 
     #[test]
     fn pauses_grow_and_are_never_shorter_than_the_route_says() {
@@ -127,6 +179,30 @@ mod tests {
         assert_eq!(pause(&retry(Some(100)), 2), Duration::from_millis(400));
         assert_eq!(pause(&retry(Some(1)), 100), Duration::from_millis(1 << 10));
         assert_eq!(pause(&retry(Some(60_000)), 3), Duration::from_secs(60), "the least holds over our most");
+    }
+
+    #[test]
+    fn one_namespaces_requests_that_are_tried_again_leave_room_for_others() {
+        let retrying = Retrying::default();
+        let key = |namespace: &str, name: &str| TargetKey {
+            kind: TargetKind::Service,
+            namespace: namespace.into(),
+            name: name.into(),
+            port: 80,
+            at: None,
+        };
+        let (a, b) = (Arc::from("a"), Arc::from("b"));
+        let taken: Vec<_> = (0..MAX_RETRYING_PER_NAMESPACE).map(|_| retrying.namespaces.one(&a).unwrap()).collect();
+        assert!(retrying.namespaces.one(&a).is_err());
+        assert!(retrying.namespaces.one(&b).is_ok());
+        drop(taken);
+        let (web, other) = (key("a", "web"), key("a", "other"));
+        let one = retrying.of_service(&web, 1);
+        assert!(one.is_some() && retrying.of_service(&web, 1).is_none());
+        assert!(retrying.of_service(&other, 1).is_some(), "each Service has its own");
+        drop(one);
+        assert!(retrying.of_service(&web, 1).is_some());
+        assert!(retrying.services.lock().unwrap().is_empty());
     }
 
     #[test]

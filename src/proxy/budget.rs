@@ -1,7 +1,8 @@
-//! One byte budget for everything held for decoding, with a share per principal: a caller that fills its share is
-//! refused before others are.
+//! One budget for what is held at once – bytes for decoding by principal, requests that are tried again by namespace, .. – with
+//! a share for each: whoever fills its share is refused before others are.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -14,69 +15,79 @@ use crate::intake::{BodyFault, ResponseBody};
 
 /// The budget. Cheap to share.
 #[derive(Debug)]
-pub(super) struct Budget {
-    held: Mutex<Held>,
+pub(super) struct Budget<K = WorkloadId> {
+    held: Mutex<Held<K>>,
     total: usize,
     share: usize,
 }
 
-#[derive(Debug, Default)]
-struct Held {
+#[derive(Debug)]
+struct Held<K> {
     total: usize,
-    by_principal: HashMap<WorkloadId, usize>,
+    by_owner: HashMap<K, usize>,
 }
 
-/// Bytes held; given back when dropped.
+/// Bytes, or whatever else, held; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Hold {
-    budget: Arc<Budget>,
-    principal: WorkloadId,
+pub(super) struct Hold<K: Eq + Hash = WorkloadId> {
+    budget: Arc<Budget<K>>,
+    owner: K,
     bytes: usize,
 }
 
 /// Why no more bytes may be held now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum OverBudget {
-    /// This caller holds its whole share.
-    #[error("the caller's share of decoding memory is in use")]
-    Principal,
-    /// All callers together hold everything.
-    #[error("decoding memory is in use")]
+    /// Its owner holds its whole share.
+    #[error("the share of whoever asks is in use")]
+    Share,
+    /// All together hold everything.
+    #[error("all of it is in use")]
     Total,
 }
 
-impl Budget {
-    /// `total` bytes over all principals, `share` bytes for each.
+impl<K: Clone + Eq + Hash> Budget<K> {
+    /// `total` over all owners, `share` for each.
     pub(super) fn new(total: usize, share: usize) -> Arc<Self> {
-        Arc::new(Self { held: Mutex::default(), total, share })
+        let held = Mutex::new(Held { total: 0, by_owner: HashMap::new() });
+        Arc::new(Self { held, total, share })
     }
 
-    /// An empty hold for one call of `principal`, to grow as bytes come.
-    pub(super) fn hold(self: &Arc<Self>, principal: &WorkloadId) -> Hold {
-        Hold { budget: Arc::clone(self), principal: principal.clone(), bytes: 0 }
+    /// An empty hold of `owner`, to grow as bytes come.
+    pub(super) fn hold(self: &Arc<Self>, owner: &K) -> Hold<K> {
+        Hold { budget: Arc::clone(self), owner: owner.clone(), bytes: 0 }
     }
 
-    /// Bytes held now.
+    /// A hold of one: of calls, where it is those that are counted.
+    ///
+    /// # Errors
+    /// [`OverBudget`]
+    pub(super) fn one(self: &Arc<Self>, owner: &K) -> Result<Hold<K>, OverBudget> {
+        let mut hold = self.hold(owner);
+        hold.grow(1).map(|()| hold)
+    }
+
+    /// What is held now.
     pub(super) fn used(&self) -> usize {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).total
     }
 }
 
-impl Hold {
+impl<K: Clone + Eq + Hash> Hold<K> {
     /// Takes `bytes` more.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), OverBudget> {
         let mut held = self.budget.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let theirs = held.by_principal.get(&self.principal).copied().unwrap_or(0);
+        let theirs = held.by_owner.get(&self.owner).copied().unwrap_or(0);
         if theirs.saturating_add(bytes) > self.budget.share {
-            return Err(OverBudget::Principal);
+            return Err(OverBudget::Share);
         }
         if held.total.saturating_add(bytes) > self.budget.total {
             return Err(OverBudget::Total);
         }
         held.total += bytes;
-        match held.by_principal.get_mut(&self.principal) {
+        match held.by_owner.get_mut(&self.owner) {
             Some(theirs) => *theirs += bytes,
-            None => drop(held.by_principal.insert(self.principal.clone(), bytes)),
+            None => drop(held.by_owner.insert(self.owner.clone(), bytes)),
         }
         self.bytes += bytes;
         Ok(())
@@ -97,21 +108,23 @@ impl Hold {
             }
         }
     }
+}
 
+impl<K: Eq + Hash> Hold<K> {
     fn give_back(&mut self, bytes: usize) {
         let mut held = self.budget.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.total -= bytes;
-        if let Some(theirs) = held.by_principal.get_mut(&self.principal) {
+        if let Some(theirs) = held.by_owner.get_mut(&self.owner) {
             *theirs -= bytes;
             if *theirs == 0 {
-                held.by_principal.remove(&self.principal);
+                held.by_owner.remove(&self.owner);
             }
         }
         self.bytes -= bytes;
     }
 }
 
-impl Drop for Hold {
+impl<K: Eq + Hash> Drop for Hold<K> {
     fn drop(&mut self) {
         if self.bytes > 0 {
             self.give_back(self.bytes);
@@ -163,7 +176,7 @@ mod tests {
         let mut first = budget.hold(&a);
         first.grow(50).unwrap();
         let mut second = budget.hold(&a);
-        assert_eq!(second.grow(20), Err(OverBudget::Principal));
+        assert_eq!(second.grow(20), Err(OverBudget::Share));
         let mut other = budget.hold(&b);
         other.grow(50).unwrap();
         assert_eq!(other.grow(1), Err(OverBudget::Total));
@@ -177,6 +190,6 @@ mod tests {
         assert_eq!(budget.used(), 30);
         drop((second, other));
         assert_eq!(budget.used(), 0);
-        assert!(budget.held.lock().unwrap().by_principal.is_empty());
+        assert!(budget.held.lock().unwrap().by_owner.is_empty());
     }
 }

@@ -13,15 +13,16 @@ use bytes::Bytes;
 use http::Request as Outgoing;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
+use super::budget::{Budget, Hold};
 use super::http::{XFCC, upstream_version};
 use super::route::{spelt, write};
 use super::stages::Asked;
 use crate::call::HttpHead;
-use crate::config::limits::{COPY_TIMEOUT, MAX_COPIES, MAX_COPY_HELD};
+use crate::config::limits::{COPY_TIMEOUT, MAX_COPIES, MAX_COPIES_PER_NAMESPACE, MAX_COPY_HELD};
 use crate::fault::Faulty;
 use crate::intake::{Body, BodyFault};
 use crate::mesh::{Target, Then};
@@ -36,13 +37,14 @@ const MAX_ANSWER: usize = 64 << 10;
 /// The copies that are under way.
 #[derive(Debug)]
 pub(super) struct Copies {
-    places: Arc<Semaphore>,
+    /// By the namespace whose routes make them.
+    places: Arc<Budget<Arc<str>>>,
     tasks: TaskTracker,
 }
 
 impl Default for Copies {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(MAX_COPIES)), tasks: TaskTracker::new() }
+        Self { places: Budget::new(MAX_COPIES, MAX_COPIES_PER_NAMESPACE), tasks: TaskTracker::new() }
     }
 }
 
@@ -54,7 +56,7 @@ pub(super) struct Copy {
     /// The caller's address.
     from: IpAddr,
     _permit: Permit,
-    place: OwnedSemaphorePermit,
+    place: Hold<Arc<str>>,
 }
 
 /// The copies that a way makes of a permitted request, which its rule has made `head` of.
@@ -78,7 +80,7 @@ fn permit(shared: &Shared, asked: &Asked, to: Arc<Target>, mut head: HttpHead) -
     head.path = spelt(&to, head.path).map_err(|_no_path| "refused")?;
     match asked.admitted((&to, &mut head), &Verdicts::default(), None) {
         Ok(Decision::Allow(permit)) => {
-            let place = Arc::clone(&shared.copies.places).try_acquire_owned().map_err(|_full| "dropped")?;
+            let place = shared.copies.places.one(&asked.target().key.namespace).map_err(|_full| "dropped")?;
             Ok(Copy { to, head, from: asked.peer().addr().ip(), _permit: permit, place })
         }
         Ok(Decision::Deny(_)) | Err(_) => Err("refused"),

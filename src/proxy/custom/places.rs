@@ -3,60 +3,27 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::super::budget::{Budget, Hold};
 use crate::config::limits::{MAX_CHECKS, MAX_CHECKS_PER_PRINCIPAL};
 use crate::id::WorkloadId;
 
 /// The calls that wait, by the names of providers.
 #[derive(Debug, Default)]
-pub(in super::super) struct Checks(Mutex<HashMap<Arc<str>, Waiting>>);
-
-#[derive(Debug, Default)]
-struct Waiting {
-    all: usize,
-    by_principal: HashMap<WorkloadId, usize>,
-}
-
-/// One that waits.
-#[derive(Debug)]
-pub(super) struct Place<'a> {
-    checks: &'a Checks,
-    provider: &'a Arc<str>,
-    principal: &'a WorkloadId,
-}
+pub(in super::super) struct Checks(Mutex<HashMap<Arc<str>, Arc<Budget>>>);
 
 impl Checks {
     /// A place for a call of `principal`; none where there are too many.
-    pub(super) fn take<'a>(&'a self, provider: &'a Arc<str>, principal: &'a WorkloadId) -> Option<Place<'a>> {
+    pub(super) fn take(&self, provider: &Arc<str>, principal: &WorkloadId) -> Option<Hold> {
         let mut all = self.lock();
-        let waiting = all.entry(Arc::clone(provider)).or_default();
-        let theirs = waiting.by_principal.get(principal).copied().unwrap_or(0);
-        if waiting.all >= MAX_CHECKS || theirs >= MAX_CHECKS_PER_PRINCIPAL {
-            return None;
-        }
-        waiting.all += 1;
-        waiting.by_principal.insert(principal.clone(), theirs + 1);
-        Some(Place { checks: self, provider, principal })
+        // Providers that are declared no more are forgotten with their last call.
+        all.retain(|name, budget| name == provider || Arc::strong_count(budget) > 1);
+        let budget =
+            all.entry(Arc::clone(provider)).or_insert_with(|| Budget::new(MAX_CHECKS, MAX_CHECKS_PER_PRINCIPAL));
+        budget.one(principal).ok()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Budget>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut all = self.checks.lock();
-        let Some(waiting) = all.get_mut(self.provider) else { return };
-        waiting.all = waiting.all.saturating_sub(1);
-        if let Some(theirs) = waiting.by_principal.get_mut(self.principal) {
-            *theirs = theirs.saturating_sub(1);
-            if *theirs == 0 {
-                waiting.by_principal.remove(self.principal);
-            }
-        }
-        if waiting.all == 0 {
-            all.remove(self.provider);
-        }
     }
 }
 
@@ -82,6 +49,6 @@ mod tests {
         assert_eq!(taken.len() + all.len(), MAX_CHECKS);
         assert!(checks.take(&provider, &id(MAX_CHECKS)).is_none());
         drop((taken, all));
-        assert!(checks.lock().is_empty(), "nothing is kept of who left");
+        assert!(checks.lock().values().all(|budget| budget.used() == 0), "nothing is kept of who left");
     }
 }
