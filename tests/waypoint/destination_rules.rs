@@ -1,12 +1,14 @@
 //! DestinationRules of Istio's on a Service behind the waypoint, from files.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::balancing::documents;
-use crate::lab::{Lab, PATIENCE, Reply, Upstream, page, with};
+use crate::lab::{Lab, PATIENCE, Reply, Upstream, eventually, page, service, with};
 use crate::plain_ports::http::WEB;
 
 const FAILS: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
@@ -56,16 +58,6 @@ impl Door {
     }
 }
 
-/// Waits until that holds.
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !holds().await {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("in time");
-}
-
 async fn calls(lab: &Lab) -> u64 {
     let seen = page(lab.waypoint.admin_addr(), "/endpoints").await.json();
     seen.as_array().unwrap().iter().map(|one| one["calls"].as_u64().unwrap()).sum()
@@ -80,7 +72,7 @@ async fn requests_over_the_rules_most_are_refused_at_once_and_reach_nobody() {
         let lab = Arc::clone(&lab);
         async move { get(&lab, "agents/reader", "/first", "").await }
     });
-    until(async || server.seen().contains("/first")).await;
+    eventually("it is under way", async || server.seen().contains("/first")).await;
     let before = server.bytes();
     for who in ["agents/reader", "agents/other"] {
         let over = get(&lab, who, "/over", "").await;
@@ -89,7 +81,7 @@ async fn requests_over_the_rules_most_are_refused_at_once_and_reach_nobody() {
     assert_eq!(server.bytes(), before, "{}", server.seen());
     door.open();
     assert_eq!(first.await.unwrap().status, 200);
-    until(async || calls(&lab).await == 0).await;
+    eventually("it is done", async || calls(&lab).await == 0).await;
     assert_eq!(get(&lab, "agents/reader", "/next", "").await.status, 200, "what is done counts no more");
     let lines = lab.log.lines();
     assert!(lines.iter().any(|line| line.to_string().contains("connection_pool_full")), "{lines:?}");
@@ -106,9 +98,9 @@ async fn requests_wait_for_a_connection_and_no_more_of_them_than_the_rule_says()
         tokio::spawn(async move { get(&lab, "agents/reader", path, "").await })
     };
     let first = call("/first");
-    until(async || server.seen().contains("/first")).await;
+    eventually("it is under way", async || server.seen().contains("/first")).await;
     let second = call("/second");
-    until(async || calls(&lab).await == 2).await;
+    eventually("the second waits", async || calls(&lab).await == 2).await;
     let before = server.bytes();
     // One waits, so that another does not; whichever of the two was first.
     let over = get(&lab, "agents/reader", "/third", "").await;
@@ -209,7 +201,7 @@ async fn tls_that_would_be_lost_is_not_sent_in_plaintext() {
     // The rule is mended, and calls go.
     std::fs::write(lab.documents(), format!("{}{}", documents(&[server.addr]), rule("{tls: {mode: DISABLE}}")))
         .unwrap();
-    until(async || get(&lab, "agents/reader", "/", "").await.status == 200).await;
+    eventually("calls go", async || get(&lab, "agents/reader", "/", "").await.status == 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,9 +214,59 @@ async fn connections_of_bytes_are_bounded_too() {
     let lab = Lab::start(&format!("{documents}{}", rule("{connectionPool: {tcp: {maxConnections: 1}}}"))).await;
     let mut first = lab.tunnel("agents/reader", WEB).await.unwrap();
     first.write_all(b"GET /first HTTP/1.1\r\n\r\n").await.unwrap();
-    until(async || server.seen().contains("/first")).await;
+    eventually("it is under way", async || server.seen().contains("/first")).await;
     assert!(lab.tunnel("agents/other", WEB).await.is_err(), "one is there");
     drop(first);
-    until(async || lab.tunnel("agents/other", WEB).await.is_ok()).await;
+    eventually("another has its place", async || lab.tunnel("agents/other", WEB).await.is_ok()).await;
     door.open();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_takes_as_many_requests_as_the_rule_says() {
+    for (most, connections) in [(1, 4), (2, 2), (0, 1)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (addr, accepted) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&accepted);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let mut bytes = Vec::new();
+                    while stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
+                        if bytes.ends_with(b"\r\n\r\n") {
+                            bytes.clear();
+                            stream.write_all(with("", "well").as_bytes()).await.unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        let lab =
+            with_rule(&[addr], &format!("{{connectionPool: {{http: {{maxRequestsPerConnection: {most}}}}}}}")).await;
+        for _ in 0..4 {
+            assert_eq!(get(&lab, "agents/reader", "/", "").await.status, 200);
+        }
+        assert_eq!(accepted.load(Ordering::SeqCst), connections, "at most {most} on each");
+    }
+}
+
+/// A pod whose ztunnel takes connections and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_waited_for_as_long_as_the_rule_says() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = silent.local_addr().unwrap();
+    let (front, _) = service("web", "127.0.9.2", addr, "http")
+        .split_once("---\n")
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .unwrap();
+    let front = front.replace("clusterIP:", "selector: {app: web}\n  clusterIP:");
+    let pod = format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: web-1, namespace: tools, annotations: {{agent-waypoint.dev/hbone-port: '{}'}}}}\nspec: {{address: 127.0.0.1, labels: {{app: web, networking.istio.io/tunnel: http}}}}\n",
+        addr.port()
+    );
+    let lab = Lab::start(&format!("{front}{pod}{}", rule("{connectionPool: {tcp: {connectTimeout: 200ms}}}"))).await;
+    let began = std::time::Instant::now();
+    assert_eq!(get(&lab, "agents/reader", "/", "").await.status, 503);
+    // Without the rule it is ten seconds.
+    assert!(began.elapsed() < std::time::Duration::from_secs(8), "{:?}", began.elapsed());
 }

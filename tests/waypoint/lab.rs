@@ -1,7 +1,7 @@
 //! A waypoint on loopback with documents of a test's own, callers with identities, and an upstream that remembers every
 //! byte it saw.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -270,7 +270,12 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) async fn start(script: impl Fn(&str, &str) -> String + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at([127, 0, 0, 1].into(), script).await
+    }
+
+    /// At an address of loopback, as pods of a mesh have their own.
+    pub(crate) async fn start_at(ip: IpAddr, script: impl Fn(&str, &str) -> String + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (script, record): (Script, _) = (Arc::new(script), Arc::clone(&seen));

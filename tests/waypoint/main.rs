@@ -28,6 +28,7 @@ mod mcp_sse;
 mod mcp_tasks;
 mod mcp_versions;
 mod mesh;
+mod nearest;
 mod pins;
 mod plain_ports;
 mod routes;

@@ -18,22 +18,32 @@ spec: {ports: [{name: main, port: 80, appProtocol: agent-waypoint.dev/mcp}]}
 ";
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_x","arguments":{}}}"#;
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
-const VIP: &str = "10.96.0.7:80";
+pub(crate) const VIP: &str = "10.96.0.7:80";
 
-struct Mesh {
+pub(crate) struct Mesh {
     istiod: Fake,
     upstream: Upstream,
-    lab: Lab,
+    pub(crate) lab: Lab,
 }
 
 impl Mesh {
     /// A waypoint that is the Gateway `mesh/waypoint`; with documents unless it is told none come.
     async fn start(documents: bool, dropped_in: bool) -> Self {
+        let text = format!("{SERVICE}{POLICY}");
+        Self::with(documents.then_some(&*text), dropped_in).await
+    }
+
+    /// The same with these documents.
+    pub(crate) async fn of(documents: &str) -> Self {
+        Self::with(Some(documents), false).await
+    }
+
+    async fn with(documents: Option<&str>, dropped_in: bool) -> Self {
         let mut istiod = Fake::new();
         let upstream = Upstream::start(|_, _| json(ANSWER)).await;
         let at = istiod.listen().await;
         let way = istiod.istiod(at);
-        let lab = Lab::start_with(&if documents { format!("{SERVICE}{POLICY}") } else { String::new() }, |settings| {
+        let lab = Lab::start_with(documents.unwrap_or_default(), |settings| {
             let myself = Myself {
                 // Not the upstreams': nothing is dialled at our own address.
                 ip: [127, 0, 0, 99].into(),
@@ -46,7 +56,7 @@ impl Mesh {
             };
             settings.mesh = Some(InMesh { istiod: way, myself, gateway: "waypoint".to_owned() });
             settings.dropped_in = dropped_in;
-            if !documents {
+            if documents.is_none() {
                 settings.files.clear();
             }
         })
@@ -54,7 +64,7 @@ impl Mesh {
         Self { istiod, upstream, lab }
     }
 
-    fn serve(&self, rows: &[(String, Vec<u8>)]) {
+    pub(crate) fn serve(&self, rows: &[(String, Vec<u8>)]) {
         self.istiod.serve(|resources| resources.extend(rows.iter().cloned()));
     }
 
@@ -83,7 +93,7 @@ impl Mesh {
     }
 
     /// Waits until a CONNECT is answered so.
-    async fn until(&self, authority: &str, status: u16) {
+    pub(crate) async fn until(&self, authority: &str, status: u16) {
         let what = format!("{authority} is {status}");
         eventually(&what, async || self.connect(authority).await == status).await;
     }
