@@ -270,10 +270,7 @@ impl Draft {
             }
             Kind::DestinationRule => Content::DestinationRule(self.document(meta, self.spec()?)),
             Kind::HttpRoute => Content::HttpRoute(self.document(meta, self.spec()?)),
-            Kind::GrpcRoute => {
-                let spec: GrpcRouteSpec = self.spec()?;
-                Content::HttpRoute(self.document(meta, spec.into_http()))
-            }
+            Kind::GrpcRoute => Content::HttpRoute(self.document(meta, self.spec::<GrpcRouteSpec>()?.into_http())),
             Kind::ReferenceGrant => Content::ReferenceGrant(self.document(meta, self.spec()?)),
             Kind::TcpRoute => {
                 let spec: TcpRouteSpec = self.spec()?;

@@ -374,7 +374,7 @@ fn a_provider_that_goes_away_is_told_on_the_policy_that_names_it() {
         checks.update(&view);
         let catalog = Cataloguer::default().catalog(&view);
         let known = Known { checked: &checks, confirmed: &confirmed, catalog: &catalog, now: "now" };
-        let entries = plan_shared(&view, &mut RouteStatus::default(), &known);
+        let entries = plan_shared(&view, (&mut RouteStatus::default(), &mut TlsStatus::default()), &known);
         let one = &entries.iter().find(|one| one.resource.kind == "AuthorizationPolicy").unwrap().ours[0];
         format!("{} {} {}", one["status"], one["reason"], one["message"])
     };

@@ -63,7 +63,7 @@ fn outliers(written: &OutlierDetection) -> Outliers {
     let some = |number: u32| Some(number).filter(|number| *number > 0);
     let old = written.consecutive_errors.and_then(|number| u32::try_from(number).ok());
     let span = |written: Option<crate::document::destination_rule::Span>, or: u64| {
-        written.map(|span| span.0).filter(|time| !time.is_zero()).unwrap_or(Duration::from_secs(or))
+        written.map(|span| span.0).filter(|time| !time.is_zero()).unwrap_or_else(|| Duration::from_secs(or))
     };
     let percent = |number: i32| u32::try_from(number).unwrap_or(0).min(100);
     Outliers {

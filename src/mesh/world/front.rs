@@ -113,17 +113,14 @@ pub(in crate::mesh) fn front<'a>(
             documented,
         });
     }
-    let (meta, origin) = match (service, entry) {
-        (Some(one), _) => (Some(&one.meta), Some(&one.origin)),
-        (None, Some(one)) => (Some(&one.meta), Some(&one.origin)),
-        (None, None) => (None, None),
-    };
+    let of_service = service.map(|one| (&one.meta, &one.origin));
+    let written = of_service.or_else(|| entry.map(|one| (&one.meta, &one.origin)));
     Fronted {
         kind,
         namespace: &parts.namespace,
         name: &parts.name,
-        created: meta.map_or("", |meta| &meta.created),
-        origin,
+        created: written.map_or("", |(meta, _)| &meta.created),
+        origin: written.map(|(_, origin)| origin),
         at,
         hosts: vec![parts.hostname.to_string()],
         vips: world.here().vips(row).collect(),

@@ -1,6 +1,7 @@
 //! The server's own stream (GET) and the end of a session (DELETE): base methods, decided like any call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -149,10 +150,8 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     let awaited = Awaited { id: None, sent: None, call: call.clone() };
     let stick = session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
     let leg = route::leg(&shared, &target, &head, Choice::new(stick.as_deref(), false));
-    let target = leg.target;
-    let asked = Asked::http(peer, Arc::clone(&target), Authenticated { head, sent, claims }).on(leg.taken);
-    let permitted = permit(&shared, asked.decoded(Call::Mcp(call), headers), &mut record).await;
-    let permitted = match permitted {
+    let asked = Asked::http(peer, Arc::clone(&leg.target), Authenticated { head, sent, claims }).on(leg.taken);
+    let permitted = match permit(&shared, asked.decoded(Call::Mcp(call), headers), &mut record).await {
         Ok(permitted) => permitted,
         Err(Some(stopped)) => return Err(Unsent::Answered(answer::mcp_stopped(record, None, &stopped))),
         Err(None) => return Err(Unsent::Refused(record)),
@@ -179,9 +178,8 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         Ok(request) => request,
         Err(fault) => return Err(Unsent::Failed(record, Box::new(fault))),
     };
-    let spare = if session.is_some() { &[] } else { target.endpoints.as_slice() };
-    let version = upstream_version(standing.asked().target());
-    let sending = shared.upstreams.send_first(endpoint, spare, version, request);
+    let spare = if session.is_some() { &[] } else { leg.target.endpoints.as_slice() };
+    let sending = shared.upstreams.send_first(endpoint, spare, upstream_version(standing.asked().target()), request);
     let (of_route, most) = (standing.asked().way().and_then(Taken::timeout), shared.mcp_answer);
     // A stream lasts; its head comes at once, or the server would keep what it was asked with for ever.
     match within(Some(of_route.unwrap_or(most)), sending).await {
@@ -192,7 +190,11 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
             Ok((Reply { shared, session, record, awaited, endpoint, standing, hold, leaving, due }, response))
         }
         Some(Err(fault)) => Err(failed(record, fault)),
-        None if of_route.is_some() => Err(failed(record, ProxyFault::RouteTimeout)),
-        None => Err(failed(record, ProxyFault::AnswerTimeout)),
+        None => Err(failed(record, late(of_route))),
     }
+}
+
+/// Whose patience ended: a route's own, where it has one.
+fn late(of_route: Option<Duration>) -> ProxyFault {
+    if of_route.is_some() { ProxyFault::RouteTimeout } else { ProxyFault::AnswerTimeout }
 }
