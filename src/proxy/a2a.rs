@@ -14,7 +14,7 @@ use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Version};
 
 pub use owners::StoreFault;
-pub(super) use owners::{Owners, Replicas, is_of_replicas, keep as keep_owners};
+pub(super) use owners::{McpTask, Owners, Replicas, is_of_replicas, keep as keep_owners};
 
 use super::Shared;
 use super::answer::ProxyFault;

@@ -1,5 +1,8 @@
 //! Tasks: whose call made one may use it, for as long as the call would be permitted, and nobody else may.
 
+use agent_waypoint::app::IdentitySource;
+use agent_waypoint::control::identity::DevCa;
+use agent_waypoint::id::TrustDomain;
 use serde_json::{Value, json as value};
 
 use crate::lab::{Lab, Reply, Upstream, events, json, notes, with};
@@ -444,4 +447,48 @@ async fn a_list_and_a_task_go_on_for_as_long_as_their_key_opens() {
         assert!(gone.body.contains(says) && !gone.body.contains("t-get_note"), "{gone:?}");
     }
     assert_eq!(upstream.bytes(), before);
+}
+
+/// What is begun at one replica is in its caller's list at every other one, and in nobody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_holds_what_was_begun_at_another_replica() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("key");
+    std::fs::write(&file, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap();
+    let upstream = server().await;
+    let text = notes(upstream.addr);
+    let replica = async |of: Vec<String>| {
+        let mut lab = Lab::start_with(&text, |settings| {
+            settings.sealing_key_file = Some(file.clone());
+            settings.identity = IdentitySource::Dev { dir: dir.path().join("ca") };
+            settings.replicas = of;
+        })
+        .await;
+        lab.ca = DevCa::open(&dir.path().join("ca"), &TrustDomain::parse("cluster.local").unwrap()).unwrap();
+        lab
+    };
+    let one = replica(Vec::new()).await;
+    let two = replica(vec![one.waypoint.hbone_addr().to_string()]).await;
+    let list = message("tasks/list", &value!({}));
+    let listed = async |lab: &Lab, who: &str| {
+        let reply = lab.post(who, NOTES, "", &list).await;
+        reply.json()["result"]["tasks"].as_array().unwrap_or_else(|| panic!("{reply:?}")).clone()
+    };
+    let task = begin(&one, "agents/reader", &message("tools/call", &value!({"name":"get_note","task":{}}))).await;
+    let told = async {
+        while listed(&two, "agents/reader").await.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(crate::lab::PATIENCE, told).await.expect("the other replica is told");
+    assert_eq!(listed(&two, "agents/reader").await, [value!({"taskId":task,"createdAt":CREATED})]);
+    assert!(listed(&two, "agents/writer").await.is_empty() && listed(&one, "agents/writer").await.is_empty());
+    // What decides there is the tool that was called.
+    std::fs::write(two.documents(), text.replace("[\"delete_*\"]", "[\"delete_*\", \"get_*\"]")).unwrap();
+    let refused = async {
+        while !listed(&two, "agents/reader").await.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(crate::lab::PATIENCE, refused).await.expect("the edit is in force");
 }

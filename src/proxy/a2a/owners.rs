@@ -1,5 +1,6 @@
 //! Whose tasks and contexts are whose: a bounded table, learnt from answers to those who began them. And the public card of
-//! each agent as it was last seen, for rules on calls to it.
+//! each agent as it was last seen, for rules on calls to it. Tasks of MCP are here as well ([`mcp`]): their ids say whose they
+//! are, but servers list them by ids of their own.
 //!
 //! The first owner stays: an agent that names another's task in an answer binds nothing. What was forgotten is nobody's,
 //! which `ownership: Enforce` refuses. What is bound is told to the other replicas of this waypoint ([`replicas`]) and
@@ -8,6 +9,7 @@
 
 mod cards;
 mod journal;
+mod mcp;
 mod record;
 mod replicas;
 mod store;
@@ -15,6 +17,7 @@ mod store;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub(in crate::proxy) use mcp::McpTask;
 pub(in crate::proxy) use replicas::{Replicas, is_of_replicas};
 pub use store::StoreFault;
 pub(in crate::proxy) use store::keep;
@@ -26,19 +29,21 @@ use cards::{Cards, Seen};
 use journal::{Journal, Sink};
 use record::Record;
 
-/// A task or a context: agents number them apart.
+/// A task or a context: agents number them apart. A task of an MCP server is another thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::proxy) enum Kind {
     Task,
     Context,
+    McpTask,
 }
 
 /// Within which ids are unique: what issues them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub(super) target: TargetKey,
-    /// Which of the target's agents; none where it has one.
+    /// Which of the target's agents; none where it has one. Of an MCP task, the endpoint that made it.
     agent: Option<Arc<str>>,
+    /// Of an MCP task, when it was made.
     tenant: Option<Arc<str>>,
 }
 
@@ -65,6 +70,8 @@ struct Entry {
     owner: Option<Arc<Owner>>,
     /// Of a task, as it was last seen.
     state: Option<TaskState>,
+    /// Of an MCP task, the tool whose call made it.
+    tool: Option<Arc<str>>,
 }
 
 /// The table.
@@ -143,7 +150,7 @@ impl Owners {
         if let Some(known) = table.touch(&key) {
             return if known.owner.as_ref() == Some(owner) { Bound::Known } else { Bound::Others };
         }
-        let entry = Entry { principal: owner.id.clone(), owner: Some(Arc::clone(owner)), state: None };
+        let entry = Entry { principal: owner.id.clone(), owner: Some(Arc::clone(owner)), state: None, tool: None };
         Bound::New(self.enter(&mut table, key, entry, true))
     }
 
@@ -200,7 +207,7 @@ impl Owners {
             return;
         };
         let mut now = known.clone();
-        let disputed = now.owner.is_some() && now.owner != told.owner;
+        let disputed = now.owner.is_some() && (&now.owner, &now.tool) != (&told.owner, &told.tool);
         if disputed {
             tracing::warn!(target = %key.place.target, kind = ?key.kind, "two callers are told to own one id: nobody does");
             now.owner = None;

@@ -4,14 +4,16 @@
 
 use std::sync::Arc;
 
+use super::super::a2a::McpTask;
 use super::super::answer::ProxyFault;
 use super::super::cursors::{Cursor, Untold};
 use super::super::definitions::Listed;
 use super::super::note;
+use super::super::sessions::Holder;
 use super::super::tasks::Made;
 use super::listing;
 use super::reply::Reply;
-use crate::call::{Call, Knowable, McpCall, McpObject, Task, Value};
+use crate::call::{Call, Knowable, McpCall, McpObject, Owner, Task, Value};
 use crate::config::limits::MAX_NAME;
 use crate::document::agent_policy::PinMode;
 use crate::fault::Faulty;
@@ -263,8 +265,21 @@ impl Reply {
 
     /// The caller's own task of this id.
     fn made(&self, task: &Task) -> Option<Made> {
-        let (holder, created) = (self.standing.asked().holder(), task.created.as_deref());
-        self.shared.tasks.find(&holder, &self.endpoint.id, task.id.known()?, created)
+        let (holder, id, created) = (self.standing.asked().holder(), task.id.known()?, task.created.as_ref()?);
+        let here = self.shared.tasks.find(&holder, &self.endpoint.id, id, Some(created));
+        here.or_else(|| self.told_made(&holder, id, created))
+    }
+
+    /// The same, made at another replica that told of it, or before a restart.
+    fn told_made(&self, holder: &Holder, id: &Arc<str>, created: &Arc<str>) -> Option<Made> {
+        let task = McpTask { target: &holder.target, endpoint: &self.endpoint.id, id, created };
+        let (owner, tool) = self.shared.owners.of_mcp(task)?;
+        if (&owner.id, &owner.subject) != (&holder.owner, &holder.subject) {
+            return None;
+        }
+        let made =
+            Made { id: Arc::clone(id), endpoint: Arc::clone(&self.endpoint.id), tool, created: Arc::clone(created) };
+        self.shared.tasks.bind(holder, &made).then_some(made)
     }
 
     /// Binds the task that a call of a tool turned into, so that nobody else can use it. False where its id is taken, or none,
@@ -286,7 +301,14 @@ impl Reply {
             return false;
         }
         let made = Made { id: id.into(), endpoint: Arc::clone(&self.endpoint.id), tool: Arc::clone(tool), created };
-        self.shared.tasks.bind(&self.standing.asked().holder(), &made)
+        let holder = self.standing.asked().holder();
+        let bound = self.shared.tasks.bind(&holder, &made);
+        if bound {
+            let Made { id, endpoint, tool, created } = &made;
+            let owner = Owner { id: holder.owner.clone(), subject: holder.subject.clone() };
+            self.shared.owners.made_mcp(McpTask { target: &holder.target, endpoint, id, created }, owner, tool);
+        }
+        bound
     }
 
     /// The caller's task that a notification tells of, as if it had been asked for.

@@ -38,6 +38,8 @@ pub(super) struct Owned {
     subject: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tool: Option<Arc<str>>,
 }
 
 /// What is known of an agent's public card.
@@ -85,6 +87,7 @@ enum TargetName {
 enum What {
     Task,
     Context,
+    McpTask,
 }
 
 impl Record {
@@ -96,12 +99,14 @@ impl Record {
             what: match key.kind {
                 Kind::Task => What::Task,
                 Kind::Context => What::Context,
+                Kind::McpTask => What::McpTask,
             },
             id: Arc::clone(&key.id),
             principal: entry.principal.uri().to_owned(),
             disputed: entry.owner.is_none(),
             subject: entry.owner.as_ref().and_then(|owner| owner.subject.clone()),
             state: entry.state.map(|state| state.as_str().to_owned()),
+            tool: entry.tool.clone(),
         })
     }
 
@@ -145,12 +150,13 @@ impl Owned {
         let kind = match self.what {
             What::Task => Kind::Task,
             What::Context => Kind::Context,
+            What::McpTask => Kind::McpTask,
         };
         let owner = (!self.disputed).then(|| Owner { id: principal.clone(), subject: self.subject.clone() });
         let state = self.state.as_deref().and_then(TaskState::parse);
         let place = Place { target: self.target.key(), agent: self.agent.clone(), tenant: self.tenant.clone() };
         let key = Key { place, kind, id: Arc::clone(&self.id) };
-        Some((key, Entry { principal, owner: owner.map(Arc::new), state }))
+        Some((key, Entry { principal, owner: owner.map(Arc::new), state, tool: self.tool.clone() }))
     }
 }
 

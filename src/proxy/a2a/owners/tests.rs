@@ -91,7 +91,7 @@ fn a_record_says_all_and_a_line_of_something_else_nothing() {
     let place = Place { agent: Some("/a".into()), ..at(&place, Some(&"acme \"\n".into())) };
     let key = Key { place, kind: Kind::Context, id: "i\u{e9}".into() };
     let whose = owner("a", Some("3:isssub"));
-    let entry = Entry { principal: whose.id.clone(), owner: Some(whose), state: Some(TaskState::Working) };
+    let entry = Entry { principal: whose.id.clone(), owner: Some(whose), state: Some(TaskState::Working), tool: None };
     let line = Record::of(&key, &entry).line().unwrap();
     assert_eq!(line.matches('\n').count(), 1, "{line}");
     let read = Record::parse(line.trim_end()).unwrap();
@@ -333,4 +333,36 @@ fn a_card_that_is_too_long_to_be_told_takes_the_earlier_one_away() {
         one.told().0.lines().for_each(|line| other.adopt(&Record::parse(line.trim_end()).unwrap()));
         assert_eq!(known(&other).is_some(), there, "{skills}");
     }
+}
+
+/// Another time is another task; two that hear of two owners, or of two tools, know of none.
+#[test]
+fn a_task_of_mcp_is_known_by_its_endpoint_and_time() {
+    let (one, other) = (Owners::new(8, 8), Owners::new(8, 8));
+    let target = TargetKey { kind: TargetKind::Service, namespace: "t".into(), name: "x".into(), port: 80, at: None };
+    let endpoint: Arc<str> = "e".into();
+    let task = |created: &'static str| McpTask { target: &target, endpoint: &endpoint, id: "1", created };
+    let who = |name: &str| Owner {
+        id: WorkloadId::parse(&format!("spiffe://td/ns/agents/sa/{name}")).unwrap(),
+        subject: Some("s".into()),
+    };
+    one.made_mcp(task("a"), who("alice"), &"x".into());
+    one.made_mcp(task("b"), who("bob"), &"y".into());
+    let told = |owners: &Owners, created| owners.of_mcp(task(created)).map(|(owner, tool)| ((*owner).clone(), tool));
+    assert_eq!(told(&one, "a"), Some((who("alice"), "x".into())));
+    assert_eq!(told(&one, "b"), Some((who("bob"), "y".into())));
+    assert_eq!(told(&one, "c"), None);
+    let (everything, _sink) = one.told();
+    for line in everything.lines() {
+        other.adopt(&Record::parse(&line).unwrap());
+    }
+    assert_eq!((told(&other, "a"), told(&other, "b")), (told(&one, "a"), told(&one, "b")));
+    let third = Owners::new(8, 8);
+    third.made_mcp(task("a"), who("mallory"), &"x".into());
+    third.made_mcp(task("b"), who("bob"), &"other".into());
+    let (everything, _sink) = third.told();
+    for line in everything.lines() {
+        other.adopt(&Record::parse(&line).unwrap());
+    }
+    assert_eq!((told(&other, "a"), told(&other, "b")), (None, None));
 }
