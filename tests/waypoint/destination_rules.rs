@@ -83,8 +83,7 @@ async fn requests_over_the_rules_most_are_refused_at_once_and_reach_nobody() {
     assert_eq!(first.await.unwrap().status, 200);
     eventually("it is done", async || calls(&lab).await == 0).await;
     assert_eq!(get(&lab, "agents/reader", "/next", "").await.status, 200, "what is done counts no more");
-    let lines = lab.log.lines();
-    assert!(lines.iter().any(|line| line.to_string().contains("connection_pool_full")), "{lines:?}");
+    lab.log.line(|line| line.to_string().contains("connection_pool_full")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,7 +222,7 @@ async fn connections_of_bytes_are_bounded_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_takes_as_many_requests_as_the_rule_says() {
-    for (most, connections) in [(1, 4), (2, 2), (0, 1)] {
+    for (most, fewest) in [(1, 4), (2, 2), (0, 1)] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (addr, accepted) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&accepted);
@@ -246,7 +245,9 @@ async fn a_connection_takes_as_many_requests_as_the_rule_says() {
         for _ in 0..4 {
             assert_eq!(get(&lab, "agents/reader", "/", "").await.status, 200);
         }
-        assert_eq!(accepted.load(Ordering::SeqCst), connections, "at most {most} on each");
+        // One that is not back yet when the next call goes out is not taken: there may be more than the fewest.
+        let made = accepted.load(Ordering::SeqCst);
+        assert!(made >= fewest && (most != 0 || made < 4), "{made} connections, at most {most} requests on each");
     }
 }
 

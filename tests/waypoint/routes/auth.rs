@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{ask, documents, named};
-use crate::lab::{Lab, PATIENCE, Upstream, service};
+use crate::lab::{Lab, Nobody, PATIENCE, Upstream, service};
 use crate::plain_ports::http::{WEB, istio};
 
 /// Lets through what says `x-key: good`, as `alice`.
@@ -44,10 +44,10 @@ async fn who_is_asked_refuses_or_changes_headers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_asked_about_what_rules_refuse_and_nothing_passes_without_an_answer() {
     let (web, door) = (named("web").await, doorman().await);
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gone = Nobody::at("127.0.0.1");
     let mine = istio("DENY", r#"[{to: [{operation: {paths: ["/no"]}}]}]"#);
     let services =
-        [service("door", "127.0.9.16", door.addr, "http"), service("dead", "127.0.9.17", gone, "http"), mine];
+        [service("door", "127.0.9.16", door.addr, "http"), service("dead", "127.0.9.17", gone.addr, "http"), mine];
     for (terms, path, status) in [
         (TERMS.to_owned(), "/no", 403),
         (TERMS.replace("name: door", "name: dead"), "/a", 403),
