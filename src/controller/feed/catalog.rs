@@ -305,23 +305,15 @@ impl Cataloguer {
     }
 }
 
-/// The accounts of each account's partners.
+/// The accounts of each account's partners. Of those that a Gateway's pods run as, that of its own name alone has any: who
+/// labels a pod as a waypoint's gets nobody's keys by it.
 fn partners(
     identities: &BTreeMap<Account, BTreeSet<GatewayKey>>,
     of: &BTreeMap<GatewayKey, BTreeSet<GatewayKey>>,
 ) -> BTreeMap<Account, BTreeSet<Account>> {
-    let mut partners: BTreeMap<Account, BTreeSet<Account>> = BTreeMap::new();
-    for (one, others) in of {
-        let accounts = |gateway: &GatewayKey| {
-            let of = identities.iter().filter(|(_, gateways)| gateways.contains(gateway));
-            of.map(|(account, _)| account.clone()).collect::<Vec<_>>()
-        };
-        for account in accounts(one) {
-            let theirs = others.iter().flat_map(accounts).filter(|other| *other != account);
-            partners.entry(account.clone()).or_default().extend(theirs);
-        }
-    }
-    partners
+    let runs = |gateway: &&GatewayKey| identities.get(*gateway).is_some_and(|gateways| gateways.contains(*gateway));
+    let known = of.iter().filter(|(one, _)| runs(one));
+    known.map(|(one, others)| (one.clone(), others.iter().filter(runs).cloned().collect())).collect()
 }
 
 /// By namespace, the Gateways that are in front of workloads' own addresses: pods say so too.

@@ -512,6 +512,26 @@ async fn a_canary_opens_what_its_primary_sealed_and_nobody_else_does() {
     eventually(|| (partners(0), partners(1), partners(2), partners(3)) == (0, 0, 0, 0)).await;
 }
 
+/// Of istiod's class it is by their label that pods are known.
+#[test]
+fn who_labels_a_pod_as_a_canarys_gets_no_keys_of_its_primary() {
+    let pod = |account: &str| {
+        format!(
+            "\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {account}, namespace: infra, labels: {{gateway.networking.k8s.io/gateway-name: canary}}}}\nspec: {{serviceAccountName: {account}, containers: []}}"
+        )
+    };
+    let canary = "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: canary, namespace: infra}\nspec: {gatewayClassName: istio-agentgateway-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE, allowedRoutes: {namespaces: {from: All}}}]}";
+    let label = "istio.io/use-waypoint-namespace: infra, istio.io/use-waypoint-canary: canary, istio.io/use-waypoint-canary-namespace: infra}";
+    let mesh = MESH.replace("istio.io/use-waypoint-namespace: infra}", label);
+    let view = view(&format!("{}{canary}{}{}", mesh.trim_end(), pod("canary"), pod("somebody")));
+    let catalog = Cataloguer::default().catalog(&view);
+    let partners =
+        |account: &str| catalog.partners("infra", account).map(|(_, account)| account.as_str()).collect::<Vec<_>>();
+    assert!(catalog.documents("infra", "somebody").is_some(), "so that it can fail: it is taken for one of its pods");
+    assert_eq!((partners("wp"), partners("canary")), (vec!["canary"], vec!["wp"]));
+    assert_eq!(partners("somebody"), Vec::<&str>::new());
+}
+
 /// Certificates that a policy names go where the policy goes.
 #[tokio::test]
 async fn config_maps_that_a_policy_names_go_with_it() {
