@@ -52,7 +52,7 @@ impl Reader<'_, '_> {
 
     fn rule(&mut self, rule: &HttpRule, path: &str) -> Rule {
         if rule.session_persistence.is_some() {
-            self.refuse(format!("{path}.sessionPersistence"), "is not built: leave it out");
+            self.refuse(format!("{path}.sessionPersistence"), "is not built: leave it out, and let a DestinationRule keep callers at one endpoint (loadBalancer.consistentHash)");
         }
         let matches = if rule.matches.is_empty() { vec![HttpMatch::default()] } else { rule.matches.clone() };
         for (at, one) in matches.iter().enumerate() {
