@@ -157,6 +157,16 @@ class Lab:
         """An A2A agent with its Service on port 80 and an HBONE end. Returns the Service's address."""
         return self._server(namespace, name, ("agent", ["0.0.0.0:8080"]), ("a2a", "agent-waypoint.dev/a2a"))
 
+    def origin(self, namespace: str, name: str, *args: str, app_protocol: str = "http", labels: dict[str, str] | None = None) -> str:
+        """A plain server that answers by words in heads, or an authorization provider (`peer provider --help`), with its Service on
+        port 80 and an HBONE end. Returns the Service's address."""
+        program = ("peer", ["provider", "--listen", "0.0.0.0:8080", *args])
+        return self._server(namespace, name, program, ("http", app_protocol), labels=labels)
+
+    def heads(self, namespace: str, name: str) -> list[str]:
+        """The heads of what reached an origin, in small letters."""
+        return [json.loads(line) for line in self.logged(namespace, name).splitlines() if line.startswith('"')]
+
     def _server(self, namespace: str, name: str, program: tuple[str, list[str]], port: tuple[str, str], *, captured: bool = True,
                 labels: dict[str, str] | None = None) -> str:
         (image, args), (port_name, app_protocol) = program, port

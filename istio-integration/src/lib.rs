@@ -2,6 +2,8 @@
 //!
 //! What runs against a live istiod is in `harness/` and `suite/`, see README.md; `src/bin/peer.rs` is the mesh around it.
 
+pub mod provider;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

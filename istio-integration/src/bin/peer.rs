@@ -3,7 +3,7 @@
 //! `peer proxy` plays the ztunnel of a client: an HTTP CONNECT proxy whose requests name the waypoint in a header and
 //! go out as HBONE. `peer serve` plays the ztunnel of a server: it takes HBONE and dials the application. Neither
 //! decides anything; who may do what is the waypoint's to say. `peer feed` asks the controller's feed for all it gives to
-//! the identity of its pod, and prints the names of what it is sent. `peer provider` is an authorization provider over HTTP.
+//! the identity of its pod, and prints the names of what it is sent. `peer provider` is an authorization provider.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -21,14 +21,12 @@ use agent_waypoint::wire::authority::Authority;
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use istio_integration::provider::{self, Words, read_head};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// A request to the proxy: its head must be that short.
-const MAX_HEAD: usize = 8 << 10;
 
 #[derive(Debug, Parser)]
 enum Command {
@@ -43,12 +41,15 @@ enum Command {
         #[arg(long, default_value = feed::DEFAULT_ADDRESS)]
         feed: FeedAddress,
     },
-    /// Answers ext_authz over HTTP: 403 to whose head holds one of the words, else 200. Prints each head as a JSON string
+    /// Answers ext_authz: no to whose head holds one of the words, else yes. Prints each head as a JSON string
     Provider {
         #[arg(long)]
         listen: SocketAddr,
+        /// Over gRPC, else over HTTP: a server like any other
         #[arg(long)]
-        deny: Vec<String>,
+        grpc: bool,
+        #[command(flatten)]
+        words: Words,
     },
 }
 
@@ -83,7 +84,8 @@ async fn main() -> anyhow::Result<()> {
             Command::Proxy(common) => proxy(common, &tasks, &stop).await,
             Command::Serve(common) => serve(common, &tasks, &stop).await,
             Command::Feed { common, feed } => follow(common, feed, &tasks, &stop).await,
-            Command::Provider { listen, deny } => provide(listen, deny, &tasks, &stop).await,
+            Command::Provider { listen, grpc: false, words } => provider::http(listen, words, &tasks, &stop).await,
+            Command::Provider { listen, grpc: true, words } => provider::grpc(listen, words, &tasks, &stop).await,
         }
     };
     let until_signal = async {
@@ -191,36 +193,6 @@ async fn proxy(common: Common, tasks: &TaskTracker, stop: &CancellationToken) ->
     }
 }
 
-/// Says yes or no to requests without a body.
-async fn provide(
-    at: SocketAddr,
-    deny: Vec<String>,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let listener = net::listen(at)?;
-    loop {
-        let mut tcp = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            accepted = listener.accept() => accepted?.0,
-        };
-        let deny = deny.clone();
-        tasks.spawn(async move {
-            while let Ok(head) = read_head(&mut tcp).await {
-                let head = head.to_ascii_lowercase();
-                let answer = if deny.iter().any(|word| head.contains(word.as_str())) {
-                    "HTTP/1.1 403 no\r\ncontent-length: 0\r\n\r\n"
-                } else {
-                    "HTTP/1.1 200 yes\r\nx-user: told\r\ncontent-length: 0\r\n\r\n"
-                };
-                if writeln!(std::io::stdout(), "{head:?}").is_err() || tcp.write_all(answer.as_bytes()).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-}
-
 /// One connection: its CONNECT, then bytes both ways. What the waypoint says to the CONNECT is the answer.
 async fn carry(mut tcp: TcpStream, pool: &Pool, of: TrustDomain, stop: &CancellationToken) -> anyhow::Result<()> {
     net::tune(&tcp);
@@ -278,18 +250,6 @@ impl Asked {
         let waypoint = waypoint.context("no waypoint header")?;
         Ok(Self { authority: authority.to_owned(), waypoint, waypoint_id, headers })
     }
-}
-
-/// All until the first empty line.
-async fn read_head(tcp: &mut TcpStream) -> anyhow::Result<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        if head.len() > MAX_HEAD {
-            bail!("head too long");
-        }
-        head.push(tcp.read_u8().await?);
-    }
-    Ok(String::from_utf8(head)?)
 }
 
 #[cfg(test)]

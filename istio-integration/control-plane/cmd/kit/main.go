@@ -13,6 +13,7 @@ const usage = `usage: kit COMMAND
   chart DIR NS [KEY=VALUE..]   our Helm chart as YAML documents
   json FILE..    YAML documents as a JSON list
   listeners ADDRESS NS GATEWAY  what istiod sends its own waypoint of a Gateway, as a JSON list
+  told ADDRESS PROXY NS TYPE NAME  what istiod tells a proxy (ztunnel, router) of one resource, as a JSON list
   fields         field numbers of the messages that the waypoint speaks, as JSON`
 
 func main() {
@@ -43,6 +44,11 @@ func run(args []string) error {
 			return fmt.Errorf("listeners takes istiod's address, a namespace and a Gateway")
 		}
 		return listeners(rest[0], rest[1], rest[2])
+	case "told":
+		if len(rest) != 5 {
+			return fmt.Errorf("told takes istiod's address, a kind of proxy, its namespace, a type and a name")
+		}
+		return told(rest[0], rest[1], rest[2], rest[3], rest[4])
 	case "fields":
 		return fields()
 	default:
