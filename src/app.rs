@@ -55,6 +55,7 @@ pub struct Running {
     tasks: TaskTracker,
     _data: DataRuntime,
     telemetry: Telemetry,
+    proxy: Proxy,
     upstreams: Upstreams,
     readiness: Readiness,
     keys: Option<documents::Keys>,
@@ -126,7 +127,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartFault> {
     let refresh =
         observe::Refresh { telemetry: telemetry.clone(), proxy: proxy.clone(), identity, assembly, published };
     let serving = data.spawn({
-        let drain = drain.clone();
+        let (proxy, drain) = (proxy.clone(), drain.clone());
         server.serve(
             listeners.hbone,
             move |tunnel| {
@@ -146,6 +147,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartFault> {
         tasks,
         _data: DataRuntime(Some(data)),
         telemetry,
+        proxy,
         upstreams,
         readiness,
         keys,
@@ -192,6 +194,7 @@ impl Running {
         if self.serving.await.is_err() {
             tracing::error!("the data plane ended by a panic");
         }
+        self.proxy.farewell().await;
         self.upstreams.close(CLOSE).await;
         self.stop.cancel();
         self.tasks.close();

@@ -21,6 +21,7 @@ mod explain;
 mod facts;
 mod hint;
 mod istio;
+mod labels;
 mod limit;
 mod matcher;
 mod object;
@@ -49,6 +50,7 @@ pub use custom::{Ask, BodyTerms, Edits, HttpTerms, Names, Provider, Providers, S
 pub use decision::{Decision, Denial, Permit, Reason, RuleName, Shadow};
 pub use explain::{Explanation, Finding, Outcome};
 pub use facts::{Destination, Facts};
+pub use labels::{Labelled, Labeller, SupposedLabels};
 pub use limit::{Charge, Pace};
 pub use pins::Pinned;
 pub use revision::Revision;

@@ -16,6 +16,7 @@ mod definitions;
 mod flow;
 mod heavy;
 mod http;
+mod labels;
 mod mcp;
 mod note;
 mod parameters;
@@ -147,6 +148,26 @@ impl Proxy {
     pub async fn share_owners(&self, tunnels: hbone::Pool, (named, port): (Vec<String>, u16), stop: CancellationToken) {
         let published = Arc::clone(&self.shared.published);
         Arc::clone(&self.shared.replicas).keep(tunnels, (named, port), published, stop).await;
+    }
+
+    /// There are no other replicas of this waypoint.
+    pub fn shares_with_nobody(&self) {
+        self.shared.replicas.are_none();
+    }
+
+    /// Tells the other replicas that nothing is served here any more.
+    pub async fn farewell(&self) {
+        self.shared.replicas.farewell().await;
+    }
+
+    /// MCP sessions whose labels are known now.
+    pub fn labelled(&self) -> usize {
+        self.shared.owners.labels().len()
+    }
+
+    /// Whether every other replica tells us what it learns, so that labels of sessions are known.
+    pub fn knows_labels(&self) -> bool {
+        self.shared.owners.is_whole()
     }
 
     /// Whether the other replicas told what they know of owners.

@@ -151,6 +151,7 @@ fn known(known: Known) -> &'static str {
         Known::Token => "with a valid token",
         Known::Mcp => "MCP",
         Known::McpIfSaid => "MCP, where said",
+        Known::McpSession => "MCP sessions",
         Known::ServerRequest => "requests of the server",
         Known::ServerRequestIfSaid => "requests of the server, where said",
         Known::Answer => "once answered",

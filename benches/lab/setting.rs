@@ -66,6 +66,7 @@ impl Setting {
             claims: None,
             call,
             led: None,
+            labels: None,
         }
     }
 }

@@ -75,6 +75,7 @@ impl Refresh {
         metrics.sessions(self.proxy.sessions());
         metrics.a2a_owned(self.proxy.owned());
         metrics.a2a_linked(self.proxy.linked());
+        metrics.labelled(self.proxy.labelled(), self.proxy.knows_labels());
         metrics.quotas(self.proxy.quotas());
         metrics.decode_budget_used(self.proxy.bytes_held());
         metrics.certificate_expires(self.identity.svid().not_after());

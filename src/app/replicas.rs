@@ -23,6 +23,7 @@ pub(super) fn share(
     (data, tasks, stop): (&Runtime, &TaskTracker, &CancellationToken),
 ) {
     if settings.replicas.is_empty() && settings.mesh.is_none() {
+        proxy.shares_with_nobody();
         readiness.met(Condition::Owners);
         return;
     }

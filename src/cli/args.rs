@@ -300,6 +300,9 @@ pub struct ExplainArgs {
     /// A file with the JSON-RPC message, as a client would send it
     #[arg(long, value_name = "FILE", env = "AGENT_WAYPOINT_CALL")]
     pub call: Option<PathBuf>,
+    /// A label that the session is supposed to have; without it there is none. May be repeated
+    #[arg(long = "label", value_name = "LABEL", env = "AGENT_WAYPOINT_LABEL", value_delimiter = ',')]
+    pub labels: Vec<String>,
     /// Path of the HTTP request
     #[arg(long, value_name = "PATH", default_value = "/mcp", env = "AGENT_WAYPOINT_PATH")]
     pub path: String,

@@ -91,6 +91,7 @@ fn count(target: &Target) -> String {
         claims: None,
         call: &Call::Tcp,
         led: None,
+        labels: None,
     };
     let findings = target.rules.explain(&facts).findings;
     let (dry, wet): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| finding.dry_run);

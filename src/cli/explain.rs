@@ -19,7 +19,7 @@ use crate::call::HttpHead;
 use crate::document::Severity;
 use crate::id::{TrustDomain, WorkloadId};
 use crate::mesh::{Snapshot, Target};
-use crate::policy::{Claims, Explanation, Facts, TokenFault};
+use crate::policy::{Claims, Explanation, Facts, SupposedLabels, TokenFault};
 
 /// Runs `explain`: the verdict on `out`, what is wrong with the documents on `err`.
 ///
@@ -43,6 +43,7 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
         Ok(claims) => claims,
         Err(fault) => return refused(args, target, ("token", &fault.to_string()), out),
     };
+    let labels = SupposedLabels(args.labels.iter().map(|label| label.as_str().into()).collect());
     let facts = Facts {
         peer: &peer,
         destination: &target.destination,
@@ -50,6 +51,7 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyh
         claims: claims.as_ref(),
         call: &question.call,
         led: None,
+        labels: Some(&labels),
     };
     let explanation = target.rules.explain_if(&facts, args.custom == Supposed::Allow);
     let asked = Asked { from: peer.id().uri(), to: target.key.to_string(), call: &question.said };

@@ -217,6 +217,17 @@ pub const MAX_OWNER_LINE: usize = 64 << 10;
 pub const MAX_REPLICAS: usize = 64;
 /// Time in which a new replica waits to be told owners before it is ready.
 pub const OWNERS_GRACE: Duration = Duration::from_secs(5);
+/// MCP sessions whose labels are known; beyond, those used longest ago of the principal with most are forgotten, and begin anew.
+pub const MAX_LABELLED: usize = 65_536;
+/// Share of [`MAX_LABELLED`] that one principal may hold; beyond, its own used longest ago go.
+pub const MAX_LABELLED_PER_PRINCIPAL: usize = 16_384;
+/// Labels of one session, and of one policy; an answer that would put another is refused.
+pub const MAX_LABELS: usize = 32;
+/// Time in which every other replica must know the label that an answer puts on its session; then the answer is refused.
+pub const LABELS_SETTLE: Duration = Duration::from_secs(1);
+/// Time after which a replica that was lost without a farewell, and that nobody names any more, is taken to be gone. Until then
+/// labels are not known here. Longer than calls last once a replica drains.
+pub const REPLICA_DOUBT: Duration = Duration::from_secs(120);
 /// Definitions of pinned tools that are remembered, over all endpoints; beyond, those that were listed first are asked for
 /// again.
 pub const MAX_DEFINITIONS: usize = 65_536;

@@ -3,12 +3,14 @@
 //! Only the shape stands here; what the fields mean is compiled in `policy`.
 
 mod external;
+mod label;
 mod limit;
 mod pins;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use external::External;
+pub use label::Label;
 pub use limit::Limit;
 pub use pins::{Pin, PinMode, Pins};
 
@@ -134,6 +136,9 @@ pub struct Results {
     /// Strings that are replaced.
     #[serde(default)]
     pub redact: Vec<Redaction>,
+    /// What is noted of a session when an answer shows it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Label>,
 }
 
 /// An entry of `results.redact`: in the answers to the calls that it is about, strings are replaced in their place.

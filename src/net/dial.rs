@@ -19,6 +19,11 @@ pub enum ConnectFault {
 }
 
 impl ConnectFault {
+    /// Whether nobody takes connections there: the other end says so itself.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Io(_, error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
     /// The fault's word in metrics.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@ use super::a2a::A2aSettings;
 use super::answers::Redactor;
 use super::cel::Condition;
 use super::decision::RuleName;
+use super::labels::{self, Labeller};
 use super::limit::Limit;
 use super::names::{A2aName, Name};
 use super::object::Object;
@@ -12,6 +13,7 @@ use super::pins::Pins;
 use super::problems::Problems;
 use super::rule::{AgentTest, Effect, Force, Rule, Test};
 use super::source::Source;
+use crate::config::limits::MAX_LABELS;
 use crate::document::Meta;
 use crate::document::agent_policy::{self, AgentPolicySpec, Mode, Protocol, TargetKind, TargetRef};
 
@@ -63,16 +65,19 @@ pub(super) fn compile(
     }
     let redactions = spec.results.iter().flat_map(|results| &results.redact).enumerate();
     let redactors = redactions.map(|(at, written)| compiler.redactor(at, written)).collect();
+    let labels = spec.results.iter().flat_map(|results| &results.labels).enumerate();
+    let labellers = labels.map(|(at, written)| compiler.labeller(at, written)).collect();
     let limits = spec.limits.iter().enumerate().map(|(at, written)| compiler.limit(at, written)).collect();
     let pins = spec.pins.as_ref().map(|pins| compiler.pins(pins)).unwrap_or_default();
     let external = spec.external.iter().enumerate().map(|(at, written)| compiler.external(at, written)).collect();
-    Compiled { rules, redactors, limits, pins, external }
+    Compiled { rules, redactors, labellers, limits, pins, external }
 }
 
 /// A policy, compiled.
 pub(super) struct Compiled {
     pub(super) rules: Vec<Rule>,
     pub(super) redactors: Vec<Redactor>,
+    pub(super) labellers: Vec<Labeller>,
     pub(super) limits: Vec<Limit>,
     pub(super) pins: Pins,
     /// Rules by which providers are asked, each with its provider's name.
@@ -105,6 +110,16 @@ impl<'a> Written<'a> {
             from: redaction.from.as_deref(),
             to: redaction.to.as_deref(),
             condition: redaction.when.as_deref().map(|source| ("when", source)),
+        }
+    }
+
+    fn of_label(label: &'a agent_policy::Label) -> Self {
+        Self {
+            // Several entries may put one label, and a rule may be called like it.
+            name: None,
+            from: label.from.as_deref(),
+            to: label.to.as_deref(),
+            condition: label.when.as_deref().map(|source| ("when", source)),
         }
     }
 
@@ -161,6 +176,16 @@ impl Compiler<'_> {
         Redactor::compile(rule, written, &path, self.problems)
     }
 
+    fn labeller(&mut self, at: usize, written: &agent_policy::Label) -> Labeller {
+        let path = format!("spec.results.labels[{at}]");
+        // What cannot be told is labelled, as a deny that cannot be told denies.
+        let rule = self.rule_at(&path, Effect::Deny, written.name.clone(), &Written::of_label(written));
+        if at == MAX_LABELS {
+            self.problems.error(&path, format_args!("is one too many: a policy names {MAX_LABELS} labels at most"));
+        }
+        Labeller::compile(rule, written, (&path, self.spec.protocol), self.problems)
+    }
+
     fn limit(&mut self, at: usize, written: &agent_policy::Limit) -> Limit {
         let path = format!("spec.limits[{at}]");
         let rule = self.rule_at(&path, Effect::Deny, format!("limits[{at}]"), &Written::of_limit(written));
@@ -196,7 +221,9 @@ impl Compiler<'_> {
         let from = written.from.map(|from| self.from(from, path));
         let to = written.to.map(|to| self.to(to, path));
         let condition = written.condition.and_then(|(field, source)| self.condition(field, source, path));
-        if let Some(condition) = condition.as_ref().filter(|_| to.is_none() && effect != Effect::Allow) {
+        // One that only notes something refuses nothing.
+        let refuses = effect != Effect::Allow && !path.starts_with(labels::PATH);
+        if let Some(condition) = condition.as_ref().filter(|_| to.is_none() && refuses) {
             self.warn_of_other_kinds(condition, written.condition.map_or("", |(_, source)| source), path);
         }
         Rule {
@@ -248,6 +275,7 @@ impl Compiler<'_> {
     fn condition(&mut self, field: &str, source: &str, path: &str) -> Option<Condition> {
         match Condition::compile(source) {
             Ok(condition) => {
+                labels::check_names(&condition, self.spec, (field, path), self.problems);
                 if condition.is_never() {
                     self.problems.warning(format_args!("{path}.{field}"), "is always false, so the rule never matches");
                 }

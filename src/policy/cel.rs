@@ -116,6 +116,13 @@ impl Condition {
         matches!(self.op, Op::Literal(op::Literal::Bool(false)))
     }
 
+    /// The labels that the condition asks for by name: `"x" in session.labels`.
+    pub(super) fn labels(&self) -> Vec<&str> {
+        let mut labels = Vec::new();
+        self.op.each(&mut |op| labels.extend(op.label()));
+        labels
+    }
+
     /// Whether the condition reads `name`.
     pub(super) fn reads(&self, name: Name) -> bool {
         self.names.contains(&name)

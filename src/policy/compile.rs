@@ -86,6 +86,7 @@ fn court(declared: Option<Protocol>, docs: &Docs<'_>) -> Result<Court, Vec<Field
         court.agent.extend(calls);
         court.answers.extend(answers);
         court.redactors.extend(compiled.redactors);
+        court.labellers.extend(compiled.labellers);
         court.limits.extend(compiled.limits);
         court.pins.merge(compiled.pins);
         court.custom.extend(compiled.external.into_iter().map(|(rule, provider)| docs.custom(rule, &provider)));

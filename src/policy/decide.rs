@@ -8,6 +8,7 @@ use super::answers::Redactor;
 use super::cel::Meter;
 use super::custom::{self, Ask, Custom, Heard, Verdicts};
 use super::decision::Reason;
+use super::labels::Labeller;
 use super::limit::Limit;
 use super::pins::Pins;
 use super::rule::{Effect, Force, Rule, Says, Test, settle};
@@ -185,6 +186,8 @@ pub(super) struct Court {
     pub(super) answers: Vec<Rule>,
     /// What is blacked out of answers.
     pub(super) redactors: Vec<Redactor>,
+    /// What is noted of sessions.
+    pub(super) labellers: Vec<Labeller>,
     /// How many calls may be made.
     pub(super) limits: Vec<Limit>,
     /// Which definitions of tools were looked at.
@@ -321,6 +324,11 @@ impl Court {
             && !ruled(&self.istio)
             && !self.istio_allow
             && !limited
+    }
+
+    /// Whether any rule looks at answers, blacks something out of them, or notes what they show.
+    pub(super) fn reads_answers(&self) -> bool {
+        !self.answers.is_empty() || !self.redactors.is_empty() || !self.labellers.is_empty()
     }
 
     /// Whether there is anything that only a shadow decision looks at.

@@ -75,7 +75,7 @@ pub struct Denial {
     /// What would have been decided were the DryRun policies in force; none where there are none.
     pub shadow: Option<Shadow>,
     /// For operators, not callers. For [`Reason::NoAgentPolicy`]: the smallest policy that would allow the call, as YAML; for
-    /// the refusals of a provider: what came of asking it.
+    /// the refusals of a provider: what came of asking it; for labels: that they are not known, or could not be kept.
     pub hint: Option<String>,
     /// For a limit: in which time the call will be permitted.
     pub retry: Option<Duration>,
@@ -116,6 +116,9 @@ pub enum Reason {
     LimitReached,
     /// More budgets would have to be kept than there is room for: this one would begin anew.
     LimitsFull,
+    /// The answer puts a label on its session that could not be kept, or told to every replica: without it the answer is not
+    /// passed on.
+    LabelUnkept,
 }
 
 impl Reason {
@@ -143,6 +146,7 @@ impl Reason {
             Self::NotPinned => "not_pinned",
             Self::LimitReached => "limit_reached",
             Self::LimitsFull => "limits_full",
+            Self::LabelUnkept => "label_unkept",
         }
     }
 }
@@ -165,6 +169,7 @@ impl fmt::Display for Reason {
             | Self::NotPinned
             | Self::LimitReached
             | Self::LimitsFull
+            | Self::LabelUnkept
             | Self::PushUrl => f.write_str(self.as_str()),
         }
     }

@@ -131,11 +131,13 @@ pub(super) fn explain(court: &Court, question: &Question<'_>, revision: Revision
     }
 }
 
-/// What will be asked of the answer, which is not there yet: rules that read it, and what is blacked out of it.
+/// What will be asked of the answer, which is not there yet: rules that read it, what is blacked out of it, and what it puts on the
+/// session.
 fn of_answers(court: &Court, question: &Question<'_>) -> impl Iterator<Item = Finding> {
     let rules = court.answers.iter().map(|rule| (rule, rule.effect.as_str()));
     let redactors = court.redactors.iter().map(|redactor| (&redactor.rule, "redact"));
-    rules.chain(redactors).map(move |(rule, effect)| {
+    let labellers = court.labellers.iter().map(|labeller| (&labeller.rule, "label"));
+    rules.chain(redactors).chain(labellers).map(move |(rule, effect)| {
         let about = match &rule.test {
             Test::Agent(test) => test.about(rule.effect, &question.istio),
             Test::Istio(_) => Truth::Unknown,

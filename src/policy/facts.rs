@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::labels::Labelled;
 use super::token::Claims;
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
@@ -33,6 +34,8 @@ pub struct Facts<'a> {
     pub call: &'a Call,
     /// Where a route leads the call, and the request as that Service gets it, where that is another one.
     pub led: Option<(&'a Destination, &'a HttpHead)>,
+    /// Labels of the session in which it is made; none where it is no call of a session's.
+    pub labels: Option<&'a dyn Labelled>,
 }
 
 impl<'a> Facts<'a> {

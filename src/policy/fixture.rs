@@ -125,6 +125,7 @@ impl World {
             claims: self.claims.as_ref(),
             call: &self.call,
             led: None,
+            labels: None,
         }
     }
 }

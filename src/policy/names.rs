@@ -29,6 +29,7 @@ pub(super) enum Name {
     McpVersion,
     McpSession,
     McpPhase,
+    SessionLabels,
     Tool,
     ToolArguments,
     ToolTarget,
@@ -86,6 +87,7 @@ pub(super) enum Group {
     Destination,
     Request,
     Mcp,
+    Session,
     Tool,
     Prompt,
     Resource,
@@ -120,6 +122,8 @@ pub enum Known {
     Mcp,
     /// For MCP calls where the server or caller said it.
     McpIfSaid,
+    /// For MCP calls in a session whose labels this replica knows.
+    McpSession,
     /// For calls of its own kind; in lists, for each entry.
     OwnKind,
     /// For what a server asks of its client.
@@ -202,6 +206,14 @@ pub const TABLE: &[Row] = &[
     leaf("mcp.protocolVersion", Name::McpVersion, Ty::Str, Known::McpIfSaid, "protocol version, where known"),
     leaf("mcp.sessionId", Name::McpSession, Ty::Str, Known::McpIfSaid, "keyed hash of the session id, never the id"),
     leaf("mcp.phase", Name::McpPhase, Ty::Str, Known::Mcp, "list, call or result"),
+    group("session", Group::Session, Known::Mcp, "the MCP session of the call"),
+    leaf(
+        "session.labels",
+        Name::SessionLabels,
+        Ty::List,
+        Known::McpSession,
+        "labels that answers put on the session (`results.labels`); a rule that needs them where they are not known refuses",
+    ),
     group("mcp.tool", Group::Tool, Known::OwnKind, "the tool that is called or listed"),
     leaf("mcp.tool.name", Name::Tool, Ty::Str, Known::OwnKind, "name of the tool"),
     leaf("mcp.tool.arguments", Name::ToolArguments, Ty::Map, Known::OwnKindNotInLists, "arguments, {} where absent"),
@@ -406,7 +418,7 @@ mod tests {
             ("backend.name", "the nearest is `destination.service`"),
             ("llm.requestModel", "agentgateway"),
             ("request.uri.x", "the nearest is `request.path`"),
-            ("zzz", "names begin with source, destination, request, jwt, mcp, a2a"),
+            ("zzz", "names begin with source, destination, request, jwt, mcp, session, a2a"),
         ];
         for (path, want) in rows {
             assert!(unknown(path).contains(want), "{path}: {}", unknown(path));

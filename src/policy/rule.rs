@@ -123,6 +123,12 @@ impl Rule {
         test.condition.as_ref().is_some_and(|condition| OF_ANSWERS.iter().any(|name| condition.reads(*name)))
     }
 
+    /// Whether it asks for the labels of the session.
+    pub(super) fn reads_labels(&self) -> bool {
+        let Test::Agent(test) = &self.test else { return false };
+        test.condition.as_ref().is_some_and(|condition| condition.reads(Name::SessionLabels))
+    }
+
     pub(super) fn reads_jwt(&self) -> bool {
         let test = match &self.test {
             Test::Agent(test) => test,

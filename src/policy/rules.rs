@@ -6,6 +6,7 @@ use super::custom::{Heard, Providers, Verdicts};
 use super::decide::{Bench, Court, Question, Verdict, parts};
 use super::decision::{Decision, Denial, Permit, Reason, Shadow};
 use super::hint;
+use super::labels;
 use super::scope::{Lens, Scope};
 use super::{A2aSettings, CardFault, Destination, Facts, Revision};
 use crate::call::{Call, Card, McpObject, Object, Phase};
@@ -124,7 +125,7 @@ impl Rules {
         };
         let hint = match (&reason, open.court.declared) {
             (Reason::NoAgentPolicy, Some(declared)) => Some(hint::smallest_policy(declared, facts)),
-            _ => verdict.told.clone(),
+            _ => verdict.told.clone().or_else(|| verdict.rule.and_then(|rule| labels::unknown(rule, facts))),
         };
         Decision::Deny(Denial { form: open.form(&verdict, &reason, facts), reason, rule, shadow, hint, retry: None })
     }
@@ -134,7 +135,7 @@ impl Rules {
         match &self.state {
             State::Closed(_) => false,
             State::All(parts) => parts.iter().any(|(_, rules)| rules.reads_answers()),
-            State::Open(open) => !open.court.answers.is_empty() || !open.court.redactors.is_empty(),
+            State::Open(open) => open.court.reads_answers(),
         }
     }
 
@@ -212,6 +213,7 @@ impl Rules {
             State::Open(open) => open,
         };
         let of_redactors = open.court.redactors.iter().map(|redactor| &redactor.rule);
+        let of_redactors = of_redactors.chain(open.court.labellers.iter().map(|labeller| &labeller.rule));
         let of_limits = open.court.limits.iter().map(|limit| &limit.rule);
         let custom = open.court.custom.iter().map(|custom| &custom.rule);
         let others = of_redactors.chain(of_limits).chain(custom);
@@ -300,7 +302,7 @@ impl Rules {
 
 /// An answered call: all of it is known, but for lists, whose entries are decided on one by one. What a task comes to is
 /// the answer to the call that made it too.
-fn answer_scopes<'a>(facts: &Facts<'a>, answered: &Answered<'a>) -> Vec<Scope<'a>> {
+pub(super) fn answer_scopes<'a>(facts: &Facts<'a>, answered: &Answered<'a>) -> Vec<Scope<'a>> {
     let list = matches!(facts.call, Call::Mcp(call) if call.phase() == Phase::List);
     let lens = if list { Lens::List } else { Lens::Call };
     let scope = Scope { answered: Some(*answered), ..Scope::of(facts, lens) };

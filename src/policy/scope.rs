@@ -74,6 +74,10 @@ impl<'a> Scope<'a> {
     }
 
     pub(super) fn has(&self, name: Name) -> Has {
+        // That they are not known does not mean that there are none: a rule behind `has()` must be asked.
+        if name == Name::SessionLabels {
+            return self.has_group(Group::Session);
+        }
         match self.value(name) {
             Ok(_) => Has::Yes,
             Err(Stop::Unknown) if self.kind_known(name) => Has::Yes,
@@ -106,8 +110,8 @@ impl<'a> Scope<'a> {
             Group::Identity => known(self.facts.peer.id().istio().is_some()),
             Group::Request if self.any_call() => Has::Unknown,
             Group::Request => known(self.facts.request.is_some()),
-            Group::Mcp if self.any_call() && self.mcp().is_none() => Has::Unknown,
-            Group::Mcp => known(self.mcp().is_some()),
+            Group::Mcp | Group::Session if self.any_call() && self.mcp().is_none() => Has::Unknown,
+            Group::Mcp | Group::Session => known(self.mcp().is_some()),
             Group::Tool => own_kind(|object| matches!(object, McpObject::Tool { .. } | McpObject::Task(_))),
             Group::Prompt => own_kind(|object| matches!(object, McpObject::Prompt { .. })),
             Group::Resource => own_kind(|object| matches!(object, McpObject::Resource(_))),
@@ -144,6 +148,7 @@ impl<'a> Scope<'a> {
             Name::McpMethod => self.message().map(|_| Val::text(self.method)),
             Name::McpVersion => self.message()?.version.as_deref().map(Val::text).ok_or(ABSENT),
             Name::McpSession => self.message()?.session.as_deref().map(Val::text).ok_or(ABSENT),
+            Name::SessionLabels => self.labels(),
             Name::McpPhase if self.answered.is_some() => Ok(Val::text(Phase::Result.as_str())),
             Name::McpPhase => self.message().map(|call| Val::text(call.phase().as_str())),
             Name::Tool
@@ -169,6 +174,16 @@ impl<'a> Scope<'a> {
             | Name::ElicitationHost => self.asked_by_server(name),
             Name::A2a(name) => a2a_names::value(self.a2a()?, self.skill, name).ok_or(ABSENT),
         }
+    }
+
+    /// Labels of the session. Where they are not known the rule fails, also of a list and its entries: what refuses by a
+    /// label must not let through what goes on, as a task, by taking it for one of many.
+    fn labels(&self) -> Result<Val<'a>, Stop> {
+        if self.lens == Lens::Anything {
+            return Err(Stop::Unknown);
+        }
+        let labels = self.facts.labels.ok_or(ABSENT)?.labels().ok_or(Stop::Error(Fault::LabelsUnknown))?;
+        Ok(Val::List(labels.iter().map(|label| Val::Str(Cow::Owned(label.to_string()))).collect()))
     }
 
     fn head(&self) -> Result<&'a HttpHead, Stop> {

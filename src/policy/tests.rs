@@ -4,6 +4,7 @@ mod custom;
 mod istio;
 mod istio_model;
 mod limits;
+mod labels;
 mod model;
 mod pins;
 mod property;

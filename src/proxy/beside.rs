@@ -171,6 +171,7 @@ impl Heard {
             claims: self.claims.as_ref(),
             call,
             led: None,
+            labels: None,
         };
         if let Some(shadow) = self.target.rules.shadow(&facts) {
             self.record.saw(Operation::of(call, Some(&self.head)), shadow);

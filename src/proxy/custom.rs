@@ -140,7 +140,8 @@ pub(super) async fn consult_beyond<M: Content>(
     }
     loop {
         let (peer, destination) = (&**asked.peer(), &to.destination);
-        let facts = Facts { peer, destination, request: Some(head), claims: None, call: &Call::Http, led: None };
+        let facts =
+            Facts { peer, destination, request: Some(head), claims: None, call: &Call::Http, led: None, labels: None };
         let Some(ask) = to.rules.ask(&facts, &consulted.verdicts) else { return Ok(consulted) };
         let (sample, version) = (sample(shared, asked, &ask, message).await?, message.version());
         let (destination, call) = (ask.destination(), &Call::Http);

@@ -4,6 +4,7 @@
 //! permit only comes from `policy`. No I/O here.
 
 mod end;
+mod labelled;
 mod routed;
 mod token;
 mod way;
@@ -17,12 +18,13 @@ use tokio::sync::watch;
 
 use super::authenticate::Authenticated;
 use super::custom::{Consulted, Told};
+use super::labels::Ticket;
 use super::quotas::Quotas;
 use super::sessions::{Holder, subject};
 use crate::call::{Call, HttpHead};
 use crate::id::Peer;
 use crate::mesh::{Published, Target};
-use crate::policy::{Ask, Claims, Decision, Denial, Edits, Facts, Permit, Verdicts};
+use crate::policy::{Ask, Claims, Decision, Denial, Edits, Facts, Labelled, Permit, Verdicts};
 use crate::upstream::{Busy, Place};
 use end::End;
 use way::Way;
@@ -45,18 +47,22 @@ pub(super) struct Asked {
     consulted: Option<Box<Consulted>>,
     /// The way that it goes, on a declared port with routes.
     way: Option<Box<Way>>,
+    /// What its rules see of its session's labels, where they look.
+    labels: Option<Arc<Ticket>>,
 }
 
 impl Asked {
     /// An HTTP request whose token, if any, was verified.
     pub(super) fn http(peer: Arc<Peer>, target: Arc<Target>, request: Authenticated) -> Self {
         let Authenticated { head, sent, claims } = request;
-        Self { peer, target, head: Some(head), sent, claims, at: SystemTime::now(), consulted: None, way: None }
+        let at = SystemTime::now();
+        Self { peer, target, head: Some(head), sent, claims, at, consulted: None, way: None, labels: None }
     }
 
     /// A byte stream.
     pub(super) fn tcp(peer: Arc<Peer>, target: Arc<Target>) -> Self {
-        Self { peer, target, head: None, sent: None, claims: None, at: SystemTime::now(), consulted: None, way: None }
+        let at = SystemTime::now();
+        Self { peer, target, head: None, sent: None, claims: None, at, consulted: None, way: None, labels: None }
     }
 
     /// The caller.
@@ -94,6 +100,7 @@ impl Asked {
             claims: self.claims.as_ref(),
             call,
             led: self.led(),
+            labels: self.labels.as_deref().map(|ticket| ticket as &dyn Labelled),
         }
     }
 

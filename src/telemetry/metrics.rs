@@ -167,6 +167,11 @@ impl Metrics {
         self.own.a2a_linked(replicas);
     }
 
+    /// MCP sessions whose labels are known now, and whether all that matter are (`whole`).
+    pub fn labelled(&self, sessions: usize, whole: bool) {
+        self.own.labelled(sessions, whole);
+    }
+
     /// Budgets of calls that are not full.
     pub fn quotas(&self, quotas: usize) {
         self.own.quotas(quotas);

@@ -20,6 +20,7 @@ mod mcp_cursors;
 mod mcp_denials;
 mod mcp_ends;
 mod mcp_hostile;
+mod mcp_labels;
 mod mcp_lists;
 mod mcp_parameters;
 mod mcp_replicas;

@@ -20,6 +20,8 @@ pub(in crate::policy) enum Stop {
 pub(in crate::policy) enum Fault {
     #[error("a name is absent for this call")]
     Absent,
+    #[error("the labels of the session are not known here")]
+    LabelsUnknown,
     #[error("no such key or index")]
     NoSuchKey,
     #[error("an operator or function got values of the wrong type")]

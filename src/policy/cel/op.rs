@@ -84,6 +84,47 @@ pub(in crate::policy) enum Op {
     Fold(Box<Fold>),
 }
 
+impl Op {
+    /// Calls `see` with every node of the expression.
+    pub(super) fn each<'o>(&'o self, see: &mut dyn FnMut(&'o Self)) {
+        see(self);
+        match self {
+            Self::Literal(_) | Self::Local(..) | Self::Name(..) | Self::HasName(..) | Self::HasGroup(..) => {}
+            Self::Select(a, _)
+            | Self::Has(a, _)
+            | Self::Not(a)
+            | Self::Neg(a)
+            | Self::Matches(a, _)
+            | Self::Convert(_, a) => a.each(see),
+            Self::Index(a, b)
+            | Self::In(a, b)
+            | Self::And(a, b)
+            | Self::Or(a, b)
+            | Self::Compare(_, a, b)
+            | Self::Arith(_, a, b)
+            | Self::Text(_, a, b) => [a, b].into_iter().for_each(|op| op.each(see)),
+            Self::Cond(a, b, c) => [a, b, c].into_iter().for_each(|op| op.each(see)),
+            Self::List(items) => items.iter().for_each(|op| op.each(see)),
+            Self::Map(pairs) => pairs.iter().flat_map(|(key, value)| [key, value]).for_each(|op| op.each(see)),
+            Self::Fold(fold) => {
+                [Some(&fold.range), fold.filter.as_ref(), Some(&fold.body)]
+                    .into_iter()
+                    .flatten()
+                    .for_each(|op| op.each(see));
+            }
+        }
+    }
+
+    /// The label that this node asks for, if it does.
+    pub(super) fn label(&self) -> Option<&str> {
+        let Self::In(item, of) = self else { return None };
+        match (&**item, &**of) {
+            (Self::Literal(Literal::Str(label)), Self::Name(Name::SessionLabels, _)) => Some(label),
+            _ => None,
+        }
+    }
+}
+
 /// `range.kind(var, body)`, or `range.map(var, filter, body)`.
 #[derive(Debug)]
 pub(in crate::policy) struct Fold {

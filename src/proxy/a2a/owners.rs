@@ -12,6 +12,7 @@ mod journal;
 mod mcp;
 mod record;
 mod replicas;
+mod roll;
 mod store;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,12 +23,15 @@ pub(in crate::proxy) use replicas::{Replicas, is_of_replicas};
 pub use store::StoreFault;
 pub(in crate::proxy) use store::keep;
 
+use super::super::labels::{self, Labels};
 use crate::call::{A2aCall, Card, Named, Owner, TaskState};
+use crate::config::limits::{LABELS_SETTLE, MAX_LABELLED, MAX_LABELLED_PER_PRINCIPAL, OWNERS_SETTLE};
 use crate::id::WorkloadId;
 use crate::mesh::{Target, TargetKey};
 use cards::{Cards, Seen};
 use journal::{Journal, Sink};
-use record::Record;
+use record::{LabelsTold, Record};
+use roll::Roll;
 
 /// A task or a context: agents number them apart. A task of an MCP server is another thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,7 +82,10 @@ struct Entry {
 #[derive(Debug)]
 pub(in crate::proxy) struct Owners {
     table: Mutex<Table>,
+    /// Of MCP sessions, which are told by the same links.
+    labels: Labels,
     journal: Journal,
+    roll: Roll,
     total: usize,
     share: usize,
 }
@@ -106,7 +113,8 @@ pub(in crate::proxy) enum Bound {
 impl Owners {
     /// For `total` ids of all principals, `share` of one.
     pub(in crate::proxy) fn new(total: usize, share: usize) -> Self {
-        Self { table: Mutex::default(), journal: Journal::new(), total, share }
+        let labels = Labels::new(MAX_LABELLED, MAX_LABELLED_PER_PRINCIPAL);
+        Self { table: Mutex::default(), labels, journal: Journal::new(), roll: Roll::new(), total, share }
     }
 
     /// How many ids have an owner.
@@ -177,12 +185,48 @@ impl Owners {
 
     /// Waits until what is told by line `seq` is with every replica that is there, and in the file; some time at most.
     pub(in crate::proxy) async fn settled(&self, seq: u64) {
-        self.journal.settled(seq).await;
+        self.journal.reached(seq, OWNERS_SETTLE).await;
+    }
+
+    /// Labels of MCP sessions.
+    pub(in crate::proxy) fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Notes that a session begins; the line that tells it.
+    pub(in crate::proxy) fn begin_session(&self, key: labels::Key, principal: &WorkloadId) -> u64 {
+        self.labels.begin(key, principal, |entry| self.tell_labels(&key, entry, true))
+    }
+
+    /// Puts labels on a session; the line that tells them. None where they cannot be kept.
+    pub(in crate::proxy) fn label(&self, key: &labels::Key, labels: &[Arc<str>]) -> Option<u64> {
+        self.labels.add(key, labels, |entry| self.tell_labels(key, entry, false))
+    }
+
+    fn tell_labels(&self, key: &labels::Key, entry: &labels::Entry, whole: bool) -> u64 {
+        self.journal.tell(true, || Record::Labels(LabelsTold::of(key, entry, whole)))
+    }
+
+    /// Whether every other replica tells us what it learns, and hears it from us.
+    pub(in crate::proxy) fn is_whole(&self) -> bool {
+        self.roll.is_whole()
+    }
+
+    /// Whether every other replica has what line `seq` tells, within [`LABELS_SETTLE`].
+    pub(in crate::proxy) async fn is_told(&self, seq: u64) -> bool {
+        self.journal.reached(seq, LABELS_SETTLE).await && self.is_whole()
+    }
+
+    /// Who the other replicas are.
+    pub(in crate::proxy) fn roll(&self) -> &Roll {
+        &self.roll
     }
 
     /// Takes what another replica, or the file, says.
     fn adopt(&self, record: &Record) {
         match record {
+            // A file does not know what was told while nobody wrote it.
+            Record::Labels(_) => {}
             Record::Owned(owned) => {
                 if let Some((key, told)) = owned.parts() {
                     self.adopt_owner(key, told);
@@ -197,6 +241,13 @@ impl Owners {
                     self.journal.tell(now != differs, || Record::of_card(&target, &path, &now));
                 }
             }
+        }
+    }
+
+    /// Takes what another replica says of a session's labels; `since` as for [`Labels::adopt`].
+    fn adopt_labels(&self, told: &LabelsTold, since: Option<u64>) {
+        if let Some((key, entry)) = told.parts() {
+            self.labels.adopt(key, entry, since, |entry| self.tell_labels(&key, entry, false));
         }
     }
 
@@ -226,13 +277,13 @@ impl Owners {
     /// Every owner, used longest ago first, every card, and what is told from then on.
     fn told(&self) -> (Told, Sink) {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let sink = self.journal.sink();
+        let (labels, sink) = self.labels.at_once(|| self.journal.sink());
         let mut entries: Vec<_> = table.entries.iter().map(|(key, (entry, used))| (*used, key, entry)).collect();
         entries.sort_unstable_by_key(|(used, ..)| *used);
         let owners = entries.into_iter().map(|(_, key, entry)| (key.clone(), entry.clone())).collect();
         let cards =
             table.cards.all().map(|(target, path, seen)| (target.clone(), Arc::clone(path), seen.clone())).collect();
-        (Told { owners, cards }, sink)
+        (Told { owners, cards, labels }, sink)
     }
 
     fn enter(&self, table: &mut Table, key: Key, entry: Entry, ours: bool) -> u64 {
@@ -253,6 +304,7 @@ impl Owners {
 struct Told {
     owners: Vec<(Key, Entry)>,
     cards: Vec<(TargetKey, Arc<str>, Seen)>,
+    labels: Vec<(labels::Key, labels::Entry)>,
 }
 
 impl Told {
@@ -261,6 +313,12 @@ impl Told {
         let cards = self.cards.iter().map(|(target, path, seen)| Record::of_card(target, path, seen));
         let owners = self.owners.iter().map(|(key, entry)| Record::of(key, entry));
         cards.chain(owners).filter_map(|record| record.line())
+    }
+
+    /// Labels of sessions, which are for other replicas alone.
+    fn labels(&self) -> impl Iterator<Item = String> {
+        let labels = self.labels.iter().map(|(key, entry)| Record::Labels(LabelsTold::of(key, entry, entry.whole)));
+        labels.filter_map(|record| record.line())
     }
 }
 

@@ -12,6 +12,7 @@ use super::super::answer::{self, ProxyFault};
 use super::super::authenticate::Authenticated;
 use super::super::custom::{self, Stopped};
 use super::super::http::{Calls, outgoing, upstream_version, within};
+use super::super::labels::Ticket;
 use super::super::note;
 use super::super::route::{self, Choice};
 use super::super::sessions::Bound;
@@ -131,26 +132,42 @@ fn failed(mut record: RecordGuard, fault: impl Faulty + Send + Sync + 'static) -
     Unsent::Failed(record, Box::new(fault))
 }
 
+/// The session is none any longer.
+fn gone(record: RecordGuard) -> Unsent {
+    Unsent::Answered(answer::mcp_proxy_fault(record, None, ProxyFault::SessionUnknown))
+}
+
+/// What a stream is asked for with; none where it would go on with what was never this session's.
+fn stream_headers(exchange: &Exchange) -> Option<HeaderMap> {
+    let mut headers = exchange.head.headers.clone();
+    forward_stream_headers(&mut headers, &exchange.mcp);
+    match &exchange.session {
+        // Whose stream would go on? An event id is of a session, and this caller has none.
+        None => drop(headers.remove(super::LAST_EVENT_ID)),
+        Some(bound) if !resumes(&mut headers, bound) => return None,
+        Some(_) => {}
+    }
+    Some(headers)
+}
+
 async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Reply, Response<InBody>), Unsent> {
     let mcp = McpHead::read(&request.head.headers).map_err(|fault| unheaded(calls, &target, &request, fault))?;
     let exchange =
         Exchange::open(calls, target, request.head, mcp).await.map_err(|answer| Unsent::Answered(*answer))?;
     let version = exchange.mcp.version().map(|version| version.as_str().into());
     let call = McpCall::base(exchange.head.method.as_str(), version, exchange.session_digest());
-    let mut headers = exchange.head.headers.clone();
-    forward_stream_headers(&mut headers, &exchange.mcp);
-    match &exchange.session {
-        // Whose stream would go on? An event id is of a session, and this caller has none.
-        None => drop(headers.remove(super::LAST_EVENT_ID)),
-        Some(bound) if !resumes(&mut headers, bound) => return Err(failed(exchange.record, ProxyFault::NoStream)),
-        Some(_) => {}
-    }
+    let Some(headers) = stream_headers(&exchange) else { return Err(failed(exchange.record, ProxyFault::NoStream)) };
+    let holder = exchange.holder();
     let Exchange { shared, peer, target, head, sent, claims, session, mut record, leaving, .. } = exchange;
     record.operation(Operation::of(&Call::Mcp(call.clone()), Some(&head)));
     let awaited = Awaited { id: None, sent: None, call: call.clone() };
     let stick = session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
     let leg = route::leg(&shared, &target, &head, Choice::new(stick.as_deref(), false));
-    let asked = Asked::http(peer, Arc::clone(&leg.target), Authenticated { head, sent, claims }).on(leg.taken);
+    // A session of 2024-11-05 begins by its stream.
+    let labels = Ticket::new(&shared.owners, &leg.target.rules, (session.as_ref(), &holder), session.is_none());
+    let Ok(labels) = labels else { return Err(gone(record)) };
+    let request = Authenticated { head, sent, claims };
+    let asked = Asked::http(peer, Arc::clone(&leg.target), request).on(leg.taken).labelled(labels);
     let permitted = match permit(&shared, asked.decoded(Call::Mcp(call), headers), &mut record).await {
         Ok(permitted) => permitted,
         Err(Some(stopped)) => return Err(Unsent::Answered(answer::mcp_stopped(record, None, &stopped))),
@@ -161,9 +178,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     }
     let routed = match permitted.route(&shared.upstreams, stick.as_deref()) {
         Ok(routed) => routed,
-        Err(NoEndpoint::Gone) if session.is_some() => {
-            return Err(Unsent::Answered(answer::mcp_proxy_fault(record, None, ProxyFault::SessionUnknown)));
-        }
+        Err(NoEndpoint::Gone) if session.is_some() => return Err(gone(record)),
         Err(fault) => return Err(failed(record, fault)),
     };
     let (headers, endpoint, standing): (_, _, Standing) = match routed.depart(&shared.published, None) {
@@ -186,8 +201,8 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         Some(Ok((endpoint, response))) => {
             record.upstream(&endpoint.id, note::identity(&endpoint));
             let hold = shared.budget.hold(standing.asked().peer().id());
-            let due = Instant::now() + most;
-            Ok((Reply { shared, session, record, awaited, endpoint, standing, hold, leaving, due }, response))
+            let (due, begun) = (Instant::now() + most, None);
+            Ok((Reply { shared, session, record, awaited, endpoint, standing, hold, leaving, due, begun }, response))
         }
         Some(Err(fault)) => Err(failed(record, fault)),
         None => Err(failed(record, late(of_route))),

@@ -8,6 +8,7 @@ use super::super::a2a::McpTask;
 use super::super::answer::ProxyFault;
 use super::super::cursors::{Cursor, Untold};
 use super::super::definitions::Listed;
+use super::super::labels::Unshared;
 use super::super::note;
 use super::super::sessions::Holder;
 use super::super::tasks::Made;
@@ -61,7 +62,7 @@ impl From<SealFault> for Unpassable {
 impl Reply {
     /// Makes `message`, the answer to `request`, fit for the caller. `late` is an answer on another stream than the one that
     /// it was asked on: servers keep answers to send them again, and one that then takes one for another's must not pass a list
-    /// as a call's. There whatever could be a list is one.
+    /// as a call's. There whatever could be a list is one. What it puts on its session is to be told before it passes.
     ///
     /// # Errors
     /// [`Unpassable`]: the caller gets another answer instead.
@@ -70,7 +71,7 @@ impl Reply {
         request: &McpCall,
         message: &mut ServerMessage,
         late: bool,
-    ) -> Result<(), Unpassable> {
+    ) -> Result<Option<Unshared>, Unpassable> {
         if !self.is_of_task(request, message) {
             return Err(Unpassable::OtherTask);
         }
@@ -82,11 +83,12 @@ impl Reply {
         if !self.learn_task(request, message) {
             return Err(Unpassable::Bad);
         }
-        self.decide_answer(request, message)?;
+        let untold = self.decide_answer(request, message)?;
         // After what is blacked out is: on what the caller gets.
         self.decide_inputs(request, message)?;
         self.tell_tasks(request, message)?;
-        self.seal_cursor(request, message)
+        self.seal_cursor(request, message)?;
+        Ok(untold)
     }
 
     /// Tells the caller of its tasks by the ids that it has them by.
@@ -127,12 +129,13 @@ impl Reply {
         }
     }
 
-    /// Decides on what the answer to `request` says, and blacks out of it what policies say.
-    fn decide_answer(&self, request: &McpCall, message: &mut ServerMessage) -> Result<(), Unpassable> {
+    /// Decides on what the answer to `request` says, puts on the session what it shows, and blacks out of it what policies
+    /// say.
+    fn decide_answer(&self, request: &McpCall, message: &mut ServerMessage) -> Result<Option<Unshared>, Unpassable> {
         let asked = self.standing.asked();
         let rules = &asked.target().rules;
         if !rules.reads_answers() {
-            return Ok(());
+            return Ok(None);
         }
         let call = Call::Mcp(request.clone());
         let facts = asked.facts(&call);
@@ -148,34 +151,40 @@ impl Reply {
                 return Err(Unpassable::Refused(Box::new(denial)));
             }
         }
+        let answers = std::iter::once(&answered).chain(&ended);
+        let labellers: Vec<_> = answers.flat_map(|answered| rules.labellers(&facts, answered)).collect();
+        let untold = asked.label(&labellers);
         let of_ended = ended.map(|ended| rules.redactors(&facts, &ended)).unwrap_or_default();
         let redactors = rules.redactors(&facts, &answered);
         let structured = *message.kind() != ServerKind::Error;
-        let Some(content) = message.content_mut() else { return Ok(()) };
+        let Some(content) = message.content_mut() else { return Ok(untold) };
         for (key, structured) in [("result", true), ("error", false)] {
             if let Some(content) = content.as_object_mut().and_then(|content| content.get_mut(key)) {
                 self.redact(&of_ended, content, structured);
             }
         }
         self.redact(&redactors, content, structured);
-        Ok(())
+        Ok(untold)
     }
 
     /// Makes a notification fit for the caller: what policies black out of the answer that it comes with is blacked out
-    /// of it, and one that says what a task came to is decided on as that task. False where it must not pass.
-    pub(super) fn see_notice(&self, method: &str, message: &mut ServerMessage) -> bool {
+    /// of it, and one that says what a task came to is decided on as that task. What it puts on its
+    /// session is to be told before it passes.
+    ///
+    /// # Errors
+    /// [`Unpassable`]: it is dropped.
+    pub(super) fn see_notice(&self, method: &str, message: &mut ServerMessage) -> Result<Option<Unshared>, Unpassable> {
         if !self.may_tell(method, message) {
-            return false;
+            return Err(Unpassable::Bad);
         }
         if method == "notifications/tools/list_changed" {
             let place = (self.standing.asked().target().key.clone(), Arc::clone(&self.endpoint.id));
             self.shared.definitions.changed(&place);
         }
-        if let Some(task) = self.told_task(method, message)
-            && self.decide_answer(&task, message).is_err()
-        {
-            return false;
-        }
+        let untold = match self.told_task(method, message) {
+            Some(task) => self.decide_answer(&task, message)?,
+            None => None,
+        };
         let asked = self.standing.asked();
         let rules = &asked.target().rules;
         if rules.reads_answers() {
@@ -185,7 +194,8 @@ impl Reply {
                 self.redact(&redactors, content, false);
             }
         }
-        self.tell_tasks(&self.awaited.call, message).is_ok()
+        self.tell_tasks(&self.awaited.call, message)?;
+        Ok(untold)
     }
 
     /// Blacks out of a request of the server what policies black out of the answer that it comes with, before it is decided

@@ -14,6 +14,7 @@ use super::super::authenticate::Authenticated;
 use super::super::budget::Hold;
 use super::super::custom::{self, Content, Sample, SampleFault};
 use super::super::http::{Calls, outgoing, upstream_version, within};
+use super::super::labels::Ticket;
 use super::super::note;
 use super::super::route::{self, Choice};
 use super::super::sessions::Bound;
@@ -124,17 +125,22 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: B
     forward_headers(&mut headers, &exchange.mcp, &decoded);
     let message = Message { bytes, headers };
     drop(decoded);
+    let holder = exchange.holder();
     let Exchange { shared, peer, target, head, sent, mcp, claims, session, mut record, leaving } = exchange;
     let of_session = session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
     let stick = of_session.or(endpoint);
     let addressed = session.as_ref().is_some_and(|bound| bound.token.is_none());
+    let begins = &*awaited.call.method == "initialize";
     let leg = route::leg(&shared, &target, &head, Choice::new(stick.as_deref(), addressed));
     // What a tool declares is said by the servers that the call goes to.
     if !shared.parameters.agree(leg.target.served_by(), &mcp, &awaited.call) {
         return answer::mcp_proxy_fault(record, awaited.id.as_ref(), ProxyFault::HeaderMismatch);
     }
+    let labels = Ticket::new(&shared.owners, &leg.target.rules, (session.as_ref(), &holder), begins);
+    let Ok(labels) = labels else { return answer::mcp_proxy_fault(record, None, ProxyFault::SessionUnknown) };
     let request = Authenticated { head, sent, claims };
-    let mut decoded = Asked::http(peer, leg.target, request).on(leg.taken).decoded(call, message);
+    let asked = Asked::http(peer, leg.target, request).on(leg.taken).labelled(labels);
+    let mut decoded = asked.decoded(call, message);
     if let Err(stopped) = custom::consult(&shared, &mut decoded).await {
         return answer::mcp_stopped(record, awaited.id.as_ref(), &stopped);
     }
@@ -264,7 +270,9 @@ impl Passage {
             Some(Ok((endpoint, response))) => {
                 self.record.upstream(&endpoint.id, note::identity(&endpoint));
                 let Self { shared, session, record, awaited, hold, leaving, .. } = self;
-                let reply = reply::Reply { shared, session, record, awaited, endpoint, standing, hold, leaving, due };
+                let begun = None;
+                let reply =
+                    reply::Reply { shared, session, record, awaited, endpoint, standing, hold, leaving, due, begun };
                 Box::pin(reply::pass(reply, response)).await
             }
             Some(Err(fault)) => {

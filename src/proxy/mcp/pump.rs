@@ -1,6 +1,8 @@
 //! A server's event stream, event by event: decoded, matched, filtered, written anew.
 
+mod answered;
 mod answering;
+mod labelling;
 mod leaving;
 mod lists;
 
@@ -15,11 +17,12 @@ use http_body_util::{BodyExt as _, StreamBody};
 use tokio::time::{Instant, timeout_at};
 
 use super::super::answer::{ProxyFault, mcp_refusal};
+use super::super::labels::Unshared;
 use super::super::note;
 use super::super::sessions::Sessional;
 use super::manner::Events;
 use super::mirror::Unpassable;
-use super::reply::{Awaited, Reply, note_revoked};
+use super::reply::{Reply, note_revoked};
 use super::sse as sse_session;
 use crate::config::limits;
 use crate::intake::{BodyFault, ResponseBody};
@@ -75,6 +78,8 @@ pub(super) struct Pump {
     injected: Option<sse_session::Injected>,
     /// Of which changes of lists its client hears.
     told: lists::Told,
+    /// What the event that is read puts on its session, with the request that it answers, if it does.
+    untold: Option<Box<(Unshared, Option<Sessional>)>>,
 }
 
 impl Drop for Pump {
@@ -108,6 +113,7 @@ impl Pump {
             over: None,
             injected: None,
             told,
+            untold: None,
         }
     }
 
@@ -226,8 +232,10 @@ impl Pump {
     /// What goes out for one frame, nothing where that is for us.
     async fn pass(&mut self, frame: sse::Frame) -> Result<Option<Bytes>, BodyFault> {
         let shared = Arc::clone(&self.reply.shared);
-        let passed = shared.heavy.run(size(&frame), || self.event(frame)).await;
-        match passed.map_err(|fault| self.failed(fault))? {
+        let passed = shared.heavy.run(size(&frame), || self.event(frame)).await.map_err(|fault| self.failed(fault))?;
+        let waits = self.untold.is_some() || self.reply.begun.is_some();
+        let passed = if waits { Box::pin(self.tell(passed)).await } else { passed };
+        match passed {
             Passed::Out(bytes) => Ok(Some(bytes)),
             Passed::Dropped => Ok(None),
             // From 2026-07-28 on a server asks nothing in an event, and nothing is posted to it for an answer.
@@ -310,7 +318,9 @@ impl Pump {
                     message.rename_cancelled(|id| bound.session.questioned(id));
                 }
                 self.told.note_agreed(&self.reply.awaited.call, &message);
-                return self.reply.see_notice(&method, &mut message).then(|| message.canonical());
+                let untold = self.reply.see_notice(&method, &mut message).ok()?;
+                self.untold = untold.map(|untold| Box::new((untold, None)));
+                return Some(message.canonical());
             }
             ServerKind::Result | ServerKind::Error => {}
         }
@@ -321,7 +331,10 @@ impl Pump {
         // What another stream was to bring is read with all doubt that there can be.
         let late = matches!(self.waits, Waits::Session { .. });
         match self.reply.see_through(&request, &mut message, late) {
-            Ok(()) => Some(message.canonical()),
+            Ok(untold) => {
+                self.untold = untold.map(|untold| Box::new((untold, Some(Sessional { id, call: request }))));
+                Some(message.canonical())
+            }
             Err(Unpassable::Refused(denial)) => {
                 let told = mcp_refusal(&self.reply.record, &id, &request, &denial);
                 self.reply.record.denied(note::denial(&denial, self.reply.standing.asked().target()));
@@ -333,40 +346,6 @@ impl Pump {
                 self.reply.record.failed(&fault);
                 let code = if fault == ProxyFault::TaskUnknown { INVALID_PARAMS } else { INTERNAL_ERROR };
                 Some(denial::error(Some(&id), code, &fault.to_string(), None))
-            }
-        }
-    }
-
-    /// The request that a response answers, under whose own id it is from here on; a response to nothing that was asked is
-    /// dropped.
-    fn answered(&mut self, message: &mut ServerMessage) -> Option<Sessional> {
-        if let Waits::Answer { headers } = &self.waits
-            && self.reply.awaited.takes(message)
-        {
-            self.answered = true;
-            self.reply.answered();
-            let learnt = self.reply.learn(headers, message, Some(self.seen.clone()));
-            let Awaited { id, call, .. } = &self.reply.awaited;
-            let answered = Sessional { id: id.clone()?, call: call.clone() };
-            if let Err(fault) = learnt {
-                self.reply.record.failed(&fault);
-                let told = denial::error(Some(&answered.id), INTERNAL_ERROR, &fault.to_string(), None);
-                *message = ServerMessage::parse(&told).ok()?;
-            }
-            return Some(answered);
-        }
-        let resumed = matches!(self.waits, Waits::Session { resumed: true });
-        let Reply { awaited, session, .. } = &self.reply;
-        let digest = awaited.call.session.clone();
-        let asked = session.as_ref().and_then(|bound| bound.session.answered(message.id()?, resumed, digest));
-        match asked {
-            Some(asked) => {
-                message.rename(&asked.id);
-                Some(asked)
-            }
-            None => {
-                self.reply.shared.telemetry.metrics().fault(&ProxyFault::UnaskedAnswer);
-                None
             }
         }
     }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::answer::{self, ProxyFault};
 use super::super::budget::{HeldBody, Hold};
+use super::super::labels::{Ticket, Unshared};
 use super::super::sessions::{Bound, NotBegun, Sealed};
 use super::super::stages::Standing;
 use super::super::{Shared, note};
@@ -74,6 +75,8 @@ pub(super) struct Reply {
     pub(super) leaving: CancellationToken,
     /// When one whole answer has to be there.
     pub(super) due: Instant,
+    /// The line that tells other replicas of the session that began with it, while it is not known to be with them.
+    pub(super) begun: Option<u64>,
 }
 
 /// Passes the answer to a POST.
@@ -115,9 +118,12 @@ impl Reply {
         if let Err(fault) = self.learn(&parts.headers, &message, None) {
             return self.answer_with(fault);
         }
-        let work = || self.see_through(&self.awaited.call, &mut message, false).map(|()| message.canonical());
+        let work = || self.see_through(&self.awaited.call, &mut message, false).map(|told| (told, message.canonical()));
         let body = match shared.heavy.run(read.len(), work).await {
-            Ok(body) => body,
+            Ok((untold, body)) => match self.tell(untold).await {
+                Ok(()) => body,
+                Err(denial) => return self.refused(*denial),
+            },
             Err(Unpassable::Refused(denial)) => return self.refused(*denial),
             Err(unpassable) => return self.answer_with(unpassable.fault()),
         };
@@ -172,10 +178,14 @@ impl Reply {
         let read = timeout_at(self.due, collect(body, MAX_ERROR_BODY, &mut self.hold)).await.ok().flatten();
         let told = read.and_then(|bytes| ServerMessage::parse(&bytes).ok());
         let told = told.filter(|message| *message.kind() == ServerKind::Error);
-        let told = told.and_then(|mut message| {
+        let seen = told.and_then(|mut message| {
             self.awaited.takes(&mut message);
-            self.see_through(&self.awaited.call, &mut message, false).ok().map(|()| message.canonical())
+            self.see_through(&self.awaited.call, &mut message, false).ok().map(|untold| (untold, message.canonical()))
         });
+        let told = match seen {
+            Some((untold, body)) => self.tell(untold).await.ok().map(|()| body),
+            None => None,
+        };
         let body = told
             .unwrap_or_else(|| denial::error(self.awaited.id.as_ref(), -32603, "the server refused the request", None));
         self.record.status(parts.status);
@@ -209,6 +219,24 @@ impl Reply {
             headers.insert(SESSION_ID, token);
         }
         headers
+    }
+
+    /// Waits until every replica knows of a session that began with the answer, and of the labels that it puts on its session.
+    ///
+    /// # Errors
+    /// Not every replica knows the labels: the answer must not pass.
+    pub(super) fn tell(&mut self, untold: Option<Unshared>) -> impl Future<Output = Result<(), Box<Denial>>> + use<> {
+        let (begun, shared) = (self.begun.take(), Arc::clone(&self.shared));
+        async move {
+            if let Some(line) = begun {
+                // Who does not hear of it does not know it, and has its client begin anew.
+                shared.owners.settled(line).await;
+            }
+            match untold {
+                Some(untold) => untold.told().await,
+                None => Ok(()),
+            }
+        }
     }
 
     fn bad(self) -> Answer {
@@ -278,7 +306,7 @@ impl Reply {
             return Ok(());
         };
         match self.shared.sessions.begin(self.standing.asked().holder(), &sealed, SystemTime::now()) {
-            Ok(bound) => self.session = Some(bound),
+            Ok(bound) => self.begin_labels(bound),
             Err(fault) => {
                 tracing::warn!(endpoint = %self.endpoint.id, %fault, "no session");
                 if let NotBegun::Seal(_) = fault {
@@ -287,6 +315,19 @@ impl Reply {
             }
         }
         Ok(())
+    }
+}
+
+impl Reply {
+    /// The session has begun, without labels.
+    pub(super) fn begin_labels(&mut self, bound: Bound) {
+        let asked = self.standing.asked();
+        if asked.target().rules.labels_sessions() {
+            let (ticket, line) = Ticket::begun(&self.shared.owners, &bound, &asked.holder());
+            self.standing.labelled(ticket);
+            self.begun = Some(line);
+        }
+        self.session = Some(bound);
     }
 }
 

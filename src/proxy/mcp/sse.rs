@@ -103,7 +103,8 @@ impl Reply {
         let key = address.key(&holder.target);
         let guarded = self.shared.addresses.guard(&key.target, &address.path, address.query.as_deref())?;
         let (sender, stream) = mpsc::channel(WAITING);
-        self.session = Some(self.shared.sessions.begin_stream(holder, key, sender)?);
+        let bound = self.shared.sessions.begin_stream(holder, key, sender)?;
+        self.begin_labels(bound);
         let event = Event { event: Some(ENDPOINT.into()), data: Some(told.into()), ..event.clone() };
         Some((event, Injected { stream, _guarded: guarded }))
     }

@@ -79,8 +79,15 @@ impl Asked {
             (None, _) | (_, None) => None,
         };
         let (peer, destination) = (&*self.peer, &to.destination);
-        let facts =
-            Facts { peer, destination, request: Some(head), claims: claims.as_ref(), call: &Call::Http, led: None };
+        let facts = Facts {
+            peer,
+            destination,
+            request: Some(head),
+            claims: claims.as_ref(),
+            call: &Call::Http,
+            led: None,
+            labels: None,
+        };
         let mut decision = to.rules.decide_on(&facts, verdicts);
         if let (Decision::Allow(_), Some(quotas)) = (&decision, quotas)
             && let Err(denial) = quotas.take(peer.id(), &to.rules.charges(&facts))
@@ -94,7 +101,7 @@ impl Asked {
     /// would ask a provider, they refuse.
     pub(in crate::proxy) fn admitted_bytes(&self, to: &Target, quotas: Option<&Quotas>) -> Decision {
         let (peer, destination) = (&*self.peer, &to.destination);
-        let facts = Facts { peer, destination, request: None, claims: None, call: &Call::Tcp, led: None };
+        let facts = Facts { peer, destination, request: None, claims: None, call: &Call::Tcp, led: None, labels: None };
         match (to.rules.decide(&facts), quotas) {
             (Decision::Allow(permit), Some(quotas)) => match quotas.take(peer.id(), &to.rules.charges(&facts)) {
                 Ok(()) => Decision::Allow(permit),

@@ -74,6 +74,8 @@ pub(super) struct Own {
     sessions: Gauge,
     a2a_owned: Gauge,
     a2a_linked: Gauge,
+    labelled: Gauge,
+    whole: Gauge,
     quotas: Gauge,
     budget: Gauge,
     unguarded: Family<[(&'static str, &'static str); 1], Gauge>,
@@ -130,6 +132,8 @@ impl Own {
             sessions: Gauge::default(),
             a2a_owned: Gauge::default(),
             a2a_linked: Gauge::default(),
+            labelled: Gauge::default(),
+            whole: Gauge::default(),
             quotas: Gauge::default(),
             budget: Gauge::default(),
             unguarded: Family::default(),
@@ -171,6 +175,9 @@ impl Own {
         own.register("a2a_owned", "A2A tasks and contexts whose owner is known", self.a2a_owned.clone());
         let linked = "Other replicas that tell us whose A2A tasks are whose";
         own.register("a2a_linked_replicas", linked, self.a2a_linked.clone());
+        own.register("labelled_sessions", "MCP sessions whose labels are known", self.labelled.clone());
+        let whole = "Whether every other replica tells us of labels, so that they are known";
+        own.register("replicas_whole", whole, self.whole.clone());
         own.register("quotas", "Budgets of calls that are not full", self.quotas.clone());
         own.register("decode_budget_used_bytes", "Bytes held for decoding", self.budget.clone());
         let unguarded = "Endpoints that can be reached past their waypoint, by reason";
@@ -274,6 +281,11 @@ impl Own {
 
     pub(super) fn a2a_linked(&self, replicas: usize) {
         self.a2a_linked.set(signed(replicas as u64));
+    }
+
+    pub(super) fn labelled(&self, sessions: usize, whole: bool) {
+        self.labelled.set(signed(sessions as u64));
+        self.whole.set(i64::from(whole));
     }
 
     pub(super) fn quotas(&self, quotas: usize) {

@@ -4,12 +4,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::record::Record;
-use crate::config::limits::{OWNERS_QUEUE, OWNERS_SETTLE};
+use crate::config::limits::OWNERS_QUEUE;
 
 /// One change.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub(super) struct Line {
     pub(super) seq: u64,
     /// Whether it was learnt here, and so is for the other replicas: what another one told us it tells the others itself.
     pub(super) ours: bool,
+    /// Whether it is for other replicas alone.
+    pub(super) passing: bool,
     /// With the end of the line; empty where there is nothing to be kept of it.
     pub(super) text: Arc<str>,
 }
@@ -60,9 +63,11 @@ impl Journal {
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         if self.lines.receiver_count() > 0 {
             // What is too long to be told is a line all the same: whoever waits for it waits for those before.
-            let text = record().line().unwrap_or_default().into();
+            let record = record();
+            let passing = matches!(record, Record::Labels(_));
+            let text = record.line().unwrap_or_default().into();
             // That nobody listens any more is no fault.
-            let _told = self.lines.send(Line { seq, ours, text });
+            let _told = self.lines.send(Line { seq, ours, passing, text });
         }
         seq
     }
@@ -93,20 +98,24 @@ impl Journal {
         self.keepers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Waits until every keeper has line `seq`, [`OWNERS_SETTLE`] at most: who is later than that is given up.
-    pub(super) async fn settled(&self, seq: u64) {
+    /// Waits until every keeper has line `seq`, for `time` at most: who is later than that is given up. Whether all have it.
+    pub(super) async fn reached(&self, seq: u64, time: Duration) -> bool {
         let waiting: Vec<_> = {
             let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
             keepers.retain(|keeper| keeper.kept.has_changed().is_ok());
             keepers.iter().map(|keeper| keeper.kept.clone()).collect()
         };
         let all = async {
+            let mut all = true;
             for mut kept in waiting {
                 // A keeper that has gone is told everything when it is back.
-                let _gone = kept.wait_for(|kept| *kept >= seq).await.map(drop);
+                all &= kept.wait_for(|kept| *kept >= seq).await.is_ok();
             }
+            all
         };
-        if tokio::time::timeout(OWNERS_SETTLE, all).await.is_err() {
+        if let Ok(all) = tokio::time::timeout(time, all).await {
+            all
+        } else {
             let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
             keepers.retain(|keeper| {
                 let kept = *keeper.kept.borrow() >= seq;
@@ -115,6 +124,7 @@ impl Journal {
                 }
                 kept
             });
+            false
         }
     }
 }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::super::labels;
 use super::cards::Seen;
 use super::{Entry, Key, Kind, Place};
 use crate::call::{Card, Owner, TaskState};
@@ -16,6 +17,7 @@ use crate::mesh::{TargetKey, TargetKind};
 pub(super) enum Record {
     Owned(Owned),
     Card(CardSeen),
+    Labels(LabelsTold),
 }
 
 /// What is known of one id.
@@ -54,6 +56,18 @@ pub(super) struct CardSeen {
     at: u64,
     /// None where it was refused.
     card: Option<Believed>,
+}
+
+/// What is known of the labels of one MCP session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LabelsTold {
+    session: String,
+    /// In whose share it is.
+    principal: String,
+    labels: Vec<Arc<str>>,
+    /// Whether these are all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    whole: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +145,7 @@ impl Record {
         }
         match self {
             Self::Card(seen) if seen.card.is_some() => Self::Card(CardSeen { card: None, ..seen.clone() }).line(),
-            Self::Card(_) | Self::Owned(_) => None,
+            Self::Card(_) | Self::Owned(_) | Self::Labels(_) => None,
         }
     }
 
@@ -157,6 +171,20 @@ impl Owned {
         let place = Place { target: self.target.key(), agent: self.agent.clone(), tenant: self.tenant.clone() };
         let key = Key { place, kind, id: Arc::clone(&self.id) };
         Some((key, Entry { principal, owner: owner.map(Arc::new), state, tool: self.tool.clone() }))
+    }
+}
+
+impl LabelsTold {
+    pub(super) fn of(key: &labels::Key, entry: &labels::Entry, whole: bool) -> Self {
+        let (labels, principal) = (entry.labels.clone(), entry.principal.uri().to_owned());
+        Self { session: key.text(), principal, labels, whole }
+    }
+
+    /// None where it names no session, or nobody.
+    pub(super) fn parts(&self) -> Option<(labels::Key, labels::Entry)> {
+        let principal = WorkloadId::parse(&self.principal).ok()?;
+        let entry = labels::Entry { principal, labels: self.labels.clone(), whole: self.whole };
+        Some((labels::Key::parse(&self.session)?, entry))
     }
 }
 

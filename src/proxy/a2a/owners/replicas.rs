@@ -19,8 +19,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::Owners;
-use crate::config::limits::MAX_REPLICAS;
-use crate::hbone;
+use super::roll::Seen;
+use crate::config::limits::{MAX_REPLICAS, REPLICA_DOUBT};
+use crate::hbone::{self, DialFault};
 use crate::id::WorkloadId;
 use crate::mesh::Published;
 use crate::wire::authority::Authority;
@@ -32,6 +33,8 @@ const HOST: &str = "replicas.agent-waypoint.internal";
 const LOOK: Duration = Duration::from_secs(1);
 /// After a link that ended sooner than that.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Time for the others to hear that we are gone.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Whether a tunnel's authority is that of links between replicas.
 pub(in crate::proxy) fn is_of_replicas(authority: &Authority) -> bool {
@@ -47,9 +50,11 @@ pub(in crate::proxy) struct Replicas {
     name: Name,
     caught_up: watch::Sender<bool>,
     linked: AtomicUsize,
+    /// Tunnels of links, either way.
+    links: AtomicUsize,
 }
 
-/// One link by which another replica told everything; it is counted while it stands.
+/// One link; it is counted while it stands.
 struct Linked<'a>(&'a AtomicUsize);
 
 impl<'a> Linked<'a> {
@@ -85,7 +90,8 @@ struct Kept {
 impl Replicas {
     /// `me` is our own identity, which all replicas share.
     pub(in crate::proxy) fn new(owners: Arc<Owners>, me: WorkloadId) -> Self {
-        Self { owners, me, name: Name::random(), caught_up: watch::Sender::new(false), linked: AtomicUsize::new(0) }
+        let (linked, links) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { owners, me, name: Name::random(), caught_up: watch::Sender::new(false), linked, links }
     }
 
     /// Whether whoever dials is this waypoint.
@@ -95,7 +101,8 @@ impl Replicas {
 
     /// Serves a link that another replica opened.
     pub(in crate::proxy) async fn serve(&self, stream: hbone::Stream) {
-        let end = exchange(stream, &self.owners, &self.name, || {}).await;
+        let _one = Linked::one_of(&self.links);
+        let end = exchange(stream, &self.owners, &self.name, None, || {}).await;
         tracing::debug!(?end, "a link from another replica ended");
     }
 
@@ -126,7 +133,10 @@ impl Replicas {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let Some(wanted) = whereabouts.now().await else { continue };
+            let found = whereabouts.now().await;
+            self.owners.roll().list(found.as_ref().filter(|found| found.all).map(|found| &found.places));
+            self.forget();
+            let Some(Found { places: wanted, .. }) = found else { continue };
             links.retain(|place, _| wanted.contains(place));
             for place in wanted {
                 links.entry(place).or_insert_with(|| self.link(&tunnels, place, &tasks));
@@ -135,6 +145,29 @@ impl Replicas {
                 self.caught_up.send_replace(true);
             }
         }
+    }
+
+    /// What was labelled while somebody was missing for long is not known here: whoever was missing may have taken us for gone.
+    fn forget(&self) {
+        if self.owners.roll().lost_for() > REPLICA_DOUBT / 2 {
+            self.owners.labels().forget_all();
+        }
+    }
+
+    /// There are no others.
+    pub(in crate::proxy) fn are_none(&self) {
+        self.owners.roll().alone();
+    }
+
+    /// Tells the others that we serve nobody any more, and waits until they heard it, [`FAREWELL`] at most.
+    pub(in crate::proxy) async fn farewell(&self) {
+        self.owners.roll().leave();
+        let heard = async {
+            while self.links.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(FAREWELL / 50).await;
+            }
+        };
+        let _late = tokio::time::timeout(FAREWELL, heard).await;
     }
 
     fn link(self: &Arc<Self>, tunnels: &hbone::Pool, place: SocketAddr, tasks: &TaskTracker) -> Kept {
@@ -157,21 +190,29 @@ impl Replicas {
             let mut link = None;
             let end = match tunnels.connect(place, &expect, &authority).await {
                 Ok(stream) => {
+                    let _one = Linked::one_of(&self.links);
                     let told = || {
                         tried.store(true, Ordering::Relaxed);
                         link = Some(Linked::one_of(&self.linked));
                     };
-                    exchange(stream, &self.owners, &self.name, told).await
+                    exchange(stream, &self.owners, &self.name, Some(place), told).await
                 }
                 Err(fault) => {
                     tracing::debug!(%place, %fault, "no link to another replica");
+                    let nobody = matches!(&fault, DialFault::Connect(fault) if fault.is_refused());
+                    self.owners.roll().saw(place, if nobody { Seen::Nobody } else { Seen::Silent });
                     End::Broken
                 }
             };
             drop(link);
             tried.store(true, Ordering::Relaxed);
-            if end == End::Ourselves {
+            if end == End::Ourselves || *self.owners.roll().leaving().borrow() {
+                let ourselves = end == End::Ourselves;
+                ourselves.then(|| self.owners.roll().saw(place, Seen::Ourselves));
                 return std::future::pending().await;
+            }
+            if end == End::Foreign {
+                self.owners.roll().saw(place, Seen::Silent);
             }
             tracing::debug!(%place, ?end, "a link to another replica ended");
             // One that stood for a while is made anew at once: what is learnt meanwhile the other does not know.
@@ -182,14 +223,24 @@ impl Replicas {
     }
 }
 
+/// Of all replicas, ourselves too.
+struct Found {
+    places: BTreeSet<SocketAddr>,
+    /// Whether these are all.
+    all: bool,
+}
+
 impl Whereabouts {
-    /// Of all replicas, ourselves too; none while that is not known.
-    async fn now(&self) -> Option<BTreeSet<SocketAddr>> {
-        let mut found = BTreeSet::new();
+    /// Where they are; none while that is not known.
+    async fn now(&self) -> Option<Found> {
+        let (mut found, mut all) = (BTreeSet::new(), true);
         for named in &self.named {
             match tokio::net::lookup_host(named).await {
                 Ok(places) => found.extend(places),
-                Err(error) => tracing::debug!(%named, %error, "replicas are not found"),
+                Err(error) => {
+                    all = false;
+                    tracing::debug!(%named, %error, "replicas are not found");
+                }
             }
         }
         let told = self.published.current().replicas().map(<[IpAddr]>::to_vec);
@@ -199,7 +250,8 @@ impl Whereabouts {
         found.extend(told.into_iter().flatten().map(|ip| SocketAddr::new(ip, self.port)));
         while found.len() > MAX_REPLICAS {
             found.pop_last();
+            all = false;
         }
-        Some(found)
+        Some(Found { places: found, all })
     }
 }

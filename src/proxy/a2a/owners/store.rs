@@ -168,8 +168,10 @@ impl Open {
                 Err(RecvError::Lagged(_)) => return Ok(Then::Anew),
                 Err(RecvError::Closed) => return Ok(Then::End),
             };
-            self.file.write_all(line.text.as_bytes())?;
-            self.lines += 1;
+            if !line.passing {
+                self.file.write_all(line.text.as_bytes())?;
+                self.lines += 1;
+            }
             next = match self.sink.lines.try_recv() {
                 Ok(line) => Ok(line),
                 Err(_none) => {

@@ -97,7 +97,7 @@ fn a_record_says_all_and_a_line_of_something_else_nothing() {
     let read = Record::parse(line.trim_end()).unwrap();
     let parts = |record: &Record| match record {
         Record::Owned(owned) => owned.parts(),
-        Record::Card(card) => panic!("{card:?}"),
+        Record::Card(_) | Record::Labels(_) => panic!("{record:?}"),
     };
     assert_eq!(parts(&read), Some((key.clone(), entry.clone())));
     let disputed = Entry { owner: None, state: None, ..entry };

@@ -1,13 +1,18 @@
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, BufWriter,
 };
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::watch;
 
 use super::super::Owners;
 use super::super::record::Record;
+use super::super::roll::{self, Meeting, Seen};
 use crate::config::limits::MAX_OWNER_LINE;
 
 /// First line, followed by the sender's name. Another number is another protocol.
@@ -16,6 +21,10 @@ const GREETING: &str = "agent-waypoint owners 1 ";
 const MARK: char = '@';
 /// Before the number of the mark up to which everything was taken.
 const TAKEN: char = '#';
+/// The sender serves nobody any more.
+const FAREWELL: &str = "!";
+/// Longest name of a process, bytes.
+const MAX_NAME: usize = 64;
 
 /// What tells this process from the other replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,16 +48,19 @@ pub(super) enum End {
     Foreign,
     /// We fell behind, or were too late to be waited for: it begins anew.
     Behind,
+    /// The other end took its leave.
+    Left,
     /// The tunnel.
     Broken,
 }
 
 /// Tells the other end everything that is known and what is learnt, and takes the same from it, until the link ends.
-/// `first` is called once the other told everything that it knew.
+/// `first` is called once the other told everything that it knew. `at` is where it was dialled, where it was.
 pub(super) async fn exchange<S: AsyncRead + AsyncWrite>(
     stream: S,
     owners: &Arc<Owners>,
     name: &Name,
+    at: Option<SocketAddr>,
     first: impl FnOnce(),
 ) -> End {
     let (read, mut write) = tokio::io::split(stream);
@@ -58,101 +70,123 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite>(
         return End::Broken;
     }
     let Some(greeting) = line(&mut read).await else { return End::Broken };
-    match greeting.strip_prefix(GREETING) {
+    let other: roll::Name = match greeting.strip_prefix(GREETING) {
         Some(other) if other == name.0 => return End::Ourselves,
-        Some(_) => {}
-        None => return End::Foreign,
+        Some(other) if other.len() <= MAX_NAME => other.into(),
+        Some(_) | None => return End::Foreign,
+    };
+    if let Some(at) = at {
+        owners.roll().saw(at, Seen::Peer(other.clone()));
     }
+    let meeting = Meeting::new(owners.roll(), other);
     let (taken, taking) = watch::channel(0);
     let (said, saying) = watch::channel(0);
     tokio::select! {
-        end = Box::pin(say(write, owners, (saying, taking))) => end,
-        end = Box::pin(take(read, owners, (said, taken), first)) => end,
+        Err(end) = Box::pin(say(write, (owners, &meeting), (saying, taking))) => end,
+        end = Box::pin(take(read, (owners, &meeting), (said, taken), first)) => end,
     }
 }
 
 /// Says everything. `heard` is up to where the other end took it, `taking` up to which of its marks we did.
 async fn say<W: AsyncWrite + Unpin>(
     write: W,
-    owners: &Owners,
+    (owners, meeting): (&Owners, &Meeting<'_>),
     (mut heard, mut taking): (watch::Receiver<u64>, watch::Receiver<u64>),
-) -> End {
+) -> Result<Infallible, End> {
     let mut write = BufWriter::new(write);
     let (told, mut sink) = owners.told();
+    // Dropped before the sink: whoever finds that nobody waits for a line finds that somebody is missing.
+    let _parting = meeting.parting();
+    let mut leaving = owners.roll().leaving();
     let mut seq = sink.seq;
-    for text in told.lines() {
-        if write.write_all(text.as_bytes()).await.is_err() {
-            return End::Broken;
-        }
+    for text in told.labels().chain(told.lines()) {
+        put(&mut write, &text).await?;
     }
     drop(told);
-    let mut marked = None;
+    let (mut marked, mut parted) = (None, false);
     loop {
         // What waits goes out as one piece, with one mark.
-        while let Ok(line) = sink.lines.try_recv() {
+        loop {
+            let line = match sink.lines.try_recv() {
+                Ok(line) => line,
+                Err(TryRecvError::Empty) => break,
+                // Lines that were missed are not to be marked as said.
+                Err(TryRecvError::Lagged(_) | TryRecvError::Closed) => return Err(End::Behind),
+            };
             seq = line.seq;
-            if line.ours && write.write_all(line.text.as_bytes()).await.is_err() {
-                return End::Broken;
+            if line.ours {
+                put(&mut write, &line.text).await?;
             }
         }
         if marked != Some(seq) {
             marked = Some(seq);
-            if write.write_all(format!("{MARK}{seq}\n").as_bytes()).await.is_err() {
-                return End::Broken;
-            }
+            put(&mut write, &format!("{MARK}{seq}\n")).await?;
         }
-        if write.flush().await.is_err() {
-            return End::Broken;
-        }
+        write.flush().await.map_err(broken)?;
         tokio::select! {
-            () = sink.late.cancelled() => return End::Behind,
+            () = sink.late.cancelled() => return Err(End::Behind),
+            () = async { drop(leaving.wait_for(|leaving| *leaving).await) }, if !parted => {
+                parted = true;
+                put(&mut write, &format!("{FAREWELL}\n")).await?;
+            }
             line = sink.lines.recv() => {
-                let Ok(line) = line else { return End::Behind };
+                let line = line.map_err(|_missed: RecvError| End::Behind)?;
                 seq = line.seq;
-                if line.ours && write.write_all(line.text.as_bytes()).await.is_err() {
-                    return End::Broken;
+                if line.ours {
+                    put(&mut write, &line.text).await?;
                 }
             }
             changed = taking.changed() => {
-                if changed.is_err() {
-                    return End::Broken;
-                }
+                changed.map_err(|_over: watch::error::RecvError| End::Broken)?;
                 let taken = *taking.borrow_and_update();
-                if write.write_all(format!("{TAKEN}{taken}\n").as_bytes()).await.is_err() {
-                    return End::Broken;
-                }
+                put(&mut write, &format!("{TAKEN}{taken}\n")).await?;
             }
             changed = heard.changed() => {
-                if changed.is_err() {
-                    return End::Broken;
-                }
+                changed.map_err(|_over: watch::error::RecvError| End::Broken)?;
                 sink.kept.send_replace(*heard.borrow_and_update());
             }
         }
     }
 }
 
+async fn put<W: AsyncWrite + Unpin>(write: &mut BufWriter<W>, text: &str) -> Result<(), End> {
+    write.write_all(text.as_bytes()).await.map_err(broken)
+}
+
+fn broken(_cut: io::Error) -> End {
+    End::Broken
+}
+
 /// Takes what the other end says.
 async fn take<R: AsyncRead + Unpin>(
     mut read: BufReader<R>,
-    owners: &Owners,
+    (owners, meeting): (&Owners, &Meeting<'_>),
     (heard, taken): (watch::Sender<u64>, watch::Sender<u64>),
     first: impl FnOnce(),
 ) -> End {
     let mut first = Some(first);
+    let mut since = Some(owners.labels().forgotten());
     while let Some(line) = line(&mut read).await {
         if let Some(mark) = line.strip_prefix(MARK) {
             let Ok(mark) = mark.parse() else { return End::Foreign };
             if let Some(first) = first.take() {
                 first();
+                since = None;
+                meeting.told();
             }
             // Also the same number again: a mark of 0 is one too.
             taken.send_replace(mark);
         } else if let Some(mark) = line.strip_prefix(TAKEN) {
             let Ok(mark) = mark.parse() else { return End::Foreign };
             heard.send_replace(mark);
+        } else if line == FAREWELL {
+            meeting.left();
+            return End::Left;
         } else if let Some(record) = Record::parse(&line) {
-            owners.adopt(&record);
+            match &record {
+                Record::Labels(told) => owners.adopt_labels(told, since),
+                Record::Owned(_) | Record::Card(_) => owners.adopt(&record),
+            }
         }
         // A line of a later version is left out.
     }

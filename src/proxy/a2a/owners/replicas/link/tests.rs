@@ -35,8 +35,8 @@ async fn each_end_knows_what_the_other_knew_and_learns() {
     let also = told.clone();
     let links = async {
         tokio::join!(
-            exchange(near, &one, &first, || told.try_send(()).unwrap()),
-            exchange(far, &other, &name, || also.try_send(()).unwrap()),
+            exchange(near, &one, &first, None, || told.try_send(()).unwrap()),
+            exchange(far, &other, &name, None, || also.try_send(()).unwrap()),
         )
     };
     let look = async {
@@ -62,7 +62,7 @@ async fn one_that_takes_nothing_is_waited_for_once() {
     let (near, mut far) = tokio::io::duplex(64 << 10);
     let link = tokio::spawn({
         let owners = Arc::clone(&owners);
-        async move { exchange(near, &owners, &Name::random(), || {}).await }
+        async move { exchange(near, &owners, &Name::random(), None, || {}).await }
     });
     far.write_all(format!("{GREETING}other\n").as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -80,7 +80,8 @@ async fn one_that_takes_nothing_is_waited_for_once() {
 async fn ourselves_and_others_are_no_replicas() {
     let (owners, name) = (table(), Name::random());
     let (near, far) = tokio::io::duplex(4 << 10);
-    let (one, other) = tokio::join!(exchange(near, &owners, &name, || {}), exchange(far, &owners, &name, || {}));
+    let (one, other) =
+        tokio::join!(exchange(near, &owners, &name, None, || {}), exchange(far, &owners, &name, None, || {}));
     assert_eq!((one, other), (End::Ourselves, End::Ourselves));
     for (said, end) in [
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), End::Foreign),
@@ -92,6 +93,93 @@ async fn ourselves_and_others_are_no_replicas() {
         let (near, mut far) = tokio::io::duplex(256 << 10);
         far.write_all(said.as_bytes()).await.unwrap();
         far.shutdown().await.unwrap();
-        assert_eq!(exchange(near, &owners, &name, || {}).await, end, "{said:.40}");
+        assert_eq!(exchange(near, &owners, &name, None, || {}).await, end, "{said:.40}");
     }
+}
+
+/// A label is with the other end before it counts as told; where the other end does not take it, it never does.
+#[tokio::test]
+async fn a_label_is_told_before_its_answer_may_pass() {
+    use crate::proxy::labels::Key;
+    let (one, other) = (table(), table());
+    one.roll().alone();
+    other.roll().alone();
+    let key = Key::parse(&"5a".repeat(32)).unwrap();
+    let whose = WorkloadId::parse("spiffe://td/ns/agents/sa/a").unwrap();
+    one.begin_session(key, &whose);
+    let (near, far) = tokio::io::duplex(4 << 10);
+    let (first, name) = (Name::random(), Name::random());
+    let (told, mut known) = tokio::sync::mpsc::channel(2);
+    let also = told.clone();
+    let links = async {
+        tokio::join!(
+            exchange(near, &one, &first, None, || told.try_send(()).unwrap()),
+            exchange(far, &other, &name, None, || also.try_send(()).unwrap()),
+        )
+    };
+    let look = async {
+        known.recv().await.unwrap();
+        known.recv().await.unwrap();
+        assert_eq!(other.labels().of(&key), Some(vec![]), "what began before the link did");
+        let line = one.label(&key, &["x".into()]).unwrap();
+        assert!(one.is_told(line).await);
+        assert_eq!(other.labels().of(&key), Some(vec!["x".into()]));
+        let line = other.label(&key, &["y".into()]).unwrap();
+        assert!(other.is_told(line).await);
+        assert_eq!(one.labels().of(&key), Some(vec!["x".into(), "y".into()]));
+        assert!(one.is_whole() && other.is_whole());
+    };
+    tokio::select! {
+        ends = links => panic!("{ends:?}"),
+        () = look => {}
+    }
+    assert!(!one.is_whole() && !other.is_whole(), "the link has ended without a farewell");
+    let line = one.label(&key, &["z".into()]).unwrap();
+    assert!(!one.is_told(line).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_no_label_keeps_its_answer_back() {
+    use crate::config::limits::LABELS_SETTLE;
+    use crate::proxy::labels::Key;
+    let owners = table();
+    owners.roll().alone();
+    let (near, mut far) = tokio::io::duplex(64 << 10);
+    let link = tokio::spawn({
+        let owners = Arc::clone(&owners);
+        async move { exchange(near, &owners, &Name::random(), None, || {}).await }
+    });
+    far.write_all(format!("{GREETING}other\n@0\n").as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(owners.is_whole());
+    let key = Key::parse(&"5a".repeat(32)).unwrap();
+    owners.begin_session(key, &WorkloadId::parse("spiffe://td/ns/agents/sa/a").unwrap());
+    let line = owners.label(&key, &["x".into()]).unwrap();
+    let start = tokio::time::Instant::now();
+    assert!(!owners.is_told(line).await);
+    assert_eq!(start.elapsed().as_millis(), LABELS_SETTLE.as_millis());
+    assert_eq!(link.await.unwrap(), End::Behind);
+    assert!(!owners.is_whole(), "it may serve on");
+}
+
+#[tokio::test]
+async fn one_that_takes_its_leave_is_not_missed() {
+    let (one, other) = (table(), table());
+    one.roll().alone();
+    let (near, far) = tokio::io::duplex(4 << 10);
+    let (first, name) = (Name::random(), Name::random());
+    let (told, mut known) = tokio::sync::mpsc::channel(1);
+    let leaving = async {
+        known.recv().await.unwrap();
+        other.roll().leave();
+    };
+    let links = async {
+        tokio::join!(
+            exchange(near, &one, &first, None, || told.try_send(()).unwrap()),
+            exchange(far, &other, &name, None, || {}),
+            leaving,
+        )
+    };
+    assert_eq!(links.await.0, End::Left);
+    assert!(one.is_whole());
 }

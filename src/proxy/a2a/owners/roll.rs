@@ -1,0 +1,311 @@
+//! Which other replicas there are, and whether every one of them tells us what it learns and hears it from us.
+//!
+//! That is asked before anything is said of a session's labels, either way: who may have missed one does not know which
+//! there are, and what cannot be told to all is not passed on. Of two replicas the one that came later sees to the link:
+//! it knows nothing before it has one to each that it is told of.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::config::limits::REPLICA_DOUBT;
+
+/// A process, as it calls itself.
+pub(super) type Name = Box<str>;
+/// Replicas that took their leave and are remembered.
+const MAX_LEFT: usize = 64;
+
+/// Who is there.
+#[derive(Debug)]
+pub(in crate::proxy) struct Roll {
+    table: Mutex<Table>,
+    /// Whether we take our leave.
+    leaving: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    listed: Listed,
+    /// What came of the last look at each place.
+    places: HashMap<SocketAddr, Seen>,
+    /// Who answered there last.
+    answered: HashMap<SocketAddr, Name>,
+    /// Who told us everything, once.
+    peers: HashMap<Name, Peer>,
+    left: VecDeque<Name>,
+}
+
+/// Who is to be there.
+#[derive(Debug, Default)]
+enum Listed {
+    /// That is not known, or not wholly.
+    #[default]
+    Unknown,
+    /// Nobody whom we would look for.
+    Nobody,
+    Places(BTreeSet<SocketAddr>),
+}
+
+/// Who is at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// We.
+    Ourselves,
+    /// Nobody: connections are refused.
+    Nobody,
+    /// It did not answer, or not as a replica does.
+    Silent,
+    /// Another replica.
+    Peer(Name),
+    /// One that took its leave.
+    Left,
+}
+
+#[derive(Debug)]
+struct Peer {
+    /// Links by which it told us everything.
+    links: usize,
+    /// When the last of them ended.
+    lost: Instant,
+}
+
+impl Roll {
+    pub(super) fn new() -> Self {
+        Self { table: Mutex::default(), leaving: watch::Sender::new(false) }
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is nobody to look for.
+    pub(super) fn alone(&self) {
+        self.table().listed = Listed::Nobody;
+    }
+
+    /// Those are to be there; none where it is not known who.
+    pub(super) fn list(&self, places: Option<&BTreeSet<SocketAddr>>) {
+        let mut table = self.table();
+        table.listed = places.map_or(Listed::Unknown, |places| Listed::Places(places.clone()));
+        if let Some(places) = places {
+            table.places.retain(|place, _| places.contains(place));
+            table.answered.retain(|place, _| places.contains(place));
+        }
+    }
+
+    /// Somebody, or nobody, was found at a place.
+    pub(super) fn saw(&self, place: SocketAddr, seen: Seen) {
+        let mut table = self.table();
+        // Where another process answers, the one before it is gone. Where nobody does it may serve all the same, as it drains.
+        if let Seen::Peer(now) = &seen
+            && let Some(before) = table.answered.insert(place, now.clone()).filter(|before| before != now)
+        {
+            table.peers.remove(&before);
+        }
+        table.places.insert(place, seen);
+    }
+
+    /// A replica told us everything by one more link.
+    fn joined(&self, name: &Name) {
+        let mut table = self.table();
+        if !table.left.contains(name) {
+            table.peers.entry(name.clone()).or_insert_with(|| Peer { links: 0, lost: Instant::now() }).links += 1;
+        }
+    }
+
+    /// One such link ended.
+    fn parted(&self, name: &Name) {
+        if let Some(peer) = self.table().peers.get_mut(name) {
+            peer.links = peer.links.saturating_sub(1);
+            peer.lost = Instant::now();
+        }
+    }
+
+    /// A replica took its leave: it serves nobody any more.
+    fn left(&self, name: &Name) {
+        let mut table = self.table();
+        table.peers.remove(name);
+        table
+            .places
+            .values_mut()
+            .filter(|seen| matches!(seen, Seen::Peer(at) if at == name))
+            .for_each(|seen| *seen = Seen::Left);
+        if table.left.len() >= MAX_LEFT {
+            table.left.pop_front();
+        }
+        table.left.push_back(name.clone());
+    }
+
+    /// Whether every replica that there is or may be tells us what it learns.
+    pub(super) fn is_whole(&self) -> bool {
+        self.table().is_whole()
+    }
+
+    /// For how long somebody is missing who was here and took no leave.
+    pub(super) fn lost_for(&self) -> Duration {
+        let mut table = self.table();
+        table.give_up();
+        let lost = table.peers.values().filter(|peer| peer.links == 0).map(|peer| peer.lost.elapsed());
+        lost.max().unwrap_or_default()
+    }
+
+    /// Has every link say that we serve nobody any more.
+    pub(super) fn leave(&self) {
+        self.leaving.send_replace(true);
+    }
+
+    /// Whether we take our leave.
+    pub(super) fn leaving(&self) -> watch::Receiver<bool> {
+        self.leaving.subscribe()
+    }
+}
+
+impl Table {
+    /// Takes for gone who has been missing for so long.
+    fn give_up(&mut self) {
+        self.peers.retain(|_, peer| peer.links > 0 || peer.lost.elapsed() < REPLICA_DOUBT);
+    }
+
+    fn is_whole(&mut self) -> bool {
+        self.give_up();
+        if self.peers.values().any(|peer| peer.links == 0) {
+            return false;
+        }
+        let found = |place: &SocketAddr| match self.places.get(place) {
+            None | Some(Seen::Silent) => false,
+            Some(Seen::Ourselves | Seen::Nobody | Seen::Left) => true,
+            Some(Seen::Peer(name)) => self.peers.get(name).is_some_and(|peer| peer.links > 0),
+        };
+        match &self.listed {
+            Listed::Unknown => false,
+            Listed::Nobody => true,
+            Listed::Places(places) => places.iter().all(found),
+        }
+    }
+}
+
+/// One link to another replica.
+#[derive(Debug)]
+pub(super) struct Meeting<'r> {
+    roll: &'r Roll,
+    name: Name,
+    joined: AtomicBool,
+}
+
+impl<'r> Meeting<'r> {
+    pub(super) fn new(roll: &'r Roll, name: Name) -> Self {
+        Self { roll, name, joined: AtomicBool::new(false) }
+    }
+
+    /// The other told everything that it knew.
+    pub(super) fn told(&self) {
+        if !self.joined.swap(true, Ordering::Relaxed) {
+            self.roll.joined(&self.name);
+        }
+    }
+
+    /// It took its leave.
+    pub(super) fn left(&self) {
+        self.roll.left(&self.name);
+    }
+
+    /// Whoever asks while this is dropped hears that the link has ended before anything else of it has.
+    pub(super) fn parting(&self) -> Parting<'_> {
+        Parting(self)
+    }
+}
+
+/// Ends the link in the roll when dropped.
+#[derive(Debug)]
+pub(super) struct Parting<'m>(&'m Meeting<'m>);
+
+impl Drop for Parting<'_> {
+    fn drop(&mut self) {
+        if self.0.joined.load(Ordering::Relaxed) {
+            self.0.roll.parted(&self.0.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn places(ports: &[u16]) -> BTreeSet<SocketAddr> {
+        ports.iter().map(|port| at(*port)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everybody_is_there_once_all_that_are_named_told_everything() {
+        let roll = Roll::new();
+        assert!(!roll.is_whole(), "nobody said who the others are");
+        roll.alone();
+        assert!(roll.is_whole());
+        roll.list(Some(&places(&[1, 2, 3])));
+        assert!(!roll.is_whole());
+        roll.saw(at(1), Seen::Ourselves);
+        roll.saw(at(2), Seen::Nobody);
+        roll.saw(at(3), Seen::Silent);
+        assert!(!roll.is_whole(), "whoever does not answer may be there");
+        roll.saw(at(3), Seen::Peer("c".into()));
+        assert!(!roll.is_whole(), "it has not told everything");
+        let link = Meeting::new(&roll, "c".into());
+        link.told();
+        assert!(roll.is_whole());
+        roll.list(None);
+        assert!(!roll.is_whole());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_lost_is_doubted_until_it_is_surely_gone() {
+        let roll = Roll::new();
+        roll.list(Some(&places(&[3])));
+        roll.saw(at(3), Seen::Peer("c".into()));
+        let meet = |name: &str| {
+            let link = Meeting::new(&roll, name.into());
+            link.told();
+            link
+        };
+        let (one, other) = (meet("c"), meet("c"));
+        drop(one.parting());
+        assert!(roll.is_whole(), "another link stands");
+        assert_eq!(roll.lost_for(), Duration::ZERO);
+        drop(other.parting());
+        assert!(!roll.is_whole());
+        // Nobody is found there any more, nor named: it may serve all the same.
+        roll.saw(at(3), Seen::Nobody);
+        assert!(!roll.is_whole());
+        roll.list(Some(&places(&[])));
+        assert!(!roll.is_whole());
+        tokio::time::advance(REPLICA_DOUBT - Duration::from_secs(1)).await;
+        assert!(!roll.is_whole());
+        assert_eq!(roll.lost_for(), REPLICA_DOUBT - Duration::from_secs(1));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(roll.is_whole());
+        // Back again, then lost for another process at its place.
+        roll.list(Some(&places(&[3])));
+        roll.saw(at(3), Seen::Peer("d".into()));
+        let third = meet("d");
+        assert!(roll.is_whole());
+        drop(third.parting());
+        roll.saw(at(3), Seen::Nobody);
+        assert!(!roll.is_whole());
+        roll.saw(at(3), Seen::Peer("e".into()));
+        let _fourth = meet("e");
+        assert!(roll.is_whole(), "its place is another's");
+        // One that takes its leave is gone at once.
+        let guest = meet("f");
+        guest.left();
+        drop(guest.parting());
+        assert!(roll.is_whole());
+    }
+}
