@@ -200,7 +200,7 @@ pub const MAX_ASKED_BYTES_PER_PRINCIPAL: usize = 8 << 20;
 pub const MAX_TASKS: usize = 65_536;
 /// Share of [`MAX_TASKS`] that one principal may hold; beyond, its own oldest go.
 pub const MAX_TASKS_PER_PRINCIPAL: usize = 16_384;
-/// A2A tasks and contexts whose owner is remembered; beyond, those used longest ago of the principal with most go.
+/// A2A tasks and contexts, and MCP tasks, whose owner is remembered; beyond, those used longest ago of the principal with most go.
 pub const MAX_OWNED: usize = 131_072;
 /// Share of [`MAX_OWNED`] that one principal may hold; beyond, its own used longest ago go.
 pub const MAX_OWNED_PER_PRINCIPAL: usize = 32_768;
