@@ -124,7 +124,8 @@ impl Labelled for Ticket {
         match self {
             Self::Begins => Some(Vec::new()),
             Self::Nobodys => None,
-            Self::Of { owners, key } => owners.labels().of(key).filter(|_| owners.is_whole()),
+            // In this order: who is told everything only after the look may have looked at less.
+            Self::Of { owners, key } => owners.is_whole().then(|| owners.labels().of(key)).flatten(),
         }
     }
 }

@@ -25,11 +25,11 @@ pub(in crate::proxy) use store::keep;
 
 use super::super::labels::{self, Labels};
 use crate::call::{A2aCall, Card, Named, Owner, TaskState};
-use crate::config::limits::{LABELS_SETTLE, MAX_LABELLED, MAX_LABELLED_PER_PRINCIPAL, OWNERS_SETTLE};
+use crate::config::limits::{LABELS_SETTLE, MAX_LABELLED, MAX_LABELLED_PER_PRINCIPAL, OWNERS_SETTLE, REPLICA_DOUBT};
 use crate::id::WorkloadId;
 use crate::mesh::{Target, TargetKey};
 use cards::{Cards, Seen};
-use journal::{Journal, Sink};
+use journal::{Journal, Sink, Whose};
 use record::{LabelsTold, Record};
 use roll::Roll;
 
@@ -209,6 +209,11 @@ impl Owners {
 
     /// Whether every other replica tells us what it learns, and hears it from us.
     pub(in crate::proxy) fn is_whole(&self) -> bool {
+        // Whoever is given up may have given us up, and have put labels since: what is known from before goes first.
+        if self.roll.lost_for() >= REPLICA_DOUBT {
+            self.labels.forget_all();
+            self.roll.give_up();
+        }
         self.roll.is_whole()
     }
 
@@ -274,10 +279,15 @@ impl Owners {
         }
     }
 
-    /// Every owner, used longest ago first, every card, and what is told from then on.
+    /// What our own file is to hold.
     fn told(&self) -> (Told, Sink) {
+        self.told_to(Whose::File)
+    }
+
+    /// Every owner, used longest ago first, every card, and what is told from then on.
+    fn told_to(&self, whose: Whose) -> (Told, Sink) {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let (labels, sink) = self.labels.at_once(|| self.journal.sink());
+        let (labels, sink) = self.labels.at_once(|| self.journal.sink(whose));
         let mut entries: Vec<_> = table.entries.iter().map(|(key, (entry, used))| (*used, key, entry)).collect();
         entries.sort_unstable_by_key(|(used, ..)| *used);
         let owners = entries.into_iter().map(|(_, key, entry)| (key.clone(), entry.clone())).collect();

@@ -2,7 +2,6 @@
 //!
 //! Nobody is waited for while a line is told. Who falls behind by more than [`OWNERS_QUEUE`] lines is told everything anew.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +28,8 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Journal {
     lines: broadcast::Sender<Line>,
-    seq: AtomicU64,
+    /// Of the last line. Held until that is sent: tables have locks of their own, and a mark says that all before it was said.
+    seq: Mutex<u64>,
     keepers: Mutex<Vec<Keeper>>,
 }
 
@@ -38,6 +38,16 @@ pub(super) struct Journal {
 struct Keeper {
     kept: watch::Receiver<u64>,
     late: CancellationToken,
+    whose: Whose,
+}
+
+/// Who keeps lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Our own file. What it does not have in time is not missing anywhere.
+    File,
+    /// Another replica. One that was given up is missing until its link has ended: it serves on with what it has.
+    Replica,
 }
 
 /// One keeper's end.
@@ -55,12 +65,14 @@ pub(super) struct Sink {
 
 impl Journal {
     pub(super) fn new() -> Self {
-        Self { lines: broadcast::Sender::new(OWNERS_QUEUE), seq: AtomicU64::new(0), keepers: Mutex::default() }
+        Self { lines: broadcast::Sender::new(OWNERS_QUEUE), seq: Mutex::default(), keepers: Mutex::default() }
     }
 
     /// Tells `record` to whoever listens; its number. Call it with the table locked.
     pub(super) fn tell(&self, ours: bool, record: impl FnOnce() -> Record) -> u64 {
-        let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut last = self.seq.lock().unwrap_or_else(PoisonError::into_inner);
+        *last += 1;
+        let seq = *last;
         if self.lines.receiver_count() > 0 {
             // What is too long to be told is a line all the same: whoever waits for it waits for those before.
             let record = record();
@@ -73,22 +85,23 @@ impl Journal {
     }
 
     /// A new keeper. Call it with the table locked.
-    pub(super) fn sink(&self) -> Sink {
+    pub(super) fn sink(&self, whose: Whose) -> Sink {
         let (kept, receiver) = watch::channel(0);
         let late = CancellationToken::new();
-        let keeper = Keeper { kept: receiver, late: late.clone() };
+        let keeper = Keeper { kept: receiver, late: late.clone(), whose };
         let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
         // Also those that have gone meanwhile, as a link that breaks each time: nothing may have been waited for since.
         keepers.retain(|keeper| keeper.kept.has_changed().is_ok());
         keepers.push(keeper);
         drop(keepers);
-        Sink { lines: self.lines.subscribe(), seq: self.seq.load(Ordering::Relaxed), kept, late }
+        let seq = self.seq.lock().unwrap_or_else(PoisonError::into_inner);
+        Sink { lines: self.lines.subscribe(), seq: *seq, kept, late }
     }
 
-    /// Waits again for a keeper that was given up as late, once it has caught up: what is told from now on.
+    /// Waits again for the file, which was given up as late, once it has caught up: what is told from now on.
     pub(super) fn again(&self, sink: &mut Sink) {
         sink.late = CancellationToken::new();
-        let keeper = Keeper { kept: sink.kept.subscribe(), late: sink.late.clone() };
+        let keeper = Keeper { kept: sink.kept.subscribe(), late: sink.late.clone(), whose: Whose::File };
         self.keepers.lock().unwrap_or_else(PoisonError::into_inner).push(keeper);
     }
 
@@ -100,13 +113,16 @@ impl Journal {
 
     /// Waits until every keeper has line `seq`, for `time` at most: who is later than that is given up. Whether all have it.
     pub(super) async fn reached(&self, seq: u64, time: Duration) -> bool {
-        let waiting: Vec<_> = {
+        let (waiting, missing) = {
             let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
             keepers.retain(|keeper| keeper.kept.has_changed().is_ok());
-            keepers.iter().map(|keeper| keeper.kept.clone()).collect()
+            let there = keepers.iter().filter(|keeper| !keeper.late.is_cancelled());
+            let waiting: Vec<_> = there.map(|keeper| keeper.kept.clone()).collect();
+            let missing = waiting.len() < keepers.len();
+            (waiting, missing)
         };
         let all = async {
-            let mut all = true;
+            let mut all = !missing;
             for mut kept in waiting {
                 // A keeper that has gone is told everything when it is back.
                 all &= kept.wait_for(|kept| *kept >= seq).await.is_ok();
@@ -122,7 +138,7 @@ impl Journal {
                 if !kept {
                     keeper.late.cancel();
                 }
-                kept
+                kept || keeper.whose == Whose::Replica
             });
             false
         }

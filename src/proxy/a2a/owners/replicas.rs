@@ -151,6 +151,7 @@ impl Replicas {
     fn forget(&self) {
         if self.owners.roll().lost_for() > REPLICA_DOUBT / 2 {
             self.owners.labels().forget_all();
+            self.owners.roll().give_up();
         }
     }
 

@@ -35,7 +35,7 @@ struct Table {
     places: HashMap<SocketAddr, Seen>,
     /// Who answered there last.
     answered: HashMap<SocketAddr, Name>,
-    /// Who told us everything, once.
+    /// Who told us everything and took everything from us, once, or may have taken it.
     peers: HashMap<Name, Peer>,
     left: VecDeque<Name>,
 }
@@ -68,7 +68,7 @@ pub(super) enum Seen {
 
 #[derive(Debug)]
 struct Peer {
-    /// Links by which it told us everything.
+    /// Links by which either knows everything of the other.
     links: usize,
     /// When the last of them ended.
     lost: Instant,
@@ -110,7 +110,7 @@ impl Roll {
         table.places.insert(place, seen);
     }
 
-    /// A replica told us everything by one more link.
+    /// A replica told us everything, and took everything from us, by one more link.
     fn joined(&self, name: &Name) {
         let mut table = self.table();
         if !table.left.contains(name) {
@@ -123,6 +123,16 @@ impl Roll {
         if let Some(peer) = self.table().peers.get_mut(name) {
             peer.links = peer.links.saturating_sub(1);
             peer.lost = Instant::now();
+        }
+    }
+
+    /// A link ended before it was known whether the other end took everything: it may serve with that, and believe that it
+    /// is told on.
+    fn doubted(&self, name: &Name) {
+        let mut table = self.table();
+        if !table.left.contains(name) {
+            let lost = Instant::now();
+            table.peers.entry(name.clone()).or_insert(Peer { links: 0, lost }).lost = lost;
         }
     }
 
@@ -141,6 +151,11 @@ impl Roll {
         table.left.push_back(name.clone());
     }
 
+    /// Takes for gone who has been missing for so long.
+    pub(super) fn give_up(&self) {
+        self.table().peers.retain(|_, peer| peer.links > 0 || peer.lost.elapsed() < REPLICA_DOUBT);
+    }
+
     /// Whether every replica that there is or may be tells us what it learns.
     pub(super) fn is_whole(&self) -> bool {
         self.table().is_whole()
@@ -148,8 +163,7 @@ impl Roll {
 
     /// For how long somebody is missing who was here and took no leave.
     pub(super) fn lost_for(&self) -> Duration {
-        let mut table = self.table();
-        table.give_up();
+        let table = self.table();
         let lost = table.peers.values().filter(|peer| peer.links == 0).map(|peer| peer.lost.elapsed());
         lost.max().unwrap_or_default()
     }
@@ -166,13 +180,7 @@ impl Roll {
 }
 
 impl Table {
-    /// Takes for gone who has been missing for so long.
-    fn give_up(&mut self) {
-        self.peers.retain(|_, peer| peer.links > 0 || peer.lost.elapsed() < REPLICA_DOUBT);
-    }
-
-    fn is_whole(&mut self) -> bool {
-        self.give_up();
+    fn is_whole(&self) -> bool {
         if self.peers.values().any(|peer| peer.links == 0) {
             return false;
         }
@@ -194,17 +202,40 @@ impl Table {
 pub(super) struct Meeting<'r> {
     roll: &'r Roll,
     name: Name,
+    /// Whether we said everything, as far as we know.
+    said: AtomicBool,
+    heard: AtomicBool,
+    told: AtomicBool,
     joined: AtomicBool,
 }
 
 impl<'r> Meeting<'r> {
     pub(super) fn new(roll: &'r Roll, name: Name) -> Self {
-        Self { roll, name, joined: AtomicBool::new(false) }
+        let [said, heard, told, joined] = [const { AtomicBool::new(false) }; 4];
+        Self { roll, name, said, heard, told, joined }
     }
 
     /// The other told everything that it knew.
     pub(super) fn told(&self) {
-        if !self.joined.swap(true, Ordering::Relaxed) {
+        self.told.store(true, Ordering::Relaxed);
+        self.meet();
+    }
+
+    /// We are about to have told the other everything that we knew.
+    pub(super) fn said(&self) {
+        self.said.store(true, Ordering::Relaxed);
+    }
+
+    /// It has taken that.
+    pub(super) fn heard(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+        self.meet();
+    }
+
+    /// Who has not taken everything may miss a label that was told while there was no link.
+    fn meet(&self) {
+        let both = self.told.load(Ordering::Relaxed) && self.heard.load(Ordering::Relaxed);
+        if both && !self.joined.swap(true, Ordering::Relaxed) {
             self.roll.joined(&self.name);
         }
     }
@@ -226,8 +257,11 @@ pub(super) struct Parting<'m>(&'m Meeting<'m>);
 
 impl Drop for Parting<'_> {
     fn drop(&mut self) {
-        if self.0.joined.load(Ordering::Relaxed) {
-            self.0.roll.parted(&self.0.name);
+        let Self(Meeting { roll, name, said, joined, .. }) = self;
+        if joined.load(Ordering::Relaxed) {
+            roll.parted(name);
+        } else if said.load(Ordering::Relaxed) {
+            roll.doubted(name);
         }
     }
 }
@@ -260,6 +294,8 @@ mod tests {
         assert!(!roll.is_whole(), "it has not told everything");
         let link = Meeting::new(&roll, "c".into());
         link.told();
+        assert!(!roll.is_whole(), "it has not taken what was told while there was no link");
+        link.heard();
         assert!(roll.is_whole());
         roll.list(None);
         assert!(!roll.is_whole());
@@ -273,6 +309,7 @@ mod tests {
         let meet = |name: &str| {
             let link = Meeting::new(&roll, name.into());
             link.told();
+            link.heard();
             link
         };
         let (one, other) = (meet("c"), meet("c"));
@@ -290,6 +327,8 @@ mod tests {
         assert!(!roll.is_whole());
         assert_eq!(roll.lost_for(), REPLICA_DOUBT - Duration::from_secs(1));
         tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(!roll.is_whole(), "what is known of labels is to be forgotten first");
+        roll.give_up();
         assert!(roll.is_whole());
         // Back again, then lost for another process at its place.
         roll.list(Some(&places(&[3])));

@@ -315,6 +315,30 @@ async fn a_keeper_that_was_late_is_waited_for_again_once_it_has_caught_up() {
     assert!(!sink.late.is_cancelled());
 }
 
+/// Owners and labels have locks of their own; that a line is marked as said says that all before it were.
+#[test]
+fn lines_come_in_the_order_of_their_numbers() {
+    const EACH: u64 = 5_000;
+    let owners = told(&[]);
+    let (_all, mut sink) = owners.told();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for id in 0..EACH {
+                owners.bind(&at(&target("x"), None), Kind::Task, &id.to_string(), &owner("a", None));
+            }
+        });
+        scope.spawn(|| {
+            for id in 0..EACH {
+                let key = labels::Key::parse(&format!("{id:064x}")).unwrap();
+                owners.begin_session(key, &owner("a", None).id);
+            }
+        });
+    });
+    for want in 1..=2 * EACH {
+        assert_eq!(sink.lines.try_recv().unwrap().seq, want);
+    }
+}
+
 /// Whoever does not hear of a later card would go on with the earlier one.
 #[test]
 fn a_card_that_is_too_long_to_be_told_takes_the_earlier_one_away() {

@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::watch;
 
 use super::super::Owners;
+use super::super::journal::Whose;
 use super::super::record::Record;
 use super::super::roll::{self, Meeting, Seen};
 use crate::config::limits::MAX_OWNER_LINE;
@@ -94,7 +95,7 @@ async fn say<W: AsyncWrite + Unpin>(
     (mut heard, mut taking): (watch::Receiver<u64>, watch::Receiver<u64>),
 ) -> Result<Infallible, End> {
     let mut write = BufWriter::new(write);
-    let (told, mut sink) = owners.told();
+    let (told, mut sink) = owners.told_to(Whose::Replica);
     // Dropped before the sink: whoever finds that nobody waits for a line finds that somebody is missing.
     let _parting = meeting.parting();
     let mut leaving = owners.roll().leaving();
@@ -120,6 +121,7 @@ async fn say<W: AsyncWrite + Unpin>(
         }
         if marked != Some(seq) {
             marked = Some(seq);
+            meeting.said();
             put(&mut write, &format!("{MARK}{seq}\n")).await?;
         }
         write.flush().await.map_err(broken)?;
@@ -179,6 +181,7 @@ async fn take<R: AsyncRead + Unpin>(
         } else if let Some(mark) = line.strip_prefix(TAKEN) {
             let Ok(mark) = mark.parse() else { return End::Foreign };
             heard.send_replace(mark);
+            meeting.heard();
         } else if line == FAREWELL {
             meeting.left();
             return End::Left;

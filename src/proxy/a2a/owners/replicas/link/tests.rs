@@ -162,6 +162,81 @@ async fn one_that_takes_no_label_keeps_its_answer_back() {
     assert!(!owners.is_whole(), "it may serve on");
 }
 
+/// A link to somebody who says this much; the other end.
+async fn linked(
+    owners: &Arc<Owners>,
+    room: usize,
+    says: &str,
+) -> (tokio::io::DuplexStream, tokio::task::JoinHandle<End>) {
+    let (near, mut far) = tokio::io::duplex(room);
+    let owners = Arc::clone(owners);
+    let link = tokio::spawn(async move { exchange(near, &owners, &Name::random(), None, || {}).await });
+    far.write_all(format!("{GREETING}other\n{says}").as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    (far, link)
+}
+
+/// It is given up by whoever waits first, and its link ends only when what is being written is: till then it serves on.
+#[tokio::test(start_paused = true)]
+async fn one_that_was_given_up_keeps_answers_back_until_its_link_has_ended() {
+    use crate::proxy::labels::Key;
+    let owners = table();
+    owners.roll().alone();
+    let (far, link) = linked(&owners, 1 << 10, "@0\n#0\n").await;
+    assert!(owners.is_whole());
+    let key = Key::parse(&"5a".repeat(32)).unwrap();
+    owners.begin_session(key, &WorkloadId::parse("spiffe://td/ns/agents/sa/a").unwrap());
+    for at in 0..100 {
+        bind(&owners, &format!("much-to-say-{at}"));
+    }
+    for label in ["x", "y"] {
+        let line = owners.label(&key, &[label.into()]).unwrap();
+        assert!(!owners.is_told(line).await, "{label}");
+        assert!(!link.is_finished() && owners.is_whole(), "{label}");
+    }
+    // Nobody waits for it for long, all the same.
+    let Bound::New(line) = bind(&owners, "t") else { panic!() };
+    let start = tokio::time::Instant::now();
+    owners.settled(line).await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    drop(far);
+    assert_eq!(link.await.unwrap(), End::Broken);
+    assert!(!owners.is_whole());
+}
+
+/// It was told everything and may serve with that; that it took it was not heard.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_lost_before_it_answers_is_doubted() {
+    use crate::config::limits::REPLICA_DOUBT;
+    let owners = table();
+    owners.roll().alone();
+    let (far, link) = linked(&owners, 64 << 10, "").await;
+    drop(far);
+    link.await.unwrap();
+    assert!(!owners.is_whole());
+    tokio::time::advance(REPLICA_DOUBT + Duration::from_secs(1)).await;
+    assert!(owners.is_whole());
+}
+
+/// It may have taken us for gone, and said of labels what we did not hear, however long nobody asked.
+#[tokio::test(start_paused = true)]
+async fn whoever_is_given_up_takes_along_what_is_known_of_labels() {
+    use crate::config::limits::REPLICA_DOUBT;
+    use crate::proxy::labels::Key;
+    let owners = table();
+    owners.roll().alone();
+    let key = Key::parse(&"5a".repeat(32)).unwrap();
+    owners.begin_session(key, &WorkloadId::parse("spiffe://td/ns/agents/sa/a").unwrap());
+    let (far, link) = linked(&owners, 64 << 10, "@0\n#0\n").await;
+    drop(far);
+    link.await.unwrap();
+    assert!(!owners.is_whole());
+    assert_eq!(owners.labels().of(&key), Some(vec![]));
+    tokio::time::advance(REPLICA_DOUBT + Duration::from_secs(1)).await;
+    assert!(owners.is_whole());
+    assert_eq!(owners.labels().of(&key), None);
+}
+
 #[tokio::test]
 async fn one_that_takes_its_leave_is_not_missed() {
     let (one, other) = (table(), table());
