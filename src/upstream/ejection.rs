@@ -12,6 +12,8 @@ use crate::mesh::Outliers;
 
 /// The longest time an endpoint is left alone, unless the rule's own is longer (Envoy, `max_ejection_time`).
 const LONGEST: Duration = Duration::from_secs(300);
+/// The longest time anything is remembered of an endpoint that is not left alone, whatever a rule has for an interval.
+const REMEMBERED: Duration = Duration::from_secs(86_400);
 
 /// How a call ended, as far as it says anything of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(super) struct Ejection {
     by: Option<By>,
     /// Callers that were answered well, the last one first; different ones.
     well: [Option<(Caller, Instant)>; 2],
+    /// When an error was last heard of it.
+    failed: Option<Instant>,
     out: Option<Out>,
     /// Times it was left alone, less one for each interval that went well since.
     times: u32,
@@ -70,6 +74,7 @@ impl Ejection {
             self.answered(caller, now);
             return None;
         }
+        self.failed = Some(now);
         self.errors = self.errors.saturating_add(1);
         self.gateway_errors = if gateway { self.gateway_errors.saturating_add(1) } else { 0 };
         self.by = Some(match self.by {
@@ -122,11 +127,14 @@ impl Ejection {
         Some((out.since, out.until.saturating_duration_since(now)))
     }
 
-    /// Whether nothing of it matters any more.
+    /// Whether nothing of it matters any more. Errors do not for ever: nothing is heard again of a pod that is gone, and its
+    /// last call has failed, nearly always.
     pub(super) fn is_old(&self, rule: &Outliers, now: Instant) -> bool {
-        let heard = self.well.iter().flatten().map(|(_, at)| *at).chain(self.out.map(|out| out.until)).max();
-        let long = rule.interval.saturating_mul(self.times.saturating_add(1));
-        self.errors == 0 && heard.is_none_or(|at| now > at + long)
+        let well = self.well.iter().flatten().map(|(_, at)| *at).chain(self.out.map(|out| out.until)).max();
+        let long = rule.interval.saturating_mul(self.times.saturating_add(1)).min(REMEMBERED);
+        let is_past = |at: Instant, long: Duration| now > at + long;
+        well.is_none_or(|at| is_past(at, long))
+            && self.failed.filter(|_| self.errors > 0).is_none_or(|at| is_past(at, long.max(LONGEST)))
     }
 }
 
@@ -230,5 +238,16 @@ mod tests {
         assert_eq!((heard, full.out(now)), (0, None), "as many are as may be");
         hear(&mut one, &[200], 1, &RULE, now);
         assert!(!one.is_old(&RULE, now) && one.is_old(&RULE, now + Duration::from_secs(3_600)));
+    }
+
+    #[test]
+    fn a_pod_that_is_gone_with_its_last_call_is_forgotten() {
+        let (mut one, now) = (Ejection::default(), Instant::now());
+        hear(&mut one, &[200, 503], 1, &RULE, now);
+        assert!(!one.is_old(&RULE, now + RULE.interval * 2), "errors in a row may be far between");
+        assert!(one.is_old(&RULE, now + LONGEST + Duration::from_secs(1)));
+        // Nor is what a rule says forever.
+        let long = Outliers { interval: Duration::MAX, ..RULE };
+        assert!(!one.is_old(&long, now + LONGEST * 2) && one.is_old(&long, now + REMEMBERED * 2));
     }
 }

@@ -114,7 +114,9 @@ impl Services {
         let kept = self.of(&traffic.of);
         let mut ejections = lock(&kept.ejections);
         let now = Instant::now();
-        let out = ejections.values().filter(|(one, _)| one.out(now).is_some()).count();
+        // Answers are many, and nearly all of them are good.
+        let is_good = matches!(outcome, Outcome::Status(status) if status < 500);
+        let out = if is_good { 0 } else { ejections.values().filter(|(one, _)| one.out(now).is_some()).count() };
         let one = ejections.entry(Arc::clone(&endpoint.id)).or_insert_with(|| (Ejection::default(), *rule));
         one.1 = *rule;
         let left_alone = one.0.heard((outcome, caller), (rule, out < most_out(traffic, rule)), now);
