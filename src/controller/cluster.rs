@@ -215,7 +215,7 @@ impl Shelves {
         view.workload_entries = view.take(WORKLOAD_ENTRY, workload_entries);
         view.config_maps = view.take("ConfigMap", config_maps);
         view.mesh_config = view.take("meshConfig", mesh_config);
-        view.roots = roots.state().0;
+        view.roots = view.take("ConfigMap of a BackendTLSPolicy", roots);
         for (kind, shelf) in documents {
             let listing = view.take(kind.as_str(), shelf);
             view.set_documents(*kind, listing);

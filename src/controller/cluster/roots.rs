@@ -1,7 +1,7 @@
 //! Certificates of authorities that BackendTLSPolicies name. Read by name, so that no right to list the ConfigMaps of other
 //! namespaces is needed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use super::{Listing, key};
 const KEY: &str = "ca.crt";
 /// How often it is looked whether policies name others.
 const LOOK: Duration = Duration::from_secs(1);
+/// The same while it is not known yet which policies there are: waypoints are told nothing before.
+const FIRST: Duration = Duration::from_millis(50);
 /// How often they are read.
 const READ: Duration = Duration::from_secs(10);
 /// So many are read; those of further policies are as if they were not there, which closes what the policies name.
@@ -39,7 +41,14 @@ impl Roots {
     pub(super) async fn look(self, client: Client, stop: CancellationToken) {
         let mut last: Option<(Named, Instant)> = None;
         loop {
-            let named = named(&self.policies.state().0);
+            let (policies, standing) = self.policies.state();
+            if last.is_none() && !standing.is_known() {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(FIRST) => continue,
+                }
+            }
+            let named = named(&policies);
             let due = last.as_ref().is_none_or(|(known, at)| *known != named || at.elapsed() >= READ);
             if due {
                 if named.len() > MOST {
@@ -58,7 +67,7 @@ impl Roots {
     async fn read(&self, client: &Client, named: &Named) {
         let (known, standing) = self.shelf.state();
         let mut maps = Vec::new();
-        for (namespace, name) in named.iter().take(MOST) {
+        for (namespace, name) in chosen(named) {
             match Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await {
                 Ok(map) => maps.extend(map.map(lean)),
                 Err(error) => {
@@ -98,6 +107,19 @@ fn named(policies: &Listing<DynamicObject>) -> Named {
         .collect()
 }
 
+/// Those that are read. Where there are too many, one namespace's leave room for others'.
+fn chosen(named: &Named) -> BTreeSet<&(String, String)> {
+    let mut of: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut ranked = Vec::with_capacity(named.len());
+    for one in named {
+        let rank = of.entry(&one.0).or_default();
+        *rank += 1;
+        ranked.push((*rank, one));
+    }
+    ranked.sort_unstable();
+    ranked.into_iter().take(MOST).map(|(_, one)| one).collect()
+}
+
 /// Namespace and name of those that one policy names.
 pub(super) fn of_policy(policy: &DynamicObject) -> impl Iterator<Item = (&str, &str)> {
     let refs = policy.data.pointer("/spec/validation/caCertificateRefs").and_then(Value::as_array);
@@ -120,6 +142,15 @@ mod tests {
         policy
     }
 
+    #[test]
+    fn one_namespaces_names_leave_room_for_others() {
+        let mut named: Named = (0..2 * MOST).map(|n| ("a".to_owned(), format!("n{n}"))).collect();
+        let other = ("tools".to_owned(), "roots".to_owned());
+        named.insert(other.clone());
+        let chosen = chosen(&named);
+        assert!(chosen.len() == MOST && chosen.contains(&other));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_policies_name_is_read_and_nothing_else_of_it() {
         let server = Server::start();
@@ -138,6 +169,10 @@ mod tests {
             assert!(listing.iter().all(|map| map.data.as_ref().unwrap().keys().eq([KEY])));
             listing.iter().map(|map| key(&**map).1.to_owned()).eq(wanted.iter().map(ToString::to_string))
         };
+        tokio::time::sleep(LOOK).await;
+        assert!(!shelf.state().1.is_known(), "which policies there are is not known, nor what they name");
+        policies.take(Event::Init);
+        policies.take(Event::InitDone);
         policies.take(Event::Apply(policy("roots")));
         eventually(|| names(&["roots"])).await;
         policies.take(Event::Apply(policy("other")));
