@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use agent_waypoint::wire::json as wire_json;
 use agent_waypoint::wire::mcp::Definition;
 use serde_json::{Value, json as value};
 
-use crate::lab::{Lab, Upstream, events, json, service, with};
+use crate::lab::{Lab, PATIENCE, Upstream, events, json, service, with};
 
 const NOTES: &str = "127.0.9.1:80";
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
@@ -189,4 +190,52 @@ async fn modes_that_only_tell_hold_nothing_back() {
         assert_eq!(lists(&upstream), before, "nothing is asked for");
         lab.measures("agent_waypoint_tools_not_pinned_total 1").await;
     }
+}
+
+/// How long a server takes to list is its own to say: the rules of the end of that decide.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waited_for_a_list_is_decided_on_by_the_rules_of_its_end() {
+    let listed = Arc::new(AtomicUsize::new(0));
+    let gate = Arc::clone(&listed);
+    let upstream = Upstream::start(move |_head, body| {
+        let message: Value = serde_json::from_str(body).unwrap_or_default();
+        let result = match message["method"].as_str().unwrap_or_default() {
+            "initialize" => {
+                value!({"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"s","version":"1"}})
+            }
+            "tools/list" => {
+                // On a thread of its own.
+                while gate.load(Ordering::SeqCst) == 0 {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                value!({"tools":[tool("get_note", "good"),tool("get_other", "good")]})
+            }
+            _ => value!({"content":[{"type":"text","text":"ok"}]}),
+        };
+        json(&value!({"jsonrpc":"2.0","id":message["id"],"result":result}).to_string())
+    })
+    .await;
+    let before = documents(&upstream, "").replace("MODE", "Enforce");
+    let after = before.replace("allow: [{to:", "allow: [{from: [{serviceAccounts: [\"agents/other\"]}], to:");
+    assert_ne!(before, after);
+    let lab = Lab::start(&before).await;
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
+    let turn = async {
+        while lists(&upstream) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        std::fs::write(lab.documents(), &after).unwrap();
+        while lab.post("agents/reader", NOTES, "", initialize).await.body.contains("protocolVersion") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        listed.store(1, Ordering::SeqCst);
+    };
+    let note = call("get_note");
+    let both = async { tokio::join!(lab.post("agents/reader", NOTES, "", &note), turn) };
+    let both = tokio::time::timeout(PATIENCE, both).await;
+    // A script that waits for ever would keep the process.
+    listed.store(1, Ordering::SeqCst);
+    let (told, ()) = both.expect("in time");
+    assert!(told.body.contains("error") && !told.body.contains("\"ok\""), "{told:?}");
+    assert_eq!(calls(&upstream), 0, "{}", upstream.seen());
 }

@@ -254,6 +254,11 @@ impl Passage {
         {
             return self.unfit(standing, unfit);
         }
+        // A server settles how long it takes to say what it was asked.
+        let standing = match standing.departs(&self.shared.published) {
+            Ok(standing) => standing,
+            Err(overtaken) => return self.overtaken(*overtaken),
+        };
         if let Err(fault) = self.ask() {
             return answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault);
         }

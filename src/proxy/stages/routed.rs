@@ -57,6 +57,19 @@ pub(in crate::proxy) struct Overtaken {
     pub(in crate::proxy) denial: Option<Denial>,
 }
 
+impl Standing {
+    /// Looks once more at what has changed, where something was waited for since [`Routed::depart`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(in crate::proxy) fn departs(mut self, published: &Published) -> Result<Self, Box<Overtaken>> {
+        match self.decided_anew(published) {
+            Ok(_changed) => Ok(self),
+            Err(denial) => Err(Box::new(Overtaken { standing: self, denial: denial.map(|denial| *denial) })),
+        }
+    }
+}
+
 impl<M> Routed<M> {
     /// Takes the message out to send it, and leaves what must hold for as long as the answer streams. The rules of another
     /// Service, where a route leads to one, are those of `beyond`.
@@ -70,7 +83,7 @@ impl<M> Routed<M> {
         beyond: Option<Beyond>,
     ) -> Result<(M, Arc<Endpoint>, Standing), Box<Overtaken>> {
         let Permitted { decoded, permit } = self.permitted;
-        let mut standing = Standing {
+        let standing = Standing {
             asked: decoded.asked,
             call: decoded.call,
             beyond: beyond.map(Box::new),
@@ -80,9 +93,6 @@ impl<M> Routed<M> {
             _place: self.place,
             _busy: None,
         };
-        match standing.decided_anew(published) {
-            Ok(_changed) => Ok((decoded.message, self.endpoint, standing)),
-            Err(denial) => Err(Box::new(Overtaken { standing, denial: denial.map(|denial| *denial) })),
-        }
+        Ok((decoded.message, self.endpoint, standing.departs(published)?))
     }
 }
