@@ -28,7 +28,7 @@ fn checked(uid: &str, object: &Value) -> Value {
         Ok(policy) => policy,
         Err(error) => return denied(uid, &format!("is no object: {error}")),
     };
-    let Checked { errors, warnings } = Checked::of(&policy);
+    let Checked { errors, warnings, closes: _ } = Checked::of(&policy);
     if !errors.is_empty() {
         return denied(uid, &errors.join("; "));
     }

@@ -29,6 +29,8 @@ pub struct Checked {
     pub errors: Vec<String>,
     /// `field: reason`
     pub warnings: Vec<String>,
+    /// Whether it closes anything by itself, as what it means cannot be read.
+    pub closes: bool,
 }
 
 impl Checked {
@@ -64,7 +66,7 @@ impl Checked {
             sources.push(Source { file: file("meshConfig"), text });
         }
         let documents = load_json(sources);
-        let mut checked = Self::default();
+        let mut checked = Self { closes: !documents.closures.is_empty(), ..Self::default() };
         // Which trust domain it is plays no part in whether a policy is fit to be in force.
         let Ok(trust_domain) = TrustDomain::parse("cluster.local") else { return checked };
         let keys = hosts.cloned().map_or_else(Keyring::default, Keyring::new);

@@ -37,7 +37,12 @@ fn honoured(rule: &DynamicObject, known: &Known<'_>) -> Condition {
     let checked = known.checked.of(KIND, rule);
     let told = |lines: &[String]| lines.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
     if !checked.errors.is_empty() {
-        let message = format!("it has no effect at all: {}", told(&checked.errors));
+        let wrong = told(&checked.errors);
+        let message = if checked.closes {
+            format!("{wrong}; it may have meant TLS, so that its host is closed until it is mended")
+        } else {
+            format!("it has no effect at all: {wrong}")
+        };
         return Condition::new(HONOURED, false, "Invalid", message);
     }
     if wants_tls(rule) {
@@ -48,7 +53,9 @@ fn honoured(rule: &DynamicObject, known: &Known<'_>) -> Condition {
     if !checked.warnings.is_empty() {
         return Condition::new(HONOURED, false, "NotSupported", told(&checked.warnings));
     }
-    Condition::new(HONOURED, true, "Honoured", "all of it has an effect")
+    let message = "all of it has an effect on calls of its host, unless another rule goes before it there: of a nearer namespace, \
+                   of a more specific host, or an older one";
+    Condition::new(HONOURED, true, "Honoured", message)
 }
 
 /// Whether it asks for TLS of its own, on any port.
@@ -113,7 +120,9 @@ spec: SPEC
                 "False TlsNotOriginated",
                 "closed",
             ),
+            ("{host: web, trafficPolicy: {outlierDetection: {interval: soon}}}", "False Invalid", "no effect at all"),
             ("{host: web, trafficPolicy: {outlierDetection: {interval: soon}}}", "False Invalid", "write 10s"),
+            ("{host: web, trafficPolicy: {tls: {mode: SIMPLY}}}", "False Invalid", "host is closed"),
         ] {
             let (reason, message) = said("tools", spec).unwrap();
             assert!(reason == expected && message.contains(word), "{spec}: {reason}: {message}");
