@@ -36,6 +36,13 @@ pub enum Closes {
         /// Of the workload, as written.
         address: String,
     },
+    /// Those of that host, as a DestinationRule names it, of which rules of that namespace speak.
+    Called {
+        /// Of the rule.
+        namespace: String,
+        /// As written; empty where unreadable.
+        host: String,
+    },
     /// All.
     Everything,
 }
@@ -116,15 +123,7 @@ fn tls(root: &Node, meta: Meta) -> Closes {
         return Closes::Nothing;
     }
     let host = spec.and_then(|spec| spec.get("host")).and_then(Node::text).unwrap_or_default();
-    let (name, rest) = host.split_once('.').unwrap_or((host, ""));
-    let namespace = rest.strip_suffix(".svc.cluster.local").unwrap_or(&meta.namespace);
-    // A host of other names is a ServiceEntry's, which has a name of its own.
-    let is_service = !name.is_empty() && name != "*" && (rest.is_empty() || rest.ends_with(".svc.cluster.local"));
-    if is_service {
-        Closes::Refs(vec![closed("Service", namespace, name, None)])
-    } else {
-        Closes::Namespace(meta.namespace)
-    }
+    Closes::Called { namespace: meta.namespace, host: host.to_ascii_lowercase() }
 }
 
 /// `tls`, or what a slip makes of it.
@@ -136,8 +135,8 @@ fn is_tls(key: &str) -> bool {
 
 fn is_the_meshs(tls: &Value) -> bool {
     let Value::Map(fields) = tls else { return false };
-    let mut modes = fields.iter().filter(|field| field.key == "mode");
-    modes.any(|field| matches!(field.node.text(), Some("DISABLE" | "ISTIO_MUTUAL")))
+    let mut modes = fields.iter().filter(|field| field.key == "mode").peekable();
+    modes.peek().is_some() && modes.all(|field| matches!(field.node.text(), Some("DISABLE" | "ISTIO_MUTUAL")))
 }
 
 fn workload(root: &Node, meta: Meta) -> Closes {

@@ -20,6 +20,7 @@ fn closes_repo(documents: &Documents) -> bool {
         Closes::Everything => true,
         Closes::Namespace(namespace) => namespace == "tools",
         Closes::Refs(refs) => refs.iter().any(|one| (&*one.namespace, &*one.name) == ("tools", "repo")),
+        Closes::Called { namespace, host } => namespace == "tools" && (host.is_empty() || host.contains("repo")),
         Closes::Nothing | Closes::Workload { .. } => false,
     })
 }

@@ -79,7 +79,7 @@ pub fn build_with(
         }
     }
     compiler.finish(&mut found);
-    let asked = super::providers::of_documents(&snapshot, (documents, &places), &policies, &mut found);
+    let asked = super::providers::of_documents(&snapshot, (documents, &places), (&policies, &rules), &mut found);
     snapshot.providers = Arc::new(asked);
     cache.sweep();
     let here = found.refused();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::attached::{Attached, PortName};
+use super::destination_rules::fit;
 use super::endpoint::At;
 use super::fronted::{Fronted, Port};
 use super::terms::Terms;
@@ -16,6 +17,9 @@ pub(super) struct Closed<'c> {
     all: &'c [Closure],
     attached: Attached<'c>,
     by_workload: Vec<usize>,
+    by_host: Vec<usize>,
+    /// Whose rules speak of calls to every namespace: the Gateway's own, where it is known, and the mesh's.
+    speakers: Vec<String>,
 }
 
 impl<'c> Closed<'c> {
@@ -27,13 +31,16 @@ impl<'c> Closed<'c> {
             settings.gateway.as_ref().is_none_or(is)
         };
         let mut attached = Attached::default();
-        let mut by_workload = Vec::new();
+        let (mut by_workload, mut by_host) = (Vec::new(), Vec::new());
+        let own = settings.gateway.as_ref().map(|(namespace, _)| namespace.clone());
+        let speakers = own.into_iter().chain([terms.root().to_owned()]).collect();
         for (item, closure) in all.iter().enumerate() {
             match &closure.closes {
                 Closes::Nothing => {}
                 Closes::Everything => attached.add_to_all(item),
                 Closes::Namespace(namespace) => attached.add_to_namespace(namespace, item),
                 Closes::Workload { .. } => by_workload.push(item),
+                Closes::Called { .. } => by_host.push(item),
                 Closes::Refs(refs) => {
                     for one in refs {
                         let kind = match one.kind {
@@ -52,7 +59,7 @@ impl<'c> Closed<'c> {
                 }
             }
         }
-        Self { all, attached, by_workload }
+        Self { all, attached, by_workload, by_host, speakers }
     }
 
     /// Why `port`, one of `ports`, is closed; empty if it is not.
@@ -61,7 +68,22 @@ impl<'c> Closed<'c> {
         // A port that there is not is meant to be one of those that there are.
         items.extend(self.attached.of_absent(fronted.owned(), ports));
         items.extend(self.by_workload.iter().filter(|item| self.is_behind(**item, fronted, port)));
+        items.extend(self.by_host.iter().filter(|item| self.is_called(**item, fronted)));
         items.iter().filter_map(|item| self.all.get(*item)).map(|closure| closure.reason.clone()).collect()
+    }
+
+    /// Whether the rule of that closure would speak of calls to what is fronted, or may: of another namespace's only where its
+    /// own speaks of everybody's, as one tenant's rule would say nothing of another's were it right.
+    fn is_called(&self, item: usize, fronted: &Fronted<'_>) -> bool {
+        let Some(Closure { closes: Closes::Called { namespace, host }, .. }) = self.all.get(item) else { return false };
+        let speaks = fronted.namespace == namespace || self.speakers.contains(namespace);
+        if !speaks {
+            return false;
+        }
+        // A slip in the name of something outside must not open it.
+        let is_service = !host.contains('.') || host.ends_with(".svc.cluster.local");
+        let slip = fronted.namespace == namespace && (!is_service || host.starts_with('*'));
+        host.is_empty() || slip || fit((namespace, host), fronted).is_some()
     }
 
     /// Whether the workload of that closure is, or would be, behind `port`.

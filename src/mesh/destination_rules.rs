@@ -67,7 +67,7 @@ impl<'a> RuleBook<'a> {
 
     fn of_namespace(&self, namespace: &str, fronted: &Fronted<'_>) -> Option<&'a Rule> {
         let rules = self.rules.get(namespace)?.iter().copied().filter(|rule| self.is_seen(rule));
-        let fits = rules.filter_map(|rule| Some((fit(rule, fronted)?, rule)));
+        let fits = rules.filter_map(|rule| Some((fit((&rule.meta.namespace, &rule.spec.host), fronted)?, rule)));
         let best = fits.filter(|(_, rule)| rule.spec.traffic_policy.is_some());
         // Of equal ones the first, which is the older.
         best.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, rule)| rule)
@@ -82,6 +82,13 @@ impl<'a> RuleBook<'a> {
             other => other == own,
         };
         rule.spec.export_to.is_empty() || rule.spec.export_to.iter().any(seen)
+    }
+
+    /// Whether the rule that speaks of a port wants TLS that nobody would make.
+    pub(super) fn closes(&self, fronted: &Fronted<'_>, port: &Port<'_>) -> bool {
+        let policy = self.rule(fronted).and_then(|rule| rule.spec.traffic_policy.as_ref());
+        let tls = policy.and_then(|policy| of_port(policy, port.port.number).1.tls);
+        tls.is_some_and(|tls| closing(tls, fronted, port).is_some())
     }
 
     /// Puts what a rule says of a port's calls on its endpoints; the reasons to close it where that is TLS and cannot be.
@@ -115,15 +122,15 @@ impl<'a> RuleBook<'a> {
 }
 
 /// How well a rule's host fits: exactly, or by the length of the end that they share.
-fn fit(rule: &Rule, fronted: &Fronted<'_>) -> Option<usize> {
-    let host = rule.spec.host.to_ascii_lowercase();
+pub(super) fn fit((namespace, host): (&str, &str), fronted: &Fronted<'_>) -> Option<usize> {
+    let host = host.to_ascii_lowercase();
     if let Some(end) = host.strip_prefix('*') {
         // `*.tools.svc.cluster.local`, and `*` for all.
         return full(fronted).any(|name| name.ends_with(end)).then_some(end.len());
     }
     if !host.contains('.') {
         let own = (fronted.kind, fronted.namespace, fronted.name);
-        return (own == (TargetKind::Service, &*rule.meta.namespace, &*host)).then_some(usize::MAX);
+        return (own == (TargetKind::Service, namespace, &*host)).then_some(usize::MAX);
     }
     full(fronted).any(|name| *name == host).then_some(usize::MAX)
 }

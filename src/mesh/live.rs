@@ -84,7 +84,7 @@ impl Live {
         let own = std::mem::take(&mut found.problems);
         self.places.snapshot.has_documents = documents.is_some();
         let mut warnings = self.relink(&law);
-        self.places.ask(providers::of_world(&self.places.snapshot, &self.world, &policies));
+        self.places.ask(providers::of_world(&self.places.snapshot, &self.world, (&policies, &rules, &docs)));
         self.cache.sweep();
         let mut problems = Some(self.problems(&own, &warnings));
         let here = found.refused();
@@ -101,7 +101,7 @@ impl Live {
             let dirty = self.world.apply(change);
             let told = self.amend(dirty, &law);
             if policies.terms.providers.iter().next().is_some() {
-                self.places.ask(providers::of_world(&self.places.snapshot, &self.world, &policies));
+                self.places.ask(providers::of_world(&self.places.snapshot, &self.world, (&policies, &rules, &docs)));
             }
             if told {
                 warnings = self.warnings(&law);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::attached::PortName;
+use super::destination_rules::RuleBook;
 use super::endpoint::Endpoint;
 use super::found::Found;
 use super::fronted::Places;
@@ -11,7 +12,7 @@ use super::policies::Policies;
 use super::services::CLUSTER_DOMAIN;
 use super::snapshot::Snapshot;
 use super::target::{Target, TargetKind};
-use super::world::{self, ServiceRow, World};
+use super::world::{self, Docs, ServiceRow, World};
 use super::{service_entries, services};
 use crate::document::Documents;
 use crate::policy::Provider;
@@ -23,14 +24,14 @@ pub(super) type Asked = HashMap<Arc<str>, Arc<[Arc<Endpoint>]>>;
 pub(super) fn of_documents<'a>(
     snapshot: &Snapshot,
     (documents, places): (&'a Documents, &Places<'a>),
-    policies: &Policies<'a>,
+    (policies, rules): (&Policies<'a>, &RuleBook<'a>),
     found: &mut Found<'a>,
 ) -> Asked {
     let mut out = Asked::new();
     for provider in policies.terms.providers.iter() {
         let endpoints = match fronted(snapshot, provider) {
             Some(target) => open(&target),
-            None => elsewhere(provider, documents, places),
+            None => elsewhere(provider, (documents, places), (policies, rules)),
         };
         match endpoints {
             Some(endpoints) => drop(out.insert(Arc::clone(&provider.name), endpoints.into())),
@@ -62,8 +63,13 @@ fn open(target: &Target) -> Option<Vec<Arc<Endpoint>>> {
     (target.closed().is_none() && !held).then(|| target.endpoints.clone())
 }
 
-/// The endpoints of a Service or ServiceEntry that is kept from this waypoint by its label.
-fn elsewhere(provider: &Provider, documents: &Documents, places: &Places<'_>) -> Option<Vec<Arc<Endpoint>>> {
+/// The endpoints of a Service or ServiceEntry that is kept from this waypoint by its label; none where its owner wants TLS,
+/// which is originated to what is fronted.
+fn elsewhere(
+    provider: &Provider,
+    (documents, places): (&Documents, &Places<'_>),
+    (policies, rules): (&Policies<'_>, &RuleBook<'_>),
+) -> Option<Vec<Arc<Endpoint>>> {
     let mut told = Found::empty();
     let wanted = namespace(provider, CLUSTER_DOMAIN);
     let here = |namespace: &str| wanted.is_none_or(|wanted| wanted == namespace);
@@ -71,26 +77,37 @@ fn elsewhere(provider: &Provider, documents: &Documents, places: &Places<'_>) ->
     let services = services.filter_map(|one| services::front(one, places, &mut told)).collect::<Vec<_>>();
     let entries = documents.service_entries.iter().filter(|one| here(&one.meta.namespace));
     let entries = entries.map(|one| service_entries::front(one, places, &mut told)).collect::<Vec<_>>();
-    let named =
-        services.into_iter().chain(entries).find(|one| one.hosts.iter().any(|host| **host == *provider.host))?;
-    named.ports.into_iter().find(|port| port.port.number == provider.port).map(|port| port.endpoints)
+    let mut all = services.into_iter().chain(entries);
+    let named = all.find(|one| one.hosts.iter().any(|host| **host == *provider.host))?;
+    let port = named.ports.iter().find(|port| port.port.number == provider.port)?;
+    let wants_tls = !policies.tls.at.of(named.owned(), port.port).is_empty() || rules.closes(&named, port);
+    (!wants_tls).then(|| port.endpoints.clone())
 }
 
 /// Where the mesh has them.
-pub(super) fn of_world(snapshot: &Snapshot, world: &World, policies: &Policies<'_>) -> Asked {
+pub(super) fn of_world(
+    snapshot: &Snapshot,
+    world: &World,
+    (policies, rules, docs): (&Policies<'_>, &RuleBook<'_>, &Docs<'_>),
+) -> Asked {
     let one = |provider: &Arc<Provider>| {
         let row = row(world, provider)?;
         let endpoints = if world.fronts(row) {
             snapshot.by_key.get(&world.here().target(row, provider.port)).and_then(|target| open(target))?
         } else {
-            unfronted(world, policies, row, provider.port)?
+            unfronted(world, (policies, rules, docs), row, provider.port)?
         };
         Some((Arc::clone(&provider.name), endpoints.into()))
     };
     policies.terms.providers.iter().filter_map(one).collect()
 }
 
-fn unfronted(world: &World, policies: &Policies<'_>, row: &ServiceRow, port: u16) -> Option<Vec<Arc<Endpoint>>> {
+fn unfronted(
+    world: &World,
+    (policies, rules, docs): (&Policies<'_>, &RuleBook<'_>, &Docs<'_>),
+    row: &ServiceRow,
+    port: u16,
+) -> Option<Vec<Arc<Endpoint>>> {
     let parts = row.parts();
     // Its owner wants TLS, which is originated to what is fronted.
     let kind = if world.here().is_service(row) { TargetKind::Service } else { TargetKind::ServiceEntry };
@@ -99,6 +116,10 @@ fn unfronted(world: &World, policies: &Policies<'_>, row: &ServiceRow, port: u16
         return None;
     }
     let ports = world::endpoints(world, row, None);
+    let fronted = world::front(world, row, &ports, docs, &mut Found::empty());
+    if fronted.ports.iter().any(|one| one.port.number == port && rules.closes(&fronted, one)) {
+        return None;
+    }
     let (_, reached) = ports.iter().find(|(number, _)| *number == port)?;
     (!reached.endpoints.is_empty() || reached.held.is_empty()).then(|| reached.endpoints.clone())
 }

@@ -223,3 +223,30 @@ fn tls_that_would_be_lost_closes_the_port_and_nothing_else_does() {
         "{why}"
     );
 }
+
+/// A rule that cannot be read closes what it would speak of, and nothing else: one tenant's rule about another's host has no
+/// effect when it is right, and must not close it when it is wrong.
+#[test]
+fn a_rule_that_cannot_be_read_closes_what_it_would_speak_of() {
+    let broken = "trafficPolicy: {tls: {mode: SIMPLE}, connectionPool: {tcp: {connectTimeout: +1s}}}";
+    let own = Some(("mesh", "wp"));
+    for (namespace, host, web, shop) in [
+        ("tools", "web", true, false),
+        ("tools", "web.tools.svc.cluster.local", true, false),
+        ("mallory", "web.tools.svc.cluster.local", false, false),
+        ("mallory", "web", false, false),
+        ("mallory", "shop.example.com", false, false),
+        ("mallory", "'*'", false, false),
+        // What speaks of calls to everybody.
+        ("mesh", "web.tools.svc.cluster.local", true, false),
+        ("mesh", "shop.example.com", false, true),
+        ("istio-system", "'*.example.com'", false, true),
+        ("istio-system", "'*'", true, true),
+        // Which ServiceEntry is meant is not known.
+        ("tools", "shopp.example.com", true, true),
+    ] {
+        let (snapshot, problems) = built(own, &rule(namespace, "r", &format!("{{host: {host}, {broken}}}")));
+        let closed = |host: &str| target(&snapshot, host, 80).closed().is_some();
+        assert_eq!((closed(WEB), closed(SHOP)), (web, shop), "{namespace} {host}: {problems:?}");
+    }
+}

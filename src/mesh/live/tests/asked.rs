@@ -74,3 +74,23 @@ fn nobody_takes_a_providers_name() {
     lab.put(&[service("sys/ext").host("authz.example.com").service(|parts| parts.canonical = true).ours()]);
     assert_eq!(at(&lab, "r"), None, "what documents close is asked by nobody: of this one there is none");
 }
+
+/// A provider outside to which a DestinationRule wants TLS: nobody makes it, and the headers that it is shown are no plaintext.
+#[test]
+fn what_a_rule_wants_tls_to_is_not_asked_in_plaintext() {
+    let rule = |spec: &str| {
+        format!(
+            "{CONFIG}---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: r, namespace: istio-system}}\nspec: {{host: authz.example.com, {spec}}}\n"
+        )
+    };
+    let mut lab = Lab::new(Some(&rule("trafficPolicy: {loadBalancer: {simple: RANDOM}}")));
+    lab.put(&[
+        service("tools/ext").host("authz.example.com"),
+        pod("b", "10.0.0.10").behind("tools/authz.example.com", &[]),
+    ]);
+    assert!(at(&lab, "r").is_some(), "so that it can fail");
+    for tls in ["tls: {mode: SIMPLE}", "portLevelSettings: [{port: {number: 80}, tls: {mode: MUTUAL}}]"] {
+        lab.documents(&rule(&format!("trafficPolicy: {{{tls}}}")));
+        assert_eq!(at(&lab, "r"), None, "{tls}");
+    }
+}
