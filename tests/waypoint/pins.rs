@@ -206,7 +206,7 @@ async fn a_call_that_waited_for_a_list_is_decided_on_by_the_rules_of_its_end() {
             "tools/list" => {
                 // On a thread of its own.
                 while gate.load(Ordering::SeqCst) == 0 {
-                    std::thread::sleep(Duration::from_millis(10));
+                    std::thread::park_timeout(Duration::from_millis(10));
                 }
                 value!({"tools":[tool("get_note", "good"),tool("get_other", "good")]})
             }
