@@ -10,6 +10,7 @@ use agent_waypoint::control::identity::{DEV_TTL, DevCa};
 use agent_waypoint::control::istiod::xds::Myself;
 use agent_waypoint::controller::cluster::{Cluster, DocumentKind, Listing, Standing, View};
 use agent_waypoint::controller::feed::Feed;
+use agent_waypoint::controller::keys::Keys;
 use agent_waypoint::id::WorkloadId;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -72,6 +73,7 @@ fn view(services: usize, forbidden: bool) -> View {
 struct Fed {
     lab: Lab,
     show: watch::Sender<Arc<View>>,
+    _keys: watch::Sender<Option<Keys>>,
     _istiod: Fake,
     stop: CancellationToken,
 }
@@ -92,7 +94,9 @@ impl Fed {
         });
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (cluster, show) = Cluster::driven(view(services, false));
-        let feed = Feed::new((&cluster, "agent-waypoint-system"), watch::channel(None).1, &tasks, &stop);
+        // Its streams end where nobody is left to say what the keys are.
+        let (keys, told) = watch::channel(None);
+        let feed = Feed::new((&cluster, "agent-waypoint-system"), told, &tasks, &stop);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let serve = |ca: &DevCa, controller: &WorkloadId| {
@@ -105,7 +109,7 @@ impl Fed {
             feed_from(settings, addr, serve);
         })
         .await;
-        Self { lab, show, _istiod: istiod, stop }
+        Self { lab, show, _keys: keys, _istiod: istiod, stop }
     }
 
     /// Waits until calls are allowed, or not; how long that took.
