@@ -23,6 +23,7 @@ mod parameters;
 mod quotas;
 mod route;
 mod sessions;
+mod shares;
 #[cfg(test)]
 mod sizes;
 mod stages;

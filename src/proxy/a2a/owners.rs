@@ -15,7 +15,6 @@ mod replicas;
 mod roll;
 mod store;
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(in crate::proxy) use mcp::McpTask;
@@ -24,6 +23,7 @@ pub use store::StoreFault;
 pub(in crate::proxy) use store::keep;
 
 use super::super::labels::{self, Labels};
+use super::super::shares::{OfPrincipal, Shares};
 use crate::call::{A2aCall, Card, Named, Owner, TaskState};
 use crate::config::limits::{LABELS_SETTLE, MAX_LABELLED, MAX_LABELLED_PER_PRINCIPAL, OWNERS_SETTLE, REPLICA_DOUBT};
 use crate::id::WorkloadId;
@@ -86,17 +86,12 @@ pub(in crate::proxy) struct Owners {
     labels: Labels,
     journal: Journal,
     roll: Roll,
-    total: usize,
-    share: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
-    entries: HashMap<Key, (Entry, u64)>,
-    /// Of each principal, by when they were last used.
-    used: HashMap<WorkloadId, BTreeMap<u64, Key>>,
+    ids: Shares<Key, Entry>,
     cards: Cards,
-    now: u64,
 }
 
 /// Whether an id is its caller's now.
@@ -114,12 +109,13 @@ impl Owners {
     /// For `total` ids of all principals, `share` of one.
     pub(in crate::proxy) fn new(total: usize, share: usize) -> Self {
         let labels = Labels::new(MAX_LABELLED, MAX_LABELLED_PER_PRINCIPAL);
-        Self { table: Mutex::default(), labels, journal: Journal::new(), roll: Roll::new(), total, share }
+        let table = Table { ids: Shares::new(total, share), cards: Cards::default() };
+        Self { table: Mutex::new(table), labels, journal: Journal::new(), roll: Roll::new() }
     }
 
     /// How many ids have an owner.
     pub(in crate::proxy) fn len(&self) -> usize {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).entries.len()
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).ids.len()
     }
 
     /// Says of everything that `call` to `target` names whose it is, of its task how it stands, and of the agent what its
@@ -136,8 +132,8 @@ impl Owners {
         let place = Place::of(target, call);
         let mut find = |kind: Kind, named: &mut Named| {
             let key = Key { place: place.clone(), kind, id: Arc::clone(&named.id) };
-            if let Some(entry) = table.touch(&key) {
-                (named.owner, named.state) = (entry.owner, entry.state);
+            if let Some(entry) = table.ids.touch(&key) {
+                (named.owner, named.state) = (entry.owner.clone(), entry.state);
             }
         };
         if let Some(task) = &mut call.task {
@@ -155,7 +151,7 @@ impl Owners {
     pub(super) fn bind(&self, place: &Place, kind: Kind, id: &str, owner: &Arc<Owner>) -> Bound {
         let key = Key { place: place.clone(), kind, id: id.into() };
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = table.touch(&key) {
+        if let Some(known) = table.ids.touch(&key) {
             return if known.owner.as_ref() == Some(owner) { Bound::Known } else { Bound::Others };
         }
         let entry = Entry { principal: owner.id.clone(), owner: Some(Arc::clone(owner)), state: None, tool: None };
@@ -166,7 +162,7 @@ impl Owners {
     pub(super) fn note(&self, place: &Place, id: &str, state: TaskState) {
         let key = Key { place: place.clone(), kind: Kind::Task, id: id.into() };
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((entry, _)) = table.entries.get_mut(&key) else { return };
+        let Some(entry) = table.ids.get_mut(&key) else { return };
         if entry.state != Some(state) {
             entry.state = Some(state);
             let entry = entry.clone();
@@ -209,12 +205,17 @@ impl Owners {
 
     /// Whether every other replica tells us what it learns, and hears it from us.
     pub(in crate::proxy) fn is_whole(&self) -> bool {
-        // Whoever is given up may have given us up, and have put labels since: what is known from before goes first.
         if self.roll.lost_for() >= REPLICA_DOUBT {
-            self.labels.forget_all();
-            self.roll.give_up();
+            self.give_up();
         }
         self.roll.is_whole()
+    }
+
+    /// Takes for gone who has been missing for too long. Whoever that is may have given us up, and have put labels since: what
+    /// is known from before goes first.
+    fn give_up(&self) {
+        self.labels.forget_all();
+        self.roll.give_up();
     }
 
     /// Whether every other replica has what line `seq` tells, within [`LABELS_SETTLE`].
@@ -258,7 +259,7 @@ impl Owners {
 
     fn adopt_owner(&self, key: Key, told: Entry) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((known, _)) = table.entries.get_mut(&key) else {
+        let Some(known) = table.ids.get_mut(&key) else {
             self.enter(&mut table, key, told, false);
             return;
         };
@@ -288,24 +289,18 @@ impl Owners {
     fn told_to(&self, whose: Whose) -> (Told, Sink) {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let (labels, sink) = self.labels.at_once(|| self.journal.sink(whose));
-        let mut entries: Vec<_> = table.entries.iter().map(|(key, (entry, used))| (*used, key, entry)).collect();
-        entries.sort_unstable_by_key(|(used, ..)| *used);
-        let owners = entries.into_iter().map(|(_, key, entry)| (key.clone(), entry.clone())).collect();
+        let mut entries: Vec<_> = table.ids.iter().collect();
+        entries.sort_unstable_by_key(|(.., used)| *used);
+        let owners = entries.into_iter().map(|(key, entry, _)| (key.clone(), entry.clone())).collect();
         let cards =
             table.cards.all().map(|(target, path, seen)| (target.clone(), Arc::clone(path), seen.clone())).collect();
         (Told { owners, cards, labels }, sink)
     }
 
     fn enter(&self, table: &mut Table, key: Key, entry: Entry, ours: bool) -> u64 {
-        let theirs = table.used.get(&entry.principal).map_or(0, BTreeMap::len);
-        if theirs >= self.share {
-            table.forget_oldest(&entry.principal);
-        } else if table.entries.len() >= self.total {
-            table.forget_of_largest();
-        }
         // Told while the table is locked, so that lines come in the order of what they say.
         let seq = self.journal.tell(ours, || Record::of(&key, &entry));
-        table.keep(key, entry);
+        table.ids.put(key, entry);
         seq
     }
 }
@@ -332,44 +327,9 @@ impl Told {
     }
 }
 
-impl Table {
-    fn tick(&mut self) -> u64 {
-        self.now += 1;
-        self.now
-    }
-
-    fn touch(&mut self, key: &Key) -> Option<Entry> {
-        let now = self.tick();
-        let (entry, used) = self.entries.get_mut(key)?;
-        let theirs = self.used.entry(entry.principal.clone()).or_default();
-        if let Some(key) = theirs.remove(used) {
-            theirs.insert(now, key);
-        }
-        *used = now;
-        Some(entry.clone())
-    }
-
-    fn keep(&mut self, key: Key, entry: Entry) {
-        let now = self.tick();
-        self.used.entry(entry.principal.clone()).or_default().insert(now, key.clone());
-        self.entries.insert(key, (entry, now));
-    }
-
-    fn forget_oldest(&mut self, principal: &WorkloadId) {
-        let Some(theirs) = self.used.get_mut(principal) else { return };
-        if let Some((_, key)) = theirs.pop_first() {
-            self.entries.remove(&key);
-        }
-        if theirs.is_empty() {
-            self.used.remove(principal);
-        }
-    }
-
-    fn forget_of_largest(&mut self) {
-        let largest = self.used.iter().max_by_key(|(_, theirs)| theirs.len()).map(|(principal, _)| principal.clone());
-        if let Some(principal) = largest {
-            self.forget_oldest(&principal);
-        }
+impl OfPrincipal for Entry {
+    fn principal(&self) -> &WorkloadId {
+        &self.principal
     }
 }
 

@@ -1,6 +1,6 @@
-use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::super::shares::{OfPrincipal, Shares};
 use super::Key;
 use crate::config::limits::MAX_LABELS;
 use crate::id::WorkloadId;
@@ -18,25 +18,17 @@ pub(in crate::proxy) struct Entry {
 
 /// Labels of sessions: bounded, with a share per principal. What is forgotten is not known, and so not without labels.
 #[derive(Debug)]
-pub(in crate::proxy) struct Labels {
-    table: Mutex<Table>,
-    total: usize,
-    share: usize,
-}
+pub(in crate::proxy) struct Labels(Mutex<Table>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
-    entries: HashMap<Key, Kept>,
-    /// Of each principal, by when they were last used.
-    used: HashMap<WorkloadId, BTreeMap<u64, Key>>,
-    clock: u64,
+    sessions: Shares<Key, Kept>,
     forgotten: u64,
 }
 
 #[derive(Debug)]
 struct Kept {
     entry: Entry,
-    used: u64,
     /// The line by which its labels are told to the others; none where they were not told by us.
     line: Option<u64>,
 }
@@ -44,21 +36,21 @@ struct Kept {
 impl Labels {
     /// For `total` sessions of all principals, `share` of one.
     pub(in crate::proxy) fn new(total: usize, share: usize) -> Self {
-        Self { table: Mutex::default(), total, share }
+        Self(Mutex::new(Table { sessions: Shares::new(total, share), forgotten: 0 }))
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A session begins without labels, unless it is known to have some. `tell` is called with the table locked, so that
     /// lines come in the order of what they say.
     pub(in crate::proxy) fn begin(&self, key: Key, principal: &WorkloadId, tell: impl FnOnce(&Entry) -> u64) -> u64 {
         let mut table = self.table();
-        let known = table.entries.get(&key).map(|kept| kept.entry.labels.clone()).unwrap_or_default();
+        let known = table.sessions.get(&key).map(|kept| kept.entry.labels.clone()).unwrap_or_default();
         let entry = Entry { principal: principal.clone(), labels: known, whole: true };
         let line = tell(&entry);
-        self.put(&mut table, key, entry, Some(line));
+        table.put(key, entry, Some(line));
         line
     }
 
@@ -70,8 +62,7 @@ impl Labels {
         tell: impl FnOnce(&Entry) -> u64,
     ) -> Option<u64> {
         let mut table = self.table();
-        table.touch(key);
-        let kept = table.entries.get_mut(key)?;
+        let kept = table.sessions.touch(key)?;
         let more = kept.entry.with(labels);
         if more.labels.len() > MAX_LABELS {
             return None;
@@ -90,7 +81,7 @@ impl Labels {
     pub(in crate::proxy) fn adopt(&self, key: Key, told: Entry, since: Option<u64>, tell: impl FnOnce(&Entry) -> u64) {
         let mut table = self.table();
         let whole = told.whole && since.is_none_or(|since| since == table.forgotten);
-        let known = table.entries.get(&key);
+        let known = table.sessions.get(&key);
         let (was, line) = known.map_or((None, None), |kept| (Some(kept.entry.clone()), kept.line));
         let was = was.unwrap_or_else(|| Entry { principal: told.principal.clone(), labels: Vec::new(), whole: false });
         let mut now = was.with(&told.labels);
@@ -101,24 +92,23 @@ impl Labels {
             (true, Some(_)) => None,
             (true, None) => Some(tell(&now)),
         };
-        self.put(&mut table, key, now, line);
+        table.put(key, now, line);
     }
 
     /// All labels of a session; none where they are not known.
     pub(in crate::proxy) fn of(&self, key: &Key) -> Option<Vec<Arc<str>>> {
         let mut table = self.table();
-        table.touch(key);
-        table.entries.get(key).filter(|kept| kept.entry.whole).map(|kept| kept.entry.labels.clone())
+        table.sessions.touch(key).filter(|kept| kept.entry.whole).map(|kept| kept.entry.labels.clone())
     }
 
     /// Whether all labels of a session are known.
     pub(in crate::proxy) fn knows(&self, key: &Key) -> bool {
-        self.table().entries.get(key).is_some_and(|kept| kept.entry.whole)
+        self.table().sessions.get(key).is_some_and(|kept| kept.entry.whole)
     }
 
     /// How many sessions there are.
     pub(in crate::proxy) fn len(&self) -> usize {
-        self.table().entries.len()
+        self.table().sessions.len()
     }
 
     /// How many were forgotten so far.
@@ -129,29 +119,15 @@ impl Labels {
     /// Forgets all: others may have labelled them meanwhile.
     pub(in crate::proxy) fn forget_all(&self) {
         let mut table = self.table();
-        let (clock, forgotten) = (table.clock, table.forgotten + 1);
-        *table = Table { clock, forgotten, ..Table::default() };
+        table.sessions.clear();
+        table.forgotten += 1;
     }
 
     /// Every session at one moment, and what `then` makes of that moment.
     pub(in crate::proxy) fn at_once<T>(&self, then: impl FnOnce() -> T) -> (Vec<(Key, Entry)>, T) {
         let table = self.table();
-        let all = table.entries.iter().map(|(key, kept)| (*key, kept.entry.clone())).collect();
+        let all = table.sessions.iter().map(|(key, kept, _)| (*key, kept.entry.clone())).collect();
         (all, then())
-    }
-
-    fn put(&self, table: &mut Table, key: Key, entry: Entry, line: Option<u64>) {
-        if !table.entries.contains_key(&key) {
-            let theirs = table.used.get(&entry.principal).map_or(0, BTreeMap::len);
-            if theirs >= self.share {
-                table.forget_oldest(&entry.principal);
-            } else if table.entries.len() >= self.total {
-                let largest = table.used.iter().max_by_key(|(_, theirs)| theirs.len());
-                let largest = largest.map(|(principal, _)| principal.clone());
-                largest.iter().for_each(|principal| table.forget_oldest(principal));
-            }
-        }
-        table.enter(key, entry, line);
     }
 }
 
@@ -168,35 +144,14 @@ impl Entry {
     }
 }
 
+impl OfPrincipal for Kept {
+    fn principal(&self) -> &WorkloadId {
+        &self.entry.principal
+    }
+}
+
 impl Table {
-    fn enter(&mut self, key: Key, entry: Entry, line: Option<u64>) {
-        self.remove(&key);
-        self.clock += 1;
-        self.used.entry(entry.principal.clone()).or_default().insert(self.clock, key);
-        self.entries.insert(key, Kept { entry, used: self.clock, line });
-    }
-
-    fn touch(&mut self, key: &Key) {
-        if let Some(Kept { entry, line, .. }) = self.remove(key) {
-            self.enter(*key, entry, line);
-        }
-    }
-
-    fn remove(&mut self, key: &Key) -> Option<Kept> {
-        let kept = self.entries.remove(key)?;
-        if let Some(theirs) = self.used.get_mut(&kept.entry.principal) {
-            theirs.remove(&kept.used);
-            if theirs.is_empty() {
-                self.used.remove(&kept.entry.principal);
-            }
-        }
-        Some(kept)
-    }
-
-    fn forget_oldest(&mut self, principal: &WorkloadId) {
-        let oldest = self.used.get(principal).and_then(|theirs| theirs.first_key_value()).map(|(_, key)| *key);
-        if oldest.and_then(|key| self.remove(&key)).is_some() {
-            self.forgotten += 1;
-        }
+    fn put(&mut self, key: Key, entry: Entry, line: Option<u64>) {
+        self.forgotten += u64::from(self.sessions.put(key, Kept { entry, line }));
     }
 }

@@ -31,7 +31,7 @@ impl Owners {
     pub(in crate::proxy) fn made_mcp(&self, task: McpTask<'_>, owner: Owner, tool: &Arc<str>) {
         let (key, principal) = (task.key(), owner.id.clone());
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if table.touch(&key).is_none() {
+        if table.ids.touch(&key).is_none() {
             let (owner, tool) = (Some(Arc::new(owner)), Some(Arc::clone(tool)));
             self.enter(&mut table, key, Entry { principal, owner, state: None, tool }, true);
         }
@@ -39,7 +39,7 @@ impl Owners {
 
     /// Whose this task is, and the tool whose call made it.
     pub(in crate::proxy) fn of_mcp(&self, task: McpTask<'_>) -> Option<(Arc<Owner>, Arc<str>)> {
-        let entry = self.table.lock().unwrap_or_else(PoisonError::into_inner).touch(&task.key())?;
+        let entry = self.table.lock().unwrap_or_else(PoisonError::into_inner).ids.touch(&task.key())?.clone();
         Some((entry.owner?, entry.tool?))
     }
 }

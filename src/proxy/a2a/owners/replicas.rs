@@ -150,8 +150,7 @@ impl Replicas {
     /// What was labelled while somebody was missing for long is not known here: whoever was missing may have taken us for gone.
     fn forget(&self) {
         if self.owners.roll().lost_for() > REPLICA_DOUBT / 2 {
-            self.owners.labels().forget_all();
-            self.owners.roll().give_up();
+            self.owners.give_up();
         }
     }
 
@@ -207,13 +206,15 @@ impl Replicas {
             };
             drop(link);
             tried.store(true, Ordering::Relaxed);
-            if end == End::Ourselves || *self.owners.roll().leaving().borrow() {
-                let ourselves = end == End::Ourselves;
-                ourselves.then(|| self.owners.roll().saw(place, Seen::Ourselves));
+            let roll = self.owners.roll();
+            if end == End::Ourselves {
+                roll.saw(place, Seen::Ourselves);
+            }
+            if end == End::Ourselves || *roll.leaving().borrow() {
                 return std::future::pending().await;
             }
             if end == End::Foreign {
-                self.owners.roll().saw(place, Seen::Silent);
+                roll.saw(place, Seen::Silent);
             }
             tracing::debug!(%place, ?end, "a link to another replica ended");
             // One that stood for a while is made anew at once: what is learnt meanwhile the other does not know.
