@@ -177,7 +177,7 @@ impl Compiler<'_> {
     }
 
     fn labeller(&mut self, at: usize, written: &agent_policy::Label) -> Labeller {
-        let path = format!("spec.results.labels[{at}]");
+        let path = format!("{}[{at}]", labels::PATH);
         // What cannot be told is labelled, as a deny that cannot be told denies.
         let rule = self.rule_at(&path, Effect::Deny, written.name.clone(), &Written::of_label(written));
         if at == MAX_LABELS {

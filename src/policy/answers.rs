@@ -8,7 +8,7 @@ use super::problems::Problems;
 use super::rule::Rule;
 use crate::call::{Object, Value};
 use crate::document::agent_policy::Redaction;
-use crate::wire::mcp::alike;
+use crate::wire::mcp::{alike, has_lookalike};
 
 /// By which a tool says that it failed.
 const IS_ERROR: &str = "isError";
@@ -36,7 +36,7 @@ impl<'a> Answered<'a> {
     /// `isError` (readers of .NET and Go that ignore case), some a text or a number for a truth (pydantic).
     pub(super) fn is_error(&self) -> Option<bool> {
         let Some(result) = self.result.filter(|_| self.error.is_none()) else { return Some(self.error.is_some()) };
-        if result.iter().any(|(key, _)| key != IS_ERROR && alike(IS_ERROR, key)) {
+        if has_lookalike(result, IS_ERROR) {
             return None;
         }
         match result.get(IS_ERROR) {

@@ -23,7 +23,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 pub(super) use addresses::Addresses;
 pub(super) use exchange::{ReadFault, read_body};
 pub(super) use manner::{Manner, Manners};
-pub(super) use reply::{collect, note_revoked, stays_here};
+pub(super) use reply::{collect, stays_here};
 
 use super::http::{Calls, plain};
 use crate::call::HttpHead;

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::answer::ProxyFault;
+use super::stages::Standing;
 use crate::mesh::{Endpoint, Target, Via};
 use crate::policy::{Denial, Permit};
-use crate::telemetry::{Ruling, Site};
+use crate::telemetry::{RecordGuard, Ruling, Site};
 
 /// A permit, as the record says it.
 pub(super) fn permit(permit: &Permit) -> Ruling {
@@ -16,6 +18,14 @@ pub(super) fn denial(denial: &Denial, target: &Target) -> Ruling {
     let ruling = Ruling::refused(denial, target.rules.revision());
     let hint = denial.hint.as_deref().map(Arc::from);
     Ruling { detail: ruling.detail.or(hint), ..ruling }
+}
+
+/// For the record of what is no longer permitted on its way, or in the middle of its answer.
+pub(super) fn revoked(record: &mut RecordGuard, standing: &Standing, refused: Option<&Denial>) {
+    if let Some(refused) = refused {
+        record.denied(denial(refused, standing.asked().target()));
+    }
+    record.failed(&ProxyFault::Revoked);
 }
 
 /// The target, as the record says it.

@@ -7,7 +7,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::ProxyFault;
-use super::mcp::note_revoked;
 use super::route::{self, Strayed};
 use super::stages::{Asked, Beyond, Refused, Routed, Standing};
 use super::{Shared, custom, note};
@@ -99,7 +98,7 @@ async fn dial(
     let ((), endpoint, standing) = match routed.depart(&shared.published, beyond) {
         Ok(departed) => departed,
         Err(overtaken) => {
-            note_revoked(record, &overtaken.standing, overtaken.denial.as_ref());
+            note::revoked(record, &overtaken.standing, overtaken.denial.as_ref());
             return None;
         }
     };

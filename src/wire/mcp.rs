@@ -34,7 +34,7 @@ pub use fault::{Cause, DecodeFault, MessageFault};
 pub use forward::{drop_parameters, forward_headers, forward_stream_headers};
 pub use head::{HeaderFault, McpHead, ResponseForm, check_headers, requested_version};
 pub use list::{Filtered, filter_list, filter_lookalikes, is_list, mark_private, resource_entry};
-pub use method::alike;
+pub use method::{alike, has_lookalike};
 pub use mirror::{Mirror, encode_mirror};
 pub use parameters::{Declared, Parameter};
 pub use server::{ServerFault, ServerKind, ServerMessage};

@@ -11,7 +11,8 @@ use super::super::answer::ProxyFault;
 use super::super::answer::a2a::{self as answer, Asker};
 use super::super::budget::{HeldBody, Hold};
 use super::super::flow::{flow, grpc_status};
-use super::super::mcp::{collect, note_revoked, stays_here};
+use super::super::mcp::{collect, stays_here};
+use super::super::note;
 use super::super::stages::Standing;
 use super::owners::{Bound, Kind, Place};
 use super::relay::{Events, Messages};
@@ -287,7 +288,7 @@ impl Answers {
 
     /// Refused after all, before anything of the answer went out.
     fn revoked(mut self, denial: Option<Denial>) -> Answer {
-        note_revoked(&mut self.record, &self.standing, denial.as_ref());
+        note::revoked(&mut self.record, &self.standing, denial.as_ref());
         match denial {
             Some(denial) => {
                 let refused = self.standing.refused(denial);

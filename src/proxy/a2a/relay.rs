@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use super::super::answer::ProxyFault;
 use super::super::flow::grpc_status;
 use super::super::heavy::run_now;
-use super::super::mcp::note_revoked;
+use super::super::note;
 use super::answers::{Answers, Untold};
 use super::ends::{Ends, Over};
 use crate::call::A2aOperation;
@@ -38,7 +38,7 @@ impl Answers {
     }
 
     fn end(&mut self, over: &Over) {
-        note_revoked(&mut self.record, &self.standing, over.denial());
+        note::revoked(&mut self.record, &self.standing, over.denial());
     }
 }
 

@@ -19,7 +19,7 @@ use super::super::sessions::Bound;
 use super::super::stages::{Asked, Decoded, Permitted, Standing};
 use super::exchange::Exchange;
 use super::pump::{Pump, Waits};
-use super::reply::{Awaited, Reply, note_revoked};
+use super::reply::{Awaited, Reply};
 use crate::call::{Call, McpCall};
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request, no_body};
@@ -184,7 +184,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     let (headers, endpoint, standing): (_, _, Standing) = match routed.depart(&shared.published, None) {
         Ok(departed) => departed,
         Err(overtaken) => {
-            note_revoked(&mut record, &overtaken.standing, overtaken.denial.as_ref());
+            note::revoked(&mut record, &overtaken.standing, overtaken.denial.as_ref());
             return Err(Unsent::Refused(record));
         }
     };

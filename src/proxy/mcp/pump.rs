@@ -22,7 +22,7 @@ use super::super::note;
 use super::super::sessions::Sessional;
 use super::manner::Events;
 use super::mirror::Unpassable;
-use super::reply::{Reply, note_revoked};
+use super::reply::Reply;
 use super::sse as sse_session;
 use crate::config::limits;
 use crate::intake::{BodyFault, ResponseBody};
@@ -225,7 +225,7 @@ impl Pump {
     }
 
     fn revoked(&mut self, denial: Option<&Denial>) -> BodyFault {
-        note_revoked(&mut self.reply.record, &self.reply.standing, denial);
+        note::revoked(&mut self.reply.record, &self.reply.standing, denial);
         BodyFault::Ended
     }
 

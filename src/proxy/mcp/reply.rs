@@ -255,7 +255,7 @@ impl Reply {
 
     /// Refused after all, before anything of the answer went out: as if it had been refused at once.
     fn revoked(mut self, denial: Option<Denial>) -> Answer {
-        note_revoked(&mut self.record, &self.standing, denial.as_ref());
+        note::revoked(&mut self.record, &self.standing, denial.as_ref());
         match denial {
             Some(denial) => self.refused(denial),
             None => answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::TargetGone),
@@ -385,14 +385,6 @@ pub(super) fn passable(mut headers: HeaderMap, content_type: &'static str) -> He
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     headers
-}
-
-/// For the record of a denial that comes in the middle of an answer.
-pub(in crate::proxy) fn note_revoked(record: &mut RecordGuard, standing: &Standing, denial: Option<&Denial>) {
-    if let Some(denial) = denial {
-        record.denied(note::denial(denial, standing.asked().target()));
-    }
-    record.failed(&ProxyFault::Revoked);
 }
 
 #[cfg(test)]

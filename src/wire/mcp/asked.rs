@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::method::alike;
+use super::method::{alike, has_lookalike};
 use super::view::check_keys;
 use super::{MessageFault, ServerKind, ServerMessage};
 use crate::call::{Elicitation, McpCall, McpObject, Object, ServerRequest, Value};
@@ -64,7 +64,7 @@ impl ServerMessage {
         let carrier = self.result().or_else(|| self.tree().get("params")).and_then(Value::as_object);
         let Some(carrier) = carrier else { return Ok(Vec::new()) };
         // A lenient client would take another member for them.
-        if carrier.iter().any(|(key, _)| key != REQUESTS && alike(key, REQUESTS)) {
+        if has_lookalike(carrier, REQUESTS) {
             return Err(MessageFault::Lookalike);
         }
         let Some(requests) = carrier.get(REQUESTS) else { return Ok(Vec::new()) };

@@ -1,6 +1,6 @@
 //! The cursors of lists: opaque to clients in every version (MCP, pagination), so that they may be other ones than the server's.
 
-use super::method::alike;
+use super::method::has_lookalike;
 use super::{Decoded, MessageFault, ServerMessage, is_list};
 use crate::call::{McpCall, Object, Value};
 
@@ -52,7 +52,7 @@ impl ServerMessage {
             return Ok(());
         }
         let Some(result) = self.result_mut().and_then(Value::as_object_mut) else { return Ok(()) };
-        if result.iter().any(|(key, _)| key != NEXT && alike(NEXT, key)) {
+        if has_lookalike(result, NEXT) {
             return Err(BadCursor);
         }
         match result.get(NEXT) {

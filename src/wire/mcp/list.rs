@@ -1,7 +1,7 @@
 //! Lists, cut down to what the caller may see.
 
 use super::Version;
-use super::method::alike;
+use super::method::{alike, has_lookalike};
 use super::tasks::task_created;
 use super::view::{is_name, is_uri, task};
 use crate::call::{Knowable, McpCall, McpObject, Object, ResourceUri, Task, Value, View};
@@ -147,7 +147,7 @@ fn filter(
         result.set("cacheScope", Value::from("private"));
     }
     // A lenient reader would take another member for the list.
-    if result.iter().any(|(key, _)| key != listing.key() && alike(key, listing.key())) {
+    if has_lookalike(result, listing.key()) {
         *result = Object::new();
     }
     let Some(Value::Array(entries)) = result.get_mut(listing.key()) else {

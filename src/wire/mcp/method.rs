@@ -1,5 +1,7 @@
 //! The methods of every version, and what each is about.
 
+use crate::call::Object;
+
 /// What the parameters of a method name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
@@ -98,6 +100,12 @@ pub(super) fn mirrored(method: &str) -> Option<&'static str> {
         "tasks/get" | "tasks/update" | "tasks/cancel" => Some("taskId"),
         _ => None,
     }
+}
+
+/// Whether there is a member of another name that the most lenient readers ([`alike`]) take for `name`: which of the two one
+/// takes nobody could say.
+pub fn has_lookalike(object: &Object, name: &str) -> bool {
+    object.iter().any(|(key, _)| key != name && alike(name, key))
 }
 
 /// Whether the most lenient JSON readers take one for the other: they ignore case, and count the long s and the Kelvin

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::method::{alike, names_task};
+use super::method::{has_lookalike, names_task};
 use super::{Decoded, Kind, ServerKind, ServerMessage};
 use crate::call::{McpCall, Object, Value};
 
@@ -29,7 +29,7 @@ pub struct UnknownTask;
 /// When a server says that it made a task (`createdAt`, which every task has): the same text for the same moment, to the
 /// millisecond, however it is written (RFC 3339); another text as it is. None where that is not said, or in two ways.
 pub fn task_created(task: &Object) -> Option<Arc<str>> {
-    if task.iter().any(|(key, _)| key != CREATED && alike(CREATED, key)) {
+    if has_lookalike(task, CREATED) {
         return None;
     }
     let said = task.get(CREATED)?.as_str().filter(|said| !said.is_empty() && said.len() <= MAX_CREATED)?;
@@ -80,11 +80,8 @@ impl ServerMessage {
             Some(task) => task.as_object(),
             None => Some(result).filter(|_| modern),
         };
-        let lookalike = |of: &Object, names: &[&str]| {
-            of.iter().any(|(key, _)| names.iter().any(|name| *name != key && alike(name, key)))
-        };
-        let taken = task.is_some_and(|task| lookalike(task, &[TASK_ID]));
-        if taken || lookalike(result, &["task", "resultType"]) {
+        let taken = task.is_some_and(|task| has_lookalike(task, TASK_ID));
+        if taken || ["task", "resultType"].into_iter().any(|name| has_lookalike(result, name)) {
             return Err(UnknownTask);
         }
         Ok(task.and_then(|task| Some((task.get(TASK_ID)?.as_str()?, task))))
@@ -184,7 +181,7 @@ fn listened(params: &mut Object, named: Named<'_>) -> bool {
 fn related(content: &mut Object, named: Named<'_>) -> bool {
     match object_mut(content, "_meta").and_then(|meta| object_mut(meta, RELATED)) {
         // Which of the two a lenient reader takes nobody could say.
-        Some(task) if task.iter().any(|(key, _)| key != TASK_ID && alike(key, TASK_ID)) => false,
+        Some(task) if has_lookalike(task, TASK_ID) => false,
         Some(task) => rename(task, TASK_ID, named),
         None => true,
     }
