@@ -71,9 +71,6 @@ impl Lab {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("documents")).unwrap();
         std::fs::write(dir.path().join("documents/all.yaml"), documents).unwrap();
-        let trust_domain = TrustDomain::parse("cluster.local").unwrap();
-        let ca_dir = dir.path().join("ca");
-        let ca = DevCa::open(&ca_dir, &trust_domain).unwrap();
         let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let log = Log::default();
         let mut settings = Settings {
@@ -82,8 +79,8 @@ impl Lab {
             replicas: Vec::new(),
             mesh: None,
             dropped_in: false,
-            identity: IdentitySource::Dev { dir: ca_dir },
-            trust_domain,
+            identity: IdentitySource::Dev { dir: dir.path().join("ca") },
+            trust_domain: TrustDomain::parse("cluster.local").unwrap(),
             hbone_addr: free,
             stats_addr: free,
             ready_addr: free,
@@ -99,6 +96,9 @@ impl Lab {
             jwks_roots: None,
         };
         edit(&mut settings);
+        // Replicas of one waypoint share theirs.
+        let IdentitySource::Dev { dir: ca } = &settings.identity else { panic!("{settings:?}") };
+        let ca = DevCa::open(ca, &settings.trust_domain).unwrap();
         let waypoint = Box::pin(app::start(settings)).await.unwrap();
         Self { dir, ca, waypoint, log, edits: AtomicUsize::new(0), pools: Mutex::default() }
     }

@@ -2,12 +2,10 @@
 //! missed is refused.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use agent_waypoint::app::IdentitySource;
-use agent_waypoint::control::identity::DevCa;
-use agent_waypoint::id::TrustDomain;
 use serde_json::{Value, json as value};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -129,20 +127,18 @@ impl Shared {
         Self { dir, upstream: server(true).await }
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        Path::join(self.dir.path(), name)
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// A replica that looks for others at `of`.
     async fn replica(&self, of: &[SocketAddr]) -> Lab {
-        let mut lab = Lab::start_with(&documents(self.upstream.addr), |settings| {
+        Lab::start_with(&documents(self.upstream.addr), |settings| {
             settings.identity = IdentitySource::Dev { dir: self.path("ca") };
             settings.sealing_key_file = Some(self.path("keys"));
             settings.replicas = of.iter().map(ToString::to_string).collect();
         })
-        .await;
-        lab.ca = DevCa::open(&self.path("ca"), &TrustDomain::parse("cluster.local").unwrap()).unwrap();
-        lab
+        .await
     }
 }
 

@@ -1,11 +1,9 @@
 //! Tasks: whose call made one may use it, for as long as the call would be permitted, and nobody else may.
 
 use agent_waypoint::app::IdentitySource;
-use agent_waypoint::control::identity::DevCa;
-use agent_waypoint::id::TrustDomain;
 use serde_json::{Value, json as value};
 
-use crate::lab::{Lab, Reply, Upstream, events, json, notes, with};
+use crate::lab::{Lab, Reply, Upstream, events, eventually, json, notes, with};
 
 const NOTES: &str = "127.0.9.1:80";
 const CREATED: &str = "2026-01-01T00:00:00Z";
@@ -458,14 +456,12 @@ async fn a_list_holds_what_was_begun_at_another_replica() {
     let upstream = server().await;
     let text = notes(upstream.addr);
     let replica = async |of: Vec<String>| {
-        let mut lab = Lab::start_with(&text, |settings| {
+        Lab::start_with(&text, |settings| {
             settings.sealing_key_file = Some(file.clone());
             settings.identity = IdentitySource::Dev { dir: dir.path().join("ca") };
             settings.replicas = of;
         })
-        .await;
-        lab.ca = DevCa::open(&dir.path().join("ca"), &TrustDomain::parse("cluster.local").unwrap()).unwrap();
-        lab
+        .await
     };
     let one = replica(Vec::new()).await;
     let two = replica(vec![one.waypoint.hbone_addr().to_string()]).await;
@@ -475,20 +471,10 @@ async fn a_list_holds_what_was_begun_at_another_replica() {
         reply.json()["result"]["tasks"].as_array().unwrap_or_else(|| panic!("{reply:?}")).clone()
     };
     let task = begin(&one, "agents/reader", &message("tools/call", &value!({"name":"get_note","task":{}}))).await;
-    let told = async {
-        while listed(&two, "agents/reader").await.is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(crate::lab::PATIENCE, told).await.expect("the other replica is told");
+    eventually("the other replica is told", async || !listed(&two, "agents/reader").await.is_empty()).await;
     assert_eq!(listed(&two, "agents/reader").await, [value!({"taskId":task,"createdAt":CREATED})]);
     assert!(listed(&two, "agents/writer").await.is_empty() && listed(&one, "agents/writer").await.is_empty());
     // What decides there is the tool that was called.
-    std::fs::write(two.documents(), text.replace("[\"delete_*\"]", "[\"delete_*\", \"get_*\"]")).unwrap();
-    let refused = async {
-        while !listed(&two, "agents/reader").await.is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(crate::lab::PATIENCE, refused).await.expect("the edit is in force");
+    two.edit(&text.replace("[\"delete_*\"]", "[\"delete_*\", \"get_*\"]")).await;
+    assert!(listed(&two, "agents/reader").await.is_empty());
 }

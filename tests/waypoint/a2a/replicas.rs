@@ -5,8 +5,6 @@ use std::time::Instant;
 
 use agent_waypoint::app::IdentitySource;
 use agent_waypoint::config::limits::OWNERS_SETTLE;
-use agent_waypoint::control::identity::DevCa;
-use agent_waypoint::id::TrustDomain;
 use serde_json::{Value, json};
 
 use super::{V1, agent, ask, documents, message, rpc};
@@ -33,14 +31,12 @@ async fn get(lab: &Lab, who: &str, id: &str) -> Value {
 /// A waypoint with the same CA as the one in `ca`, so with the same identity, and these replicas.
 async fn replica(ca: &Path, documents: &str, state: Option<&Path>, of: &[&Lab]) -> Lab {
     let replicas = of.iter().map(|lab| lab.waypoint.hbone_addr().to_string()).collect();
-    let mut lab = Lab::start_with(documents, |settings| {
+    Lab::start_with(documents, |settings| {
         settings.identity = IdentitySource::Dev { dir: ca.join("ca") };
         settings.state_dir = state.map(Path::to_owned);
         settings.replicas = replicas;
     })
-    .await;
-    lab.ca = DevCa::open(&ca.join("ca"), &TrustDomain::parse("cluster.local").unwrap()).unwrap();
-    lab
+    .await
 }
 
 async fn ready(lab: &Lab) {

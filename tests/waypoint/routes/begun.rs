@@ -97,13 +97,7 @@ async fn a_list_goes_on_at_the_backend_that_began_it_or_nowhere() {
     }
     // The route leads to v1 no more.
     let only = "  - backendRefs: [{name: v2, port: 80}]";
-    std::fs::write(lab.documents(), documents([&tool, &v1, &v2], only, "")).unwrap();
-    let gone = async {
-        while post(&lab, "/mcp", "", &next(&firsts[0])).await.json()["error"]["code"] != -32602 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(crate::lab::PATIENCE, gone).await.expect("the route is in force");
+    lab.edit(&documents([&tool, &v1, &v2], only, "")).await;
     let before = [&v1, &v2].map(Upstream::bytes);
     let unknown = post(&lab, "/mcp", "", &next(&firsts[0])).await;
     assert_eq!(unknown.json()["error"]["code"], -32602, "{unknown:?}");
@@ -144,14 +138,8 @@ async fn a_task_is_at_the_backend_that_made_it_alone() {
     assert_eq!([&v1, &v2].map(Upstream::bytes), before);
     // The route leads to v1 no more: its task is nobody's there.
     let only = "  - backendRefs: [{name: v2, port: 80}]";
-    std::fs::write(lab.documents(), documents([&tool, &v1, &v2], only, "")).unwrap();
+    lab.edit(&documents([&tool, &v1, &v2], only, "")).await;
     let get = message("tasks/get", &value!({"taskId":tasks[0]}));
-    let gone = async {
-        while post(&lab, "/mcp", "", &get).await.json()["error"]["code"] != -32602 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(crate::lab::PATIENCE, gone).await.expect("the route is in force");
     let before = [&v1, &v2].map(Upstream::bytes);
     assert_eq!(post(&lab, "/mcp", "", &get).await.json()["error"]["code"], -32602);
     assert_eq!([&v1, &v2].map(Upstream::bytes), before, "v2 has a task of that number too");

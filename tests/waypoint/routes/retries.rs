@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{ask, documents, named};
-use crate::lab::{Lab, Upstream, with};
+use crate::lab::{Lab, Upstream, eventually, with};
 use crate::plain_ports::http::istio;
 
 /// Answers `status` so often, then 200; with how often it was asked.
@@ -105,10 +105,8 @@ async fn nothing_is_sent_again_that_is_no_longer_permitted() {
     };
     let lab = Lab::start(&text("/none")).await;
     let changed = async {
-        while asked.load(Ordering::SeqCst) == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        std::fs::write(lab.documents(), text("/*")).unwrap();
+        eventually("it was sent once", async || asked.load(Ordering::SeqCst) > 0).await;
+        lab.edit(&text("/*")).await;
     };
     let (reply, ()) = tokio::join!(ask(&lab, "GET / HTTP/1.1"), changed);
     assert_eq!((reply.status, asked.load(Ordering::SeqCst)), (403, 1), "{reply:?}");

@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::call::{A2aBinding, A2aCall, A2aOperation, A2aVersion, Owner};
-use crate::config::limits::OWNERS_SETTLE;
+use crate::config::limits::{LABELS_SETTLE, OWNERS_SETTLE, REPLICA_DOUBT};
 use crate::id::WorkloadId;
 use crate::mesh::{TargetKey, TargetKind};
 use crate::proxy::a2a::owners::{Bound, Kind, Place};
+use crate::proxy::labels::Key;
 
 fn target() -> TargetKey {
     TargetKey { kind: TargetKind::Service, namespace: "a".into(), name: "x".into(), port: 80, at: None }
@@ -21,13 +22,36 @@ fn table() -> Arc<Owners> {
     Arc::new(Owners::new(100_000, 100_000))
 }
 
-#[tokio::test]
-async fn each_end_knows_what_the_other_knew_and_learns() {
-    let (one, other) = (table(), table());
-    for at in 0..5_000 {
-        bind(&one, &format!("one-{at}"));
-        bind(&other, &format!("other-{at}"));
-    }
+/// That knows of all others there are.
+fn alone() -> Arc<Owners> {
+    let owners = table();
+    owners.roll().alone();
+    owners
+}
+
+/// A session that begins.
+fn begin(owners: &Owners) -> Key {
+    let key = Key::parse(&"5a".repeat(32)).unwrap();
+    owners.begin_session(key, &WorkloadId::parse("spiffe://td/ns/agents/sa/a").unwrap());
+    key
+}
+
+/// A link to somebody who says this much; the other end.
+async fn linked(
+    owners: &Arc<Owners>,
+    room: usize,
+    says: &str,
+) -> (tokio::io::DuplexStream, tokio::task::JoinHandle<End>) {
+    let (near, mut far) = tokio::io::duplex(room);
+    let owners = Arc::clone(owners);
+    let link = tokio::spawn(async move { exchange(near, &owners, &Name::random(), None, || {}).await });
+    far.write_all(format!("{GREETING}other\n{says}").as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    (far, link)
+}
+
+/// Looks at two that are linked, once each told the other everything that it knew.
+async fn linked_both(one: &Arc<Owners>, other: &Arc<Owners>, look: impl Future<Output = ()>) {
     // Far less than either says at once: both must take while they say.
     let (near, far) = tokio::io::duplex(4 << 10);
     let (first, name) = (Name::random(), Name::random());
@@ -35,20 +59,14 @@ async fn each_end_knows_what_the_other_knew_and_learns() {
     let also = told.clone();
     let links = async {
         tokio::join!(
-            exchange(near, &one, &first, None, || told.try_send(()).unwrap()),
-            exchange(far, &other, &name, None, || also.try_send(()).unwrap()),
+            exchange(near, one, &first, None, || told.try_send(()).unwrap()),
+            exchange(far, other, &name, None, || also.try_send(()).unwrap()),
         )
     };
     let look = async {
         known.recv().await.unwrap();
         known.recv().await.unwrap();
-        assert_eq!((one.len(), other.len()), (10_000, 10_000));
-        for at in 0..100 {
-            let (learnt, there) = if at % 2 == 0 { (&one, &other) } else { (&other, &one) };
-            let Bound::New(line) = bind(learnt, &format!("new-{at}")) else { panic!("known already") };
-            learnt.settled(line).await;
-            assert_eq!(bind(there, &format!("new-{at}")), Bound::Known, "{at}");
-        }
+        look.await;
     };
     tokio::select! {
         ends = links => panic!("{ends:?}"),
@@ -56,16 +74,29 @@ async fn each_end_knows_what_the_other_knew_and_learns() {
     }
 }
 
+#[tokio::test]
+async fn each_end_knows_what_the_other_knew_and_learns() {
+    let (one, other) = (table(), table());
+    for at in 0..5_000 {
+        bind(&one, &format!("one-{at}"));
+        bind(&other, &format!("other-{at}"));
+    }
+    linked_both(&one, &other, async {
+        assert_eq!((one.len(), other.len()), (10_000, 10_000));
+        for at in 0..100 {
+            let (learnt, there) = if at % 2 == 0 { (&one, &other) } else { (&other, &one) };
+            let Bound::New(line) = bind(learnt, &format!("new-{at}")) else { panic!("known already") };
+            learnt.settled(line).await;
+            assert_eq!(bind(there, &format!("new-{at}")), Bound::Known, "{at}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_that_takes_nothing_is_waited_for_once() {
     let owners = table();
-    let (near, mut far) = tokio::io::duplex(64 << 10);
-    let link = tokio::spawn({
-        let owners = Arc::clone(&owners);
-        async move { exchange(near, &owners, &Name::random(), None, || {}).await }
-    });
-    far.write_all(format!("{GREETING}other\n").as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    let (_far, link) = linked(&owners, 64 << 10, "").await;
     let Bound::New(line) = bind(&owners, "t") else { panic!() };
     let start = tokio::time::Instant::now();
     owners.settled(line).await;
@@ -100,26 +131,9 @@ async fn ourselves_and_others_are_no_replicas() {
 /// A label is with the other end before it counts as told; where the other end does not take it, it never does.
 #[tokio::test]
 async fn a_label_is_told_before_its_answer_may_pass() {
-    use crate::proxy::labels::Key;
-    let (one, other) = (table(), table());
-    one.roll().alone();
-    other.roll().alone();
-    let key = Key::parse(&"5a".repeat(32)).unwrap();
-    let whose = WorkloadId::parse("spiffe://td/ns/agents/sa/a").unwrap();
-    one.begin_session(key, &whose);
-    let (near, far) = tokio::io::duplex(4 << 10);
-    let (first, name) = (Name::random(), Name::random());
-    let (told, mut known) = tokio::sync::mpsc::channel(2);
-    let also = told.clone();
-    let links = async {
-        tokio::join!(
-            exchange(near, &one, &first, None, || told.try_send(()).unwrap()),
-            exchange(far, &other, &name, None, || also.try_send(()).unwrap()),
-        )
-    };
-    let look = async {
-        known.recv().await.unwrap();
-        known.recv().await.unwrap();
+    let (one, other) = (alone(), alone());
+    let key = begin(&one);
+    linked_both(&one, &other, async {
         assert_eq!(other.labels().of(&key), Some(vec![]), "what began before the link did");
         let line = one.label(&key, &["x".into()]).unwrap();
         assert!(one.is_told(line).await);
@@ -128,11 +142,8 @@ async fn a_label_is_told_before_its_answer_may_pass() {
         assert!(other.is_told(line).await);
         assert_eq!(one.labels().of(&key), Some(vec!["x".into(), "y".into()]));
         assert!(one.is_whole() && other.is_whole());
-    };
-    tokio::select! {
-        ends = links => panic!("{ends:?}"),
-        () = look => {}
-    }
+    })
+    .await;
     assert!(!one.is_whole() && !other.is_whole(), "the link has ended without a farewell");
     let line = one.label(&key, &["z".into()]).unwrap();
     assert!(!one.is_told(line).await);
@@ -140,20 +151,10 @@ async fn a_label_is_told_before_its_answer_may_pass() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_takes_no_label_keeps_its_answer_back() {
-    use crate::config::limits::LABELS_SETTLE;
-    use crate::proxy::labels::Key;
-    let owners = table();
-    owners.roll().alone();
-    let (near, mut far) = tokio::io::duplex(64 << 10);
-    let link = tokio::spawn({
-        let owners = Arc::clone(&owners);
-        async move { exchange(near, &owners, &Name::random(), None, || {}).await }
-    });
-    far.write_all(format!("{GREETING}other\n@0\n").as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    let owners = alone();
+    let (_far, link) = linked(&owners, 64 << 10, "@0\n").await;
     assert!(owners.is_whole());
-    let key = Key::parse(&"5a".repeat(32)).unwrap();
-    owners.begin_session(key, &WorkloadId::parse("spiffe://td/ns/agents/sa/a").unwrap());
+    let key = begin(&owners);
     let line = owners.label(&key, &["x".into()]).unwrap();
     let start = tokio::time::Instant::now();
     assert!(!owners.is_told(line).await);
@@ -162,30 +163,13 @@ async fn one_that_takes_no_label_keeps_its_answer_back() {
     assert!(!owners.is_whole(), "it may serve on");
 }
 
-/// A link to somebody who says this much; the other end.
-async fn linked(
-    owners: &Arc<Owners>,
-    room: usize,
-    says: &str,
-) -> (tokio::io::DuplexStream, tokio::task::JoinHandle<End>) {
-    let (near, mut far) = tokio::io::duplex(room);
-    let owners = Arc::clone(owners);
-    let link = tokio::spawn(async move { exchange(near, &owners, &Name::random(), None, || {}).await });
-    far.write_all(format!("{GREETING}other\n{says}").as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    (far, link)
-}
-
 /// It is given up by whoever waits first, and its link ends only when what is being written is: till then it serves on.
 #[tokio::test(start_paused = true)]
 async fn one_that_was_given_up_keeps_answers_back_until_its_link_has_ended() {
-    use crate::proxy::labels::Key;
-    let owners = table();
-    owners.roll().alone();
+    let owners = alone();
     let (far, link) = linked(&owners, 1 << 10, "@0\n#0\n").await;
     assert!(owners.is_whole());
-    let key = Key::parse(&"5a".repeat(32)).unwrap();
-    owners.begin_session(key, &WorkloadId::parse("spiffe://td/ns/agents/sa/a").unwrap());
+    let key = begin(&owners);
     for at in 0..100 {
         bind(&owners, &format!("much-to-say-{at}"));
     }
@@ -207,9 +191,7 @@ async fn one_that_was_given_up_keeps_answers_back_until_its_link_has_ended() {
 /// It was told everything and may serve with that; that it took it was not heard.
 #[tokio::test(start_paused = true)]
 async fn one_that_is_lost_before_it_answers_is_doubted() {
-    use crate::config::limits::REPLICA_DOUBT;
-    let owners = table();
-    owners.roll().alone();
+    let owners = alone();
     let (far, link) = linked(&owners, 64 << 10, "").await;
     drop(far);
     link.await.unwrap();
@@ -221,12 +203,8 @@ async fn one_that_is_lost_before_it_answers_is_doubted() {
 /// It may have taken us for gone, and said of labels what we did not hear, however long nobody asked.
 #[tokio::test(start_paused = true)]
 async fn whoever_is_given_up_takes_along_what_is_known_of_labels() {
-    use crate::config::limits::REPLICA_DOUBT;
-    use crate::proxy::labels::Key;
-    let owners = table();
-    owners.roll().alone();
-    let key = Key::parse(&"5a".repeat(32)).unwrap();
-    owners.begin_session(key, &WorkloadId::parse("spiffe://td/ns/agents/sa/a").unwrap());
+    let owners = alone();
+    let key = begin(&owners);
     let (far, link) = linked(&owners, 64 << 10, "@0\n#0\n").await;
     drop(far);
     link.await.unwrap();
@@ -239,8 +217,7 @@ async fn whoever_is_given_up_takes_along_what_is_known_of_labels() {
 
 #[tokio::test]
 async fn one_that_takes_its_leave_is_not_missed() {
-    let (one, other) = (table(), table());
-    one.roll().alone();
+    let (one, other) = (alone(), table());
     let (near, far) = tokio::io::duplex(4 << 10);
     let (first, name) = (Name::random(), Name::random());
     let (told, mut known) = tokio::sync::mpsc::channel(1);
