@@ -6,6 +6,19 @@ use serde_json::Value;
 
 use super::cluster::{DocumentKind, Listing, Standing, View};
 
+/// A namespace that uses a waypoint, which is there; more documents may follow.
+pub(crate) const TOOLS: &str = "
+kind: Namespace
+apiVersion: v1
+metadata: {name: tools, labels: {istio.io/use-waypoint: wp}}
+---
+kind: Gateway
+apiVersion: gateway.networking.k8s.io/v1
+metadata: {name: wp, namespace: tools}
+spec: {gatewayClassName: agent-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+";
+
 /// A view in which every kind is known, from documents separated by `---`. Objects without a resourceVersion get one that
 /// says what they say, so that a changed text is a changed object.
 pub(crate) fn view(yaml: &str) -> View {

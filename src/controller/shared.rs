@@ -56,6 +56,11 @@ impl List {
         let list = live.get("status").and_then(|status| status.get(self.field()));
         list.and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
+
+    /// Whether a live object has any of ours.
+    pub fn has_ours(self, live: &Value) -> bool {
+        self.of(live).iter().any(|one| self.is_ours(one))
+    }
 }
 
 /// What our entries in one list should be.

@@ -12,6 +12,7 @@ mod conflicts;
 mod enforced;
 mod entries;
 mod istio;
+mod reader;
 mod relay;
 mod routes;
 

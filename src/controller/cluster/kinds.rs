@@ -31,16 +31,23 @@ pub enum DocumentKind {
 /// Machines outside the cluster, by the label of which a waypoint is in front of their own addresses; in each version, the best
 /// first. Waypoints hear of them from istiod.
 pub(super) fn workload_entries() -> impl Iterator<Item = ApiResource> {
-    ["v1", "v1beta1"].into_iter().map(|version| {
-        let kind = GroupVersionKind::gvk("networking.istio.io", version, WORKLOAD_ENTRY);
-        ApiResource::from_gvk_with_plural(&kind, "workloadentries")
-    })
+    versions(WORKLOAD_ENTRY, ("networking.istio.io", "workloadentries", &["v1", "v1beta1"]))
 }
 
 /// Its kind.
 pub(super) const WORKLOAD_ENTRY: &str = "WorkloadEntry";
 
 const GATEWAY: &str = "gateway.networking.k8s.io";
+
+/// Group, plural, and versions, the best first: an older cluster serves only a later one.
+type Served = (&'static str, &'static str, &'static [&'static str]);
+
+/// The API resource of a kind in each version.
+fn versions(kind: &'static str, (group, plural, versions): Served) -> impl Iterator<Item = ApiResource> {
+    versions
+        .iter()
+        .map(move |version| ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural))
+}
 
 impl DocumentKind {
     /// All of them.
@@ -78,8 +85,7 @@ impl DocumentKind {
         }
     }
 
-    /// Group, plural, and versions, the best first: an older cluster serves only a later one.
-    fn api(self) -> (&'static str, &'static str, &'static [&'static str]) {
+    fn api(self) -> Served {
         match self {
             Self::AgentPolicy => ("agent-waypoint.dev", "agentpolicies", &["v1alpha1"]),
             Self::AuthorizationPolicy => ("security.istio.io", "authorizationpolicies", &["v1", "v1beta1"]),
@@ -97,10 +103,7 @@ impl DocumentKind {
 
     /// The API resource in each version, the best first.
     pub fn resources(self) -> impl Iterator<Item = ApiResource> {
-        let (group, plural, versions) = self.api();
-        versions.iter().map(move |version| {
-            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, self.as_str()), plural)
-        })
+        versions(self.as_str(), self.api())
     }
 
     /// The API resource in the best version.

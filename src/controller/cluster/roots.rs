@@ -42,15 +42,10 @@ impl Roots {
         let mut last: Option<(Named, Instant)> = None;
         loop {
             let (policies, standing) = self.policies.state();
-            if last.is_none() && !standing.is_known() {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(FIRST) => continue,
-                }
-            }
+            let is_known = last.is_some() || standing.is_known();
             let named = named(&policies);
-            let due = last.as_ref().is_none_or(|(known, at)| *known != named || at.elapsed() >= READ);
-            if due {
+            let is_old = || last.as_ref().is_none_or(|(known, at)| *known != named || at.elapsed() >= READ);
+            if is_known && is_old() {
                 if named.len() > MOST {
                     tracing::error!(named = named.len(), MOST, "BackendTLSPolicies name more ConfigMaps than are read");
                 }
@@ -59,7 +54,7 @@ impl Roots {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(if is_known { LOOK } else { FIRST }) => {}
             }
         }
     }

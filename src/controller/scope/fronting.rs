@@ -21,6 +21,17 @@ pub enum Object {
     ServiceEntry,
 }
 
+impl Object {
+    /// By its `kind`, as in references; none of any other kind.
+    pub fn of_kind(kind: &str) -> Option<Self> {
+        match kind {
+            "Service" => Some(Self::Service),
+            "ServiceEntry" => Some(Self::ServiceEntry),
+            _ => None,
+        }
+    }
+}
+
 /// The class that istiod itself provisions, under which our image may run.
 pub const DROP_IN_CLASS: &str = "istio-agentgateway-waypoint";
 /// Names a waypoint; `none` keeps an object away from every one.

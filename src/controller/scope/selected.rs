@@ -72,9 +72,10 @@ impl Selected {
             return whole(own);
         };
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        if let Some(object) = Object::of_kind(kind) {
+            return Self::Object(object, namespace, name);
+        }
         match kind {
-            "Service" => Self::Object(Object::Service, namespace, name),
-            "ServiceEntry" => Self::Object(Object::ServiceEntry, namespace, name),
             "Gateway" => Self::Gateway(namespace, name),
             "GatewayClass" => Self::Class(name),
             "Namespace" => whole(own),

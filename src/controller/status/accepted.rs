@@ -4,16 +4,13 @@ use std::sync::Arc;
 
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
-use serde_json::json;
 
 use super::super::cluster::{DocumentKind, View, key};
 use super::super::condition::Condition;
 use super::super::feed::Resource;
 use super::istio::{KINDS, has_targets};
-use crate::document::mesh_config::CONFIG_MAP;
+use super::reader::{Reading, config_map, first, told};
 use crate::document::{FieldProblem, Severity, Source, load_json};
-use crate::id::TrustDomain;
-use crate::mesh::{Settings, Snapshot, build};
 use crate::policy::token::{KeyHost, KeyHosts, Keyring};
 use crate::policy::{check_agent_policy, on_compile_thread};
 
@@ -55,45 +52,33 @@ impl Checked {
     /// Checks a policy of Istio's as a waypoint would, over the mesh's own settings; `hosts` are those from which every
     /// waypoint may fetch keys, where that is known. As [`Checked::of`] it blocks.
     pub fn of_istio(kind: DocumentKind, policy: &DynamicObject, (view, hosts): (&View, Option<&KeyHosts>)) -> Self {
-        let file = |name: &str| Arc::new(PathBuf::from(name));
-        let own = file("policy");
-        let mut sources = vec![Source { file: Arc::clone(&own), text: Resource::document_text(policy, kind) }];
-        let map = view.mesh_config.iter().next().and_then(|map| map.data.as_ref());
-        if let Some(data) = map {
-            let (namespace, name) = CONFIG_MAP;
-            let metadata = json!({"namespace": namespace, "name": name});
-            let text = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}).to_string();
-            sources.push(Source { file: file("meshConfig"), text });
-        }
-        let documents = load_json(sources);
-        let mut checked = Self { closes: !documents.closures.is_empty(), ..Self::default() };
-        // Which trust domain it is plays no part in whether a policy is fit to be in force.
-        let Ok(trust_domain) = TrustDomain::parse("cluster.local") else { return checked };
+        let mut sources = vec![Resource::document_text(policy, kind)];
+        sources.extend(view.mesh_config.iter().next().filter(|map| map.data.is_some()).map(|map| config_map(map)));
         let keys = hosts.cloned().map_or_else(Keyring::default, Keyring::new);
-        let settings = Settings { trust_domain, gateway: None, keys };
-        let (_, problems) = build(&documents, &settings, &Snapshot::no_documents());
+        let Reading { problems, closes } = Reading::of(sources, keys);
+        let mut checked = Self { closes, ..Self::default() };
         // Of warnings the one that the meshConfig alone settles (others are of objects that are not looked at here), and
         // what of a load balancer has no effect.
-        let told = |severity: Severity, field: &str| {
+        let is_told = |severity: Severity, field: &str| {
             severity == Severity::Error || kind == DocumentKind::DestinationRule || field == PROVIDER
         };
-        for problem in problems.iter().filter(|one| one.place.file == own && told(one.severity, &one.field)) {
+        for problem in problems.iter().filter(|one| is_told(one.severity, &one.field)) {
             checked.add(problem.severity, &problem.field, &problem.reason);
         }
         checked
     }
 
     fn add(&mut self, severity: Severity, field: &str, reason: &str) {
-        let line = if field.is_empty() { reason.to_owned() } else { format!("{field}: {reason}") };
-        match severity {
-            Severity::Error => self.errors.push(line),
-            Severity::Warning => self.warnings.push(line),
-        }
+        let lines = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        lines.push(told(field, reason));
     }
 
     /// `Accepted`
     pub(super) fn condition(&self) -> Condition {
-        let told = |lines: &[String]| lines.iter().take(MAX_PROBLEMS).cloned().collect::<Vec<_>>().join("; ");
+        let told = |lines: &[String]| first(lines, MAX_PROBLEMS);
         match (self.errors.is_empty(), self.warnings.is_empty()) {
             (false, _) => {
                 let message = format!("{}; what it selects is closed until it is mended", told(&self.errors));

@@ -4,7 +4,7 @@
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::enforced::targets;
+use super::enforced::{object, targets};
 use crate::controller::cluster::{DocumentKind, View, key};
 use crate::controller::condition;
 use crate::controller::scope::{Fronting, Object, WAYPOINT_BOUND};
@@ -13,18 +13,13 @@ use crate::controller::scope::{Fronting, Object, WAYPOINT_BOUND};
 pub(super) fn elsewhere(view: &View, policy: &DynamicObject, fronting: &Fronting) -> Option<(&'static str, String)> {
     let (namespace, _) = key(policy);
     targets(policy).find_map(|target| {
-        let text = |field: &str| target.get(field).and_then(Value::as_str);
-        let (object, name) = match (text("kind")?, text("name")?) {
-            ("Service", name) => (Object::Service, name),
-            ("ServiceEntry", name) => (Object::ServiceEntry, name),
-            _ => return None,
-        };
-        let ours = fronting.of_object(object, namespace, name);
+        let (kind, name) = object(target)?;
+        let ours = fronting.of_object(kind, namespace, name);
         if ours.is_empty() {
             return None;
         }
-        let (bound, message) = said(view, object, (namespace, name))?;
-        let of = format!("{} {namespace}/{name}", text("kind")?);
+        let (bound, message) = said(view, kind, (namespace, name))?;
+        let of = format!("{kind:?} {namespace}/{name}");
         if !bound {
             let why = format!(
                 "istiod sends calls to {of} through no waypoint, and so past this policy: {}",

@@ -1,14 +1,14 @@
 //! What becomes of BackendTLSPolicies: `status.ancestors`, an entry for each Gateway of ours that is in front of what the
 //! policy names, as the Gateway API has it (PolicyAncestorStatus). As of routes, it is asked of the reader that waypoints have.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::collections::BTreeSet;
 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
+use super::enforced::{object, targets as references};
 use super::istio::entry;
-use super::routes::{problems, service, told};
+use super::reader::{NAMED, Reading, Readings, called, config_map, first, told};
 use crate::controller::cluster::{DocumentKind, View, key};
 use crate::controller::condition::{self, Condition};
 use crate::controller::feed::Resource;
@@ -17,24 +17,22 @@ use crate::controller::scope::{Fronting, GatewayKey, Object};
 use crate::controller::shared::{Entries, List};
 use crate::document::{Problem, Severity};
 use crate::mesh::CONFLICTED;
-use crate::policy::on_compile_thread;
+use crate::policy::token::Keyring;
 
 const KIND: DocumentKind = DocumentKind::BackendTlsPolicy;
 /// So many entries a policy may have, others' among them.
 const ANCESTORS: usize = 16;
-/// What is wrong, and of which a message names so many.
-const NAMED: usize = 8;
 
 /// Plans, and remembers what was read of policies that stay as they are.
 #[derive(Debug, Default)]
 pub struct TlsStatus {
-    read: HashMap<(String, String, GatewayKey), (u64, Vec<Problem>)>,
+    read: Readings<(String, String, GatewayKey), Vec<Problem>>,
 }
 
 impl TlsStatus {
     /// Our entries on every policy that names something that a waypoint of ours is in front of, or did.
     pub(super) fn plan(&mut self, view: &View, fronting: &Fronting, now: &str) -> Vec<Entries> {
-        let before = std::mem::take(&mut self.read);
+        self.read.begin();
         let mut entries = Vec::new();
         for policy in view.documents(KIND).iter() {
             let live = List::Ancestors.of(&policy.data);
@@ -42,13 +40,10 @@ impl TlsStatus {
             let mut ours = Vec::new();
             for gateway in ancestors(view, fronting, policy).into_iter().take(ANCESTORS.saturating_sub(others.len())) {
                 let sources = sources(view, fronting, (policy, &gateway));
-                let mut hasher = DefaultHasher::new();
-                sources.hash(&mut hasher);
-                let hash = hasher.finish();
                 let (namespace, name) = key(&**policy);
                 let of = (namespace.to_owned(), name.to_owned(), gateway.clone());
-                let known = before.get(&of).filter(|(known, _)| *known == hash).map(|(_, problems)| problems.clone());
-                let problems = known.unwrap_or_else(|| on_compile_thread(|| problems(&sources)));
+                let read = |sources| Reading::of(sources, Keyring::default()).problems;
+                let problems = self.read.of(of, sources, read);
                 let reference = json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": gateway.0, "name": gateway.1});
                 let before =
                     condition::live(own.iter().find(|one| one.get("ancestorRef") == Some(&reference)).copied());
@@ -57,11 +52,8 @@ impl TlsStatus {
                 ours.push(
                     json!({"ancestorRef": reference, "controllerName": CONTROLLER_NAME, "conditions": conditions}),
                 );
-                self.read.insert(of, (hash, problems));
             }
-            if !ours.is_empty() || !own.is_empty() {
-                entries.extend(entry(KIND, policy, ours));
-            }
+            entries.extend(entry(KIND, policy, ours));
         }
         entries
     }
@@ -69,15 +61,7 @@ impl TlsStatus {
 
 /// Kind and name of what a policy names.
 fn targets(policy: &DynamicObject) -> impl Iterator<Item = (Object, &str)> {
-    let refs = policy.data.pointer("/spec/targetRefs").and_then(Value::as_array);
-    refs.into_iter().flatten().filter_map(|one| {
-        let kind = match one.get("kind")?.as_str()? {
-            "Service" => Object::Service,
-            "ServiceEntry" => Object::ServiceEntry,
-            _ => return None,
-        };
-        Some((kind, one.get("name")?.as_str()?))
-    })
+    references(policy).filter_map(object)
 }
 
 /// The Gateways in front of what a policy names; of what is not there, those of its own namespace, as somebody has to say
@@ -113,25 +97,17 @@ fn sources(view: &View, fronting: &Fronting, (policy, gateway): (&DynamicObject,
         if !fronting.of_object(kind, namespace, name).contains(gateway) || !seen.insert((kind, name)) {
             continue;
         }
-        sources.extend(match kind {
-            Object::Service => service(view, namespace, name),
-            Object::ServiceEntry => {
-                let entries = view.documents(DocumentKind::ServiceEntry);
-                entries.get(namespace, name).map(|one| Resource::document_text(one, DocumentKind::ServiceEntry))
-            }
-        });
+        sources.extend(called(view, kind, namespace, name));
     }
-    sources.extend(view.roots.within(namespace).map(|map| {
-        let metadata = json!({"namespace": namespace, "name": map.metadata.name});
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": map.data}).to_string()
-    }));
+    sources.extend(view.roots.within(namespace).map(|map| config_map(map)));
     sources
 }
 
 /// `Accepted` and `ResolvedRefs`.
 fn conditions(view: &View, policy: &DynamicObject, problems: &[Problem]) -> [Condition; 2] {
     let of = |wanted: &dyn Fn(&Problem) -> bool| -> Vec<String> {
-        let mut all: Vec<String> = problems.iter().filter(|one| wanted(one)).map(told).collect();
+        let wanted = problems.iter().filter(|one| wanted(one));
+        let mut all: Vec<String> = wanted.map(|one| told(&one.field, &one.reason)).collect();
         all.dedup();
         all
     };
@@ -139,7 +115,7 @@ fn conditions(view: &View, policy: &DynamicObject, problems: &[Problem]) -> [Con
     let references = of(&|one| error(one) && reference(one).is_some());
     let resolved = match problems.iter().filter(|one| error(one)).find_map(reference) {
         None => Condition::new("ResolvedRefs", true, "ResolvedRefs", "everything that it refers to is there"),
-        Some(reason) => Condition::new("ResolvedRefs", false, reason, said(references.clone())),
+        Some(reason) => Condition::new("ResolvedRefs", false, reason, first(&references, NAMED)),
     };
     let named = policy.data.pointer("/spec/validation/caCertificateRefs").and_then(Value::as_array).map_or(0, Vec::len);
     let no_port = of(&|one| error(one) && one.field.ends_with(".sectionName"));
@@ -149,27 +125,23 @@ fn conditions(view: &View, policy: &DynamicObject, problems: &[Problem]) -> [Con
     let missing = targets(policy).enumerate().filter(|(_, target)| !is_there(view, key(policy).0, *target));
     let missing: Vec<String> = missing.map(|(at, _)| format!("spec.targetRefs[{at}].name")).collect();
     let nothing = of(&|one| missing.contains(&one.field));
-    let closed = |told: Vec<String>| format!("{}; what it names is closed until it is mended", said(told));
+    let closed = |told: &[String]| format!("{}; what it names is closed until it is mended", first(told, NAMED));
     let accepted = if !wrong.is_empty() {
-        Condition::new("Accepted", false, "Invalid", closed(wrong))
+        Condition::new("Accepted", false, "Invalid", closed(&wrong))
     } else if !no_port.is_empty() {
-        Condition::new("Accepted", false, "TargetNotFound", closed(no_port))
+        Condition::new("Accepted", false, "TargetNotFound", closed(&no_port))
     } else if !references.is_empty() && references.len() == named {
-        Condition::new("Accepted", false, "NoValidCACertificate", closed(references))
+        Condition::new("Accepted", false, "NoValidCACertificate", closed(&references))
     } else if !references.is_empty() {
-        Condition::new("Accepted", false, "Invalid", closed(references))
+        Condition::new("Accepted", false, "Invalid", closed(&references))
     } else if !conflicted.is_empty() {
-        Condition::new("Accepted", false, "Conflicted", said(conflicted))
+        Condition::new("Accepted", false, "Conflicted", first(&conflicted, NAMED))
     } else if !nothing.is_empty() {
-        Condition::new("Accepted", false, "TargetNotFound", said(nothing))
+        Condition::new("Accepted", false, "TargetNotFound", first(&nothing, NAMED))
     } else {
         Condition::new("Accepted", true, "Accepted", "its waypoint speaks TLS to what it names")
     };
     [accepted, resolved]
-}
-
-fn said(told: Vec<String>) -> String {
-    told.into_iter().take(NAMED).collect::<Vec<_>>().join("; ")
 }
 
 /// The reason of `ResolvedRefs` for a reference that comes to nothing.

@@ -4,16 +4,15 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::Known;
-use super::istio::entry;
+use super::istio::one_condition;
+use super::reader::{NAMED, first};
 use crate::controller::cluster::{DocumentKind, View, key};
-use crate::controller::condition::{self, Condition};
+use crate::controller::condition::Condition;
 use crate::controller::scope::Scopes;
-use crate::controller::shared::{Entries, List};
+use crate::controller::shared::Entries;
 
 /// Our condition on a DestinationRule.
 pub const HONOURED: &str = "agent-waypoint.dev/Honoured";
-/// Of what is not honoured, a message names so much.
-const NAMED: usize = 8;
 const KIND: DocumentKind = DocumentKind::DestinationRule;
 
 /// Our entries on every rule that waypoints of ours are sent, or were.
@@ -24,20 +23,15 @@ pub(super) fn plan(view: &View, scopes: &Scopes, known: &Known<'_>) -> Vec<Entri
         // Sidecars of certain labels are no waypoints.
         let sidecars = rule.data.pointer("/spec/workloadSelector").is_some_and(|selector| !selector.is_null());
         let is = !sidecars && scopes.documents.contains_key(&(KIND, namespace.to_owned(), name.to_owned()));
-        let before = condition::live(rule.data.get("status"));
-        if is || before.iter().any(|one| List::Conditions.is_ours(one)) {
-            let ours = is.then(|| honoured(rule, known).json(before, rule.metadata.generation, known.now));
-            entries.extend(entry(KIND, rule, ours.into_iter().collect()));
-        }
+        entries.extend(one_condition(KIND, rule, is.then(|| honoured(rule, known)), known.now));
     }
     entries
 }
 
 fn honoured(rule: &DynamicObject, known: &Known<'_>) -> Condition {
     let checked = known.checked.of(KIND, rule);
-    let told = |lines: &[String]| lines.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
     if !checked.errors.is_empty() {
-        let wrong = told(&checked.errors);
+        let wrong = first(&checked.errors, NAMED);
         let message = if checked.closes {
             format!("{wrong}; it may have meant TLS, so that its host is closed until it is mended")
         } else {
@@ -51,7 +45,7 @@ fn honoured(rule: &DynamicObject, known: &Known<'_>) -> Condition {
         return Condition::new(HONOURED, false, "TlsNotOriginated", message);
     }
     if !checked.warnings.is_empty() {
-        return Condition::new(HONOURED, false, "NotSupported", told(&checked.warnings));
+        return Condition::new(HONOURED, false, "NotSupported", first(&checked.warnings, NAMED));
     }
     let message = "all of it has an effect on calls of its host, unless another rule goes before it there: of a nearer namespace, \
                    of a more specific host, or an older one";
@@ -70,21 +64,11 @@ fn wants_tls(rule: &DynamicObject) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::super::feed::Catalog;
-    use super::super::super::fixture::view;
+    use super::super::super::fixture::{TOOLS, view};
     use super::super::{Checks, Confirmed};
     use super::*;
 
-    const MESH: &str = "
-kind: Namespace
-apiVersion: v1
-metadata: {name: tools, labels: {istio.io/use-waypoint: wp}}
----
-kind: Gateway
-apiVersion: gateway.networking.k8s.io/v1
-metadata: {name: wp, namespace: tools}
-spec: {gatewayClassName: agent-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
----
-kind: Service
+    const MESH: &str = "kind: Service
 apiVersion: v1
 metadata: {name: web, namespace: tools}
 spec: {clusterIP: 10.96.0.9}
@@ -96,7 +80,8 @@ spec: SPEC
 ";
 
     fn said(namespace: &str, spec: &str) -> Option<(String, String)> {
-        let view = view(&MESH.replace("SPEC", spec).replace("NAMESPACE", namespace));
+        let mesh = MESH.replace("SPEC", spec).replace("NAMESPACE", namespace);
+        let view = view(&format!("{TOOLS}{mesh}"));
         let (mut checked, confirmed, catalog) = (Checks::default(), Confirmed::default(), Catalog::default());
         checked.update(&view);
         let known = Known { checked: &checked, confirmed: &confirmed, catalog: &catalog, now: "now" };

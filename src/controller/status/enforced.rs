@@ -292,10 +292,11 @@ impl Said {
 fn past<'p>(policy: &'p DynamicObject, fronting: &Fronting) -> Vec<&'p Value> {
     let (namespace, _) = key(policy);
     let is_past = |target: &&Value| {
+        if let Some((kind, name)) = object(target) {
+            return fronting.of_object(kind, namespace, name).is_empty();
+        }
         let text = |field: &str| target.get(field).and_then(Value::as_str);
         match (text("kind"), text("name")) {
-            (Some("Service"), Some(name)) => fronting.of_object(Object::Service, namespace, name).is_empty(),
-            (Some("ServiceEntry"), Some(name)) => fronting.of_object(Object::ServiceEntry, namespace, name).is_empty(),
             (Some("Gateway"), Some(name)) => fronting.gateway(namespace, name).is_none(),
             (Some("Namespace"), _) => !fronting.gateways().any(|(gateway, _)| fronting.is_in(gateway, namespace)),
             _ => false,
@@ -307,20 +308,19 @@ fn past<'p>(policy: &'p DynamicObject, fronting: &Fronting) -> Vec<&'p Value> {
 /// The first target of which a part of the calls goes through a waypoint of others.
 fn shared(policy: &DynamicObject, fronting: &Fronting) -> Option<String> {
     let (namespace, _) = key(policy);
-    targets(policy).find_map(|target| {
-        let text = |field: &str| target.get(field).and_then(Value::as_str);
-        let kind = match text("kind")? {
-            "Service" => Object::Service,
-            "ServiceEntry" => Object::ServiceEntry,
-            _ => return None,
-        };
-        let name = text("name").filter(|name| fronting.is_shared(kind, namespace, name))?;
-        Some(format!("{kind:?} {namespace}/{name}"))
-    })
+    let mut objects = targets(policy).filter_map(object);
+    let (kind, name) = objects.find(|(kind, name)| fronting.is_shared(*kind, namespace, name))?;
+    Some(format!("{kind:?} {namespace}/{name}"))
 }
 
 pub(super) fn targets(policy: &DynamicObject) -> impl Iterator<Item = &Value> {
     policy.data.pointer("/spec/targetRefs").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// What a target names, where that is something that a waypoint can be in front of: its kind and name.
+pub(super) fn object(target: &Value) -> Option<(Object, &str)> {
+    let text = |field: &str| target.get(field).and_then(Value::as_str);
+    Some((Object::of_kind(text("kind")?)?, text("name")?))
 }
 
 /// The remedy for a policy of which some targets are nobody's.

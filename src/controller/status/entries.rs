@@ -8,17 +8,16 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::istio::entry;
+use super::istio::one_condition;
+use super::reader::{NAMED, first};
 use crate::controller::cluster::{DocumentKind, View, key};
-use crate::controller::condition::{self, Condition};
+use crate::controller::condition::Condition;
 use crate::controller::scope::{Fronting, Object};
-use crate::controller::shared::{Entries, List};
+use crate::controller::shared::Entries;
 use crate::mesh::{forbidden, is_prefix, readings};
 
 /// Our condition on a ServiceEntry.
 pub const SERVED: &str = "agent-waypoint.dev/Served";
-/// Of what is not served, a message names so much.
-const NAMED: usize = 8;
 
 /// Our entries on every ServiceEntry that a waypoint of ours is in front of, or was.
 pub(super) fn plan(view: &View, fronting: &Fronting, now: &str) -> Vec<Entries> {
@@ -27,12 +26,8 @@ pub(super) fn plan(view: &View, fronting: &Fronting, now: &str) -> Vec<Entries> 
     for object in view.documents(DocumentKind::ServiceEntry).iter() {
         let (namespace, name) = key(&**object);
         let is = !fronting.of_object(Object::ServiceEntry, namespace, name).is_empty();
-        let before = condition::live(object.data.get("status"));
-        if is || before.iter().any(|one| List::Conditions.is_ours(one)) {
-            let holders = holders.get_or_insert_with(|| Holders::of(view));
-            let ours = is.then(|| served(object, holders).json(before, object.metadata.generation, now));
-            entries.extend(entry(DocumentKind::ServiceEntry, object, ours.into_iter().collect()));
-        }
+        let said = is.then(|| served(object, holders.get_or_insert_with(|| Holders::of(view))));
+        entries.extend(one_condition(DocumentKind::ServiceEntry, object, said, now));
     }
     entries
 }
@@ -100,27 +95,17 @@ fn served(object: &DynamicObject, holders: &Holders<'_>) -> Condition {
     let all: Vec<String> = refused.into_iter().chain(not_supported).collect();
     let more = all.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!("; and {more} more") };
-    let told = all.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
-    Condition::new(SERVED, false, reason, format!("gets no calls: {told}{more}"))
+    Condition::new(SERVED, false, reason, format!("gets no calls: {}{more}", first(&all, NAMED)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::fixture::view;
+    use super::super::super::fixture::{TOOLS, view};
     use super::*;
     use crate::controller::scope::Scopes;
+    use crate::controller::shared::List;
 
-    const MESH: &str = "
-kind: Namespace
-apiVersion: v1
-metadata: {name: tools, labels: {istio.io/use-waypoint: wp}}
----
-kind: Gateway
-apiVersion: gateway.networking.k8s.io/v1
-metadata: {name: wp, namespace: tools}
-spec: {gatewayClassName: agent-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
----
-kind: Pod
+    const MESH: &str = "kind: Pod
 apiVersion: v1
 metadata: {name: victim, namespace: others}
 status: {podIP: 10.1.0.7, podIPs: [{ip: 10.1.0.7}, {ip: 'fd00::7'}]}
@@ -142,7 +127,7 @@ spec: SPEC
 ";
 
     fn told(spec: &str) -> (String, String) {
-        let view = view(&MESH.replace("SPEC", spec));
+        let view = view(&format!("{TOOLS}{}", MESH.replace("SPEC", spec)));
         let entries = plan(&view, &Scopes::of(&view).fronting, "now");
         assert_eq!(entries.len(), 1);
         assert_eq!(entries[0].list, List::Conditions);

@@ -22,12 +22,10 @@ pub(super) fn plan(view: &View, (scopes, pods): (&Scopes, &Pods), known: &Known<
     for kind in KINDS {
         for policy in view.documents(kind).iter() {
             let of = (kind, key(&**policy).0.to_owned(), key(&**policy).1.to_owned());
-            let was = condition::live(policy.data.get("status")).iter().any(|one| List::Conditions.is_ours(one));
-            let is = has_targets(policy) && (scopes.documents.contains_key(&of) || was);
-            if is || was {
-                let ours = is.then(|| one(kind, policy, (view, scopes, pods), known));
-                entries.extend(entry(kind, policy, ours.into_iter().collect()));
-            }
+            let is =
+                has_targets(policy) && (scopes.documents.contains_key(&of) || List::Conditions.has_ours(&policy.data));
+            let said = is.then(|| one(kind, policy, (view, scopes, pods), known));
+            entries.extend(one_condition(kind, policy, said, known.now));
         }
     }
     entries
@@ -38,10 +36,10 @@ pub(super) fn has_targets(policy: &DynamicObject) -> bool {
     ["/spec/targetRefs/0", "/spec/targetRef"].iter().any(|path| policy.data.pointer(path).is_some())
 }
 
-fn one(kind: DocumentKind, policy: &DynamicObject, there: (&View, &Scopes, &Pods), known: &Known<'_>) -> Value {
+fn one(kind: DocumentKind, policy: &DynamicObject, there: (&View, &Scopes, &Pods), known: &Known<'_>) -> Condition {
     let checked = known.checked.of(kind, policy);
     let said = enforced(Of { kind, condition: ENFORCED }, policy, there, (&checked, known));
-    let said = match (checked.errors.as_slice(), checked.warnings.as_slice()) {
+    match (checked.errors.as_slice(), checked.warnings.as_slice()) {
         ([], []) => said,
         ([], unknown) if said.holds == Holds::True => {
             Condition::new(ENFORCED, false, "ProviderUnknown", unknown.join("; "))
@@ -51,12 +49,22 @@ fn one(kind: DocumentKind, policy: &DynamicObject, there: (&View, &Scopes, &Pods
             let message = format!("{}; what it selects is closed until it is mended", errors.join("; "));
             Condition::new(ENFORCED, false, "NotAccepted", message)
         }
-    };
-    let before = condition::live(policy.data.get("status"));
-    said.json(before, policy.metadata.generation, known.now)
+    }
 }
 
-/// The entries of an object that lives.
+/// The entries of an object of whose conditions one may be ours.
+pub(super) fn one_condition(
+    kind: DocumentKind,
+    object: &DynamicObject,
+    said: Option<Condition>,
+    now: &str,
+) -> Option<Entries> {
+    let before = condition::live(object.data.get("status"));
+    let ours = said.map(|said| said.json(before, object.metadata.generation, now));
+    entry(kind, object, ours.into_iter().collect())
+}
+
+/// The entries of an object that lives; none where there is nothing to be said, and was not.
 pub(super) fn entry(kind: DocumentKind, object: &DynamicObject, ours: Vec<Value>) -> Option<Entries> {
     let list = match kind {
         DocumentKind::HttpRoute | DocumentKind::GrpcRoute | DocumentKind::TcpRoute | DocumentKind::TlsRoute => {
@@ -70,6 +78,9 @@ pub(super) fn entry(kind: DocumentKind, object: &DynamicObject, ours: Vec<Value>
         | DocumentKind::ServiceEntry
         | DocumentKind::DestinationRule => List::Conditions,
     };
+    if ours.is_empty() && !list.has_ours(&object.data) {
+        return None;
+    }
     // An experimental kind may be served in an older version only.
     let served = object.types.as_ref().map(|types| types.api_version.as_str());
     let resource = kind.resources().find(|one| Some(one.api_version.as_str()) == served);

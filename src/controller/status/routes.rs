@@ -4,28 +4,23 @@
 //! the route and what it refers to, as the waypoint of each Gateway knows it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::istio::entry;
+use super::reader::{NAMED, Reading, Readings, called, first, told};
 use crate::controller::cluster::{DocumentKind, View, key};
 use crate::controller::condition::{self, Condition, Holds};
 use crate::controller::feed::Resource;
 use crate::controller::provision::{CONTROLLER_NAME, is_ours};
 use crate::controller::scope::{Fronting, GatewayKey, Object};
 use crate::controller::shared::{Entries, List};
-use crate::document::{Problem, Severity, Source, load_json};
-use crate::id::TrustDomain;
-use crate::mesh::{NO_EFFECT, Settings, Snapshot, build};
-use crate::policy::on_compile_thread;
+use crate::document::{Problem, Severity};
+use crate::mesh::NO_EFFECT;
+use crate::policy::token::Keyring;
 
 const GATEWAY: &str = "gateway.networking.k8s.io";
-/// What is wrong with a route, and of which a message names so many.
-const NAMED: usize = 8;
 
 /// What the reader says of a route over what one Gateway knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,29 +42,20 @@ pub struct RouteStatus {
 impl RouteStatus {
     /// Our entries on every route that names something that a waypoint of ours is in front of, or did.
     pub(super) fn plan(&mut self, view: &View, fronting: &Fronting, now: &str) -> Vec<Entries> {
-        let before = std::mem::take(&mut self.read);
+        self.read.begin();
         let (mut entries, mut declaring) = (Vec::new(), HashMap::new());
         for kind in DocumentKind::ROUTES {
             for route in view.documents(kind).iter() {
                 let (read, declaring) = (&mut self.read, &mut declaring);
-                let mut one = One { view, fronting, kind, route, before: &before, read, declaring };
-                let ours = one.parents(now);
-                let was = || {
-                    route
-                        .data
-                        .get("status")
-                        .is_some_and(|_| List::Parents.of(&route.data).iter().any(|one| List::Parents.is_ours(one)))
-                };
-                if !ours.is_empty() || was() {
-                    entries.extend(entry(kind, route, ours));
-                }
+                let mut one = One { view, fronting, kind, route, read, declaring };
+                entries.extend(entry(kind, route, one.parents(now)));
             }
         }
         entries
     }
 }
 
-type Reads = HashMap<(DocumentKind, String, String, GatewayKey), (u64, Read)>;
+type Reads = Readings<(DocumentKind, String, String, GatewayKey), Read>;
 
 /// One route.
 struct One<'a> {
@@ -77,7 +63,6 @@ struct One<'a> {
     fronting: &'a Fronting,
     kind: DocumentKind,
     route: &'a DynamicObject,
-    before: &'a Reads,
     read: &'a mut Reads,
     /// By namespace, what policies call its ports.
     declaring: &'a mut HashMap<String, Vec<String>>,
@@ -132,8 +117,7 @@ impl One<'_> {
                     idle.iter().any(|one| one.contains(&told))
                 };
                 if accepted.holds == Holds::True && !ports.is_empty() && ports.iter().all(without) {
-                    let message = idle.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
-                    return Some([not_accepted("NoMatchingParent", &message), resolved]);
+                    return Some([not_accepted("NoMatchingParent", &first(&idle, NAMED)), resolved]);
                 }
                 Some([accepted, resolved])
             }
@@ -152,7 +136,7 @@ impl One<'_> {
     }
 
     /// What every one of these Gateways makes of it, and where it is attached without effect.
-    fn over(&mut self, gateways: &BTreeSet<GatewayKey>) -> ([Condition; 2], BTreeSet<String>) {
+    fn over(&mut self, gateways: &BTreeSet<GatewayKey>) -> ([Condition; 2], Vec<String>) {
         let mut whole = Read::default();
         for gateway in gateways {
             let Read { errors, unresolved, idle } = self.read_by(gateway);
@@ -160,13 +144,15 @@ impl One<'_> {
             whole.unresolved.extend(unresolved);
             whole.idle.extend(idle);
         }
-        whole.errors.sort();
-        whole.errors.dedup();
+        for lines in [&mut whole.errors, &mut whole.idle] {
+            lines.sort();
+            lines.dedup();
+        }
         let accepted = match whole.errors.is_empty() {
             true => Condition::new("Accepted", true, "Accepted", "its waypoints lead calls by it"),
             false => {
-                whole.errors.truncate(NAMED);
-                let message = format!("{}; its parents are closed until it is mended", whole.errors.join("; "));
+                let wrong = first(&whole.errors, NAMED);
+                let message = format!("{wrong}; its parents are closed until it is mended");
                 not_accepted("UnsupportedValue", &message)
             }
         };
@@ -175,26 +161,16 @@ impl One<'_> {
             Some((reason, _)) => {
                 let mut told: Vec<&str> = whole.unresolved.iter().map(|(_, told)| told.as_str()).collect();
                 told.dedup();
-                told.truncate(NAMED);
-                Condition::new("ResolvedRefs", false, reason, told.join("; "))
+                Condition::new("ResolvedRefs", false, reason, first(&told, NAMED))
             }
         };
-        ([accepted, resolved], whole.idle.into_iter().collect())
+        ([accepted, resolved], whole.idle)
     }
 
     fn read_by(&mut self, gateway: &GatewayKey) -> Read {
         let sources = self.sources(gateway);
-        let mut hasher = DefaultHasher::new();
-        sources.hash(&mut hasher);
-        let hash = hasher.finish();
         let (namespace, name) = key(self.route);
-        let of = (self.kind, namespace.to_owned(), name.to_owned(), gateway.clone());
-        // Another parent of the route may have had it read just now.
-        let known = |reads: &Reads| reads.get(&of).filter(|(known, _)| *known == hash).map(|(_, read)| read.clone());
-        let known = known(self.read).or_else(|| known(self.before));
-        let read = known.unwrap_or_else(|| on_compile_thread(|| read(&sources)));
-        self.read.insert(of, (hash, read.clone()));
-        read
+        self.read.of((self.kind, namespace.to_owned(), name.to_owned(), gateway.clone()), sources, read)
     }
 
     /// The route first, then what it may lead to, as the Gateway's waypoint is told of it.
@@ -222,13 +198,7 @@ impl One<'_> {
             if !fronted || !seen.insert((kind, namespace, name)) {
                 continue;
             }
-            sources.extend(match kind {
-                Object::Service => service(self.view, namespace, name),
-                Object::ServiceEntry => {
-                    let entries = self.view.documents(DocumentKind::ServiceEntry);
-                    entries.get(namespace, name).map(|one| Resource::document_text(one, DocumentKind::ServiceEntry))
-                }
-            });
+            sources.extend(called(self.view, kind, namespace, name));
         }
         let declaring = self.declaring.entry(own.to_owned()).or_insert_with(|| declaring(self.view, own));
         sources.extend_from_slice(declaring);
@@ -239,22 +209,6 @@ impl One<'_> {
         }
         sources
     }
-}
-
-/// A Service's ports, and what they are declared to speak: all that a route goes by.
-pub(super) fn service(view: &View, namespace: &str, name: &str) -> Option<String> {
-    let service = view.services.get(namespace, name)?;
-    let ports = service.spec.as_ref()?.ports.iter().flatten().map(|port| {
-        let protocol = port.protocol.as_deref().unwrap_or("TCP");
-        let mut said = json!({"name": port.name, "port": port.port, "protocol": protocol});
-        if let (Some(declared), Some(said)) = (&port.app_protocol, said.as_object_mut()) {
-            said.insert("appProtocol".to_owned(), declared.as_str().into());
-        }
-        said
-    });
-    let ports: Vec<Value> = ports.collect();
-    let text = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}, "spec": {"ports": ports}});
-    Some(text.to_string())
 }
 
 /// What policies call ports of the namespace.
@@ -281,36 +235,18 @@ fn resolved() -> Condition {
     Condition::new("ResolvedRefs", true, "ResolvedRefs", "everything that it refers to is there")
 }
 
-/// What is said of the first of the sources, read over the others as a waypoint reads them.
-pub(super) fn problems(sources: &[String]) -> Vec<Problem> {
-    let file = |at: usize| Arc::new(PathBuf::from(format!("{at}")));
-    let sources = sources.iter().enumerate().map(|(at, text)| Source { file: file(at), text: text.clone() });
-    let documents = load_json(sources);
-    // Which trust domain it is plays no part here.
-    let Ok(trust_domain) = TrustDomain::parse("cluster.local") else { return Vec::new() };
-    let settings = Settings { trust_domain, gateway: None, keys: crate::policy::token::Keyring::default() };
-    let (_, mut problems) = build(&documents, &settings, &Snapshot::no_documents());
-    problems.retain(|problem| *problem.place.file == *file(0));
-    problems
-}
-
-fn read(sources: &[String]) -> Read {
+fn read(sources: Vec<String>) -> Read {
     let mut read = Read::default();
-    for problem in &problems(sources) {
-        match (problem.severity, unresolved(problem)) {
-            (Severity::Error, _) => read.errors.push(told(problem)),
-            (Severity::Warning, Some(reason)) => read.unresolved.push((reason, told(problem))),
-            (Severity::Warning, None) if problem.reason.starts_with(NO_EFFECT) => {
-                read.idle.push(problem.reason.clone());
-            }
+    for problem in Reading::of(sources, Keyring::default()).problems {
+        let told = || told(&problem.field, &problem.reason);
+        match (problem.severity, unresolved(&problem)) {
+            (Severity::Error, _) => read.errors.push(told()),
+            (Severity::Warning, Some(reason)) => read.unresolved.push((reason, told())),
+            (Severity::Warning, None) if problem.reason.starts_with(NO_EFFECT) => read.idle.push(problem.reason),
             (Severity::Warning, None) => {}
         }
     }
     read
-}
-
-pub(super) fn told(problem: &Problem) -> String {
-    if problem.field.is_empty() { problem.reason.clone() } else { format!("{}: {}", problem.field, problem.reason) }
 }
 
 /// The reason of `ResolvedRefs` for a reference that comes to nothing.
