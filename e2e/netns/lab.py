@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from driver.mesh import PATIENCE
+from driver.mesh import PATIENCE, until
 from driver.peers import Lines
 
 from . import guard, network
@@ -221,7 +221,7 @@ class Lab:
                 raise RuntimeError(f"{name} ended: {(self.directory / f'{name}.log').read_text()[-2000:]}")
             return self.probe(name, "127.0.0.1:15021", request=ready).get("status") == 200
 
-        self.until(is_ready, f"{name} is ready")
+        until(f"{name} is ready", is_ready)
 
     def _told_by_istiod(self, pod: Pod) -> list[str]:
         (self.directory / "token").write_text("t0ken")
@@ -329,13 +329,5 @@ class Lab:
             time.sleep(quiet)
             return network.witnessed(where) == counts[-1]
 
-        self.until(calm, f"calm at {where}")
+        until(f"calm at {where}", calm)
         return counts[-1]
-
-    def until(self, condition: Callable[[], bool], what: str, limit: float = PATIENCE) -> None:
-        deadline = time.monotonic() + limit
-        while time.monotonic() < deadline:
-            if condition():
-                return
-            time.sleep(0.05)
-        raise TimeoutError(f"not in {limit} s: {what}")

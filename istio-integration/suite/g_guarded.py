@@ -11,6 +11,8 @@ from harness.api import Object, eventually
 from harness.lab import Lab
 from harness.tests import test
 
+from .mesh import events
+
 AUTHORIZATION = "security.istio.io/v1"
 SYSTEM = "agent-waypoint-system"
 
@@ -95,8 +97,8 @@ def guard_is_written_and_verified(lab: Lab) -> None:
     assert "outside the mesh" in told["data"]["cut-off"], told
     exempt = lab.api.get("v1", "ConfigMap", namespace, "agent-waypoint-waypoints")
     assert exempt["data"] == {"waypoint": "waypoint"}, exempt
-    events = [one for one in lab.api.list("v1", "Event", namespace) if one["reason"] == "Guarding"]
-    assert events and events[0]["involvedObject"]["name"] == "notes", events
+    said = events(lab, namespace, "Guarding")
+    assert said and said[0]["involvedObject"]["name"] == "notes", said
     # Somebody else's policy beside it: the first thing that a new user meets.
     lab.apply("""\
 apiVersion: security.istio.io/v1

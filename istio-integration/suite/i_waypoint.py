@@ -9,7 +9,7 @@ from harness.lab import Lab, Refused
 from harness.tests import test
 
 from .g_guarded import becomes, guards
-from .mesh import GATEWAY, POLICY, Mesh, gateway
+from .mesh import GATEWAY, POLICY, Mesh, events, gateway
 
 POLICIES = "agent-waypoint.dev/v1alpha1"
 
@@ -319,7 +319,7 @@ spec:
     assert not this.opens(this.reader)
 
     def closed() -> set[str]:
-        return {one["involvedObject"]["name"] for one in lab.api.list("v1", "Event", this.ns) if one["reason"] == "TargetClosed"}
+        return {one["involvedObject"]["name"] for one in events(lab, this.ns, "TargetClosed")}
 
     eventually("events of both say it", 10, lambda: closed() == {"token", "notes"})
     lab.api.delete(lab.api.get("security.istio.io/v1", "RequestAuthentication", this.ns, "token"))
@@ -385,10 +385,6 @@ spec:
     told = eventually("the route says so", 20, parent)
     said = {one["type"]: (one["status"], one["reason"]) for one in told["conditions"]}
     assert said == {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("False", "BackendNotFound")}, told
-
-    def not_found() -> list[Object]:
-        return [one for one in lab.api.list("v1", "Event", this.ns) if one["reason"] == "BackendNotFound"]
-
-    events = eventually("an event says it", 10, not_found)
-    assert len(events) == 1 and events[0]["involvedObject"]["name"] == "nowhere", events
+    found = eventually("an event says it", 10, lambda: events(lab, this.ns, "BackendNotFound"))
+    assert len(found) == 1 and found[0]["involvedObject"]["name"] == "nowhere", found
 

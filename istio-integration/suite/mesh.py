@@ -60,6 +60,10 @@ class Mesh:
         usual = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
         return self.reader.http(self.waypoint, f"{self.server}:80", "POST", "/mcp", message, {**usual, **(headers or {})})
 
+    def http(self, at: str, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
+        """The answer to a request without a body to port 80 of another Service, by its address."""
+        return self.reader.http(self.waypoint, f"{at}:80", method, path, headers=headers)
+
     def opens(self, client: Client) -> bool:
         """Whether a caller gets as far as a session."""
         try:
@@ -84,6 +88,11 @@ def gauge(address: str, name: str) -> float:
     with urllib.request.urlopen(f"http://{address}:15020/stats/prometheus", timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+
+
+def events(lab: Lab, ns: str, reason: str) -> list[Object]:
+    """What was said of anything in a namespace for that reason."""
+    return [one for one in lab.api.list("v1", "Event", ns) if one["reason"] == reason]
 
 
 def gateway(lab: Lab, ns: str, name: str = "waypoint") -> Object:

@@ -7,7 +7,7 @@ from harness.lab import Lab
 from harness.tests import test
 
 from .i_waypoint import mesh
-from .mesh import POLICY, Mesh
+from .mesh import POLICY, Mesh, gateway
 
 WEIGHTS = """\
 apiVersion: gateway.networking.k8s.io/v1
@@ -17,6 +17,16 @@ spec:
   parentRefs: [{group: "", kind: Service, name: notes, port: 80}]
   rules: [{backendRefs: [{name: one, port: 80, weight: {one}}, {name: two, port: 80, weight: {two}}]}]
 """
+
+# A route of plain requests; its rules follow.
+WEB = """\
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: {ns}}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web, port: 80}]
+"""
+FINE = {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs")}
 
 
 def split(lab: Lab) -> Mesh:
@@ -32,6 +42,14 @@ def conditions(lab: Lab, kind: str, ns: str, name: str, version: str = "v1") -> 
     route = lab.api.get(f"gateway.networking.k8s.io/{version}", kind, ns, name)
     ours = [one for one in route.get("status", {}).get("parents", []) if one["controllerName"] == "agent-waypoint.dev/controller"]
     return {one["type"]: (one["status"], one["reason"]) for one in ours[0]["conditions"]} if ours else {}
+
+
+def used_from(this: Mesh, name: str) -> str:
+    """Another namespace, which uses the waypoint and is let to."""
+    other = this.lab.namespace(name, labels={"istio.io/use-waypoint": "waypoint", "istio.io/use-waypoint-namespace": this.ns})
+    listener = {"name": "mesh", "port": 15008, "protocol": "HBONE", "allowedRoutes": {"namespaces": {"from": "All"}}}
+    this.lab.api.patch(gateway(this.lab, this.ns), {"spec": {"listeners": [listener]}})
+    return other
 
 
 @test
@@ -56,7 +74,7 @@ def calls_of_tools_go_by_weight(lab: Lab) -> None:
     lab.apply(POLICY.replace("name: notes", "name: two"), ns=this.ns, tools="search_*")
     eventually("what the other's policy refuses is refused", 20, this.refused)
     said = eventually("the route is accepted", 20, lambda: conditions(lab, "HTTPRoute", this.ns, "split"))
-    assert said == {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs")}, said
+    assert said == FINE, said
     assert called("notes") >= before
 
 
@@ -78,17 +96,9 @@ def mirrors_grants_and_what_leads_nowhere(lab: Lab) -> None:
     this = mesh(lab)
     web = lab.tool_server(this.ns, "web", app_protocol="http")
     lab.tool_server(this.ns, "copy", app_protocol="http")
-    other = lab.namespace("granting", labels={"istio.io/use-waypoint": "waypoint", "istio.io/use-waypoint-namespace": this.ns})
-    gateway = lab.api.get("gateway.networking.k8s.io/v1", "Gateway", this.ns, "waypoint")
-    listener = {"name": "mesh", "port": 15008, "protocol": "HBONE", "allowedRoutes": {"namespaces": {"from": "All"}}}
-    lab.api.patch(gateway, {"spec": {"listeners": [listener]}})
+    other = used_from(this, "granting")
     lab.tool_server(other, "far", app_protocol="http")
-    lab.apply("""\
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: web, namespace: {ns}}
-spec:
-  parentRefs: [{group: "", kind: Service, name: web, port: 80}]
+    lab.apply(WEB + """\
   rules:
   - matches: [{path: {value: /copied}}]
     filters: [{type: RequestMirror, requestMirror: {backendRef: {name: copy, port: 80}}}]
@@ -100,7 +110,7 @@ spec:
 """, ns=this.ns, other=other)
 
     def status(path: str) -> int:
-        return this.reader.http(this.waypoint, f"{web}:80", "GET", path).status
+        return this.http(web, path).status
 
     eventually("the missing backend is 500", 20, lambda: status("/gone") == 500)
     assert status("/far") == 500, "not granted"
@@ -146,12 +156,11 @@ spec:
   parentRefs: [{group: "", kind: Service, name: web, port: 80}]
   rules: [{backendRefs: [{name: other, port: 80}]}]
 """, ns=this.ns)
-    fine = {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs")}
-    eventually("the route is accepted", 20, lambda: conditions(lab, "TCPRoute", this.ns, "bytes") == fine)
+    eventually("the route is accepted", 20, lambda: conditions(lab, "TCPRoute", this.ns, "bytes") == FINE)
     eventually("the other is not", 20, lambda: conditions(lab, "TCPRoute", this.ns, "wrong").get("Accepted") == ("False", "UnsupportedValue"))
 
     def led() -> bool:
         before = len(lab.seen(this.ns, "other")), len(lab.seen(this.ns, "database"))
-        this.reader.http(this.waypoint, f"{database}:80", "GET", "/x")
+        this.http(database, "/x")
         return len(lab.seen(this.ns, "other")) > before[0] and len(lab.seen(this.ns, "database")) == before[1]
     eventually("its connections go there", 20, led)

@@ -10,7 +10,7 @@ from harness.tests import test
 
 from .a_identity import waypoint
 from .i_waypoint import mesh
-from .mesh import gateway
+from .mesh import events, gateway
 
 ROLES = "rbac.authorization.k8s.io/v1", "ClusterRole"
 
@@ -20,9 +20,8 @@ def said(one: Object, kind: str, status: str) -> Object | None:
     return found if found and found["status"] == status else None
 
 
-def events(lab: Lab, ns: str, reason: str, name: str) -> list[Object]:
-    found = lab.api.list("v1", "Event", ns)
-    return [one for one in found if one["reason"] == reason and one["involvedObject"]["name"] == name]
+def events_of(lab: Lab, ns: str, reason: str, name: str) -> list[Object]:
+    return [one for one in events(lab, ns, reason) if one["involvedObject"]["name"] == name]
 
 
 @test
@@ -41,7 +40,7 @@ def right_taken_away_is_said_and_given_back(lab: Lab) -> None:
     try:
         told = eventually("the Gateway says Fed=False", 60, lambda: said(gateway(lab, this.ns), "Fed", "False"))
         assert told["reason"] == "NotPermitted" and "AuthorizationPolicy" in told["message"] and "ClusterRole" in told["message"], told
-        eventually("an event says it", 10, lambda: events(lab, this.ns, "NotPermitted", "waypoint"))
+        eventually("an event says it", 10, lambda: events_of(lab, this.ns, "NotPermitted", "waypoint"))
         for _ in range(5):
             assert this.allowed() and this.refused("delete_note")
     finally:
@@ -83,7 +82,7 @@ spec:
 
         told = eventually(f"{name} says Served=False", 20, lambda: said(entry(), "Served", "False"))
         assert told["reason"] == reason and word in told["message"], told
-        eventually("an event says it", 10, lambda name=name, reason=reason: events(lab, this.ns, reason, name))
+        eventually("an event says it", 10, lambda name=name, reason=reason: events_of(lab, this.ns, reason, name))
     assert this.allowed()
 
 

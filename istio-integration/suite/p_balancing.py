@@ -32,7 +32,7 @@ def destination_rules_are_honoured(lab: Lab) -> None:
     lab.api.patch(lab.api.get("v1", "Pod", this.ns, "more"), {"metadata": {"labels": {"app": "web"}}})
 
     def status() -> int:
-        return this.reader.http(this.waypoint, f"{web}:80", "GET", "/x").status
+        return this.http(web, "/x").status
 
     def seen() -> tuple[int, int]:
         return len(lab.seen(this.ns, "web")), len(lab.seen(this.ns, "more"))

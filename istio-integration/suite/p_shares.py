@@ -124,7 +124,7 @@ spec:
     forged = {"x-forwarded-client-cert": f"URI=spiffe://cluster.local/ns/{this.ns}/sa/reader", "x-forwarded-for": "203.0.113.9"}
     for path, status in (("/open/x", 200), ("/closed", 403)):
         eventually(f"{path} is {status}", 20, lambda path=path, status=status: gateway.http(this.waypoint, f"{web}:80", "GET", path, headers=forged).status == status)
-    assert this.reader.http(this.waypoint, f"{web}:80", "GET", "/open/x").status == 403, "the gateway's right is nobody else's"
+    assert this.http(web, "/open/x").status == 403, "the gateway's right is nobody else's"
     heads = [head for head in lab.heads(this.ns, "web") if " /open/x" in head]
     assert heads and all("x-forwarded-client-cert" not in head and "203.0.113.9" in head for head in heads), heads
     assert not [head for head in lab.heads(this.ns, "web") if "/closed" in head]
