@@ -48,4 +48,4 @@ pub use ruled::NO_EFFECT;
 pub use service_entries::is_prefix;
 pub use snapshot::{Counts, Snapshot};
 pub use target::{PortProtocol, Target, TargetKey, TargetKind, TargetRevision};
-pub use traffic::{Bounds, Choice, Cookie, Outliers, Traffic, Trait};
+pub use traffic::{Bounds, Choice, Outliers, Traffic, Trait};

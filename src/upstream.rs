@@ -127,8 +127,8 @@ impl Upstreams {
         self.inner.crowd.at(place, &endpoint.id)
     }
 
-    /// Bytes to `endpoint`, fresh, within [`DIAL_TIMEOUT`] or what a DestinationRule says. The endpoint's failures are remembered. It counts as called until
-    /// [`Busy`] is dropped.
+    /// Bytes to `endpoint`, fresh, within [`DIAL_TIMEOUT`] or what a DestinationRule says. The endpoint's failures are
+    /// remembered. It counts as called until [`Busy`] is dropped.
     ///
     /// # Errors
     /// [`DialFault`]; nothing of a call was sent.
@@ -139,10 +139,10 @@ impl Upstreams {
         let outcome = match &dialled {
             // What it would be for HTTP.
             Ok(_) => Some(Outcome::Status(200)),
-            Err(fault) => (fault.blame() == Blame::Upstream).then_some(Outcome::Unreached),
+            Err(fault) => fault.outcome(),
         };
         if let Some(outcome) = outcome {
-            live.services.heard(endpoint, outcome, Caller::of(caller).0);
+            live.services.heard(endpoint, outcome, Caller::of(caller));
         }
         Ok((dialled?.line, busy))
     }

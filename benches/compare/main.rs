@@ -158,24 +158,20 @@ async fn measure(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, time: Du
 }
 
 async fn idle(table: &mut Table, load: &Arc<Load>, proxy: &Proxy) {
-    let before = proxy.resident();
-    let held = load.connected(CONNECTED).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let each = (proxy.resident() - before) * 1024.0 / CONNECTED as f64;
+    let each = held(proxy, CONNECTED, load.connected(CONNECTED)).await;
     table.add("per idle connection, KiB", proxy.name, each, "");
-    drop(held);
-    let before = proxy.resident();
-    let held = load.idle(IDLE, HTTP).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let each = (proxy.resident() - before) * 1024.0 / IDLE as f64;
+    let each = held(proxy, IDLE, load.idle(IDLE, HTTP)).await;
     table.add("per idle tunnel, KiB", proxy.name, each, "after idle connections, whose memory may serve again");
-    drop(held);
-    let before = proxy.resident();
-    let held = load.streams(STREAMS).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let each = (proxy.resident() - before) * 1024.0 / STREAMS as f64;
+    let each = held(proxy, STREAMS, load.streams(STREAMS)).await;
     table.add("per open SSE stream, KiB", proxy.name, each, "the same");
-    drop(held);
+}
+
+/// What the proxy holds for each of so many that are opened, KiB.
+async fn held<T>(proxy: &Proxy, number: usize, opening: impl Future<Output = T>) -> f64 {
+    let before = proxy.resident();
+    let _open = opening.await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    (proxy.resident() - before) * 1024.0 / number as f64
 }
 
 async fn rates(table: &mut Table, load: &Arc<Load>, proxy: &Proxy, time: Duration) {
@@ -198,25 +194,14 @@ async fn rates(table: &mut Table, load: &Arc<Load>, proxy: &Proxy, time: Duratio
 async fn edits(table: &mut Table, origin: &Arc<Origin>, ours: &Path) {
     for policies in [1, 10_000, 100_000] {
         let proxy = Proxy::ours_with(ours, origin, 7, policies).await;
-        let (name, load) = (proxy.name, Arc::new(Load::new(origin, &proxy, CONNECTIONS)));
         let label = format!("{policies} policies elsewhere");
-        table.add(&format!("{label}: start to ready, ms"), name, proxy.ready.as_secs_f64() * 1e3, "");
-        table.add(&format!("{label}: resident, MiB"), name, proxy.resident(), "");
-        load.closed(Case::Call, TUNNELS, Duration::from_millis(400)).await;
-        let before = proxy.cpu();
-        let ran = load.closed(Case::Call, TUNNELS, Duration::from_secs(2)).await;
-        table.add(
-            &format!("{label}: CPU s per 100,000 calls"),
-            name,
-            (proxy.cpu() - before) * 1e5 / ran.calls as f64,
-            "",
-        );
+        let load = beside(table, origin, &proxy, &label).await;
         let began = std::time::Instant::now();
         origin.forbid();
         while load.is_allowed().await {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        table.add(&format!("{label}: edit to in force, ms"), name, began.elapsed().as_secs_f64() * 1e3, "");
+        table.add(&format!("{label}: edit to in force, ms"), proxy.name, began.elapsed().as_secs_f64() * 1e3, "");
         proxy.stop().await;
     }
 }
@@ -225,23 +210,27 @@ async fn edits(table: &mut Table, origin: &Arc<Origin>, ours: &Path) {
 async fn scale(table: &mut Table, origin: &Arc<Origin>, ours: &Path, envoy: Option<&Path>) {
     for services in [10, 10_000] {
         let proxy = Proxy::ours(ours, origin, services - SERVICES).await;
-        at_scale(table, origin, proxy, services).await;
+        let label = format!("{services} services");
+        beside(table, origin, &proxy, &label).await;
+        proxy.stop().await;
         if let Some(envoy) = envoy {
             let proxy = Proxy::envoy(envoy, origin, services - SERVICES).await;
-            at_scale(table, origin, proxy, services).await;
+            beside(table, origin, &proxy, &label).await;
+            proxy.stop().await;
         }
     }
 }
 
-async fn at_scale(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, services: usize) {
+/// What a start and calls cost beside so much that is not called.
+async fn beside(table: &mut Table, origin: &Arc<Origin>, proxy: &Proxy, label: &str) -> Arc<Load> {
     let name = proxy.name;
-    table.add(&format!("{services} services: start to ready, ms"), name, proxy.ready.as_secs_f64() * 1e3, "");
-    table.add(&format!("{services} services: resident, MiB"), name, proxy.resident(), "");
-    let load = Arc::new(Load::new(origin, &proxy, CONNECTIONS));
+    table.add(&format!("{label}: start to ready, ms"), name, proxy.ready.as_secs_f64() * 1e3, "");
+    table.add(&format!("{label}: resident, MiB"), name, proxy.resident(), "");
+    let load = Arc::new(Load::new(origin, proxy, CONNECTIONS));
     load.closed(Case::Call, TUNNELS, Duration::from_millis(400)).await;
     let before = proxy.cpu();
     let ran = load.closed(Case::Call, TUNNELS, Duration::from_secs(2)).await;
     let cpu = (proxy.cpu() - before) * 1e5 / ran.calls as f64;
-    table.add(&format!("{services} services: CPU s per 100,000 calls"), name, cpu, "");
-    proxy.stop().await;
+    table.add(&format!("{label}: CPU s per 100,000 calls"), name, cpu, "");
+    load
 }

@@ -149,7 +149,7 @@ pub struct ConsistentHash {
     pub minimum_ring_size: Option<Present>,
 }
 
-/// `httpCookie`
+/// `httpCookie`. Only its name has an effect: no cookie is made here for who has none.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpCookie {
@@ -158,8 +158,7 @@ pub struct HttpCookie {
     /// Its path.
     #[serde(default)]
     pub path: String,
-    /// How long one lives that is made for who has none; for the browser's session where it is zero. None is made where this
-    /// is absent.
+    /// How long one lives that is made for who has none.
     #[serde(default)]
     pub ttl: Option<Span>,
     /// Attributes of one that is made.

@@ -9,19 +9,30 @@ mod read;
 use std::collections::{BTreeSet, HashMap};
 
 use super::build::Settings;
-use super::found::{Found, because};
+use super::found::Found;
 use super::fronted::{Fronted, Port, age};
-use super::{Endpoint, TargetKey, TargetKind};
-use crate::document::destination_rule::{ClientTls, DestinationRuleSpec, TlsMode, TrafficPolicy};
+use super::{Endpoint, TargetKey, TargetKind, ruled};
+use crate::document::destination_rule::{
+    ClientTls, ConnectionPool, DestinationRuleSpec, LoadBalancer, OutlierDetection, PortPolicy, TlsMode, TrafficPolicy,
+};
 use crate::document::{Document, Documents, FieldProblem, Severity};
 
 type Rule = Document<DestinationRuleSpec>;
+
+/// A rule that says something of calls.
+#[derive(Debug)]
+struct Speaker<'a> {
+    rule: &'a Rule,
+    /// Lower-case.
+    host: String,
+    policy: &'a TrafficPolicy,
+}
 
 /// Every rule that may speak of a port here.
 #[derive(Debug, Default)]
 pub(super) struct RuleBook<'a> {
     /// By namespace, each older before younger.
-    rules: HashMap<&'a str, Vec<&'a Rule>>,
+    rules: HashMap<&'a str, Vec<Speaker<'a>>>,
     /// Namespace of the Gateway that this process is, where it knows.
     own: Option<String>,
     root: String,
@@ -41,36 +52,31 @@ impl<'a> RuleBook<'a> {
                 continue;
             }
             read::told(rule, found);
+            let Some(policy) = &rule.spec.traffic_policy else { continue };
             let here = out.rules.entry(&rule.meta.namespace).or_default();
-            let twin =
-                here.iter().find(|other| other.spec.host == rule.spec.host && other.spec.traffic_policy.is_some());
-            if let (Some(older), Some(_)) = (twin, &rule.spec.traffic_policy) {
-                let reason = format!(
-                    "is {}'s already, which is older and holds; write one rule for a host",
-                    older.origin.title()
-                );
+            if let Some(older) = here.iter().find(|other| other.rule.spec.host == rule.spec.host) {
+                let by = older.rule.origin.title();
+                let reason = format!("is {by}'s already, which is older and holds; write one rule for a host");
                 found.warn(&rule.origin, "spec.host", reason);
             }
-            here.push(rule);
+            here.push(Speaker { rule, host: rule.spec.host.to_ascii_lowercase(), policy });
         }
         out
     }
 
     /// The rule that speaks of what is fronted.
-    fn rule(&self, fronted: &Fronted<'_>) -> Option<&'a Rule> {
+    fn rule(&self, fronted: &Fronted<'_>) -> Option<&Speaker<'a>> {
         // The mesh's own namespace speaks last, also where a waypoint stands in it.
         let own = self.own.as_deref().filter(|own| *own != self.root);
-        let mut places = vec![fronted.namespace, self.root.as_str()];
-        places.splice(0..0, own);
-        places.into_iter().find_map(|namespace| self.of_namespace(namespace, fronted))
+        let mut places = own.into_iter().chain([fronted.namespace, self.root.as_str()]);
+        places.find_map(|namespace| self.of_namespace(namespace, fronted))
     }
 
-    fn of_namespace(&self, namespace: &str, fronted: &Fronted<'_>) -> Option<&'a Rule> {
-        let rules = self.rules.get(namespace)?.iter().copied().filter(|rule| self.is_seen(rule));
-        let fits = rules.filter_map(|rule| Some((fit((&rule.meta.namespace, &rule.spec.host), fronted)?, rule)));
-        let best = fits.filter(|(_, rule)| rule.spec.traffic_policy.is_some());
+    fn of_namespace(&self, namespace: &str, fronted: &Fronted<'_>) -> Option<&Speaker<'a>> {
+        let rules = self.rules.get(namespace)?.iter().filter(|one| self.is_seen(one.rule));
+        let fits = rules.filter_map(|one| Some((fit((namespace, &one.host), fronted)?, one)));
         // Of equal ones the first, which is the older.
-        best.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, rule)| rule)
+        fits.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, one)| one)
     }
 
     /// Whether the rule is there for the Gateway's namespace (`exportTo`).
@@ -86,23 +92,18 @@ impl<'a> RuleBook<'a> {
 
     /// Whether the rule that speaks of a port wants TLS that nobody would make.
     pub(super) fn closes(&self, fronted: &Fronted<'_>, port: &Port<'_>) -> bool {
-        let policy = self.rule(fronted).and_then(|rule| rule.spec.traffic_policy.as_ref());
-        let tls = policy.and_then(|policy| of_port(policy, port.port.number).1.tls);
+        let tls = self.rule(fronted).and_then(|one| of_port(one.policy, port.port.number).1.tls);
         tls.is_some_and(|tls| closing(tls, fronted, port).is_some())
     }
 
     /// Puts what a rule says of a port's calls on its endpoints; the reasons to close it where that is TLS and cannot be.
     pub(super) fn lay(&self, fronted: &Fronted<'a>, port: &mut Port<'a>, found: &mut Found<'a>) -> BTreeSet<String> {
         let mut reasons = BTreeSet::new();
-        let Some(rule) = self.rule(fronted) else { return reasons };
-        let Some((field, policy)) = rule.spec.traffic_policy.as_ref().map(|policy| of_port(policy, port.port.number))
-        else {
-            return reasons;
-        };
+        let Some(Speaker { rule, policy, .. }) = self.rule(fronted) else { return reasons };
+        let (field, policy) = of_port(policy, port.port.number);
         if let Some(reason) = policy.tls.and_then(|tls| closing(tls, fronted, port)) {
             let problem = FieldProblem { severity: Severity::Error, field: format!("{field}.tls.mode"), reason };
-            reasons.insert(because(&rule.origin, &problem));
-            found.problems.push(rule.origin.problem(problem));
+            reasons.insert(found.close(&rule.origin, problem));
         }
         let key = TargetKey {
             kind: fronted.kind,
@@ -121,18 +122,17 @@ impl<'a> RuleBook<'a> {
     }
 }
 
-/// How well a rule's host fits: exactly, or by the length of the end that they share.
+/// How well a rule's host, in lower case, fits: exactly, or by the length of the end that they share.
 pub(super) fn fit((namespace, host): (&str, &str), fronted: &Fronted<'_>) -> Option<usize> {
-    let host = host.to_ascii_lowercase();
     if let Some(end) = host.strip_prefix('*') {
         // `*.tools.svc.cluster.local`, and `*` for all.
         return full(fronted).any(|name| name.ends_with(end)).then_some(end.len());
     }
     if !host.contains('.') {
         let own = (fronted.kind, fronted.namespace, fronted.name);
-        return (own == (TargetKind::Service, namespace, &*host)).then_some(usize::MAX);
+        return (own == (TargetKind::Service, namespace, host)).then_some(usize::MAX);
     }
-    full(fronted).any(|name| *name == host).then_some(usize::MAX)
+    full(fronted).any(|name| name == host).then_some(usize::MAX)
 }
 
 /// Full names: of a Service its first.
@@ -144,40 +144,43 @@ fn full<'f>(fronted: &'f Fronted<'_>) -> impl Iterator<Item = &'f String> {
 /// What holds for one port.
 #[derive(Debug)]
 struct OfPort<'p> {
-    load_balancer: Option<&'p crate::document::destination_rule::LoadBalancer>,
-    connection_pool: Option<&'p crate::document::destination_rule::ConnectionPool>,
-    outlier_detection: Option<&'p crate::document::destination_rule::OutlierDetection>,
+    load_balancer: Option<&'p LoadBalancer>,
+    connection_pool: Option<&'p ConnectionPool>,
+    outlier_detection: Option<&'p OutlierDetection>,
     tls: Option<&'p ClientTls>,
 }
 
 /// The port's own settings, which stand in place of all others, else those of the host; and where they stand.
 fn of_port(policy: &TrafficPolicy, number: u16) -> (String, OfPort<'_>) {
     let mut own = policy.port_level_settings.iter().enumerate().filter(|(_, own)| own.port.number.get() == number);
-    match own.next() {
-        Some((index, own)) => (
-            format!("spec.trafficPolicy.portLevelSettings[{index}]"),
-            OfPort {
-                load_balancer: own.load_balancer.as_ref(),
-                connection_pool: own.connection_pool.as_ref(),
-                outlier_detection: own.outlier_detection.as_ref(),
-                tls: own.tls.as_ref(),
-            },
-        ),
-        None => (
-            "spec.trafficPolicy".to_owned(),
-            OfPort {
-                load_balancer: policy.load_balancer.as_ref(),
-                connection_pool: policy.connection_pool.as_ref(),
-                outlier_detection: policy.outlier_detection.as_ref(),
-                tls: policy.tls.as_ref(),
-            },
-        ),
-    }
+    own.next().map_or_else(|| of_host(policy), of_one)
+}
+
+/// The settings of the host.
+fn of_host(policy: &TrafficPolicy) -> (String, OfPort<'_>) {
+    let said = OfPort {
+        load_balancer: policy.load_balancer.as_ref(),
+        connection_pool: policy.connection_pool.as_ref(),
+        outlier_detection: policy.outlier_detection.as_ref(),
+        tls: policy.tls.as_ref(),
+    };
+    ("spec.trafficPolicy".to_owned(), said)
+}
+
+/// Those of one port, by its place in the list.
+fn of_one((index, own): (usize, &PortPolicy)) -> (String, OfPort<'_>) {
+    let said = OfPort {
+        load_balancer: own.load_balancer.as_ref(),
+        connection_pool: own.connection_pool.as_ref(),
+        outlier_detection: own.outlier_detection.as_ref(),
+        tls: own.tls.as_ref(),
+    };
+    (format!("spec.trafficPolicy.portLevelSettings[{index}]"), said)
 }
 
 /// Why a port is closed whose writer wants TLS.
 fn closing(tls: &ClientTls, fronted: &Fronted<'_>, port: &Port<'_>) -> Option<String> {
-    let target = format!("{} {}/{}:{}", fronted.kind.as_str(), fronted.namespace, fronted.name, port.port.number);
+    let target = ruled::target(fronted, port);
     match tls.mode {
         TlsMode::Disable => None,
         // What HBONE is; where there is none there would be nothing.

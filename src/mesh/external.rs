@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::endpoint::{AltName, Endpoint, Tls};
-use super::found::{Found, because};
+use super::found::Found;
 use super::fronted::{Fronted, Port, age};
 use super::policies::Policies;
 use super::protocol::Spoken;
+use super::ruled;
 use crate::document::backend_tls_policy::SubjectAltName;
 use crate::document::{FieldProblem, Severity};
 
@@ -32,7 +33,7 @@ pub(super) fn originate<'a>(
     named.sort_by_key(|(whole, (policy, _))| (*whole, age(&policy.meta)));
     let mut reasons = BTreeSet::new();
     let Some(((whole, (policy, roots)), others)) = named.split_first() else { return reasons };
-    let target = format!("{} {}/{}:{}", fronted.kind.as_str(), fronted.namespace, fronted.name, port.port.number);
+    let target = ruled::target(fronted, port);
     for (_, (other, _)) in others.iter().filter(|(other, _)| other == whole) {
         let by = policy.origin.title();
         found.warn(
@@ -44,8 +45,7 @@ pub(super) fn originate<'a>(
     if port.spoken == Spoken::Tcp {
         let reason = format!("{target} is not of protocol HTTP: its clients bring their own TLS; it is closed");
         let problem = FieldProblem { severity: Severity::Error, field: "spec.targetRefs".to_owned(), reason };
-        reasons.insert(because(&policy.origin, &problem));
-        found.problems.push(policy.origin.problem(problem));
+        reasons.insert(found.close(&policy.origin, problem));
     }
     let validation = &policy.spec.validation;
     let alt_names: Arc<[AltName]> = validation.subject_alt_names.iter().map(alt_name).collect();

@@ -46,6 +46,13 @@ impl<'a> Found<'a> {
         self.problems.push(origin.problem(found));
     }
 
+    /// Tells what closes one port alone; the reason that it gives.
+    pub(super) fn close(&mut self, origin: &Origin, found: FieldProblem) -> String {
+        let reason = because(origin, &found);
+        self.problems.push(origin.problem(found));
+        reason
+    }
+
     /// Whether a document was refused here.
     pub(super) fn is_refused(&self, origin: &Origin) -> bool {
         self.refused.contains(origin.title())

@@ -103,11 +103,6 @@ impl Target {
         }
     }
 
-    /// The port whose endpoints are called: against it calls count, as it is its servers that hang.
-    pub fn called(&self) -> &TargetKey {
-        self.leads_to.as_ref().map_or(&self.key, |led| &led.0)
-    }
-
     /// By what the tasks and cards of whoever answers here are known. Where a route leads elsewhere that is another agent: its
     /// ids may be those of others, and its card is believed by the rules of both ends or not.
     pub fn agents(&self) -> TargetKey {
@@ -117,7 +112,8 @@ impl Target {
         }
     }
 
-    /// The port whose endpoints answer here: that to which a route leads, else its own. What is learnt of servers is learnt by it.
+    /// The port whose endpoints answer here: that to which a route leads, else its own. What is learnt of servers is learnt by
+    /// it, and calls count against it, as it is its servers that hang.
     pub fn served_by(&self) -> &TargetKey {
         self.leads_to.as_ref().map_or(&self.key, |led| &led.0)
     }

@@ -11,7 +11,7 @@ use super::fronted::Places;
 use super::policies::Policies;
 use super::services::CLUSTER_DOMAIN;
 use super::snapshot::Snapshot;
-use super::target::{Target, TargetKind};
+use super::target::Target;
 use super::world::{self, Docs, ServiceRow, World};
 use super::{service_entries, services};
 use crate::document::Documents;
@@ -110,7 +110,7 @@ fn unfronted(
 ) -> Option<Vec<Arc<Endpoint>>> {
     let parts = row.parts();
     // Its owner wants TLS, which is originated to what is fronted.
-    let kind = if world.here().is_service(row) { TargetKind::Service } else { TargetKind::ServiceEntry };
+    let (kind, _) = world.here().kind(row);
     let owned = (kind, &*parts.namespace, &*parts.name);
     if !policies.tls.at.of(owned, PortName { number: port, name: None }).is_empty() {
         return None;

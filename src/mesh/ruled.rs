@@ -177,8 +177,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         if declared.is_some() {
             for (origin, mut problem) in self.routes.unfit(owned, port.port) {
                 problem.reason = format!("{} ({} speaks {speaks})", problem.reason, target(fronted, port));
-                reasons.insert(because(origin, &problem));
-                found.problems.push(origin.problem(problem));
+                reasons.insert(found.close(origin, problem));
             }
         }
         [self.routes.routes(owned, port.port), None]
@@ -214,8 +213,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let (first, rest) = claims.split_first()?;
         let mut tell = |claim: &Claim<'a>, reason: String| {
             let problem = FieldProblem { severity: Severity::Error, field: claim.field.clone(), reason };
-            reasons.insert(because(claim.origin, &problem));
-            found.problems.push(claim.origin.problem(problem));
+            reasons.insert(found.close(claim.origin, problem));
         };
         for claim in rest.iter().filter(|claim| claim.protocol != first.protocol) {
             let (own, older) = (name(claim.protocol), name(first.protocol));
@@ -324,7 +322,8 @@ fn blamed(origins: &[&Origin], mut problem: FieldProblem, told: &mut Vec<Problem
     Some(reason)
 }
 
-fn target(fronted: &Fronted<'_>, port: &Port<'_>) -> String {
+/// The port as problems name it.
+pub(super) fn target(fronted: &Fronted<'_>, port: &Port<'_>) -> String {
     format!("{} {}/{}:{}", fronted.kind.as_str(), fronted.namespace, fronted.name, port.port.number)
 }
 

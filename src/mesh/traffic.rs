@@ -39,21 +39,10 @@ pub enum Trait {
     Address,
     /// The first value of a header, by its lower-case name.
     Header(Box<str>),
-    /// A cookie.
-    Cookie(Cookie),
+    /// A cookie, by its name. None is made for who has none.
+    Cookie(Box<str>),
     /// A parameter of the query, as it is written there.
     Query(Box<str>),
-}
-
-/// A cookie by which callers are told apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cookie {
-    /// Its name.
-    pub name: Box<str>,
-    /// Its path, where one is made.
-    pub path: Box<str>,
-    /// How long one lives that is made; zero: as long as the client likes. Absent: none is made.
-    pub ttl: Option<Duration>,
 }
 
 /// `connectionPool`, as far as it holds here. What is absent is bounded by `config::limits` alone.

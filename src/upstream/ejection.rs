@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Caller;
 use crate::mesh::Outliers;
 
 /// The longest time an endpoint is left alone, unless the rule's own is longer (Envoy, `max_ejection_time`).
@@ -23,9 +24,6 @@ pub(super) enum Outcome {
     /// With that status; a connection that broke is 503.
     Status(u16),
 }
-
-/// Who called, as a number that only tells callers apart.
-pub(super) type Caller = u64;
 
 /// What answers made of one endpoint.
 #[derive(Debug, Default)]
@@ -152,8 +150,9 @@ mod tests {
         least_well: 0,
     };
 
-    fn hear(one: &mut Ejection, statuses: &[u16], caller: Caller, rule: &Outliers, now: Instant) -> Option<Duration> {
-        statuses.iter().filter_map(|status| one.heard((Outcome::Status(*status), caller), (rule, true), now)).last()
+    fn hear(one: &mut Ejection, statuses: &[u16], caller: u64, rule: &Outliers, now: Instant) -> Option<Duration> {
+        let heard = |status: &u16| one.heard((Outcome::Status(*status), Caller(caller)), (rule, true), now);
+        statuses.iter().filter_map(heard).last()
     }
 
     #[test]
@@ -184,13 +183,14 @@ mod tests {
         let now = Instant::now();
         for (counts_connections, out) in [(true, true), (false, false)] {
             let (mut one, rule) = (Ejection::default(), Outliers { counts_connections, ..RULE });
-            let heard: Vec<_> = (0..5).map(|_| one.heard((Outcome::Unreached, 1), (&rule, true), now)).collect();
+            let heard: Vec<_> =
+                (0..5).map(|_| one.heard((Outcome::Unreached, Caller(1)), (&rule, true), now)).collect();
             assert_eq!(heard.iter().any(Option::is_some), out);
         }
         // Split, it neither counts nor begins anew.
         let (mut one, rule) = (Ejection::default(), Outliers { counts_connections: false, ..RULE });
         hear(&mut one, &[500; 4], 1, &rule, now);
-        one.heard((Outcome::Unreached, 1), (&rule, true), now);
+        one.heard((Outcome::Unreached, Caller(1)), (&rule, true), now);
         assert!(hear(&mut one, &[500], 1, &rule, now).is_some());
     }
 
@@ -234,7 +234,7 @@ mod tests {
         let mut bad = Ejection::default();
         assert_eq!(hear(&mut bad, &[500; 5], 1, &long, now), Some(Duration::from_secs(900)));
         let mut full = Ejection::default();
-        let heard = (0..9).filter_map(|_| full.heard((Outcome::Status(500), 1), (&RULE, false), now)).count();
+        let heard = (0..9).filter_map(|_| full.heard((Outcome::Status(500), Caller(1)), (&RULE, false), now)).count();
         assert_eq!((heard, full.out(now)), (0, None), "as many are as may be");
         hear(&mut one, &[200], 1, &RULE, now);
         assert!(!one.is_old(&RULE, now) && one.is_old(&RULE, now + Duration::from_secs(3_600)));

@@ -132,7 +132,7 @@ impl Upstreams {
         }
         let outcome = sent.as_ref().map_or_else(|failed| failed.fault.outcome(), |answer| Some(outcome(answer)));
         if let (Some(outcome), Some(caller)) = (outcome, caller) {
-            self.inner.live.services.heard(endpoint, outcome, caller.0);
+            self.inner.live.services.heard(endpoint, outcome, caller);
         }
         Ok(sent?.map(|body| body.of(busy)))
     }

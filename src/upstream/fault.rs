@@ -41,6 +41,13 @@ pub enum DialFault {
     Bounded,
 }
 
+impl DialFault {
+    /// What it says of the server; none where that is nothing.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        (self.blame() == Blame::Upstream).then_some(Outcome::Unreached)
+    }
+}
+
 impl Faulty for DialFault {
     fn blame(&self) -> Blame {
         match self {
@@ -112,7 +119,7 @@ impl SendFault {
     pub(super) fn outcome(&self) -> Option<Outcome> {
         match self {
             Self::RefusedStream | Self::Broken | Self::NotHttp | Self::HeadTooLarge => Some(Outcome::Status(503)),
-            Self::Dial(fault) => (fault.blame() == Blame::Upstream).then_some(Outcome::Unreached),
+            Self::Dial(fault) => fault.outcome(),
             Self::NoEndpoint(_) | Self::Unsent | Self::CallerBody | Self::NotSendable => None,
         }
     }

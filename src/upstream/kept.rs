@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::DialFault;
-use super::ejection::{Caller, Ejection, Outcome};
+use super::ejection::{Ejection, Outcome};
+use super::{Caller, DialFault};
 use crate::config::limits::DIAL_TIMEOUT;
 use crate::mesh::{Bounds, Endpoint, Outliers, TargetKey, Traffic};
 

@@ -1,8 +1,7 @@
 //! Which endpoint a call goes to: of those that calls show to be well, the nearest; of two of these that their weights
 //! draw, the one with less under way.
 
-use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -165,10 +164,10 @@ impl Live {
 }
 
 /// What a client is known again by.
-#[derive(Debug, Hash)]
+#[derive(Debug)]
 enum Key<'h> {
     Address(IpAddr),
-    Text(Cow<'h, [u8]>),
+    Text(&'h [u8]),
 }
 
 impl<'h> Key<'h> {
@@ -179,10 +178,10 @@ impl<'h> Key<'h> {
             Trait::Address => return Some(Self::Address(client.addr.to_canonical())),
             Trait::Header(name) if &**name == "host" || &**name == ":authority" => client.head?.host.as_bytes(),
             Trait::Header(name) => headers?.get(&**name)?.as_bytes(),
-            Trait::Cookie(cookie) => cookie_value(headers?, &cookie.name)?,
+            Trait::Cookie(cookie) => cookie_value(headers?, cookie)?,
             Trait::Query(name) => parameter(client.head?.query.as_deref()?, name)?,
         };
-        Some(Self::Text(Cow::Borrowed(text)))
+        Some(Self::Text(text))
     }
 }
 
@@ -216,17 +215,8 @@ fn own(endpoints: &[&Arc<Endpoint>], key: &Key<'_>) -> Option<Arc<Endpoint>> {
 
 /// One after the other, each as often as its weight is of what all have in common.
 fn in_turn(endpoints: &[&Arc<Endpoint>], turn: usize) -> Option<Arc<Endpoint>> {
-    let weight = |endpoint: &Endpoint| u64::from(endpoint.weight.max(1));
-    let common = endpoints.iter().map(|one| weight(one)).reduce(gcd)?;
-    let whole: u64 = endpoints.iter().map(|one| weight(one) / common).sum();
-    let mut point = (turn as u64).checked_rem(whole)?;
-    for endpoint in endpoints {
-        match point.checked_sub(weight(endpoint) / common) {
-            None => return Some(Arc::clone(endpoint)),
-            Some(rest) => point = rest,
-        }
-    }
-    None
+    let common = endpoints.iter().map(|one| share(one)).reduce(gcd)?;
+    at(endpoints, turn as u64, common)
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -241,16 +231,25 @@ fn nearest(endpoints: Vec<&Arc<Endpoint>>) -> Vec<&Arc<Endpoint>> {
 
 /// The endpoint at point `dice` of the line on which each takes as much as its weight.
 fn weighted(endpoints: &[&Arc<Endpoint>], dice: u64) -> Option<Arc<Endpoint>> {
-    let share = |endpoint: &Endpoint| u64::from(endpoint.weight.max(1));
-    let whole: u64 = endpoints.iter().map(|endpoint| share(endpoint)).sum();
-    let mut point = dice.checked_rem(whole)?;
+    at(endpoints, dice, 1)
+}
+
+/// The one at a point of that line, on which each takes as much as its weight has of `unit`, round and round.
+fn at(endpoints: &[&Arc<Endpoint>], point: u64, unit: u64) -> Option<Arc<Endpoint>> {
+    let length = |endpoint: &Endpoint| share(endpoint) / unit;
+    let whole: u64 = endpoints.iter().map(|endpoint| length(endpoint)).sum();
+    let mut point = point.checked_rem(whole)?;
     for endpoint in endpoints {
-        match point.checked_sub(share(endpoint)) {
+        match point.checked_sub(length(endpoint)) {
             None => return Some(Arc::clone(endpoint)),
             Some(rest) => point = rest,
         }
     }
     None
+}
+
+fn share(endpoint: &Endpoint) -> u64 {
+    u64::from(endpoint.weight.max(1))
 }
 
 /// 64 random bits; zero where the system has none, which still picks an endpoint.

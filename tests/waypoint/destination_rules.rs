@@ -256,10 +256,8 @@ async fn a_connection_takes_as_many_requests_as_the_rule_says() {
 async fn a_connection_is_waited_for_as_long_as_the_rule_says() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = silent.local_addr().unwrap();
-    let (front, _) = service("web", "127.0.9.2", addr, "http")
-        .split_once("---\n")
-        .map(|(a, b)| (a.to_owned(), b.to_owned()))
-        .unwrap();
+    let whole = service("web", "127.0.9.2", addr, "http");
+    let (front, _) = whole.split_once("---\n").unwrap();
     let front = front.replace("clusterIP:", "selector: {app: web}\n  clusterIP:");
     let pod = format!(
         "---\napiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: web-1, namespace: tools, annotations: {{agent-waypoint.dev/hbone-port: '{}'}}}}\nspec: {{address: 127.0.0.1, labels: {{app: web, networking.istio.io/tunnel: http}}}}\n",

@@ -10,6 +10,7 @@ use agent_waypoint::control::delta::wire::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
 };
 use agent_waypoint::control::delta::wire::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
+use agent_waypoint::control::istiod::xds::Myself;
 use agent_waypoint::control::istiod::xds::workload::{
     Address, GatewayAddress, IpFamilies, NamespacedHostname, NetworkAddress, Port, PortList, Service, TunnelProtocol,
     Workload, address, gateway_address,
@@ -229,6 +230,20 @@ pub(crate) fn service(name: &str, ip: [u8; 4], target: u16, waypoint: Option<&st
     };
     let body = Address { r#type: Some(address::Type::Service(service)) }.encode_to_vec();
     (format!("{namespace}/{hostname}"), body)
+}
+
+/// The waypoint's own pod, of that namespace.
+pub(crate) fn myself(namespace: &str) -> Myself {
+    Myself {
+        // Not the upstreams': nothing is dialled at our own address.
+        ip: [127, 0, 0, 99].into(),
+        pod: "waypoint-1".to_owned(),
+        namespace: namespace.to_owned(),
+        service_account: "waypoint".to_owned(),
+        cluster_id: "Kubernetes".to_owned(),
+        network: String::new(),
+        cluster_domain: "cluster.local".to_owned(),
+    }
 }
 
 /// A pod behind that Service, on loopback and in plaintext; fronted by its own address where `waypoint` says so.

@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use agent_waypoint::app::InMesh;
-use agent_waypoint::control::istiod::xds::Myself;
 use agent_waypoint::hbone::DialFault;
 
-use super::istiod::{Fake, listed, pod, service};
+use super::istiod::{Fake, listed, myself, pod, service};
 use super::lab::{Lab, POLICY, Upstream, eventually, json, page};
 
 const SERVICE: &str = "
@@ -44,17 +43,7 @@ impl Mesh {
         let at = istiod.listen().await;
         let way = istiod.istiod(at);
         let lab = Lab::start_with(documents.unwrap_or_default(), |settings| {
-            let myself = Myself {
-                // Not the upstreams': nothing is dialled at our own address.
-                ip: [127, 0, 0, 99].into(),
-                pod: "waypoint-1".to_owned(),
-                namespace: "mesh".to_owned(),
-                service_account: "waypoint".to_owned(),
-                cluster_id: "Kubernetes".to_owned(),
-                network: String::new(),
-                cluster_domain: "cluster.local".to_owned(),
-            };
-            settings.mesh = Some(InMesh { istiod: way, myself, gateway: "waypoint".to_owned() });
+            settings.mesh = Some(InMesh { istiod: way, myself: myself("mesh"), gateway: "waypoint".to_owned() });
             settings.dropped_in = dropped_in;
             if documents.is_none() {
                 settings.files.clear();

@@ -1,13 +1,11 @@
 use std::time::Duration;
 
-use super::{OfPort, Rule};
+use super::{OfPort, Rule, of_host, of_one};
 use crate::config::limits::{DIAL_TIMEOUT, POOL_IDLE};
-use crate::document::destination_rule::{
-    ConnectionPool, ConsistentHash, LoadBalancer, OutlierDetection, Simple, TrafficPolicy,
-};
+use crate::document::destination_rule::{ConnectionPool, ConsistentHash, LoadBalancer, OutlierDetection, Simple, Span};
 use crate::mesh::TargetKey;
 use crate::mesh::found::Found;
-use crate::mesh::traffic::{Bounds, Choice, Cookie, Outliers, Traffic, Trait};
+use crate::mesh::traffic::{Bounds, Choice, Outliers, Traffic, Trait};
 
 /// What a rule says of the calls to one port.
 pub(super) fn traffic((of, endpoints): (TargetKey, usize), policy: &OfPort<'_>) -> Traffic {
@@ -34,11 +32,7 @@ fn choice(written: &LoadBalancer) -> Option<Choice> {
 
 fn own(hash: &ConsistentHash) -> Option<Trait> {
     let header = hash.http_header_name.as_ref().map(|name| Trait::Header(name.to_ascii_lowercase().into()));
-    let cookie = || {
-        let cookie = hash.http_cookie.as_ref()?;
-        let (name, path) = (cookie.name.as_str().into(), cookie.path.as_str().into());
-        Some(Trait::Cookie(Cookie { name, path, ttl: cookie.ttl.map(|ttl| ttl.0) }))
-    };
+    let cookie = || hash.http_cookie.as_ref().map(|cookie| Trait::Cookie(cookie.name.as_str().into()));
     let address = || hash.use_source_ip.filter(|wanted| *wanted).map(|_| Trait::Address);
     let query = || hash.http_query_parameter_name.as_ref().map(|name| Trait::Query(name.as_str().into()));
     header.or_else(cookie).or_else(address).or_else(query)
@@ -62,7 +56,7 @@ fn bounds(written: &ConnectionPool) -> Bounds {
 fn outliers(written: &OutlierDetection) -> Outliers {
     let some = |number: u32| Some(number).filter(|number| *number > 0);
     let old = written.consecutive_errors.and_then(|number| u32::try_from(number).ok());
-    let span = |written: Option<crate::document::destination_rule::Span>, or: u64| {
+    let span = |written: Option<Span>, or: u64| {
         written.map(|span| span.0).filter(|time| !time.is_zero()).unwrap_or_else(|| Duration::from_secs(or))
     };
     let percent = |number: i32| u32::try_from(number).unwrap_or(0).min(100);
@@ -97,7 +91,6 @@ pub(super) fn told<'a>(rule: &'a Rule, found: &mut Found<'a>) {
         warn("spec.subsets".to_owned(), "have no effect: no route leads to one here, and calls go to all endpoints");
     }
     let Some(policy) = &spec.traffic_policy else { return };
-    let TrafficPolicy { load_balancer, connection_pool, outlier_detection, tls: _, port_level_settings, .. } = policy;
     for (name, field) in
         [("tunnel", &policy.tunnel), ("proxyProtocol", &policy.proxy_protocol), ("retryBudget", &policy.retry_budget)]
     {
@@ -105,15 +98,11 @@ pub(super) fn told<'a>(rule: &'a Rule, found: &mut Found<'a>) {
             warn(format!("spec.trafficPolicy.{name}"), "has no effect here; leave it out");
         }
     }
-    let whole = ("spec.trafficPolicy".to_owned(), load_balancer, connection_pool, outlier_detection);
-    let ports = port_level_settings.iter().enumerate().map(|(index, own)| {
-        let field = format!("spec.trafficPolicy.portLevelSettings[{index}]");
-        (field, &own.load_balancer, &own.connection_pool, &own.outlier_detection)
-    });
-    for (field, balancer, pool, outlier) in std::iter::once(whole).chain(ports) {
-        balancer.iter().for_each(|one| of_balancer(one, &field, &mut warn));
-        pool.iter().for_each(|one| of_pool(one, &field, &mut warn));
-        outlier.iter().for_each(|one| of_outliers(one, &field, &mut warn));
+    let ports = policy.port_level_settings.iter().enumerate().map(of_one);
+    for (field, said) in std::iter::once(of_host(policy)).chain(ports) {
+        said.load_balancer.iter().for_each(|one| of_balancer(one, &field, &mut warn));
+        said.connection_pool.iter().for_each(|one| of_pool(one, &field, &mut warn));
+        said.outlier_detection.iter().for_each(|one| of_outliers(one, &field, &mut warn));
     }
 }
 

@@ -139,7 +139,7 @@ impl Here {
     }
 
     /// What a row is, where it is fronted, and what tells it from others of its name.
-    pub(super) fn kind(&self, row: &ServiceRow) -> (TargetKind, Option<Arc<str>>) {
+    pub(in crate::mesh) fn kind(&self, row: &ServiceRow) -> (TargetKind, Option<Arc<str>>) {
         if self.is_service(row) {
             return (TargetKind::Service, None);
         }

@@ -43,7 +43,7 @@ fn seat(
     (to, stick): (&Target, Option<&str>),
     (peer, client): (&Peer, Client<'_>),
 ) -> Result<(Arc<Endpoint>, Place), NoEndpoint> {
-    let place = upstreams.enter(to.called(), peer.id())?;
+    let place = upstreams.enter(to.served_by(), peer.id())?;
     let endpoint = upstreams.pick_of(to, stick, &client)?;
     let place = upstreams.at(place, &endpoint)?;
     Ok((endpoint, place))

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use agent_waypoint::app::{FeedFrom, IdentitySource, InMesh, Settings};
 use agent_waypoint::control::identity::{DEV_TTL, DevCa};
-use agent_waypoint::control::istiod::xds::Myself;
 use agent_waypoint::controller::cluster::{Cluster, DocumentKind, Listing, Standing, View};
 use agent_waypoint::controller::feed::Feed;
 use agent_waypoint::controller::keys::Keys;
@@ -19,11 +18,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{EDITS, OURS, POLICIES, SERVICES, TOOL, call_at};
-use crate::istiod::{Fake, pod, service};
+use crate::istiod::{Fake, myself, pod, service};
 use crate::lab::{Lab, PATIENCE, Upstream, json as answer};
 
 const NAMESPACE: &str = "agent-waypoint";
 const VIP: &str = "10.97.0.7:80";
+
+/// The Service that is called and edited, of so many.
+fn ours(services: usize) -> usize {
+    OURS.min(services - 1)
+}
 
 fn all<K: DeserializeOwned + kube::Resource>(objects: impl IntoIterator<Item = Value>) -> Listing<K> {
     objects.into_iter().map(|object| serde_json::from_value(object).unwrap()).collect()
@@ -64,7 +68,7 @@ fn view(services: usize, forbidden: bool) -> View {
     for kind in DocumentKind::ALL {
         view.set_standing(kind.as_str(), Standing::Listed);
     }
-    let policies = (0..services).flat_map(|number| policies(number, forbidden && number == OURS.min(services - 1)));
+    let policies = (0..services).flat_map(|number| policies(number, forbidden && number == ours(services)));
     view.set_documents(DocumentKind::AgentPolicy, all(policies));
     view
 }
@@ -87,10 +91,10 @@ impl Fed {
             rows.extend((0..services).map(|number| {
                 let [high, low] = u16::try_from(number).unwrap().to_be_bytes();
                 // The one that is called is found at the same address however many there are.
-                let ip = if number == OURS.min(services - 1) { [10, 97, 0, 7] } else { [10, 98, high, low] };
+                let ip = if number == ours(services) { [10, 97, 0, 7] } else { [10, 98, high, low] };
                 service(&format!("tools/s{number}"), ip, 8080, Some("agent-waypoint/waypoint"))
             }));
-            rows.extend([pod("s-1", upstream.addr, &format!("tools/s{}", OURS.min(services - 1)), false)]);
+            rows.extend([pod("s-1", upstream.addr, &format!("tools/s{}", ours(services)), false)]);
         });
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (cluster, show) = Cluster::driven(view(services, false));
@@ -104,7 +108,7 @@ impl Fed {
             tasks.spawn(feed.serve(identity, listener));
         };
         let lab = Lab::start_with("", |settings| {
-            settings.mesh = Some(InMesh { istiod: way, myself: myself(), gateway: "waypoint".to_owned() });
+            settings.mesh = Some(InMesh { istiod: way, myself: myself(NAMESPACE), gateway: "waypoint".to_owned() });
             settings.files.clear();
             feed_from(settings, addr, serve);
         })
@@ -128,19 +132,6 @@ impl Fed {
 impl Drop for Fed {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-fn myself() -> Myself {
-    Myself {
-        // Not the upstreams': nothing is dialled at our own address.
-        ip: [127, 0, 0, 99].into(),
-        pod: "waypoint-1".to_owned(),
-        namespace: NAMESPACE.to_owned(),
-        service_account: "waypoint".to_owned(),
-        cluster_id: "Kubernetes".to_owned(),
-        network: String::new(),
-        cluster_domain: "cluster.local".to_owned(),
     }
 }
 
@@ -168,10 +159,10 @@ async fn measure(services: usize) -> (Duration, Vec<Duration>) {
         let forbidden = edit % 2 == 0;
         // What did not change is the same object, as in a watch.
         let mut next = View::clone(&fed.show.borrow());
-        let ours = format!("s{}-0", OURS.min(services - 1));
-        let edited = policies(OURS.min(services - 1), forbidden).next().unwrap();
+        let name = format!("s{}-0", ours(services));
+        let edited = policies(ours(services), forbidden).next().unwrap();
         let before = next.documents(DocumentKind::AgentPolicy);
-        let others = before.iter().filter(|one| one.metadata.name.as_deref() != Some(&ours)).map(|one| (**one).clone());
+        let others = before.iter().filter(|one| one.metadata.name.as_deref() != Some(&name)).map(|one| (**one).clone());
         let edited = std::iter::once(serde_json::from_value(edited).unwrap());
         next.set_documents(DocumentKind::AgentPolicy, others.chain(edited).collect());
         let seen = upstream.bytes();
