@@ -121,9 +121,7 @@ fn conditions(view: &View, policy: &DynamicObject, problems: &[Problem]) -> [Con
     let no_port = of(&|one| error(one) && one.field.ends_with(".sectionName"));
     let wrong = of(&|one| error(one) && reference(one).is_none() && !one.field.ends_with(".sectionName"));
     let conflicted = of(&|one| one.reason.starts_with(CONFLICTED));
-    // What is there and uses no waypoint of ours is others' to speak of.
-    let missing = targets(policy).enumerate().filter(|(_, target)| !is_there(view, key(policy).0, *target));
-    let missing: Vec<String> = missing.map(|(at, _)| format!("spec.targetRefs[{at}].name")).collect();
+    let missing = missing(view, policy);
     let nothing = of(&|one| missing.contains(&one.field));
     let closed = |told: &[String]| format!("{}; what it names is closed until it is mended", first(told, NAMED));
     let accepted = if !wrong.is_empty() {
@@ -144,6 +142,13 @@ fn conditions(view: &View, policy: &DynamicObject, problems: &[Problem]) -> [Con
     [accepted, resolved]
 }
 
+/// The fields by which it names what is not there. What is there and uses no waypoint of ours is others' to speak of.
+fn missing(view: &View, policy: &DynamicObject) -> Vec<String> {
+    let is_missing = |target: &Value| object(target).is_some_and(|target| !is_there(view, key(policy).0, target));
+    let missing = references(policy).enumerate().filter(|(_, target)| is_missing(target));
+    missing.map(|(at, _)| format!("spec.targetRefs[{at}].name")).collect()
+}
+
 /// The reason of `ResolvedRefs` for a reference that comes to nothing.
 fn reference(problem: &Problem) -> Option<&'static str> {
     let (_, field) = problem.field.rsplit_once("caCertificateRefs[")?.1.split_once("].")?;
@@ -151,5 +156,24 @@ fn reference(problem: &Problem) -> Option<&'static str> {
         "kind" => Some("InvalidKind"),
         "name" => Some("InvalidCACertificateRef"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixture::{TOOLS, view};
+
+    #[test]
+    fn what_is_missing_is_named_by_its_place_among_all_targets() {
+        let policy = "---
+kind: BackendTLSPolicy
+apiVersion: gateway.networking.k8s.io/v1
+metadata: {name: it, namespace: tools}
+spec: {targetRefs: [{group: example.com, kind: Backend, name: b}, {group: '', kind: Service, name: none}]}
+";
+        let view = view(&format!("{TOOLS}{policy}"));
+        let policy = view.documents(KIND).iter().next().unwrap().clone();
+        assert_eq!(missing(&view, &policy), ["spec.targetRefs[1].name"]);
     }
 }
