@@ -57,11 +57,11 @@ impl Retrying {
 
     fn of_service<'r>(&'r self, key: &'r TargetKey, most: u32) -> Option<Counted<'r>> {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = services.entry(key.clone()).or_default();
-        if *now >= usize::try_from(most).unwrap_or(usize::MAX) {
+        let now = services.get(key).copied().unwrap_or_default();
+        if now >= usize::try_from(most).unwrap_or(usize::MAX) {
             return None;
         }
-        *now += 1;
+        services.insert(key.clone(), now + 1);
         Some(Counted(self, key))
     }
 }
@@ -203,6 +203,8 @@ mod tests {
         drop(one);
         assert!(retrying.of_service(&web, 1).is_some());
         assert!(retrying.services.lock().unwrap().is_empty());
+        assert!(retrying.of_service(&web, 0).is_none());
+        assert!(retrying.services.lock().unwrap().is_empty(), "nothing is kept of a Service that has none");
     }
 
     #[test]
