@@ -185,9 +185,11 @@ impl HeaderEdit {
         self.set.iter().chain(&self.add).map(|(name, _)| name).chain(&self.remove)
     }
 
-    /// Makes the changes.
+    /// Makes the changes. With what is set or removed goes what servers take for it that read `_` and `-` alike: else a
+    /// caller's word would stand beside the route's.
     pub fn apply(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.set {
+            fields::remove_alike(headers, name);
             headers.insert(name, value.clone());
         }
         for (name, value) in &self.add {
@@ -199,6 +201,7 @@ impl HeaderEdit {
             }
         }
         for name in &self.remove {
+            fields::remove_alike(headers, name);
             headers.remove(name);
         }
     }
@@ -358,5 +361,17 @@ mod tests {
         HeaderEdit { add, ..HeaderEdit::default() }.apply(&mut headers);
         assert_eq!(headers.get_all(token).iter().collect::<Vec<_>>(), ["route's"]);
         assert_eq!(headers.get_all(other).iter().collect::<Vec<_>>(), ["sent", "route's"]);
+    }
+
+    #[test]
+    fn what_servers_take_for_it_goes_with_what_is_set_or_removed() {
+        let (value, name) = (HeaderValue::from_static, HeaderName::from_static);
+        let sent = ["x_tenant", "x_debug", "x_other"].map(|sent| (name(sent), value("caller's")));
+        let mut headers = HeaderMap::from_iter(sent);
+        let set = vec![(name("x-tenant"), value("route's"))];
+        HeaderEdit { set, add: Vec::new(), remove: vec![name("x-debug")] }.apply(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-tenant", "x_other"]);
     }
 }

@@ -6,6 +6,7 @@ use super::cel::{Fault, Stop, Val};
 use super::facts::Facts;
 use super::names::{Group, Name};
 use crate::call::{A2aCall, Call, Elicitation, HttpHead, Knowable, McpCall, McpObject, Object, Phase};
+use crate::wire::path::has_parameters;
 
 /// How much of the call is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +141,7 @@ impl<'a> Scope<'a> {
             Name::DestinationNamespace => Ok(Val::text(&destination.namespace)),
             Name::Port => Ok(Val::Int(destination.port.into())),
             Name::HttpMethod => self.head().map(|head| Val::text(head.method.as_str())),
-            Name::Path => self.head().map(|head| Val::text(&head.path)),
+            Name::Path => self.path(),
             Name::Host => self.head().map(|head| Val::text(&head.host)),
             Name::Headers => self.head().map(|head| Val::Headers(&head.headers)),
             Name::Jwt if self.token_unknown() => Err(Stop::Unknown),
@@ -188,6 +189,12 @@ impl<'a> Scope<'a> {
 
     fn head(&self) -> Result<&'a HttpHead, Stop> {
         if self.any_call() { Err(Stop::Unknown) } else { self.facts.request.ok_or(ABSENT) }
+    }
+
+    /// The path, where all servers read the same: to those that cut parameters off, `/admin;x` is `/admin`.
+    fn path(&self) -> Result<Val<'a>, Stop> {
+        let path = &self.head()?.path;
+        if has_parameters(path) { Err(Stop::Error(Fault::PathParameters)) } else { Ok(Val::text(path)) }
     }
 
     fn message(&self) -> Result<&'a McpCall, Stop> {

@@ -38,8 +38,10 @@ pub(in crate::policy) enum Fault {
     NotBool,
     #[error("the evaluation took too many steps")]
     Budget,
-    #[error("readers that ignore case find another value under this key")]
+    #[error("some readers find another value under this key: they ignore case, or take `_` for `-`")]
     Lookalike,
+    #[error("the path has a `;`: some servers cut off what follows it, others do not")]
+    PathParameters,
 }
 
 /// Counts the steps of all rules for one call.

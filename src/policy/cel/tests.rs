@@ -170,6 +170,38 @@ fn headers_are_seen_whole() {
 }
 
 #[test]
+fn a_path_with_parameters_is_not_known() {
+    let mut world = world();
+    for (path, want) in [("/admin", Truth::True), ("/admin;x", Truth::Failed), ("/a%3Bx", Truth::Failed)] {
+        world.request.as_mut().unwrap().path = path.to_owned();
+        assert_eq!(truth("request.path == '/admin'", &world), want, "{path}");
+    }
+    assert_eq!(truth("request.method == 'POST'", &world), Truth::True);
+}
+
+/// CGI and its heirs read `_` and `-` alike: a rule that looked at one of the two would decide on another request than the
+/// server's.
+#[test]
+fn a_header_that_another_may_be_taken_for_is_not_known() {
+    let mut world = world();
+    let headers = &mut world.request.as_mut().unwrap().headers;
+    headers.append("x-role", "user".parse().unwrap());
+    headers.append("x_role", "admin".parse().unwrap());
+    headers.append("x_debug", "1".parse().unwrap());
+    headers.append("plain", "1".parse().unwrap());
+    for (source, want) in [
+        ("request.headers['x-role'] == 'user'", Truth::Failed),
+        ("request.headers['X_Role'] == 'admin'", Truth::Failed),
+        ("'x-debug' in request.headers", Truth::Failed),
+        ("request.headers['x_debug'] == '1'", Truth::True),
+        ("has(request.headers.plain)", Truth::True),
+        ("'x-none' in request.headers", Truth::False),
+    ] {
+        assert_eq!(truth(source, &world), want, "{source}");
+    }
+}
+
+#[test]
 fn what_does_not_compile_says_where_and_why() {
     let rows = [
         ("", "is empty"),

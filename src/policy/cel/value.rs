@@ -6,6 +6,7 @@ use http::HeaderMap;
 
 use super::eval::{Fault, Meter, Stop};
 use crate::call::{Items, Members, Object, View};
+use crate::wire::http1::fields;
 
 /// A value during evaluation: borrowed from the facts or the expression wherever it can be.
 #[derive(Debug, Clone)]
@@ -285,8 +286,12 @@ fn compare_double(a: f64, b: i128) -> Option<Ordering> {
 }
 
 /// All values of a header joined by a comma (RFC 9110, 5.3), so that no rule sees only the first; a value that is not
-/// text is an error, never absent.
+/// text is an error, never absent. So is a header of another name that CGI and its heirs take for this one (`x_role` for
+/// `x-role`): what a server makes of it cannot be told.
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<Val<'a>>, Stop> {
+    if fields::has_alike(headers, name) {
+        return Err(Stop::Error(Fault::Lookalike));
+    }
     let mut values = headers.get_all(name).iter();
     let text = |value: &'a http::HeaderValue| {
         std::str::from_utf8(value.as_bytes()).map_err(|_not_text| Stop::Error(Fault::NotText))

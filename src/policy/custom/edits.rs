@@ -58,12 +58,18 @@ impl Edits {
         }
     }
 
-    /// Makes the changes: what is removed first, so that a provider's own value stays.
+    /// Makes the changes: what is removed first, so that a provider's own value stays. With what is removed, or in whose place
+    /// something is put, goes what servers take for it that read `_` and `-` alike: else a caller's word would stand beside
+    /// the provider's.
     pub fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.remove {
             headers.remove(name);
+            fields::remove_alike(headers, name);
         }
         for (how, name, value) in &self.put {
+            if matches!(how, How::Set | How::IfPresent) {
+                fields::remove_alike(headers, name);
+            }
             match how {
                 // Of a field that may stand once, two would be read in two ways.
                 How::Append if !fields::may_stand_twice(name) => drop(headers.insert(name, value.clone())),
@@ -157,5 +163,24 @@ mod tests {
         let all = |key: &str| headers.get_all(key).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!((all("x-a"), all("x-b"), all("x-c")), (vec!["2"], vec!["1", "2"], vec!["3"]));
         assert_eq!((all("x-d"), all("x-gone"), all("authorization")), (vec![], vec![], vec!["new"]));
+    }
+
+    #[test]
+    fn what_servers_take_for_it_goes_with_what_was_there() {
+        let mut headers = HeaderMap::new();
+        for key in ["x_user-id", "x-user_id", "x_gone", "x_more", "x-more", "x_none", "xuser-id"] {
+            headers.append(name(key), value("caller's"));
+        }
+        let mut edits = Edits::default();
+        edits.set(name("x-user-id"), value("provider's"));
+        edits.append(name("x-more"), value("provider's"));
+        edits.set_if_present(name("x-none"), value("provider's"));
+        edits.remove(name("x-gone"));
+        edits.apply(&mut headers);
+        let mut left: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        left.sort_unstable();
+        let beside = [("x-more", "caller's"), ("x-more", "provider's"), ("x-user-id", "provider's")];
+        let rest = [("x_more", "caller's"), ("xuser-id", "caller's")];
+        assert_eq!(left, [&beside[..], &rest[..]].concat());
     }
 }

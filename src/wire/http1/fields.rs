@@ -147,6 +147,30 @@ pub fn hyphened(name: &HeaderName) -> Cow<'_, str> {
     if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
 }
 
+/// Whether there is a field of another name that CGI and its heirs take for one of `name`, which is in any case.
+pub fn has_alike(headers: &HeaderMap, name: &str) -> bool {
+    name.contains(['-', '_']) && headers.keys().any(|other| is_alike(other, name))
+}
+
+/// Takes out fields of other names that CGI and its heirs take for one of `name`: what we say of that one they would take
+/// for what a caller says.
+pub fn remove_alike(headers: &mut HeaderMap, name: &HeaderName) {
+    if !has_alike(headers, name.as_str()) {
+        return;
+    }
+    let alike: Vec<HeaderName> = headers.keys().filter(|other| is_alike(other, name.as_str())).cloned().collect();
+    for other in alike {
+        headers.remove(other);
+    }
+}
+
+/// Whether the two differ, and in nothing but `_` for `-`.
+fn is_alike(other: &HeaderName, name: &str) -> bool {
+    let (other, name) = (other.as_str().as_bytes(), name.as_bytes());
+    let same = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || matches!((a, b), (b'-', b'_') | (b'_', b'-'));
+    other.len() == name.len() && !other.eq_ignore_ascii_case(name) && other.iter().zip(name).all(same)
+}
+
 /// Whether a message may have several fields of that name.
 pub fn may_stand_twice(name: &HeaderName) -> bool {
     !is_singleton(name.as_str())
