@@ -75,6 +75,31 @@ async fn a_connection_is_used_again_once_its_response_was_read() {
 }
 
 #[tokio::test]
+async fn nobody_comes_after_a_caller_whom_servers_know_by_the_connection() {
+    let server = Server::start(|_, tcp| answering(tcp, OK)).await;
+    let upstreams = upstreams();
+    let mut connections = 0;
+    for (proof, apart) in [
+        (None, false),
+        (Some("NTLM TlRMTVNTUAADAAAA"), true),
+        (Some("negotiate YII="), true),
+        (Some("Negotiate"), true),
+        (Some("Bearer ntlm"), false),
+        (Some("Basic bnRsbTpudGxt"), false),
+    ] {
+        let mut request = post("/mcp", "{}");
+        request.headers_mut().extend(proof.map(|proof| (http::header::AUTHORIZATION, proof.parse().unwrap())));
+        let sent = upstreams.send(&server.plain(), UpstreamHttp::Http1, request).await;
+        assert_eq!(text(sent.unwrap()).await, "ok");
+        settle().await;
+        assert_eq!(text(send(&upstreams, &server).await.unwrap()).await, "ok");
+        settle().await;
+        connections += usize::from(connections == 0) + usize::from(apart);
+        assert_eq!(server.accepted(), connections, "{proof:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_is_not_shared_while_its_response_is_under_way() {
     const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no";
     let server = Server::start(|_, tcp| answering(tcp, HALF)).await;
