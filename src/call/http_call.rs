@@ -16,6 +16,12 @@ pub struct HttpHead {
 }
 
 impl HttpHead {
+    /// Bytes of memory that its texts take.
+    pub fn size(&self) -> usize {
+        let fields = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        self.path.len() + self.query.as_ref().map_or(0, String::len) + self.host.len() + fields.sum::<usize>()
+    }
+
     /// Path and query, as a request line has them.
     pub fn target(&self) -> Cow<'_, str> {
         match &self.query {

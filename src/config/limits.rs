@@ -102,7 +102,7 @@ pub const MAX_URI: usize = 8 << 10;
 pub const MAX_SUBSCRIPTIONS: usize = 256;
 /// Tasks that one A2A message may refer to.
 pub const MAX_REFERENCES: usize = 256;
-/// Bytes held for decoding over all calls of the process.
+/// Bytes held for decoding over all calls of the process, heads of requests whose bodies are waited for among them.
 pub const DECODE_BUDGET: usize = 256 << 20;
 /// Share of [`DECODE_BUDGET`] that one principal may hold.
 pub const DECODE_BUDGET_PER_PRINCIPAL: usize = 64 << 20;

@@ -81,7 +81,7 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
         record.subject(shared.telemetry.keyed().subject(claims.issuer(), claims.subject().unwrap_or_default()));
     }
     let mut hold = shared.budget.hold(calls.peer().id());
-    let body = match read_body(body, &mut hold, &record).await {
+    let body = match read_body(body, (&mut hold, &head), &record).await {
         Ok(body) => body,
         Err(ReadFault::Body(fault)) => return answer::fault(record, &asker, &fault),
         Err(ReadFault::OverBudget) => return answer::proxy_fault(record, &asker, ProxyFault::OverBudget),

@@ -10,8 +10,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
+use crate::call::HttpHead;
 use crate::id::WorkloadId;
 use crate::intake::{BodyFault, ResponseBody};
+
+/// What a request whose body is waited for takes beside its head, roughly, bytes.
+const WAITING: usize = 4 << 10;
 
 /// The budget. Cheap to share.
 #[derive(Debug)]
@@ -44,6 +48,12 @@ pub(super) enum OverBudget {
     /// All together hold everything.
     #[error("all of it is in use")]
     Total,
+}
+
+/// What a request takes of the budget while its body is waited for, bytes: how many wait, and for how long, is their
+/// callers' to say.
+pub(super) fn waiting(head: &HttpHead) -> usize {
+    WAITING + head.size()
 }
 
 impl<K: Clone + Eq + Hash> Budget<K> {
@@ -91,6 +101,15 @@ impl<K: Clone + Eq + Hash> Hold<K> {
         }
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// Another of the same owner.
+    ///
+    /// # Errors
+    /// [`OverBudget`]
+    pub(super) fn beside(&self, bytes: usize) -> Result<Self, OverBudget> {
+        let mut hold = self.budget.hold(&self.owner);
+        hold.grow(bytes).map(|()| hold)
     }
 
     /// Bytes held by this one.

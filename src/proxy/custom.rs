@@ -19,6 +19,7 @@ pub(super) use content::{Content, Sample, SampleFault, beginning, whole};
 pub(super) use places::Checks;
 
 use super::Shared;
+use super::budget::waiting;
 use super::stages::{Asked, Decoded};
 use crate::call::{Call, HttpHead};
 use crate::mesh::{Auth, Endpoint, Target};
@@ -180,11 +181,11 @@ async fn sample<M: Content>(
     message: &mut M,
 ) -> Result<Option<Sample>, Stopped> {
     let Some(terms) = ask.provider().body else { return Ok(None) };
+    let over = |_full| Stopped::Content(SampleFault::OverBudget);
     let hold = shared.budget.hold(asked.peer().id());
+    let waits = hold.beside(asked.head().map_or(0, waiting)).map_err(over)?;
     let sample = message.sample(terms, hold).await.map_err(Stopped::Content)?;
-    let mut copies = shared.budget.hold(asked.peer().id());
-    let length = sample.bytes.len().saturating_mul(COPIES);
-    copies.grow(length).map_err(|_full| Stopped::Content(SampleFault::OverBudget))?;
+    let copies = waits.beside(sample.bytes.len().saturating_mul(COPIES)).map_err(over)?;
     Ok(Some(sample.holding(copies)))
 }
 

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use http::HeaderValue;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::Shared;
 use super::super::answer::{self, ProxyFault};
 use super::super::authenticate::{Authenticated, authenticate};
-use super::super::budget::Hold;
+use super::super::budget::{Hold, waiting};
 use super::super::cursors::Cursor;
 use super::super::http::Calls;
 use super::super::route::{is_one_backend, is_there};
@@ -249,16 +250,28 @@ impl Exchange {
     }
 }
 
-/// Reads a whole body within its limit, its time and the memory budget.
+/// Reads a whole body within its limit, its time and the memory budget, of which the request takes its share too as long as
+/// it waits.
 pub(in crate::proxy) async fn read_body(
     mut body: Body,
-    hold: &mut Hold,
+    (hold, head): (&mut Hold, &HttpHead),
     record: &RecordGuard,
 ) -> Result<Bytes, ReadFault> {
     let meter = record.meter();
     let reading = async {
         let mut held = BytesMut::new();
-        while let Some(frame) = body.frame().await {
+        let mut waits = None;
+        loop {
+            let frame = match body.frame().now_or_never() {
+                Some(frame) => frame,
+                None => {
+                    if waits.is_none() {
+                        waits = Some(hold.beside(waiting(head)).map_err(|_full| ReadFault::OverBudget)?);
+                    }
+                    body.frame().await
+                }
+            };
+            let Some(frame) = frame else { break };
             let Ok(data) = frame?.into_data() else { continue };
             meter.received(data.len());
             if held.len().saturating_add(data.len()) > limits::MAX_BODY {

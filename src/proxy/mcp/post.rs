@@ -71,7 +71,7 @@ pub(super) async fn serve(calls: &Calls, target: Arc<Target>, request: Request) 
         Err(answer) => return *answer,
     };
     let mut hold = exchange.shared.budget.hold(exchange.peer.id());
-    let body = match read_body(request.body, &mut hold, &exchange.record).await {
+    let body = match read_body(request.body, (&mut hold, &exchange.head), &exchange.record).await {
         Ok(body) => body,
         Err(fault) => return fault.answer(exchange.record),
     };
@@ -106,7 +106,7 @@ async fn unheaded(calls: &Calls, target: &Target, request: Request, fault: Heade
     let mut hold = calls.shared().budget.hold(calls.peer().id());
     let readable = matches!(fault, HeaderFault::Repeated | HeaderFault::UnknownVersion | HeaderFault::SessionId);
     let mut id = None;
-    if readable && let Ok(body) = read_body(request.body, &mut hold, &record).await {
+    if readable && let Ok(body) = read_body(request.body, (&mut hold, &request.head), &record).await {
         let read = || json::parse(&body).ok().and_then(|tree| crate::wire::jsonrpc::Message::readable_id(&tree));
         id = calls.shared().heavy.run(body.len(), read).await;
     }
