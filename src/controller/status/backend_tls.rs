@@ -173,7 +173,7 @@ metadata: {name: it, namespace: tools}
 spec: {targetRefs: [{group: example.com, kind: Backend, name: b}, {group: '', kind: Service, name: none}]}
 ";
         let view = view(&format!("{TOOLS}{policy}"));
-        let policy = view.documents(KIND).iter().next().unwrap().clone();
-        assert_eq!(missing(&view, &policy), ["spec.targetRefs[1].name"]);
+        let policies = view.documents(KIND);
+        assert_eq!(missing(&view, policies.iter().next().unwrap()), ["spec.targetRefs[1].name"]);
     }
 }
