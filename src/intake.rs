@@ -13,7 +13,7 @@ mod sniff;
 
 pub use crate::net::BoxedIo;
 pub use crate::wire::http1::{HeadFault, Upgrade};
-pub use answer::{Answer, Handler, Request, ResponseBody, no_body, text_body};
+pub use answer::{Answer, Handler, Place, Request, ResponseBody, no_body, text_body};
 pub use body::{Body, BodyFault};
 pub use fault::IntakeFault;
 pub use h2c::serve_h2c;

@@ -81,6 +81,8 @@ struct Shared {
     definitions: Definitions,
     parameters: Parameters,
     budget: Arc<Budget>,
+    /// HTTP/2 streams in tunnels.
+    streams: Arc<Budget>,
     quotas: Quotas,
     heavy: Heavy,
     checks: Checks,
@@ -124,6 +126,7 @@ impl Proxy {
                 definitions: Definitions::new(limits::MAX_DEFINITIONS, limits::DEFINITION_AGE),
                 parameters: Parameters::default(),
                 budget,
+                streams: Budget::new(limits::MAX_INNER_STREAMS, limits::MAX_INNER_STREAMS_PER_PRINCIPAL),
                 quotas,
                 heavy: Heavy::default(),
                 checks: Checks::default(),

@@ -25,6 +25,10 @@ pub const GATHER: usize = 64 << 10;
 pub const READ_AHEAD: usize = 64 << 10;
 /// Concurrent CONNECT streams per peer connection.
 pub const MAX_STREAMS: u32 = 200;
+/// HTTP/2 streams within tunnels at once, over all of them; more are refused (`REFUSED_STREAM`).
+pub const MAX_INNER_STREAMS: usize = 131_072;
+/// Share of [`MAX_INNER_STREAMS`] that one principal may have.
+pub const MAX_INNER_STREAMS_PER_PRINCIPAL: usize = 32_768;
 /// Streams that a peer may open and reset before we took them (rapid reset, CVE-2023-44487); beyond, its connection ends.
 pub const MAX_RESET_BEFORE_ACCEPT: usize = 20;
 /// Streams that we had to reset for a peer's errors (CVE-2025-8671); beyond, its connection ends.

@@ -67,6 +67,9 @@ impl fmt::Debug for Answer {
     }
 }
 
+/// What a stream is counted by, given back when dropped.
+pub type Place = Box<dyn Send>;
+
 /// Turns requests into answers. Dropping the future of [`Handler::handle`] abandons the request: the caller is gone.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request.
@@ -75,6 +78,11 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// How the paths of the requests that come now are normalised.
     fn paths(&self) -> Normalization {
         Normalization::Strict
+    }
+
+    /// A place for one more HTTP/2 stream, kept until that has ended; none where there are too many.
+    fn place(&self) -> Option<Place> {
+        Some(Box::new(()))
     }
 
     /// The answer to something that is no acceptable request; an HTTP/1.1 connection ends after it.

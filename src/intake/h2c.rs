@@ -8,6 +8,7 @@ mod stream;
 use std::io;
 
 use bytes::Bytes;
+use h2::Reason;
 use h2::server::{Builder, Connection};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
@@ -68,8 +69,13 @@ where
                 // A transport that fails with nothing due is an end like any other.
                 Some(Err(error)) if error.is_io() && streams.is_empty() => return Ok(()),
                 Some(Err(error)) => return Err(IntakeFault::Http2(error)),
-                Some(Ok((request, respond))) => {
-                    let serving = stream::serve(request, respond, handler.clone());
+                Some(Ok((request, mut respond))) => {
+                    let Some(place) = handler.place() else {
+                        // Nothing of it was looked at: its caller may send it again.
+                        respond.send_reset(Reason::REFUSED_STREAM);
+                        continue;
+                    };
+                    let serving = stream::serve(request, respond, handler.clone(), place);
                     streams.spawn(serving.in_current_span());
                 }
             },

@@ -21,11 +21,11 @@ use super::{Shared, a2a, attempts, copies, mcp, note};
 use crate::call::Call;
 use crate::fault::Faulty;
 use crate::id::Peer;
-use crate::intake::{Answer, Body, BoxedIo, Handler, HeadFault, Request, ResponseBody, Upgrade, text_body};
+use crate::intake::{Answer, Body, BoxedIo, Handler, HeadFault, Place, Request, ResponseBody, Upgrade, text_body};
 use crate::mesh::{PortProtocol, Target, TargetKey};
 use crate::policy::{BodyTerms, Denial};
 use crate::telemetry::{Operation, Protocol, RecordGuard, Site};
-use crate::upstream::{Caller, OutBody, Upgraded, UpstreamHttp};
+use crate::upstream::{Caller, NoEndpoint, OutBody, Upgraded, UpstreamHttp};
 use crate::wire::jsonrpc::INVALID_REQUEST;
 use crate::wire::mcp::{HEADER_MISMATCH, denial};
 use crate::wire::path::Normalization;
@@ -96,6 +96,16 @@ impl Handler for Calls {
 
     fn paths(&self) -> Normalization {
         self.shared.published.current().get(&self.key).map_or(Normalization::Strict, |target| target.paths)
+    }
+
+    fn place(&self) -> Option<Place> {
+        match self.shared.streams.one(self.peer.id()) {
+            Ok(place) => Some(Box::new(place)),
+            Err(_full) => {
+                self.shared.telemetry.metrics().fault(&NoEndpoint::ShareFull);
+                None
+            }
+        }
     }
 
     fn fault(&self, fault: &HeadFault) -> Response<ResponseBody> {

@@ -10,6 +10,8 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("gather", GATHER as u64, "bytes"),
     ("read_ahead", READ_AHEAD as u64, "bytes"),
     ("max_streams", MAX_STREAMS as u64, "streams"),
+    ("max_inner_streams", MAX_INNER_STREAMS as u64, "streams"),
+    ("max_inner_streams_per_principal", MAX_INNER_STREAMS_PER_PRINCIPAL as u64, "streams"),
     ("max_reset_before_accept", MAX_RESET_BEFORE_ACCEPT as u64, "streams"),
     ("max_reset_by_error", MAX_RESET_BY_ERROR as u64, "streams"),
     ("copy_buffer", COPY_BUFFER as u64, "bytes"),

@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 
 use super::head::{self, Head};
 use crate::config::limits::SEND_BUFFER;
-use crate::intake::answer::{Answer, Handler, Request, ResponseBody};
+use crate::intake::answer::{Answer, Handler, Place, Request, ResponseBody};
 use crate::intake::body::{Body, BodyFault};
 use crate::wire::http1::{Delimit, delimit, fields};
 
@@ -33,8 +33,13 @@ impl From<h2::Error> for Ended {
     }
 }
 
-/// Serves one stream to its end.
-pub(super) async fn serve<H: Handler>(request: HttpRequest<RecvStream>, mut respond: SendResponse<Bytes>, handler: H) {
+/// Serves one stream to its end, until when it keeps its place: how long its answer takes is its caller's to say too.
+pub(super) async fn serve<H: Handler>(
+    request: HttpRequest<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    handler: H,
+    _place: Place,
+) {
     let (parts, recv) = request.into_parts();
     let method = parts.method.clone();
     let answer = match head::normalise(parts, handler.paths()) {

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::config::limits::STREAM_WINDOW;
 use crate::intake::tests::{By, by, data, echo, fed, ok, once};
-use crate::intake::{Answer, BodyFault, Request, text_body};
+use crate::intake::{Answer, BodyFault, Place, Request, text_body};
 use crate::wire::path::Normalization;
 
 type Serving = JoinHandle<Result<(), IntakeFault>>;
@@ -114,6 +114,48 @@ async fn what_is_no_request_is_refused_and_the_next_is_served() {
     let connect = HttpRequest::builder().method("CONNECT").uri("h:80").body(()).unwrap();
     assert_eq!(ask(&mut client, connect).await.unwrap().0, 501);
     assert_eq!(ask(&mut client, get("http://h/a")).await.unwrap(), (200, "GET /a ".to_owned()));
+}
+
+/// A handler with places for so many streams.
+#[derive(Clone)]
+struct Few(By, Arc<tokio::sync::Semaphore>);
+
+impl Handler for Few {
+    async fn handle(&self, request: Request) -> Answer {
+        self.0.handle(request).await
+    }
+
+    fn place(&self) -> Option<Place> {
+        Some(Box::new(Arc::clone(&self.1).try_acquire_owned().ok()?))
+    }
+}
+
+#[tokio::test]
+async fn a_stream_has_its_place_until_its_answer_is_out_and_more_are_refused() {
+    let (near, far) = duplex(64 << 10);
+    let handler = Few(by(|_| async { ok(text_body("answer")) }), Arc::new(tokio::sync::Semaphore::new(1)));
+    drop(tokio::spawn(serve_h2c(near, handler, CancellationToken::new())));
+    // What is answered cannot go out.
+    let (mut client, connection) = h2::client::Builder::new().initial_window_size(0).handshake(far).await.unwrap();
+    drop(tokio::spawn(connection));
+    client = client.ready().await.unwrap();
+    let (first, _) = client.send_request(get("http://h/a"), true).unwrap();
+    let first = first.await.unwrap();
+    for _ in 0..3 {
+        let refused = ask(&mut client, get("http://h/b")).await.unwrap_err();
+        assert_eq!(refused.reason(), Some(Reason::REFUSED_STREAM));
+    }
+    // Its caller is gone.
+    drop(first);
+    let next = async {
+        loop {
+            let (next, _) = client.send_request(get("http://h/c"), true).unwrap();
+            if next.await.is_ok() {
+                return;
+            }
+        }
+    };
+    timeout(Duration::from_secs(60), next).await.expect("the place is given back");
 }
 
 #[test]
