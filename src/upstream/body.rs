@@ -7,6 +7,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
+use tokio_util::sync::DropGuard;
 
 use super::http1::Reading;
 use super::live::Busy;
@@ -105,7 +106,8 @@ pub struct InBody {
 enum In {
     /// On the heap: it is handed on a few times before it is read.
     Http1(Box<Reading>),
-    Http2(Incoming, Option<Lease>),
+    /// With the end of the request's upload.
+    Http2(Incoming, Option<(Option<Lease>, DropGuard)>),
 }
 
 /// The response ended before its end.
@@ -136,8 +138,9 @@ impl InBody {
         Self { from: In::Http1(Box::new(reading)), busy: None }
     }
 
-    pub(super) fn http2(incoming: Incoming, lease: Option<Lease>) -> Self {
-        Self { from: In::Http2(incoming, lease), busy: None }
+    /// Of a request whose upload, where there is any left of it, ends with `uploading`.
+    pub(super) fn http2(incoming: Incoming, lease: Option<Lease>, uploading: DropGuard) -> Self {
+        Self { from: In::Http2(incoming, Some((lease, uploading))), busy: None }
     }
 
     /// The same, as a call to an endpoint that lasts to its end.
@@ -153,10 +156,10 @@ impl Body for InBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         let polled = match &mut self.from {
             In::Http1(reading) => reading.poll_frame(cx),
-            In::Http2(incoming, lease) => {
+            In::Http2(incoming, kept) => {
                 let polled = Pin::new(incoming).poll_frame(cx);
                 if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-                    *lease = None;
+                    *kept = None;
                 }
                 polled.map_err(|error| {
                     tracing::debug!(%error, "response body broke off");

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::{Request, Response, StatusCode};
 use hyper::client::conn::TrySendError;
 
+pub(super) use http2::Upload;
 pub(super) use outgoing::http1_request;
 
 use super::body::{InBody, OutBody, Stopped};
@@ -183,9 +184,9 @@ pub(super) fn accept(mut response: Response<InBody>) -> Result<Response<InBody>,
 }
 
 /// Tells what never went out from what may have been seen. hyper hands a request back only if it wrote nothing of it.
-fn judge(mut error: TrySendError<Request<OutBody>>) -> Failed {
+fn judge(mut error: TrySendError<Request<Upload>>) -> Failed {
     if let Some(request) = error.take_message() {
-        return Failed::unsent(SendFault::Unsent, request);
+        return Failed::unsent(SendFault::Unsent, request.map(|upload| upload.body));
     }
     let error = error.into_error();
     tracing::debug!(%error, "no response from upstream");

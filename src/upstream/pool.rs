@@ -9,8 +9,7 @@ use hyper::client::conn::http2;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::body::OutBody;
-use super::exchange::UpstreamHttp;
+use super::exchange::{Upload, UpstreamHttp};
 use super::http1::One;
 use crate::config::limits::{POOL_IDLE, POOL_IDLE_PER_ENDPOINT, UPSTREAM_STREAMS};
 use crate::mesh::Endpoint;
@@ -62,7 +61,7 @@ pub(super) type Lease = OwnedSemaphorePermit;
 /// A connection for [`UPSTREAM_STREAMS`] requests at once.
 #[derive(Debug)]
 struct Many {
-    sender: http2::SendRequest<OutBody>,
+    sender: http2::SendRequest<Upload>,
     places: Arc<Semaphore>,
     retire_at: Instant,
     idle_since: Option<Instant>,
@@ -144,7 +143,7 @@ impl Pool {
     }
 
     /// A place on a shared connection.
-    pub(super) fn take_place(&self, key: &Key) -> Option<(http2::SendRequest<OutBody>, Lease)> {
+    pub(super) fn take_place(&self, key: &Key) -> Option<(http2::SendRequest<Upload>, Lease)> {
         let mut state = self.lock();
         let slot = state.slots.get_mut(key)?;
         let now = Instant::now();
@@ -158,7 +157,7 @@ impl Pool {
     }
 
     /// Offers a fresh shared connection to all, and takes the first place on it.
-    pub(super) fn share(&self, key: &Key, sender: &http2::SendRequest<OutBody>, retire_at: Instant) -> Option<Lease> {
+    pub(super) fn share(&self, key: &Key, sender: &http2::SendRequest<Upload>, retire_at: Instant) -> Option<Lease> {
         let places = Arc::new(Semaphore::new(UPSTREAM_STREAMS));
         let lease = Arc::clone(&places).try_acquire_owned().ok();
         let mut state = self.lock();

@@ -1,12 +1,18 @@
+use std::cell::Cell;
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::body::{InBody, OutBody};
+use super::super::body::{InBody, OutBody, Stopped};
 use super::super::dial::Dialled;
 use super::super::pool::{Key, Lease};
 use super::super::{DialFault, Upstreams};
@@ -40,7 +46,7 @@ impl Upstreams {
         &self,
         endpoint: &Endpoint,
         key: &Key,
-    ) -> Result<(http2::SendRequest<OutBody>, Option<Lease>), DialFault> {
+    ) -> Result<(http2::SendRequest<Upload>, Option<Lease>), DialFault> {
         let dialing = self.inner.pool.dialing(key);
         let _one_at_a_time = dialing.lock().await;
         if let Some((sender, lease)) = self.inner.pool.take_place(key) {
@@ -57,12 +63,50 @@ impl Upstreams {
 }
 
 async fn over_http2(
-    mut sender: http2::SendRequest<OutBody>,
+    mut sender: http2::SendRequest<Upload>,
     lease: Option<Lease>,
     request: Request<OutBody>,
 ) -> Result<Response<InBody>, Failed> {
+    let cut = CancellationToken::new();
+    let uploading = cut.clone().drop_guard();
+    let request = request.map(|body| Upload { body, cut: Some(cut) });
     let response = sender.try_send_request(request).await.map_err(judge)?;
-    Ok(accept(response.map(|incoming| InBody::http2(incoming, lease)))?)
+    Ok(accept(response.map(|incoming| InBody::http2(incoming, lease, uploading)))?)
+}
+
+/// The body of a request that is cut off where its answer is over first, as over HTTP/1.1: a server that opens no window and
+/// does not reset the stream either would have us keep the rest for as long as its connection lasts.
+pub(in super::super) struct Upload {
+    pub(super) body: OutBody,
+    /// Until it was asked for the first time.
+    cut: Option<CancellationToken>,
+}
+
+thread_local! {
+    /// How the upload is cut off that was begun last. hyper asks a body once before it hands the rest of its upload, if
+    /// there is any, to the executor, on the same thread and with nothing between; by that alone the two are known to
+    /// belong together.
+    static BEGUN: Cell<Option<CancellationToken>> = const { Cell::new(None) };
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Stopped;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
+        if let Some(cut) = self.cut.take() {
+            BEGUN.set(Some(cut));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Runs what hyper starts for an HTTP/2 connection under our tracker.
@@ -75,7 +119,10 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        match BEGUN.take() {
+            Some(cut) => drop(self.0.spawn(cut.run_until_cancelled_owned(future))),
+            None => drop(self.0.spawn(future)),
+        }
     }
 }
 

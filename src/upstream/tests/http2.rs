@@ -127,6 +127,41 @@ async fn dropping_a_response_resets_its_stream_and_no_other() {
 }
 
 #[tokio::test]
+async fn an_upload_is_cut_off_where_its_answer_is_over_first() {
+    let (told, mut ended) = tokio::sync::mpsc::channel(1);
+    let server = Server::start(move |_, tcp| {
+        let told = told.clone();
+        async move {
+            // It takes nothing, and does not say that it will not.
+            let mut builder = h2::server::Builder::new();
+            let mut connection = builder.initial_window_size(0).handshake::<_, Bytes>(tcp).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                respond.send_response(Response::new(()), true).unwrap();
+                let told = told.clone();
+                tokio::spawn(async move {
+                    let end = request.into_body().data().await;
+                    told.send(end.map(|data| data.unwrap_err().reason())).await.unwrap();
+                });
+            }
+        }
+    })
+    .await;
+    let (upstreams, endpoint) = (upstreams(), server.plain());
+    let stream = || OutBody::stream(http_body_util::Full::new(Bytes::from_static(b"part")));
+    // The first is before the server's settings are known.
+    let bodies = [OutBody::empty(), OutBody::full(vec![b'x'; 1 << 20]), stream()];
+    for (body, reason) in bodies.into_iter().zip([None, Some(h2::Reason::CANCEL), Some(h2::Reason::CANCEL)]) {
+        let mut request = post("/", "");
+        *request.body_mut() = body;
+        let answered = upstreams.send(&endpoint, UpstreamHttp::Http2, request).await.unwrap();
+        assert_eq!(text(answered).await, "");
+        let end = tokio::time::timeout(PATIENCE, ended.recv()).await.expect("it is told").unwrap();
+        assert_eq!(end.flatten(), reason);
+    }
+    assert_eq!(server.accepted(), 1);
+}
+
+#[tokio::test]
 async fn a_server_that_speaks_only_http1_is_a_fault() {
     let server = Server::start(|_, tcp| answering(tcp, OK)).await;
     let (upstreams, endpoint) = (upstreams(), server.plain());
