@@ -3,7 +3,8 @@
 //!
 //! `AGENT_WAYPOINT_BENCH_ENVOY=PATH` is Envoy's binary; without it ours is measured alone. `.._ROUNDS`, `.._SECONDS`
 //! (per row and round) and `.._JSON=FILE` are for shorter looks and for machines that read. `.._BASE=PATH` is another build
-//! of ours in Envoy's place, to see what a change does, and `.._CALLS=1` leaves all rows out but those of calls.
+//! of ours in Envoy's place, to see what a change does, and `.._ROWS=calls` leaves all rows out but those of calls,
+//! `.._ROWS=rest` all but those of a start and of what is resident before any call.
 
 #![expect(
     clippy::unwrap_used,
@@ -76,8 +77,11 @@ fn setting<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
     given.and_then(|value| value.parse().ok()).unwrap_or(otherwise)
 }
 
-fn calls_only() -> bool {
-    std::env::var_os("AGENT_WAYPOINT_BENCH_CALLS").is_some()
+/// Whether these rows are asked for.
+fn rows(which: &str) -> bool {
+    let asked: String = setting("ROWS", "all".to_owned());
+    assert!(["rest", "calls", "all"].contains(&asked.as_str()), "AGENT_WAYPOINT_BENCH_ROWS is rest, calls or all");
+    asked == which || asked == "all"
 }
 
 async fn run() {
@@ -100,7 +104,7 @@ async fn run() {
             measure(&mut table, &origin, proxy, time, round).await;
         }
     }
-    if !calls_only() {
+    if rows("all") {
         for round in 0..rounds.min(TURNS_AT_SCALE) {
             eprintln!("at scale, turn {}", round + 1);
             scale(&mut table, &origin, &ours, envoy.as_deref()).await;
@@ -121,9 +125,21 @@ async fn measure(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, time: Du
     table.add("resident idle, MiB", name, proxy.resident(), "");
     table.add("of it its own, not pages of files, MiB", name, proxy.own(), "");
     let load = Arc::new(Load::new(origin, &proxy, CONNECTIONS));
-    if !calls_only() {
+    if rows("rest") {
         idle(table, &load, &proxy).await;
     }
+    if rows("calls") {
+        calls(table, &load, &proxy, time).await;
+    }
+    if rows("all") {
+        further(table, origin, &load, &proxy, time).await;
+    }
+    proxy.stop().await;
+}
+
+/// Calls of each kind, as many at once as there are tunnels.
+async fn calls(table: &mut Table, load: &Arc<Load>, proxy: &Proxy, time: Duration) {
+    let name = proxy.name;
     for case in Case::ALL {
         load.closed(case, TUNNELS, time / 5).await;
         let before = proxy.cpu();
@@ -138,9 +154,11 @@ async fn measure(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, time: Du
         }
         eprintln!("  {:<20} {:>8.0}/s {cpu:>7.2} s/100k, {} tunnels reopened", case.name(), ran.rate(), ran.reopened);
     }
-    if calls_only() {
-        return proxy.stop().await;
-    }
+}
+
+/// What is asked of calls beyond that: at their own times, alone, through one connection; and of tunnels and connections.
+async fn further(table: &mut Table, origin: &Arc<Origin>, load: &Arc<Load>, proxy: &Proxy, time: Duration) {
+    let name = proxy.name;
     for case in [Case::Get, Case::Call] {
         let ran = load.open(case, RATE, time).await;
         for (share, label) in [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")] {
@@ -148,13 +166,12 @@ async fn measure(table: &mut Table, origin: &Arc<Origin>, proxy: Proxy, time: Du
             table.add(&row, name, ran.quantile(share), "");
         }
     }
-    let alone = Arc::new(Load::new(origin, &proxy, 1));
+    let alone = Arc::new(Load::new(origin, proxy, 1));
     let ran = alone.closed(Case::Call, 1, time).await;
     table.add("tools/call 1 KiB: p50 µs, one caller", name, ran.quantile(0.5), "");
     let ran = alone.closed(Case::Call, 100, time).await;
     table.add("tools/call 1 KiB: calls/s, one connection, 100 tunnels", name, ran.rate(), "");
-    rates(table, &load, &proxy, time).await;
-    proxy.stop().await;
+    rates(table, load, proxy, time).await;
 }
 
 async fn idle(table: &mut Table, load: &Arc<Load>, proxy: &Proxy) {
