@@ -55,7 +55,7 @@ impl Server {
         Client::new(service, "default")
     }
 
-    /// `plural` is answered with `code` from now on; 0 takes that back.
+    /// `plural`, or `NAMESPACE/plural`, is answered with `code` from now on; 0 takes that back.
     pub(crate) fn deny(&self, plural: &str, code: u16) {
         self.lock().denied.insert(plural.to_owned(), code);
     }
@@ -93,7 +93,7 @@ impl Server {
         let path = Path::parse(head.uri.path());
         let query = head.uri.query().unwrap_or("").to_owned();
         let mut state = self.lock();
-        if let Some(code) = state.denied.get(&path.plural).copied().filter(|code| *code != 0) {
+        if let Some(code) = state.denied(&path) {
             return failure(code, "denied");
         }
         let body = || serde_json::from_slice::<Value>(&body).unwrap();
@@ -129,6 +129,12 @@ impl Path {
 }
 
 impl State {
+    fn denied(&self, path: &Path) -> Option<u16> {
+        let within = path.namespace.as_ref().map(|namespace| format!("{namespace}/{}", path.plural));
+        let mut said = within.iter().chain([&path.plural]).filter_map(|what| self.denied.get(what).copied());
+        said.find(|code| *code != 0)
+    }
+
     fn store(&mut self, plural: &str, key: &str, mut object: Value) -> Value {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();

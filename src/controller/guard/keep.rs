@@ -18,8 +18,8 @@ use super::super::cluster::{Cluster, DocumentKind, View};
 use super::super::condition;
 use super::input::{Name, Sent};
 use super::objects;
-use super::plan::{Plan, Stage, Subject, plan};
-use super::policy::{MANAGED_BY, MANAGER};
+use super::plan::{Stage, Subject, plan};
+use super::policy::{GuardPolicy, MANAGED_BY, MANAGER};
 use super::read::{is_whole, read};
 use crate::id::TrustDomain;
 use crate::telemetry::Telemetry;
@@ -89,29 +89,45 @@ impl Keep {
         }
         // First who is cut off and who is exempt, then the guard: a list is read before, and an exemption that others
         // could take is none.
-        let before = [objects::waypoints(&mesh), objects::cut_off(&plan, view)].concat();
-        if self.applier.apply(&before).await {
-            let found: BTreeSet<&Name> = mesh.found.iter().map(|found| &found.name).collect();
-            let first = |subject: &&Subject| {
-                subject.stage == Stage::Written && subject.guard.as_ref().is_some_and(|name| !found.contains(name))
-            };
-            for subject in plan.subjects.iter().filter(first) {
-                self.announce(subject, view).await;
-            }
-            // What replaces a guard stands before the one that it replaces goes.
-            if self.write(&plan, view).await {
-                self.remove(&plan, view).await;
-            }
+        let waypoints = self.unwritten(&objects::waypoints(&mesh)).await;
+        let late = Late { waypoints, lists: self.unwritten(&objects::cut_off(&plan, view)).await };
+        let ready: Vec<&GuardPolicy> = plan.apply.iter().filter(|policy| !late.holds_back(policy)).collect();
+        let found: BTreeSet<&Name> = mesh.found.iter().map(|found| &found.name).collect();
+        let first: BTreeSet<&Name> =
+            ready.iter().map(|policy| &policy.name).filter(|name| !found.contains(name)).collect();
+        let news = |subject: &&Subject| {
+            subject.stage == Stage::Written && subject.guard.as_ref().is_some_and(|name| first.contains(name))
+        };
+        for subject in plan.subjects.iter().filter(news) {
+            self.announce(subject, view).await;
         }
+        // What replaces a guard, which is in its namespace, stands before the one that it replaces goes.
+        let mut unwritten: BTreeSet<&str> = self.write(&ready, view).await;
+        unwritten.extend(plan.apply.iter().filter(|policy| late.holds_back(policy)).map(GuardPolicy::namespace));
+        self.remove(plan.remove.iter().filter(|name| !unwritten.contains(&*name.namespace)), view).await;
         self.applier.apply(&objects::statuses(&plan, &mesh, view, &condition::now())).await;
     }
 
-    /// Applies what is missing or was changed, at once and however often that is: a guard is not to be away for a moment.
-    async fn write(&self, plan: &Plan, view: &View) -> bool {
+    /// Applies objects of several namespaces, each by itself; the namespaces in which one is not there.
+    async fn unwritten(&mut self, wants: &objects::Wants) -> BTreeSet<String> {
+        let mut unwritten = BTreeSet::new();
+        for want in wants {
+            if !self.applier.apply(std::slice::from_ref(want)).await {
+                unwritten.extend(want.0.namespace.clone());
+            }
+        }
+        unwritten
+    }
+
+    /// Applies what is missing or was changed, at once and however often that is: a guard is not to be away for a moment. The
+    /// namespaces in which one was not applied.
+    async fn write<'p>(&self, policies: &[&'p GuardPolicy], view: &View) -> BTreeSet<&'p str> {
         let live = view.documents(DocumentKind::AuthorizationPolicy);
-        let Some(resource) = DocumentKind::AuthorizationPolicy.resources().next() else { return false };
-        let mut whole = true;
-        for policy in &plan.apply {
+        let mut unwritten = BTreeSet::new();
+        let Some(resource) = DocumentKind::AuthorizationPolicy.resources().next() else {
+            return policies.iter().map(|policy| policy.namespace()).collect();
+        };
+        for policy in policies {
             let Name { namespace, name } = &policy.name;
             let live = live.get(namespace, name).and_then(|live| serde_json::to_value(&**live).ok());
             let object = policy.object();
@@ -133,15 +149,15 @@ impl Keep {
                 Ok(_) => tracing::info!(guard = %policy.name, "applied"),
                 Err(error) => {
                     tracing::warn!(guard = %policy.name, %error, "guard not applied; tried again");
-                    whole = false;
+                    unwritten.insert(policy.namespace());
                 }
             }
         }
-        whole
+        unwritten
     }
 
-    async fn remove(&self, plan: &Plan, view: &View) {
-        for name in &plan.remove {
+    async fn remove(&self, stale: impl Iterator<Item = &Name>, view: &View) {
+        for name in stale {
             if let Some(live) = view.documents(DocumentKind::AuthorizationPolicy).get(&name.namespace, &name.name)
                 && self.applier.is_leading()
             {
@@ -182,6 +198,21 @@ impl Keep {
         if let Err(error) = events.create(&PostParams::default(), &event).await {
             tracing::warn!(service = %subject.service, %error, "event not written");
         }
+    }
+}
+
+/// Namespaces in which what is to be there before a guard could not be written: their quota may be full, or they may be on
+/// their way out. Guards that need it wait, and those of no other namespace.
+struct Late {
+    /// Who runs as the waypoints there.
+    waypoints: BTreeSet<String>,
+    /// Who is cut off there.
+    lists: BTreeSet<String>,
+}
+
+impl Late {
+    fn holds_back(&self, policy: &GuardPolicy) -> bool {
+        self.lists.contains(policy.namespace()) || policy.exempt_namespaces().any(|one| self.waypoints.contains(one))
     }
 }
 

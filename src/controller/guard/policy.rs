@@ -61,6 +61,18 @@ impl GuardPolicy {
         Name::new(namespace, &name)
     }
 
+    /// Where it stands.
+    pub(super) fn namespace(&self) -> &str {
+        &self.name.namespace
+    }
+
+    /// The namespaces of those that are exempt.
+    pub(super) fn exempt_namespaces(&self) -> impl Iterator<Item = &str> {
+        let exempt = self.rules.iter().flat_map(|rule| &rule.exempt);
+        // `DOMAIN/ns/NAMESPACE/sa/ACCOUNT`
+        exempt.filter_map(|principal| principal.split('/').nth(2))
+    }
+
     /// The object to apply.
     pub fn object(&self) -> Value {
         let services: Vec<&str> = self.services.iter().map(|name| &**name).collect();

@@ -166,6 +166,33 @@ async fn it_goes_when_the_service_leaves_and_not_before() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_takes_no_list_holds_back_no_guard_of_others() {
+    let lab = Lab::start();
+    // Its quota of ConfigMaps may be full, or it may be on its way out.
+    let in_full = |mut object: Value, name: &str| {
+        object["metadata"]["namespace"] = "full".into();
+        object["metadata"]["name"] = name.into();
+        object
+    };
+    let mut full = namespace(&with_use_waypoint());
+    full["metadata"]["name"] = "full".into();
+    lab.server.put("namespaces", full);
+    lab.server.put("services", in_full(service(&json!({}), "True"), "repo"));
+    lab.server.put("pods", in_full(pod("full", "repo-1", "repo", &json!({"app": "repo"})), "repo-1"));
+    lab.server.deny("full/configmaps", 403);
+    lab.keep();
+    lab.guarded().await;
+    let full = GUARD.replace("tools/", "full/");
+    assert!(lab.server.get("authorizationpolicies", &full).is_none());
+    // Nor does it keep others' from going.
+    lab.server.put("namespaces", namespace(&json!({"istio.io/use-waypoint": "none"})));
+    eventually(|| lab.server.get("authorizationpolicies", GUARD).is_none()).await;
+    lab.server.deny("full/configmaps", 0);
+    lab.server.put("namespaces", namespace(&with_use_waypoint()));
+    eventually(|| lab.server.get("authorizationpolicies", &full).is_some()).await;
+}
+
+#[tokio::test]
 async fn nothing_is_written_for_report_nor_before_the_view_is_whole() {
     let lab = Lab::start();
     lab.server.put("services", service(&json!({"agent-waypoint.dev/guard": "Report"}), "True"));
