@@ -71,6 +71,9 @@ pub enum Stage {
     Impossible(Reason),
 }
 
+/// Of a Service whose waypoint is there.
+const UNBOUND: Stage = Stage::Waiting("istiod does not report the Service as bound to its waypoint yet");
+
 impl Plan {
     /// Endpoints that can be reached past their waypoint, by reason; each counts once for a reason.
     pub fn unguarded(&self) -> BTreeMap<Reason, usize> {
@@ -100,7 +103,7 @@ pub fn plan(mesh: &Mesh) -> Plan {
     let enforced = mesh.sent.as_deref().map(Enforced::of);
     let enforced = enforced.as_ref();
     let found: BTreeMap<&Name, &Found> = mesh.found.iter().map(|found| (&found.name, found)).collect();
-    let guarded = guarded(mesh);
+    let (guarded, mut kept) = (guarded(mesh), BTreeSet::new());
     for members in namespaces.values() {
         let mut groups: BTreeMap<&BTreeMap<String, String>, Group<'_>> = BTreeMap::new();
         for member in &members.all {
@@ -118,10 +121,12 @@ pub fn plan(mesh: &Mesh) -> Plan {
         }
         for group in groups.values() {
             group.settle(&mut plan);
+            kept.extend(group.keeps().then(|| group.name.clone()));
         }
     }
     let wanted: BTreeSet<&Name> = plan.apply.iter().map(|policy| &policy.name).collect();
     let stale = mesh.found.iter().filter(|found| found.ours && !wanted.contains(&found.name));
+    let stale = stale.filter(|found| !kept.contains(&found.name));
     plan.remove = stale.map(|found| found.name.clone()).collect();
     plan.external = mesh.externals.iter().map(|one| (one.name.clone(), one.endpoints.max(1))).collect();
     plan.addressed = addressed(mesh, &plan.apply);
@@ -202,7 +207,7 @@ impl<'a> Group<'a> {
             return Stage::Waiting("its waypoint has not been ready yet");
         }
         if !service.bound {
-            return Stage::Waiting("istiod does not report the Service as bound to its waypoint yet");
+            return UNBOUND;
         }
         Stage::Written
     }
@@ -218,6 +223,14 @@ impl<'a> Group<'a> {
         } else if self.others.iter().any(possible) {
             plan.withheld.push(policy);
         }
+    }
+
+    /// Whether the guard that stands before these pods is left as it is, though no Service of its own is there any more: one
+    /// that was given another name gets it as soon as istiod has bound it.
+    fn keeps(&self) -> bool {
+        self.wanted.is_empty()
+            && self.found.is_some_and(|found| found.ours)
+            && self.others.iter().any(|(_, stage)| *stage == UNBOUND)
     }
 
     fn subject(&self, member: &Member<'a>, stage: Stage, policy: &GuardPolicy) -> Subject {

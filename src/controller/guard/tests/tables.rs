@@ -99,6 +99,31 @@ fn a_guard_follows_its_service_to_another_selector_while_the_waypoint_is_away() 
     }
 }
 
+#[test]
+fn a_service_of_another_name_takes_over_the_guard_of_its_pods() {
+    let mut mesh = carried_out(&simple());
+    let guard = mesh.found[0].name.clone();
+    mesh.services[0].name = Name::new("tools", "renamed");
+    mesh.services[0].bound = false;
+    // istiod takes a moment to bind it: until then what stands stays, and nothing is added to it.
+    let unbound = plan(&mesh);
+    assert!(unbound.apply.is_empty() && unbound.remove.is_empty(), "{unbound:#?}");
+    assert!(matches!(subject(&unbound, "renamed").stage, Stage::Waiting(_)));
+    mesh.services[0].bound = true;
+    assert_eq!(plan(&mesh).apply.iter().map(|policy| &policy.name).collect::<Vec<_>>(), [&guard]);
+    // One whose waypoint was never there, or that is to be reported on, keeps none.
+    let leaves: [fn(&mut Mesh); 2] = [
+        |mesh| mesh.waypoints.values_mut().for_each(|waypoint| waypoint.was_ready = false),
+        |mesh| mesh.services[0].mode = Mode::Report,
+    ];
+    for leave in leaves {
+        let mut mesh = mesh.clone();
+        mesh.services[0].bound = false;
+        leave(&mut mesh);
+        assert_eq!(plan(&mesh).remove.iter().collect::<Vec<_>>(), [&guard]);
+    }
+}
+
 fn read_pod(metadata: &str, spec: &str) -> Pod {
     let pod = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: repo-1, namespace: tools, {metadata}}}\nspec: {spec}\nstatus: {{podIP: 10.1.0.7}}"
