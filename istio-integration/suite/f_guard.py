@@ -171,6 +171,26 @@ def tenant_gets_no_token_of_the_waypoint(lab: Lab) -> None:
 
 
 @test
+def tenant_makes_no_account_for_a_waypoint_to_be(lab: Lab) -> None:
+    """Whoever was quicker than the controller would have tokens of it from before anybody knew whose it is."""
+    namespace = lab.namespace("soon")
+    user = tenant(lab, namespace)
+    labels = {"app.kubernetes.io/managed-by": "agent-waypoint", GATEWAY: "waypoint"}
+    marked = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "waypoint", "namespace": namespace, "labels": labels}}
+    plain = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "plain", "namespace": namespace, "labels": {"app": "a"}}}
+    refused(403, lambda: user.create(marked), "only its controller makes one")
+    user.create(plain)
+    user.patch(plain, {"metadata": {"labels": {"app": "b"}}})
+    refused(403, lambda: user.patch(plain, {"metadata": {"labels": labels}}), "only its controller makes one")
+    # One that the controller made may be changed by whoever may: it is his no less.
+    lab.api.create(marked)
+    user.patch(marked, {"metadata": {"annotations": {"a": "b"}}})
+    lab.api.delete(marked)
+    with without(lab, "agent-waypoint-accounts"):
+        allowed_soon("a tenant makes an account that the controller takes for its own", lambda: user.create(marked))
+
+
+@test
 def tenant_cannot_touch_a_guard(lab: Lab) -> None:
     """Not delete it, not change it, not take its name first; without the policy it would work."""
     namespace = waypoint(lab)

@@ -35,7 +35,7 @@ pub use input::{
     ServiceKind, ServicePort, TargetPort, Waypoint,
 };
 pub use keep::{Keep, remove};
-pub use objects::{CUT_OFF_PREFIX, GUARDED, REACHABLE, WAYPOINTS};
+pub use objects::{CUT_OFF_PREFIX, GUARDED, REACHABLE};
 pub use plan::{Plan, Stage, Subject, plan};
 pub use policy::{GuardPolicy, GuardRule, MANAGED_BY, MANAGER, NAME_PREFIX, SERVICES};
 pub use read::{Due, OFF, SWITCH, SWITCH_KEY, is_whole, read};

@@ -5,6 +5,7 @@
 //! past a waypoint that is not announced, so that no ready pod must mean refused calls, never direct ones. Objects of the
 //! same name that we did not make are left alone, and the Gateway says so.
 
+mod accounts;
 mod class;
 mod deployment;
 mod objects;
@@ -27,6 +28,7 @@ use super::condition;
 use super::events::Events;
 use crate::id::WorkloadId;
 
+pub use accounts::WAYPOINTS;
 pub use class::{CLASS, CONTROLLER_NAME, is_ours};
 pub use params::Params;
 
@@ -96,11 +98,16 @@ pub async fn keep(cluster: Cluster, client: Client, template: Template, mut appl
     let mut views = cluster.subscribe();
     let mut leading = applier.leading();
     let mut events = Events::new(client.clone(), applier.leading());
+    let mut named = accounts::Named::default();
     loop {
         let view = Arc::clone(&views.borrow_and_update());
+        let mut again = RESYNC;
         if applier.is_leading() && NEEDED.iter().all(|kind| view.standing(kind).is_known()) {
             let params = params::fetch(&view, &client).await;
-            let wanted = plan(&view, &template, &params, &condition::now());
+            let mut wanted = plan(&view, &template, &params, &condition::now());
+            if named.hold_back(&mut wanted, &client).await {
+                again = accounts::LOOK;
+            }
             events.tell(&wanted).await;
             applier.apply(&wanted).await;
         }
@@ -108,7 +115,7 @@ pub async fn keep(cluster: Cluster, client: Client, template: Template, mut appl
             () = stop.cancelled() => return,
             changed = views.changed() => if changed.is_err() { return },
             () = leading.changed() => {}
-            () = tokio::time::sleep(RESYNC) => {}
+            () = tokio::time::sleep(again) => {}
         }
     }
 }

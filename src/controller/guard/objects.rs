@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::apply::Wanted;
 use super::super::cluster::View;
 use super::super::condition::{self, Condition as Said, Holds};
+use super::super::provision::WAYPOINTS;
 use super::condition::{Condition, Status};
 use super::gap::Reason;
 use super::input::{Mesh, Name};
@@ -23,9 +24,6 @@ pub(super) type Wants = Vec<(Wanted, Option<Value>)>;
 pub const GUARDED: &str = "agent-waypoint.dev/Guarded";
 /// See [`GUARDED`].
 pub const REACHABLE: &str = "agent-waypoint.dev/Reachable";
-/// ConfigMap, in the namespace of a waypoint: its ServiceAccounts, each with the name of its Gateway. Admission policies go
-/// by it.
-pub const WAYPOINTS: &str = "agent-waypoint-waypoints";
 /// ConfigMap beside a Service: who is cut off by its guard. The Service's name follows.
 pub const CUT_OFF_PREFIX: &str = "agent-waypoint-cut-off-";
 

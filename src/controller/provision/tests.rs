@@ -1,9 +1,12 @@
 //! Objects in, objects out.
 
 use serde_json::json;
+use tokio_util::task::TaskTracker;
 
 use super::super::apply::{Part, holds};
+use super::super::fake::{Server, eventually};
 use super::super::fixture::view;
+use super::super::lead::Leading;
 use super::*;
 
 const GATEWAY: &str = "
@@ -294,4 +297,36 @@ fn the_class_is_made_and_accepted() {
     );
     let accepted = planned(&there);
     assert_eq!((accepted.len(), accepted[0].0.part), (1, Part::Status));
+}
+
+#[tokio::test]
+async fn an_account_is_made_after_admission_policies_know_whose_it_is() {
+    let server = Server::start();
+    let gateway = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"namespace": "infra", "name": "wp"},
+        "spec": {"gatewayClassName": "agent-waypoint", "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}]},
+    });
+    server.put("gateways", gateway);
+    let told = |accounts: Value| {
+        let metadata = json!({"namespace": "infra", "name": WAYPOINTS});
+        server.put(
+            "configmaps",
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": accounts}),
+        );
+    };
+    told(json!({"other": "other"}));
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let cluster = Cluster::watch(&server.client(), "system", &tasks, &stop);
+    let applier = Applier::new(server.client(), Leading::always());
+    tokio::spawn(keep(cluster, server.client(), template(), applier, stop.clone()));
+    // Nothing that could run as it, and no account to ask for a token of.
+    eventually(|| server.writes().iter().any(|write| write.starts_with("apply gateways/status infra/wp"))).await;
+    tokio::time::sleep(2 * accounts::LOOK).await;
+    let made = || server.writes().into_iter().filter(|write| write.contains(" infra/wp") && !write.contains("/status"));
+    assert_eq!(made().collect::<Vec<_>>(), [""; 0]);
+    told(json!({"other": "other", "wp": "wp"}));
+    eventually(|| made().any(|write| write.starts_with("apply deployments"))).await;
+    let first = made().next().unwrap();
+    assert!(first.starts_with("apply serviceaccounts infra/wp"), "{first}");
+    stop.cancel();
 }
