@@ -17,6 +17,9 @@ use super::truth::Truth;
 use crate::call::{A2aOperation, Call, HttpHead, Knowable, McpCall, McpObject, Task};
 use crate::document::agent_policy::Protocol;
 
+/// The method by which arguments are completed.
+const COMPLETION: &str = "completion/complete";
+
 /// Which rules are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bench {
@@ -89,13 +92,13 @@ impl<'a> Question<'a> {
                 let any = Scope { lens: Lens::AnyCall, ..list };
                 Self { refuse: [Some(list), Some(any)], permit: [Some(any), None], ..Self::single(list) }
             }
-            // A task is the call of its tool that goes on: what refuses the one refuses the other.
-            (McpObject::Task(_), Some(method)) => {
-                let made_by = Some(Scope { method, ..list });
-                Self { refuse: [Some(list), made_by], permit: [Some(list), made_by], ..Self::single(list) }
+            // A task is the call of its tool that goes on, and a completion tells of the prompt or resource that it refers
+            // to: what refuses the one refuses the other.
+            (object, Some(method)) if matches!(object, McpObject::Task(_)) || &*call.method == COMPLETION => {
+                let of = Some(Scope { method, ..list });
+                Self { refuse: [Some(list), of], permit: [Some(list), of], ..Self::single(list) }
             }
-            // A list goes through where it is allowed itself, or where a call could be that it offers; a completion where
-            // its prompt or resource could be had.
+            // A list goes through where it is allowed itself, or where a call could be that it offers.
             (_, Some(method)) => {
                 let offered = Scope { method, ..list };
                 Self { permit: [Some(list), Some(offered)], ..Self::single(list) }
@@ -134,8 +137,8 @@ fn is_discovery(head: &HttpHead) -> bool {
 fn offered_by(call: &McpCall) -> Option<&'static str> {
     match (&*call.method, &call.object) {
         ("tools/list", _) | (_, McpObject::Task(_)) => Some("tools/call"),
-        ("prompts/list", _) | ("completion/complete", McpObject::Prompt { .. }) => Some("prompts/get"),
-        ("resources/list" | "resources/templates/list", _) | ("completion/complete", McpObject::Resource(_)) => {
+        ("prompts/list", _) | (COMPLETION, McpObject::Prompt { .. }) => Some("prompts/get"),
+        ("resources/list" | "resources/templates/list", _) | (COMPLETION, McpObject::Resource(_)) => {
             Some("resources/read")
         }
         _ => None,

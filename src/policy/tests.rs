@@ -338,6 +338,34 @@ fn lists_go_through_unless_surely_refused_and_show_what_may_be_called() {
 }
 
 #[test]
+fn a_completion_is_refused_with_the_prompt_or_resource_that_it_tells_of() {
+    let prompt = mcp(
+        "completion/complete",
+        McpObject::Prompt { name: Knowable::Known("plan".into()), arguments: Knowable::Unknown },
+    );
+    let uri = ResourceUri { raw: "file:///a/{b}".into(), normal: "file:///a/{b}".into() };
+    let resource = mcp("completion/complete", McpObject::Resource(Knowable::Known(uri)));
+    // policy, of the prompt, of the resource
+    let rows = [
+        ("allow: [{}]", "allow", "allow"),
+        ("deny: [{to: [{methods: [\"prompts/get\"]}]}]", "denied_by_rule", "allow"),
+        ("deny: [{when: \"mcp.methodName == 'prompts/get' && mcp.prompt.name == 'plan'\"}]", "denied_by_rule", "allow"),
+        ("deny: [{when: \"mcp.methodName == 'prompts/get' && mcp.prompt.name == 'other'\"}]", "allow", "allow"),
+        ("deny: [{when: \"mcp.methodName == 'resources/read'\"}]", "allow", "denied_by_rule"),
+        ("require: [{to: [{methods: [\"prompts/get\"]}], that: \"false\"}]", "requirement_not_met", "allow"),
+        ("deny: [{to: [{methods: [\"completion/complete\"]}]}]", "denied_by_rule", "denied_by_rule"),
+        // What depends on arguments refuses once they are there.
+        ("deny: [{to: [{methods: [\"prompts/get\"]}], when: \"mcp.prompt.arguments.a == '1'\"}]", "allow", "allow"),
+    ];
+    for (policy, of_prompt, of_resource) in rows {
+        let allow = if policy.starts_with("allow") { "" } else { "allow: [{}]\n" };
+        let rules = mcp_rules(&[&format!("protocol: MCP\n{allow}{policy}")]);
+        let completions = [("prompt", prompt.clone(), of_prompt), ("resource", resource.clone(), of_resource)];
+        check(&rules, completions.map(|(what, call, want)| row(what, World::calling(call), want)).into());
+    }
+}
+
+#[test]
 fn a_call_whose_arguments_are_not_known_is_not_let_through() {
     let half = |method: &str| {
         let object = McpObject::Tool { name: Knowable::Known("t".into()), arguments: Knowable::Unknown };
