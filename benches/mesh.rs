@@ -54,7 +54,7 @@ fn measure(fronted: u32) {
     let mut keeper = Addresses::new(move |change| *into.lock().unwrap() = Some(change));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut apply = move |resources: Vec<Resource>| {
-        let rejected = runtime.block_on(keeper.apply(Push { resources, removed: Vec::new() }));
+        let rejected = runtime.block_on(keeper.apply(Push { resources, ..Push::default() }));
         assert!(rejected.is_empty(), "{rejected:?}");
         told.lock().unwrap().take()
     };

@@ -107,7 +107,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartFault> {
     let published = Arc::new(Published::new());
     let keyring = jwks::start(&settings, &published, &telemetry, (&tasks, &stop))?;
     let assembly = mesh::open((settings.mesh.as_ref(), keyring), &settings.trust_domain, &published, (&tasks, &stop))?;
-    let keys = documents::open(&settings, (&identity, &assembly), &readiness, (&tasks, &stop))?;
+    let keys = documents::open(&settings, (&identity, &assembly), (&readiness, &telemetry), (&tasks, &stop))?;
     let sealer = sealer.map_or_else(|| sealing::from_feed(keys.as_ref(), (&tasks, &stop)), Ok)?;
     settings.mesh.is_none().then(|| readiness.met(Condition::Mesh));
     tasks.spawn(mesh::attest(assembly.clone(), readiness.clone(), settings.dropped_in, stop.clone()));

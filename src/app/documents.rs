@@ -5,8 +5,9 @@ use tokio_util::task::TaskTracker;
 use super::settings::{Settings, StartFault};
 use crate::admin::{Condition, Readiness};
 use crate::control::assembly::Assembly;
-use crate::control::feed::{self, SealingKeys};
+use crate::control::feed::{self, SealingKeys, Tell};
 use crate::control::files;
+use crate::telemetry::Telemetry;
 use crate::tls::Identity;
 
 /// Keys that replicas share, as they come; none without a feed.
@@ -17,7 +18,7 @@ pub(super) type Keys = watch::Receiver<Option<SealingKeys>>;
 pub(super) fn open(
     settings: &Settings,
     (identity, assembly): (&Identity, &Assembly),
-    readiness: &Readiness,
+    (readiness, telemetry): (&Readiness, &Telemetry),
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> Result<Option<Keys>, StartFault> {
     let Some(from) = &settings.feed else {
@@ -29,13 +30,15 @@ pub(super) fn open(
     };
     readiness.unmet(Condition::Documents, format!("none from the controller at {} yet", from.address));
     let ready = readiness.clone();
-    let first = Box::new(move || {
+    let first = move || {
         tracing::info!("first documents of the feed are in force");
         ready.met(Condition::Documents);
-    });
+    };
+    let telemetry = telemetry.clone();
+    let tell = Tell { first: Some(Box::new(first)), older: Box::new(move || telemetry.metrics().documents_older()) };
     let pod = (from.namespace.as_str(), from.pod.as_str());
     let (address, controller) = (from.address.clone(), from.controller.clone());
-    let (client, keys) = feed::client(address, controller, identity.clone(), assembly.clone(), (pod, first));
+    let (client, keys) = feed::client(address, controller, identity.clone(), assembly.clone(), (pod, tell));
     tasks.spawn(client.run(stop.clone()));
     Ok(Some(keys))
 }

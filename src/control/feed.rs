@@ -7,13 +7,15 @@
 
 mod documents;
 mod keys;
+mod order;
 mod report;
 mod way;
 
 use tokio::sync::watch;
 
-pub use documents::Documents;
+pub use documents::{Documents, Tell};
 pub use keys::{SealingKey, SealingKeys};
+pub use order::{Edition, Order};
 pub use report::{More, Report};
 pub use way::{FeedAddress, FeedFault, FeedWay};
 
@@ -48,19 +50,19 @@ pub fn default_controller(trust_domain: &TrustDomain) -> Result<WorkloadId, IdFa
 }
 
 /// A client of the feed, to be run; and the keys that it brings. `pod` is our own namespace and pod name, which tell
-/// replicas of one waypoint apart; `first` is told once the first documents are in force.
+/// replicas of one waypoint apart.
 pub fn client(
     address: FeedAddress,
     expected: WorkloadId,
     identity: Identity,
     assembly: Assembly,
-    (pod, first): ((&str, &str), Box<dyn FnOnce() + Send>),
+    (pod, tell): ((&str, &str), Tell),
 ) -> (delta::Client<FeedWay>, watch::Receiver<Option<SealingKeys>>) {
     let (publish, keys) = watch::channel(None);
     let node = delta::wire::Node { id: format!("{}/{}", pod.0, pod.1), ..Default::default() };
     let way = FeedWay::new(address, expected, identity);
     let client = delta::Client::new("feed", way, node)
-        .keep(Box::new(Documents::new(assembly, first)))
+        .keep(Box::new(Documents::new(assembly, tell)))
         .keep(Box::new(KeyKeeper::new(publish)));
     (client, keys)
 }

@@ -8,6 +8,7 @@ mod listing;
 mod mesh_config;
 mod roots;
 mod shelf;
+mod tail;
 mod view;
 mod watch;
 
@@ -57,15 +58,17 @@ struct Shelves {
     config_maps: Arc<Shelf<ConfigMap>>,
     mesh_config: Arc<Shelf<ConfigMap>>,
     roots: Arc<Shelf<ConfigMap>>,
-    documents: Vec<(DocumentKind, Arc<Shelf<DynamicObject>>)>,
+    documents: Documents,
 }
+
+type Documents = Vec<(DocumentKind, Arc<Shelf<DynamicObject>>)>;
 
 impl Cluster {
     /// Watches everything until `stop`; ConfigMaps in `own_namespace` only.
     pub fn watch(client: &Client, own_namespace: &str, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
         let changed = Arc::new(Notify::new());
         let starter = Starter { client, tasks, stop, changed: &changed };
-        let documents: Vec<_> = DocumentKind::ALL.iter().map(|kind| (*kind, starter.documents(*kind))).collect();
+        let documents: Documents = DocumentKind::ALL.iter().map(|kind| (*kind, starter.documents(*kind))).collect();
         let shelves = Shelves {
             gateways: starter.typed("install the Gateway API's CRDs"),
             classes: starter.typed("install the Gateway API's CRDs"),
@@ -76,8 +79,8 @@ impl Cluster {
             deployments: starter.typed(""),
             workload_entries: starter.workload_entries(),
             config_maps: starter.config_maps(own_namespace),
-            mesh_config: starter.mesh_config(),
-            roots: starter.roots(&documents),
+            mesh_config: starter.mesh_config(own_namespace),
+            roots: starter.roots(own_namespace, &documents),
             documents,
         };
         let (publish, views) = channel::channel(Arc::new(View::default()));
@@ -127,17 +130,19 @@ impl Starter<'_> {
         self.start("ConfigMap".to_owned(), vec![Api::namespaced(self.client.clone(), namespace)], "")
     }
 
-    fn mesh_config(&self) -> Arc<Shelf<ConfigMap>> {
+    fn mesh_config(&self, own_namespace: &str) -> Arc<Shelf<ConfigMap>> {
         let shelf = Arc::new(Shelf::new(Arc::clone(self.changed)));
-        self.tasks.spawn(mesh_config::look(self.client.clone(), Arc::clone(&shelf), self.stop.clone()));
+        let from = (self.client.clone(), own_namespace.to_owned());
+        self.tasks.spawn(mesh_config::look(from, Arc::clone(&shelf), self.stop.clone()));
         shelf
     }
 
-    fn roots(&self, documents: &[(DocumentKind, Arc<Shelf<DynamicObject>>)]) -> Arc<Shelf<ConfigMap>> {
+    fn roots(&self, own_namespace: &str, documents: &Documents) -> Arc<Shelf<ConfigMap>> {
         let shelf = Arc::new(Shelf::new(Arc::clone(self.changed)));
         let policies = documents.iter().find(|(kind, _)| *kind == DocumentKind::BackendTlsPolicy);
         if let Some((_, policies)) = policies {
-            let roots = roots::Roots { policies: Arc::clone(policies), shelf: Arc::clone(&shelf) };
+            let (own_namespace, policies) = (own_namespace.to_owned(), Arc::clone(policies));
+            let roots = roots::Roots { own_namespace, policies, shelf: Arc::clone(&shelf) };
             self.tasks.spawn(roots.look(self.client.clone(), self.stop.clone()));
         }
         shelf

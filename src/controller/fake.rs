@@ -78,9 +78,7 @@ impl Server {
 
     pub(crate) fn delete(&self, plural: &str, key: &str) {
         let mut state = self.lock();
-        if let Some(object) = state.objects.remove(&(plural.to_owned(), key.to_owned())) {
-            state.tell(plural, "DELETED", &object);
-        }
+        state.remove(plural, key);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -146,6 +144,15 @@ impl State {
         object
     }
 
+    /// That is a version too, and watches say which.
+    fn remove(&mut self, plural: &str, key: &str) -> Option<Value> {
+        let mut gone = self.objects.remove(&(plural.to_owned(), key.to_owned()))?;
+        self.version += 1;
+        gone["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.tell(plural, "DELETED", &gone);
+        Some(gone)
+    }
+
     fn tell(&mut self, plural: &str, event: &str, object: &Value) {
         let mut line = json!({"type": event, "object": object}).to_string();
         line.push('\n');
@@ -198,11 +205,8 @@ impl State {
 
     fn delete(&mut self, path: &Path) -> Answer {
         let key = path.key();
-        let Some(gone) = self.objects.remove(&(path.plural.clone(), key.clone())) else {
-            return failure(404, "NotFound");
-        };
+        let Some(gone) = self.remove(&path.plural, &key) else { return failure(404, "NotFound") };
         self.writes.push(format!("delete {} {key}", path.plural));
-        self.tell(&path.plural, "DELETED", &gone);
         success(&gone)
     }
 

@@ -141,6 +141,11 @@ impl Metrics {
         self.own.retried();
     }
 
+    /// A push of the feed was refused whole, as it is older than what is in force.
+    pub fn documents_older(&self) {
+        self.own.documents_older();
+    }
+
     /// Strings replaced in what a server said, because a policy says so.
     pub fn strings_redacted(&self, strings: usize) {
         self.own.strings_redacted(strings);

@@ -67,7 +67,9 @@ async fn nobody_waits_for_a_thread_that_has_ended() {
     assert_eq!(waited, Ok(false), "whoever waits is told that it is not");
     assert!(!has(&published, "late"));
     // Nor is the controller told that a push is in force.
-    let mut keeper = crate::control::feed::Documents::new(assembly, Box::new(|| panic!("nothing came in force")));
+    let first: Box<dyn FnOnce() + Send> = Box::new(|| panic!("nothing came in force"));
+    let tell = crate::control::feed::Tell { first: Some(first), older: Box::new(|| {}) };
+    let mut keeper = crate::control::feed::Documents::new(assembly, tell);
     let push = crate::control::delta::Push::default();
     let rejected = crate::control::delta::Keeper::apply(&mut keeper, push).await;
     assert!(rejected.iter().any(|one| one.reason.contains("not in force")), "{rejected:?}");

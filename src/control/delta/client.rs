@@ -44,6 +44,7 @@ struct LinkState {
     up: AtomicBool,
     opened: AtomicU64,
     rejected: AtomicU64,
+    behind: AtomicU64,
 }
 
 impl Link {
@@ -60,6 +61,15 @@ impl Link {
     /// Resources that were refused, since the start.
     pub fn rejected(&self) -> u64 {
         self.0.rejected.load(Ordering::Relaxed)
+    }
+
+    /// Pushes that were refused whole, as they are of an older state than the one that is kept, since the start.
+    pub fn behind(&self) -> u64 {
+        self.0.behind.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_behind(&self) {
+        self.0.behind.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn up(&self) {
@@ -100,12 +110,14 @@ impl<W: Way> Client<W> {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LAST);
         loop {
+            let behind = self.link.behind();
             let why = tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.link.down(),
                 why = self.stream() => why,
             };
-            if self.link.is_up() {
+            // A server that is behind is not hurried.
+            if self.link.is_up() && self.link.behind() == behind {
                 backoff.reset();
             }
             self.link.down();

@@ -11,6 +11,12 @@ pub trait Keeper: Send {
     /// it is in force, where the server is to know that.
     async fn apply(&mut self, push: Push) -> Vec<Rejected>;
 
+    /// Whether nothing of a push may be taken, as it is of a state before the one that is kept: why. That ends the stream, and
+    /// another server may answer the next. Never, by default.
+    fn refuses(&mut self, _push: &Push) -> Option<String> {
+        None
+    }
+
     /// What the server is to know beside: it goes with every answer of this type, as metadata of the node. None by default.
     fn report(&mut self) -> Option<Struct> {
         None
@@ -26,6 +32,8 @@ pub trait Keeper: Send {
 /// What one response says of one type.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Push {
+    /// The state that it is of, as the server names it; may be empty.
+    pub version: String,
     /// New or changed, each name once.
     pub resources: Vec<Resource>,
     /// Names of resources that are no more. None of them is among `resources`.

@@ -53,8 +53,14 @@ impl Kept {
     }
 
     /// Has the push kept, and remembers the versions of what was.
-    async fn apply(&mut self, response: DeltaDiscoveryResponse) -> Vec<Rejected> {
+    ///
+    /// # Errors
+    /// It may not be looked at: why.
+    async fn apply(&mut self, response: DeltaDiscoveryResponse) -> Result<Vec<Rejected>, String> {
         let (push, mut rejected) = push(response);
+        if let Some(why) = self.keeper.refuses(&push) {
+            return Err(why);
+        }
         let named: Vec<(String, String)> =
             push.resources.iter().map(|one| (one.name.clone(), one.version.clone())).collect();
         for name in &push.removed {
@@ -65,7 +71,7 @@ impl Kept {
         for (name, version) in named.into_iter().filter(|(name, _)| !bad.contains(name.as_str())) {
             self.versions.insert(name.into(), version.into());
         }
-        rejected
+        Ok(rejected)
     }
 }
 
@@ -73,7 +79,7 @@ impl Kept {
 fn push(response: DeltaDiscoveryResponse) -> (Push, Vec<Rejected>) {
     let mut rejected = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    let mut push = Push::default();
+    let mut push = Push { version: response.system_version_info, ..Push::default() };
     for wire::Resource { version, resource, name, .. } in response.resources {
         let body = match resource {
             Some(any) if any.type_url == response.type_url => any.value,
@@ -139,17 +145,21 @@ pub(super) async fn serve(
             }
         };
         let Some(response) = response else { return Ok(()) };
-        link.up();
         let (type_url, response_nonce) = (response.type_url.clone(), response.nonce.clone());
         let (rejected, node) = match kept.iter_mut().find(|one| one.keeper.type_url() == type_url) {
             Some(one) => {
-                let rejected = one.apply(response).await;
+                let applied = one.apply(response).await;
+                let rejected = applied.map_err(|why| {
+                    link.is_behind();
+                    Status::failed_precondition(why)
+                })?;
                 one.answered = true;
                 (rejected, one.reporting(node))
             }
             // A type that nobody asked for is nobody's concern.
             None => (Vec::new(), None),
         };
+        link.up();
         link.refused(rejected.len());
         let error_detail = detail(&type_url, &rejected);
         let answer = DeltaDiscoveryRequest { node, type_url, response_nonce, error_detail, ..Default::default() };

@@ -9,6 +9,7 @@ use prost_types::Struct;
 use tokio::sync::watch;
 
 use super::DOCUMENT;
+use super::order::Order;
 use super::report::Report;
 use super::wire::Document;
 use crate::control::assembly::{Assembly, Unenforced};
@@ -18,20 +19,37 @@ use crate::document::{Input, Source, read_json};
 /// News that come within this time of each other are one.
 const GATHER: Duration = Duration::from_millis(200);
 
+/// Who is told what becomes of pushes.
+pub struct Tell {
+    /// Once, when the first is in force.
+    pub first: Option<Box<dyn FnOnce() + Send>>,
+    /// Each time that one is refused, as it is older than what is in force.
+    pub older: Box<dyn Fn() + Send>,
+}
+
+impl fmt::Debug for Tell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tell").finish_non_exhaustive()
+    }
+}
+
 /// Keeps the documents of the feed, and hands them to the assembly after every push.
 pub struct Documents {
     assembly: Assembly,
     held: BTreeMap<String, Input>,
-    first: Option<Box<dyn FnOnce() + Send>>,
+    /// Where the state that they are of stands among those of the cluster.
+    order: Order,
+    tell: Tell,
     unenforced: watch::Receiver<Unenforced>,
     reported: Option<Unenforced>,
 }
 
 impl Documents {
-    /// `first` is told once the first push is in force.
-    pub fn new(assembly: Assembly, first: Box<dyn FnOnce() + Send>) -> Self {
+    /// None yet.
+    pub fn new(assembly: Assembly, tell: Tell) -> Self {
         let unenforced = assembly.unenforced();
-        Self { assembly, held: BTreeMap::new(), first: Some(first), unenforced, reported: None }
+        let (held, order) = (BTreeMap::new(), Order::default());
+        Self { assembly, held, order, tell, unenforced, reported: None }
     }
 }
 
@@ -47,9 +65,37 @@ impl Keeper for Documents {
         DOCUMENT
     }
 
+    /// What would take us back: another replica of the controller, or the same, knows less than the one that spoke before.
+    fn refuses(&mut self, push: &Push) -> Option<String> {
+        if push.resources.is_empty() && push.removed.is_empty() {
+            return None;
+        }
+        let Some(order) = Order::read(&push.version) else {
+            (self.tell.older)();
+            tracing::error!(
+                "documents are of a state that cannot be read; those in force stay, another replica is asked"
+            );
+            return Some("of a state that cannot be read".to_owned());
+        };
+        let kinds = order.older_than(&self.order);
+        if kinds.is_empty() {
+            return None;
+        }
+        (self.tell.older)();
+        let kinds = kinds.join(", ");
+        tracing::error!(
+            kinds,
+            "documents are older than those in force, which stay; another replica of the controller is asked. Were the API server's data restored to an earlier state, restart the waypoints"
+        );
+        Some(format!("older than what is in force, by its {kinds}"))
+    }
+
     /// In force when it returns, so that the acknowledgement says so.
     async fn apply(&mut self, push: Push) -> Vec<Rejected> {
         let mut rejected = Vec::new();
+        if let Some(order) = Order::read(&push.version) {
+            self.order.follow(order);
+        }
         for name in &push.removed {
             self.held.remove(name);
         }
@@ -67,7 +113,7 @@ impl Keeper for Documents {
             rejected.push(Rejected { name: "documents".to_owned(), reason });
             return rejected;
         }
-        if let Some(first) = self.first.take() {
+        if let Some(first) = self.tell.first.take() {
             first();
         }
         rejected
@@ -127,7 +173,7 @@ mod tests {
         let trust_domain = TrustDomain::parse("cluster.local").unwrap();
         let settings = Settings { trust_domain, gateway: None, keys: Keyring::default() };
         let assembly = Assembly::start(settings, Arc::clone(&published), stop.clone()).unwrap();
-        let mut keeper = Documents::new(assembly, Box::new(|| {}));
+        let mut keeper = Documents::new(assembly, Tell { first: None, older: Box::new(|| {}) });
         let is_closed = |name: &str| {
             let key = TargetKey {
                 kind: TargetKind::Service,
@@ -140,14 +186,14 @@ mod tests {
         };
         for odd in ["\u{7f}", "\u{9b}", "\u{fffe}", "\u{0}", "\u{85}", "\u{1f600}", "\\ \" ' # {{ *a &b"] {
             let resources = vec![pushed(&service("victim", "")), pushed(&service("odd", odd))];
-            let rejected = keeper.apply(Push { resources, removed: Vec::new() }).await;
+            let rejected = keeper.apply(Push { resources, ..Push::default() }).await;
             assert!(rejected.is_empty(), "{odd:?}: {rejected:?}");
             assert!(!is_closed("victim") && !is_closed("odd"), "{odd:?}");
         }
         // So that it can fail: what is no document at all closes everything still.
         let body = Document { json: b"{".to_vec(), generation: 0 }.encode_to_vec();
         let none = Resource { name: "/Service/tools/none".to_owned(), version: String::new(), body };
-        assert!(keeper.apply(Push { resources: vec![none], removed: Vec::new() }).await.is_empty());
+        assert!(keeper.apply(Push { resources: vec![none], ..Push::default() }).await.is_empty());
         assert!(is_closed("victim"));
         stop.cancel();
     }

@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use kube::Resource;
 
+use crate::control::feed::Edition;
+
 type Names<K> = BTreeMap<Arc<str>, Arc<K>>;
 
 /// All objects of one kind by namespace and name. Immutable to whoever holds a clone, which costs nothing; a change
@@ -10,17 +12,18 @@ type Names<K> = BTreeMap<Arc<str>, Arc<K>>;
 #[derive(Debug)]
 pub struct Listing<K> {
     namespaces: Arc<BTreeMap<Arc<str>, Arc<Names<K>>>>,
+    edition: Edition,
 }
 
 impl<K> Clone for Listing<K> {
     fn clone(&self) -> Self {
-        Self { namespaces: Arc::clone(&self.namespaces) }
+        Self { namespaces: Arc::clone(&self.namespaces), edition: self.edition }
     }
 }
 
 impl<K> Default for Listing<K> {
     fn default() -> Self {
-        Self { namespaces: Arc::default() }
+        Self { namespaces: Arc::default(), edition: Edition::default() }
     }
 }
 
@@ -54,17 +57,37 @@ impl<K> Listing<K> {
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.namespaces, &other.namespaces)
     }
+
+    /// What it holds and how far it was followed, to be compared to that of another replica.
+    pub fn edition(&self) -> Edition {
+        self.edition
+    }
+
+    /// It is so in the API server's version `version`.
+    pub(super) fn reached(&mut self, version: &str) {
+        self.edition.reached(version);
+    }
 }
 
 impl<K: Resource> Listing<K> {
     pub(super) fn put(&mut self, object: K) {
         let (namespace, name) = key(&object);
+        if let Some(before) = self.get(namespace, name).cloned() {
+            self.edition.remove((namespace, name, version(&*before)));
+        }
+        self.edition.put((namespace, name, version(&object)));
+        self.edition.reached(version(&object));
         let names = Arc::make_mut(&mut self.namespaces).entry(namespace.into()).or_default();
         Arc::make_mut(names).insert(name.into(), Arc::new(object));
     }
 
+    /// `object` is as it was last, under the version in which it went.
     pub(super) fn remove(&mut self, object: &K) {
         let (namespace, name) = key(object);
+        if let Some(before) = self.get(namespace, name).cloned() {
+            self.edition.remove((namespace, name, version(&*before)));
+        }
+        self.edition.reached(version(object));
         let namespaces = Arc::make_mut(&mut self.namespaces);
         let Some(names) = namespaces.get_mut(namespace) else { return };
         Arc::make_mut(names).remove(name);
@@ -88,6 +111,10 @@ pub fn key<K: Resource>(object: &K) -> (&str, &str) {
     (meta.namespace.as_deref().unwrap_or(""), meta.name.as_deref().unwrap_or(""))
 }
 
+fn version<K: Resource>(object: &K) -> &str {
+    object.meta().resource_version.as_deref().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::Service;
@@ -98,6 +125,25 @@ mod tests {
         let mut service = Service::default();
         (service.metadata.namespace, service.metadata.name) = (Some(namespace.to_owned()), Some(name.to_owned()));
         service
+    }
+
+    #[test]
+    fn an_edition_is_of_what_is_there_and_not_of_how_it_came() {
+        let versioned = |name: &str, version: &str| {
+            let mut service = service("a", name);
+            service.metadata.resource_version = Some(version.to_owned());
+            service
+        };
+        let mut listing: Listing<Service> = [versioned("x", "3"), versioned("y", "5")].into_iter().collect();
+        listing.put(versioned("x", "6"));
+        listing.remove(&versioned("y", "8"));
+        listing.remove(&versioned("never", "7"));
+        let mut listed: Listing<Service> = [versioned("x", "6")].into_iter().collect();
+        assert_ne!(listed.edition(), listing.edition(), "how far it was followed");
+        listed.reached("8");
+        assert_eq!(listed.edition(), listing.edition());
+        listed.put(versioned("x", "9"));
+        assert_ne!(listed.edition(), listing.edition());
     }
 
     #[test]

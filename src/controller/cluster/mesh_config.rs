@@ -10,6 +10,7 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::shelf::{Shelf, Standing};
+use super::tail::now;
 use crate::document::mesh_config::{CONFIG_MAP, KEY};
 
 /// How often it is read.
@@ -19,12 +20,17 @@ const LOOK_FIRST: Duration = Duration::from_secs(1);
 
 /// Keeps the one ConfigMap on the shelf until `stop`. One that is not there is none: waypoints are strict then. One that
 /// may not be read is not known: a trust domain without its aliases would be one in which DENY rules pass over callers.
-pub(super) async fn look(client: Client, shelf: Arc<Shelf<ConfigMap>>, stop: CancellationToken) {
+pub(super) async fn look(
+    (client, own_namespace): (Client, String),
+    shelf: Arc<Shelf<ConfigMap>>,
+    stop: CancellationToken,
+) {
     let (namespace, name) = CONFIG_MAP;
-    let api: Api<ConfigMap> = Api::namespaced(client, namespace);
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     loop {
-        match api.get_opt(name).await {
-            Ok(map) => put(&shelf, map),
+        let read = async { Ok((now(&client, &own_namespace).await?, api.get_opt(name).await?)) };
+        match read.await {
+            Ok((version, map)) => put(&shelf, map, &version),
             Err(kube::Error::Api(status)) if status.code == 403 => {
                 if shelf.refused("forbidden") || shelf.unlisted(Standing::Refused("forbidden".to_owned())) {
                     tracing::error!(
@@ -44,7 +50,7 @@ pub(super) async fn look(client: Client, shelf: Arc<Shelf<ConfigMap>>, stop: Can
     }
 }
 
-fn put(shelf: &Shelf<ConfigMap>, map: Option<ConfigMap>) {
+fn put(shelf: &Shelf<ConfigMap>, map: Option<ConfigMap>, now: &str) {
     let (listing, standing) = shelf.state();
     let known = listing.iter().next().and_then(|map| map.resource_version());
     if standing == Standing::Listed && known == map.as_ref().and_then(ConfigMap::resource_version) {
@@ -58,5 +64,6 @@ fn put(shelf: &Shelf<ConfigMap>, map: Option<ConfigMap>) {
         map.managed_fields_mut().clear();
         shelf.take(Event::InitApply(map));
     }
+    shelf.reached(now);
     shelf.take(Event::InitDone);
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::shelf::{Shelf, Standing};
+use super::tail::now;
 use super::{Listing, key};
 
 /// The key that the Gateway API names.
@@ -29,6 +30,7 @@ const MOST: usize = 1_024;
 
 /// Keeps the ConfigMaps that policies name.
 pub(super) struct Roots {
+    pub(super) own_namespace: String,
     pub(super) policies: Arc<Shelf<DynamicObject>>,
     pub(super) shelf: Arc<Shelf<ConfigMap>>,
 }
@@ -49,8 +51,10 @@ impl Roots {
                 if named.len() > MOST {
                     tracing::error!(named = named.len(), MOST, "BackendTLSPolicies name more ConfigMaps than are read");
                 }
-                self.read(&client, &named).await;
-                last = Some((named, Instant::now()));
+                match self.read(&client, &named).await {
+                    Ok(()) => last = Some((named, Instant::now())),
+                    Err(error) => tracing::warn!(%error, "ConfigMaps are not read; what is known of them stays"),
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -59,7 +63,8 @@ impl Roots {
         }
     }
 
-    async fn read(&self, client: &Client, named: &Named) {
+    async fn read(&self, client: &Client, named: &Named) -> kube::Result<()> {
+        let now = now(client, &self.own_namespace).await?;
         let (known, standing) = self.shelf.state();
         let mut maps = Vec::new();
         for (namespace, name) in chosen(named) {
@@ -72,16 +77,18 @@ impl Roots {
             }
         }
         let version = |map: &ConfigMap| (map.uid(), map.resource_version());
-        let now: Vec<_> = maps.iter().map(version).collect();
+        let versions: Vec<_> = maps.iter().map(version).collect();
         let before: Vec<_> = known.iter().map(|map| version(map)).collect();
-        if standing == Standing::Listed && now == before {
-            return;
+        if standing == Standing::Listed && versions == before {
+            return Ok(());
         }
         self.shelf.take(Event::Init);
         for map in maps {
             self.shelf.take(Event::InitApply(map));
         }
+        self.shelf.reached(&now);
         self.shelf.take(Event::InitDone);
+        Ok(())
     }
 }
 
@@ -157,7 +164,8 @@ mod tests {
         let changed = Arc::new(Notify::new());
         let (policies, shelf) = (Arc::new(Shelf::new(Arc::clone(&changed))), Arc::new(Shelf::new(changed)));
         let stop = CancellationToken::new();
-        let roots = Roots { policies: Arc::clone(&policies), shelf: Arc::clone(&shelf) };
+        let (own_namespace, read) = ("system".to_owned(), Arc::clone(&shelf));
+        let roots = Roots { own_namespace, policies: Arc::clone(&policies), shelf: read };
         let looking = tokio::spawn(roots.look(server.client(), stop.clone()));
         let names = |wanted: &[&str]| {
             let listing = shelf.state().0;

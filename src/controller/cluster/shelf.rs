@@ -43,6 +43,7 @@ struct Inner<K> {
     listing: Listing<K>,
     /// A list that is not complete yet: what it leaves out was deleted, known only at its end.
     coming: Listing<K>,
+    is_coming: bool,
     standing: Standing,
     /// Since when it is refused, and when it was last.
     refused: Option<(Instant, Instant)>,
@@ -54,7 +55,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 impl<K> Shelf<K> {
     pub(super) fn new(changed: Arc<Notify>) -> Self {
         let (listing, coming) = (Listing::default(), Listing::default());
-        let inner = Inner { listing, coming, standing: Standing::default(), refused: None };
+        let inner = Inner { listing, coming, is_coming: false, standing: Standing::default(), refused: None };
         Self { inner: Mutex::new(inner), changed }
     }
 
@@ -92,6 +93,12 @@ impl<K> Shelf<K> {
         news
     }
 
+    /// What is there, or comes as a list, is so in the API server's version `version`. That is no news.
+    pub(super) fn reached(&self, version: &str) {
+        let mut inner = self.lock();
+        if inner.is_coming { inner.coming.reached(version) } else { inner.listing.reached(version) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner<K>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,12 +110,13 @@ impl<K: Resource> Shelf<K> {
         let mut inner = self.lock();
         inner.refused = None;
         match event {
-            Event::Init => inner.coming = Listing::default(),
+            Event::Init => (inner.coming, inner.is_coming) = (Listing::default(), true),
             Event::InitApply(object) => inner.coming.put(object),
             Event::Apply(object) => inner.listing.put(object),
             Event::Delete(object) => inner.listing.remove(&object),
             Event::InitDone => {
                 inner.listing = std::mem::take(&mut inner.coming);
+                inner.is_coming = false;
                 let before = std::mem::replace(&mut inner.standing, Standing::Listed);
                 self.changed.notify_one();
                 return before != Standing::Listed;

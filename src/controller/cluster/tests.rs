@@ -95,3 +95,38 @@ async fn a_mesh_config_that_may_not_be_read_is_not_one_without_aliases() {
     tasks.close();
     tasks.wait().await;
 }
+
+/// Two replicas, one of which hears nothing more: a state is older where it differs, however both came to know it.
+#[tokio::test]
+async fn two_replicas_know_which_of_them_is_behind() {
+    let server = Server::start();
+    for name in ["a", "b"] {
+        server.put("services", service(name));
+    }
+    let tasks = TaskTracker::new();
+    let (stop_one, stop_other) = (CancellationToken::new(), CancellationToken::new());
+    let watched = |stop: &CancellationToken| Cluster::watch(&server.client(), "system", &tasks, stop);
+    let one = watched(&stop_one);
+    fake::eventually(|| one.view().is_whole()).await;
+    server.delete("services", "tools/b");
+    fake::eventually(|| one.view().services.len() == 1).await;
+    // A list, in which nothing says what went before it.
+    let other = watched(&stop_other);
+    fake::eventually(|| other.view().is_whole()).await;
+    let is_older = |one: &Cluster, other: &Cluster| {
+        let held = other.view().order();
+        !one.view().order().older_than(&held).is_empty()
+    };
+    assert!(!is_older(&one, &other) && !is_older(&other, &one), "nothing has changed between the two");
+    stop_one.cancel();
+    // A bookmark, which is asked for, or any object says how far it is; what went is seen all the same.
+    server.delete("services", "tools/a");
+    fake::eventually(|| other.view().services.is_empty()).await;
+    assert!(is_older(&one, &other) && !is_older(&other, &one));
+    let third = watched(&stop_other);
+    fake::eventually(|| third.view().is_whole()).await;
+    assert!(is_older(&one, &third) && !is_older(&third, &other) && !is_older(&other, &third));
+    stop_other.cancel();
+    tasks.close();
+    tasks.wait().await;
+}

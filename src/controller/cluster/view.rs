@@ -7,8 +7,10 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service, ServiceAccount};
 use kube::core::DynamicObject;
 
+use super::kinds::WORKLOAD_ENTRY;
 use super::shelf::Shelf;
 use super::{DocumentKind, Listing, Standing};
+use crate::control::feed::Order;
 use crate::document::mesh_config::{CONFIG_MAP, KEY, MeshConfig};
 
 /// The cluster at one moment. Planners take it and nothing else.
@@ -109,6 +111,24 @@ impl View {
             && self.mesh_config.is_same(&other.mesh_config)
             && self.roots.is_same(&other.roots)
             && DocumentKind::ALL.iter().all(documents)
+    }
+
+    /// Where it stands among the states of the cluster, by every kind of which what waypoints are sent is made.
+    pub fn order(&self) -> Order {
+        let mut order = Order::default();
+        order.put("Gateway", self.gateways.edition());
+        order.put("GatewayClass", self.gateway_classes.edition());
+        order.put("Namespace", self.namespaces.edition());
+        order.put("Service", self.services.edition());
+        order.put("Pod", self.pods.edition());
+        order.put(WORKLOAD_ENTRY, self.workload_entries.edition());
+        order.put("ConfigMap", self.config_maps.edition());
+        order.put("meshConfig", self.mesh_config.edition());
+        order.put("roots", self.roots.edition());
+        for kind in DocumentKind::ALL {
+            order.put(kind.as_str(), self.documents(kind).edition());
+        }
+        order
     }
 
     pub(super) fn take<K>(&mut self, kind: &str, shelf: &Shelf<K>) -> Listing<K> {

@@ -1,17 +1,15 @@
 use std::fmt::Debug;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, Error, Event, watcher};
+use kube::runtime::watcher::{Error, Event};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::shelf::{Shelf, Standing};
+use super::tail::{News, Tail};
 
 /// The watch of one kind.
 pub(super) struct Watching<K> {
@@ -56,22 +54,21 @@ where
 
     /// Watches one version as long as it is served.
     async fn version(&self, api: &Api<K>, last: bool, stop: &CancellationToken) -> Then {
-        let watched = || watcher(api.clone(), watcher::Config::default()).backoff(Waits::default());
-        let mut events = pin!(watched());
+        let mut tail = Tail::new(api);
         loop {
-            let event = tokio::select! {
+            let news = tokio::select! {
                 () = stop.cancelled() => return Then::End,
-                event = events.next() => event,
+                news = tail.next() => news,
             };
-            match event {
-                Some(Ok(event)) => self.take(event),
-                Some(Err(error)) => match self.fault(&error, last) {
+            match news {
+                Ok(News::Event(event)) => self.take(event),
+                Ok(News::Reached(version)) => self.shelf.reached(&version),
+                Err(error) => match self.fault(&error, last) {
                     Then::Stay => {}
                     // From a new list: a watch that goes on where it was tells nothing until something changes.
-                    Then::Anew => events.set(watched()),
+                    Then::Anew => tail = Tail::new(api),
                     then @ (Then::Next | Then::End) => return then,
                 },
-                None => return Then::Next,
             }
         }
     }
@@ -134,7 +131,7 @@ const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Waits after failures: doubling from [`SHORTEST`] to [`LONGEST`].
-struct Waits(Duration);
+pub(super) struct Waits(Duration);
 
 impl Default for Waits {
     fn default() -> Self {

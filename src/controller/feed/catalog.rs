@@ -129,6 +129,8 @@ impl Scope {
 pub struct Catalog {
     /// Whether every kind is known. Nothing is sent before.
     pub whole: bool,
+    /// Where the state stands among others, as waypoints are told.
+    pub(super) order: Arc<str>,
     scopes: BTreeMap<GatewayKey, Arc<Scope>>,
     /// Gateways by namespace and ServiceAccount.
     identities: BTreeMap<Account, BTreeSet<GatewayKey>>,
@@ -224,7 +226,8 @@ impl Cataloguer {
         self.joined = joined.collect();
         let partners = partners(&identities, &self.partners);
         let (whole, scopes, joined) = (view.is_whole(), self.scopes.clone(), self.joined.clone());
-        Catalog { whole, scopes, identities, joined, partners }
+        let order = view.order().to_string().into();
+        Catalog { whole, order, scopes, identities, joined, partners }
     }
 
     fn scopes(&mut self, view: &View, due: &Due) -> BTreeMap<GatewayKey, Arc<Scope>> {

@@ -27,20 +27,20 @@ pub(super) struct Frame {
 
 impl Frame {
     /// `parts` are encoded resources, one or many in each.
-    pub(super) fn new(type_url: &str, nonce: &str, removed: Vec<String>, parts: Vec<Bytes>) -> Self {
-        let head = Bytes::from(head(type_url, nonce, removed));
+    pub(super) fn new(head: Head<'_>, removed: Vec<String>, parts: Vec<Bytes>) -> Self {
+        let head = Bytes::from(head.encode(removed));
         Self { compressed: false, parts: std::iter::once(head).chain(parts).collect() }
     }
 
     /// Of resources that are compressed already; none where the rest does not fit before them.
-    pub(super) fn packed(type_url: &str, nonce: &str, packed: &Packed) -> Option<Self> {
-        let parts = packed.after(&head(type_url, nonce, Vec::new()))?;
+    pub(super) fn packed(head: Head<'_>, packed: &Packed) -> Option<Self> {
+        let parts = packed.after(&head.encode(Vec::new()))?;
         Some(Self { compressed: true, parts: parts.into() })
     }
 
-    pub(super) fn of(type_url: &str, nonce: &str, delta: &Delta) -> Self {
+    pub(super) fn of(head: Head<'_>, delta: &Delta) -> Self {
         let parts = delta.changed.iter().map(|one| one.field.clone()).collect();
-        Self::new(type_url, nonce, delta.removed.clone(), parts)
+        Self::new(head, delta.removed.clone(), parts)
     }
 
     /// The message with its prefix: whether it is compressed, and its length.
@@ -52,15 +52,27 @@ impl Frame {
     }
 }
 
-/// A response without its resources. The order of fields in a message is nobody's business (protobuf, encoding).
-fn head(type_url: &str, nonce: &str, removed: Vec<String>) -> Vec<u8> {
-    let head = DeltaDiscoveryResponse {
-        type_url: type_url.to_owned(),
-        nonce: nonce.to_owned(),
-        removed_resources: removed,
-        ..DeltaDiscoveryResponse::default()
-    };
-    head.encode_to_vec()
+/// A response without its resources.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) type_url: &'a str,
+    pub(super) nonce: &'a str,
+    /// Of the state, its order.
+    pub(super) version: &'a str,
+}
+
+impl Head<'_> {
+    /// The order of fields in a message is nobody's business (protobuf, encoding).
+    fn encode(self, removed: Vec<String>) -> Vec<u8> {
+        let head = DeltaDiscoveryResponse {
+            type_url: self.type_url.to_owned(),
+            nonce: self.nonce.to_owned(),
+            system_version_info: self.version.to_owned(),
+            removed_resources: removed,
+            ..DeltaDiscoveryResponse::default()
+        };
+        head.encode_to_vec()
+    }
 }
 
 /// Requests, as usual.

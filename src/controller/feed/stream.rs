@@ -7,7 +7,7 @@ use tonic::{Status, Streaming};
 use super::super::keys::Keys;
 use super::acks::{Ack, Acks, PodKey, Voice};
 use super::catalog::{Catalog, Scope};
-use super::codec::Frame;
+use super::codec::{Frame, Head};
 use crate::control::delta::wire::DeltaDiscoveryRequest;
 use crate::control::feed::{DOCUMENT, KEY, Report};
 use crate::id::{IstioId, WorkloadId};
@@ -190,15 +190,16 @@ impl Serving {
             let why = format!("no Gateway's pods run as {}; this feed is for the pods of a Gateway only", self.id);
             return Err(Status::permission_denied(why));
         };
-        self.tell_documents(scope).await?;
+        self.tell_documents(scope, &catalog.order).await?;
         self.tell_keys(&catalog).await
     }
 
-    async fn tell_documents(&mut self, scope: Arc<Scope>) -> Result<(), Status> {
+    async fn tell_documents(&mut self, scope: Arc<Scope>, order: &str) -> Result<(), Status> {
         if !self.documents.is_open() {
             return Ok(());
         }
         let nonce = self.next_nonce();
+        let head = Head { type_url: DOCUMENT, nonce: &nonce, version: order };
         let frame = match (&self.documents.sent, &self.documents.has) {
             (Some(sent), _) if Arc::ptr_eq(sent, &scope) => return Ok(()),
             (Some(sent), _) => {
@@ -207,13 +208,13 @@ impl Serving {
                     self.documents.sent = Some(scope);
                     return Ok(());
                 }
-                Frame::of(DOCUMENT, &nonce, &delta)
+                Frame::of(head, &delta)
             }
-            (None, Some(has)) if !has.is_empty() => Frame::of(DOCUMENT, &nonce, &scope.beyond(has)),
+            (None, Some(has)) if !has.is_empty() => Frame::of(head, &scope.beyond(has)),
             (None, _) => {
                 let packed = if self.gzip { scope.packed().await } else { None };
-                let packed = packed.and_then(|packed| Frame::packed(DOCUMENT, &nonce, packed));
-                packed.unwrap_or_else(|| Frame::new(DOCUMENT, &nonce, Vec::new(), vec![scope.all()]))
+                let packed = packed.and_then(|packed| Frame::packed(head, packed));
+                packed.unwrap_or_else(|| Frame::new(head, Vec::new(), vec![scope.all()]))
             }
         };
         (self.documents.sent, self.documents.has, self.documents.awaiting) = (Some(scope), None, Some(nonce));
@@ -236,7 +237,7 @@ impl Serving {
             return Ok(());
         }
         let nonce = self.next_nonce();
-        let frame = Frame::of(KEY, &nonce, &delta);
+        let frame = Frame::of(Head { type_url: KEY, nonce: &nonce, version: "" }, &delta);
         (self.keys.sent, self.keys.awaiting) = (Some(Arc::new(scope)), Some(nonce));
         self.send(frame).await
     }

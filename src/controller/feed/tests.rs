@@ -1,11 +1,12 @@
 //! The feed over loopback, mutual TLS and both real ends.
 
+mod order;
 mod scale;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream;
@@ -26,7 +27,7 @@ use crate::control::assembly::Assembly;
 use crate::control::delta::Way as _;
 use crate::control::delta::wire::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use crate::control::delta::wire::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node};
-use crate::control::feed::{DOCUMENT, FeedWay, KEY, Report, SealingKey, SealingKeys, client};
+use crate::control::feed::{DOCUMENT, FeedWay, KEY, Report, SealingKey, SealingKeys, Tell, client};
 use crate::control::identity::{DEV_TTL, DevCa};
 use crate::id::{TrustDomain, WorkloadId};
 use crate::mesh::{Published, Settings, TargetKey, TargetKind};
@@ -122,14 +123,21 @@ impl Lab {
         let assembly = Assembly::start(settings, Arc::clone(&published), self.stop.clone()).unwrap();
         let first = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&first);
-        let tell = Box::new(move || told.store(true, Ordering::SeqCst));
+        let older = Arc::new(AtomicUsize::new(0));
+        let refused = Arc::clone(&older);
+        let tell = Tell {
+            first: Some(Box::new(move || told.store(true, Ordering::SeqCst))),
+            older: Box::new(move || {
+                refused.fetch_add(1, Ordering::SeqCst);
+            }),
+        };
         let expected = WorkloadId::parse(expected).unwrap();
         let address = self.addr.to_string().parse().unwrap();
         let identity = identity(&self.ca, who);
         let (client, keys) = client(address, expected, identity, assembly, (("infra", "wp-1"), tell));
         let link = client.link();
         tokio::spawn(client.run(self.stop.clone()));
-        Waypoint { published, first, keys, link }
+        Waypoint { published, first, older, keys, link }
     }
 
     /// A stream of which a test sees every message.
@@ -164,6 +172,7 @@ fn identity(ca: &DevCa, uri: &str) -> Identity {
 struct Waypoint {
     published: Arc<Published>,
     first: Arc<AtomicBool>,
+    older: Arc<AtomicUsize>,
     keys: watch::Receiver<Option<SealingKeys>>,
     link: crate::control::delta::Link,
 }

@@ -69,6 +69,7 @@ pub(super) struct Own {
     checks: Family<Check, Counter>,
     copies: Family<[(&'static str, &'static str); 1], Counter>,
     retries: Counter,
+    documents_older: Counter,
     not_pinned: Counter,
     certificate: Gauge,
     sessions: Gauge,
@@ -127,6 +128,7 @@ impl Own {
             checks: Family::default(),
             copies: Family::default(),
             retries: Counter::default(),
+            documents_older: Counter::default(),
             not_pinned: Counter::default(),
             certificate: Gauge::default(),
             sessions: Gauge::default(),
@@ -161,6 +163,11 @@ impl Own {
         own.register("provider_checks", "Calls about which a provider was asked, by result", self.checks.clone());
         own.register("mirrored_requests", "Copies of requests that routes mirror, by result", self.copies.clone());
         own.register("retries", "Requests that were tried again as a route says", self.retries.clone());
+        own.register(
+            "documents_older",
+            "Pushes of the feed that were refused whole, as they are older than what is in force",
+            self.documents_older.clone(),
+        );
     }
 
     fn register_gauges(&self, registry: &mut Registry) {
@@ -269,6 +276,10 @@ impl Own {
 
     pub(super) fn retried(&self) {
         self.retries.inc();
+    }
+
+    pub(super) fn documents_older(&self) {
+        self.documents_older.inc();
     }
 
     pub(super) fn certificate_expires(&self, seconds: u64) {

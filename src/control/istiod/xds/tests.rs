@@ -223,6 +223,7 @@ async fn a_push_is_one_change_without_what_is_bad_in_it() {
             resource("Kubernetes//Pod/app/echo-1", of_workload(echo_1())),
         ],
         removed: vec!["gone".to_owned()],
+        ..Push::default()
     };
     let rejected = keeper.apply(push).await;
     assert_eq!(rejected.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["bad"]);
@@ -254,11 +255,11 @@ async fn what_ztunnel_enforces_is_kept_by_name() {
         resource("app/b", policy("b", security::Action::Allow)),
         resource("app/c", policy("d", security::Action::Allow)),
     ];
-    let rejected = keeper.apply(Push { resources, removed: Vec::new() }).await;
+    let rejected = keeper.apply(Push { resources, ..Push::default() }).await;
     assert_eq!(rejected[0].reason, "calls itself app/d");
     assert!(authorizations.is_synced());
     assert_eq!(authorizations.get("app/a").unwrap().action, crate::mesh::l4::Action::Deny);
-    keeper.apply(Push { resources: Vec::new(), removed: vec!["app/a".to_owned()] }).await;
+    keeper.apply(Push { removed: vec!["app/a".to_owned()], ..Push::default() }).await;
     assert_eq!(authorizations.all().iter().map(|one| &*one.name).collect::<Vec<_>>(), ["b"]);
 }
 
