@@ -232,6 +232,10 @@ pub const LABELS_SETTLE: Duration = Duration::from_secs(1);
 /// Time after which a replica that was lost without a farewell, and that nobody names any more, is taken to be gone. Until then
 /// labels are not known here. Longer than calls last once a replica drains.
 pub const REPLICA_DOUBT: Duration = Duration::from_secs(120);
+/// Time for which another replica is believed to be there and to have told everything, from when that was sent which it
+/// answered last; then it is asked anew before a rule is told of labels. Far less than the time after which it may have taken
+/// us to be gone, and have put labels without us.
+pub const REPLICA_LEASE: Duration = Duration::from_secs(30);
 /// Definitions of pinned tools that are remembered, over all endpoints; beyond, those that were listed first are asked for
 /// again.
 pub const MAX_DEFINITIONS: usize = 65_536;

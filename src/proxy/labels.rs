@@ -72,6 +72,13 @@ pub(super) enum Ticket {
 pub(super) struct Gone;
 
 impl Ticket {
+    /// Waits a little where it was not heard for too long what the others know, and a rule asks for that.
+    pub(super) async fn renew(owners: &Owners, rules: &Rules) {
+        if rules.labels_sessions() {
+            Box::pin(owners.renewed()).await;
+        }
+    }
+
     /// That of a call by `holder`; none where no rule asks for labels.
     ///
     /// # Errors

@@ -109,6 +109,7 @@ pub const TABLE: &[(&str, u64, &str)] = &[
     ("max_labels", MAX_LABELS as u64, "labels"),
     ("labels_settle", LABELS_SETTLE.as_secs(), "seconds"),
     ("replica_doubt", REPLICA_DOUBT.as_secs(), "seconds"),
+    ("replica_lease", REPLICA_LEASE.as_secs(), "seconds"),
     ("max_definitions", MAX_DEFINITIONS as u64, "tools"),
     ("definition_age", DEFINITION_AGE.as_secs(), "seconds"),
     ("max_quotas", MAX_QUOTAS as u64, "budgets"),

@@ -211,6 +211,17 @@ impl Owners {
         self.roll.is_whole()
     }
 
+    /// Gives links of which nothing was heard for too long the time to answer, where there are any: this process may have stood
+    /// still, and what it knows may be old.
+    pub(in crate::proxy) async fn renewed(&self) {
+        let fresh = async {
+            while self.roll.is_stale() {
+                tokio::time::sleep(LABELS_SETTLE / 100).await;
+            }
+        };
+        let _late = tokio::time::timeout(LABELS_SETTLE, fresh).await;
+    }
+
     /// Takes for gone who has been missing for too long. Whoever that is may have given us up, and have put labels since: what
     /// is known from before goes first.
     fn give_up(&self) {

@@ -164,6 +164,7 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
     let stick = session.as_ref().map(|bound| Arc::clone(&bound.key.endpoint));
     let leg = route::leg(&shared, &target, &head, Choice::new(stick.as_deref(), false));
     // A session of 2024-11-05 begins by its stream.
+    Ticket::renew(&shared.owners, &leg.target.rules).await;
     let labels = Ticket::new(&shared.owners, &leg.target.rules, (session.as_ref(), &holder), session.is_none());
     let Ok(labels) = labels else { return Err(gone(record)) };
     let request = Authenticated { head, sent, claims };

@@ -136,6 +136,7 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: B
     if !shared.parameters.agree(leg.target.served_by(), &mcp, &awaited.call) {
         return answer::mcp_proxy_fault(record, awaited.id.as_ref(), ProxyFault::HeaderMismatch);
     }
+    Ticket::renew(&shared.owners, &leg.target.rules).await;
     let labels = Ticket::new(&shared.owners, &leg.target.rules, (session.as_ref(), &holder), begins);
     let Ok(labels) = labels else { return answer::mcp_proxy_fault(record, None, ProxyFault::SessionUnknown) };
     let request = Authenticated { head, sent, claims };

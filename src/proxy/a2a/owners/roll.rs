@@ -3,20 +3,25 @@
 //! That is asked before anything is said of a session's labels, either way: who may have missed one does not know which
 //! there are, and what cannot be told to all is not passed on. Of two replicas the one that came later sees to the link:
 //! it knows nothing before it has one to each that it is told of.
+//!
+//! A link is believed for [`REPLICA_LEASE`] only, counted from when that was sent which the other answered last: a process that
+//! stood still may have been given up meanwhile, and finds a link that looks as it did.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::limits::REPLICA_DOUBT;
+use crate::config::limits::{REPLICA_DOUBT, REPLICA_LEASE};
 
 /// A process, as it calls itself.
 pub(super) type Name = Box<str>;
+/// Marks of one link that are not answered yet; of those that follow the time is not kept, which is to know less.
+const MAX_MARKS: usize = 1_024;
 /// Replicas that took their leave and are remembered.
 const MAX_LEFT: usize = 64;
 
@@ -72,6 +77,8 @@ struct Peer {
     links: usize,
     /// When the last of them ended.
     lost: Instant,
+    /// When that was sent which it answered last.
+    confirmed: Instant,
 }
 
 impl Roll {
@@ -79,7 +86,7 @@ impl Roll {
         Self { table: Mutex::default(), leaving: watch::Sender::new(false) }
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -111,10 +118,19 @@ impl Roll {
     }
 
     /// A replica told us everything, and took everything from us, by one more link.
-    fn joined(&self, name: &Name) {
+    fn joined(&self, name: &Name, confirmed: Instant) {
         let mut table = self.table();
         if !table.left.contains(name) {
-            table.peers.entry(name.clone()).or_insert_with(|| Peer { links: 0, lost: Instant::now() }).links += 1;
+            let peer = table.peers.entry(name.clone()).or_insert(Peer { links: 0, lost: confirmed, confirmed });
+            peer.links += 1;
+            peer.confirmed = peer.confirmed.max(confirmed);
+        }
+    }
+
+    /// It answered what was sent then.
+    fn confirmed(&self, name: &Name, sent: Instant) {
+        if let Some(peer) = self.table().peers.get_mut(name) {
+            peer.confirmed = peer.confirmed.max(sent);
         }
     }
 
@@ -132,7 +148,7 @@ impl Roll {
         let mut table = self.table();
         if !table.left.contains(name) {
             let lost = Instant::now();
-            table.peers.entry(name.clone()).or_insert(Peer { links: 0, lost }).lost = lost;
+            table.peers.entry(name.clone()).or_insert(Peer { links: 0, lost, confirmed: lost }).lost = lost;
         }
     }
 
@@ -161,6 +177,11 @@ impl Roll {
         self.table().is_whole()
     }
 
+    /// Whether a link is there of which nothing was heard for too long: it is asked, and may answer in a moment.
+    pub(super) fn is_stale(&self) -> bool {
+        self.table().peers.values().any(|peer| peer.links > 0 && peer.is_stale())
+    }
+
     /// For how long somebody is missing who was here and took no leave.
     pub(super) fn lost_for(&self) -> Duration {
         let table = self.table();
@@ -179,9 +200,15 @@ impl Roll {
     }
 }
 
+impl Peer {
+    fn is_stale(&self) -> bool {
+        self.confirmed.elapsed() >= REPLICA_LEASE
+    }
+}
+
 impl Table {
     fn is_whole(&self) -> bool {
-        if self.peers.values().any(|peer| peer.links == 0) {
+        if self.peers.values().any(|peer| peer.links == 0 || peer.is_stale()) {
             return false;
         }
         let found = |place: &SocketAddr| match self.places.get(place) {
@@ -204,15 +231,34 @@ pub(super) struct Meeting<'r> {
     name: Name,
     /// Whether we said everything, as far as we know.
     said: AtomicBool,
-    heard: AtomicBool,
     told: AtomicBool,
     joined: AtomicBool,
+    marks: Mutex<Marks>,
+}
+
+/// What was sent and is not answered yet, by number and time, oldest first; and when that was sent which was answered last.
+#[derive(Debug, Default)]
+struct Marks {
+    sent: VecDeque<(u64, Instant)>,
+    answered: Option<Instant>,
+}
+
+impl Marks {
+    /// Of equal marks only the first is surely the one that is answered.
+    fn heard(&mut self, mark: u64) {
+        while let Some((number, sent)) = self.sent.pop_front_if(|(number, _)| *number <= mark) {
+            self.answered = Some(sent);
+            if number == mark {
+                return;
+            }
+        }
+    }
 }
 
 impl<'r> Meeting<'r> {
     pub(super) fn new(roll: &'r Roll, name: Name) -> Self {
-        let [said, heard, told, joined] = [const { AtomicBool::new(false) }; 4];
-        Self { roll, name, said, heard, told, joined }
+        let [said, told, joined] = [const { AtomicBool::new(false) }; 3];
+        Self { roll, name, said, told, joined, marks: Mutex::default() }
     }
 
     /// The other told everything that it knew.
@@ -221,23 +267,38 @@ impl<'r> Meeting<'r> {
         self.meet();
     }
 
-    /// We are about to have told the other everything that we knew.
-    pub(super) fn said(&self) {
+    /// We are about to have told the other everything up to `mark`.
+    pub(super) fn said(&self, mark: u64) {
         self.said.store(true, Ordering::Relaxed);
+        let mut marks = self.marks();
+        if marks.sent.len() < MAX_MARKS {
+            marks.sent.push_back((mark, Instant::now()));
+        }
     }
 
     /// It has taken that.
-    pub(super) fn heard(&self) {
-        self.heard.store(true, Ordering::Relaxed);
+    pub(super) fn heard(&self, mark: u64) {
+        self.marks().heard(mark);
         self.meet();
     }
 
     /// Who has not taken everything may miss a label that was told while there was no link.
     fn meet(&self) {
-        let both = self.told.load(Ordering::Relaxed) && self.heard.load(Ordering::Relaxed);
-        if both && !self.joined.swap(true, Ordering::Relaxed) {
-            self.roll.joined(&self.name);
+        let Some(sent) = self.marks().answered.filter(|_| self.told.load(Ordering::Relaxed)) else { return };
+        if self.joined.swap(true, Ordering::Relaxed) {
+            self.roll.confirmed(&self.name, sent);
+        } else {
+            self.roll.joined(&self.name, sent);
         }
+    }
+
+    /// Whether either end knows everything of the other.
+    pub(super) fn is_joined(&self) -> bool {
+        self.joined.load(Ordering::Relaxed)
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It took its leave.
@@ -293,9 +354,10 @@ mod tests {
         roll.saw(at(3), Seen::Peer("c".into()));
         assert!(!roll.is_whole(), "it has not told everything");
         let link = Meeting::new(&roll, "c".into());
+        link.said(7);
         link.told();
         assert!(!roll.is_whole(), "it has not taken what was told while there was no link");
-        link.heard();
+        link.heard(7);
         assert!(roll.is_whole());
         roll.list(None);
         assert!(!roll.is_whole());
@@ -308,8 +370,9 @@ mod tests {
         roll.saw(at(3), Seen::Peer("c".into()));
         let meet = |name: &str| {
             let link = Meeting::new(&roll, name.into());
+            link.said(0);
             link.told();
-            link.heard();
+            link.heard(0);
             link
         };
         let (one, other) = (meet("c"), meet("c"));
@@ -346,5 +409,42 @@ mod tests {
         guest.left();
         drop(guest.parting());
         assert!(roll.is_whole());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_is_believed_for_as_long_as_its_other_end_has_answered_lately() {
+        let roll = Roll::new();
+        roll.list(Some(&places(&[3])));
+        roll.saw(at(3), Seen::Peer("c".into()));
+        let link = Meeting::new(&roll, "c".into());
+        link.said(4);
+        link.told();
+        tokio::time::advance(REPLICA_LEASE - Duration::from_secs(1)).await;
+        link.heard(4);
+        assert!(roll.is_whole());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!roll.is_whole() && roll.is_stale(), "from when it was asked, not from when the answer was read");
+        // Asked again under the same number, and then for news: an answer is to the first that it can be to.
+        link.said(4);
+        tokio::time::advance(REPLICA_LEASE / 2).await;
+        link.said(4);
+        link.heard(4);
+        assert!(roll.is_whole());
+        tokio::time::advance(REPLICA_LEASE / 2).await;
+        assert!(roll.is_stale());
+        link.said(6);
+        link.heard(6);
+        assert!(roll.is_whole());
+        // What nobody asked for confirms nothing.
+        tokio::time::advance(REPLICA_LEASE).await;
+        link.heard(6);
+        link.heard(9);
+        assert!(!roll.is_whole());
+        // A second link to it is as good.
+        let other = Meeting::new(&roll, "c".into());
+        other.said(0);
+        other.told();
+        other.heard(0);
+        assert!(roll.is_whole() && !roll.is_stale());
     }
 }

@@ -2,6 +2,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand;
 use tokio::io::{
@@ -9,12 +10,13 @@ use tokio::io::{
 };
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::super::Owners;
-use super::super::journal::Whose;
+use super::super::journal::{Sink, Whose};
 use super::super::record::Record;
 use super::super::roll::{self, Meeting, Seen};
-use crate::config::limits::MAX_OWNER_LINE;
+use crate::config::limits::{MAX_OWNER_LINE, REPLICA_LEASE};
 
 /// First line, followed by the sender's name. Another number is another protocol.
 const GREETING: &str = "agent-waypoint owners 1 ";
@@ -24,6 +26,11 @@ const MARK: char = '@';
 const TAKEN: char = '#';
 /// The sender serves nobody any more.
 const FAREWELL: &str = "!";
+/// How often another replica is asked whether it is there, where nothing else is said.
+const ASK: Duration = Duration::from_secs(5);
+const _: () = assert!(ASK.as_secs() * 4 < REPLICA_LEASE.as_secs(), "what is asked is answered before the lease ends");
+/// One that does not answer so many times is not there.
+const MAX_UNANSWERED: u32 = 12;
 /// Longest name of a process, bytes.
 const MAX_NAME: usize = 64;
 
@@ -105,23 +112,13 @@ async fn say<W: AsyncWrite + Unpin>(
     }
     drop(told);
     let (mut marked, mut parted) = (None, false);
+    let (mut asked, mut unanswered) = (Instant::now(), 0);
     loop {
-        // What waits goes out as one piece, with one mark.
-        loop {
-            let line = match sink.lines.try_recv() {
-                Ok(line) => line,
-                Err(TryRecvError::Empty) => break,
-                // Lines that were missed are not to be marked as said.
-                Err(TryRecvError::Lagged(_) | TryRecvError::Closed) => return Err(End::Behind),
-            };
-            seq = line.seq;
-            if line.ours {
-                put(&mut write, &line.text).await?;
-            }
-        }
+        // With one mark.
+        seq = all_waiting(&mut write, &mut sink, seq).await?;
         if marked != Some(seq) {
-            marked = Some(seq);
-            meeting.said();
+            (marked, asked) = (Some(seq), Instant::now());
+            meeting.said(seq);
             put(&mut write, &format!("{MARK}{seq}\n")).await?;
         }
         write.flush().await.map_err(broken)?;
@@ -143,10 +140,40 @@ async fn say<W: AsyncWrite + Unpin>(
                 let taken = *taking.borrow_and_update();
                 put(&mut write, &format!("{TAKEN}{taken}\n")).await?;
             }
+            // The last mark again, which is answered again: whether the other is there, and still takes us to be.
+            () = sleep_until(asked + ASK) => {
+                marked = None;
+                unanswered += u32::from(meeting.is_joined());
+                if unanswered > MAX_UNANSWERED {
+                    return Err(End::Behind);
+                }
+            }
             changed = heard.changed() => {
                 changed.map_err(|_over: watch::error::RecvError| End::Broken)?;
+                unanswered = 0;
                 sink.kept.send_replace(*heard.borrow_and_update());
             }
+        }
+    }
+}
+
+/// Says as one piece what waits; the number of the last line.
+async fn all_waiting<W: AsyncWrite + Unpin>(
+    write: &mut BufWriter<W>,
+    sink: &mut Sink,
+    before: u64,
+) -> Result<u64, End> {
+    let mut seq = before;
+    loop {
+        let line = match sink.lines.try_recv() {
+            Ok(line) => line,
+            Err(TryRecvError::Empty) => return Ok(seq),
+            // Lines that were missed are not to be marked as said.
+            Err(TryRecvError::Lagged(_) | TryRecvError::Closed) => return Err(End::Behind),
+        };
+        seq = line.seq;
+        if line.ours {
+            put(write, &line.text).await?;
         }
     }
 }
@@ -179,9 +206,9 @@ async fn take<R: AsyncRead + Unpin>(
             // Also the same number again: a mark of 0 is one too.
             taken.send_replace(mark);
         } else if let Some(mark) = line.strip_prefix(TAKEN) {
-            let Ok(mark) = mark.parse() else { return End::Foreign };
+            let Ok(mark) = mark.parse::<u64>() else { return End::Foreign };
             heard.send_replace(mark);
-            meeting.heard();
+            meeting.heard(mark);
         } else if line == FAREWELL {
             meeting.left();
             return End::Left;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::call::{A2aBinding, A2aCall, A2aOperation, A2aVersion, Owner};
-use crate::config::limits::{LABELS_SETTLE, OWNERS_SETTLE, REPLICA_DOUBT};
+use crate::config::limits::{LABELS_SETTLE, OWNERS_SETTLE, REPLICA_DOUBT, REPLICA_LEASE};
 use crate::id::WorkloadId;
 use crate::mesh::{TargetKey, TargetKind};
 use crate::proxy::a2a::owners::{Bound, Kind, Place};
@@ -98,7 +98,7 @@ async fn one_that_takes_nothing_is_waited_for_once() {
     let owners = table();
     let (_far, link) = linked(&owners, 64 << 10, "").await;
     let Bound::New(line) = bind(&owners, "t") else { panic!() };
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     owners.settled(line).await;
     assert_eq!(start.elapsed().as_millis(), OWNERS_SETTLE.as_millis());
     assert_eq!(link.await.unwrap(), End::Behind);
@@ -156,7 +156,7 @@ async fn one_that_takes_no_label_keeps_its_answer_back() {
     assert!(owners.is_whole());
     let key = begin(&owners);
     let line = owners.label(&key, &["x".into()]).unwrap();
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     assert!(!owners.is_told(line).await);
     assert_eq!(start.elapsed().as_millis(), LABELS_SETTLE.as_millis());
     assert_eq!(link.await.unwrap(), End::Behind);
@@ -180,7 +180,7 @@ async fn one_that_was_given_up_keeps_answers_back_until_its_link_has_ended() {
     }
     // Nobody waits for it for long, all the same.
     let Bound::New(line) = bind(&owners, "t") else { panic!() };
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     owners.settled(line).await;
     assert_eq!(start.elapsed(), Duration::ZERO);
     drop(far);
@@ -234,4 +234,40 @@ async fn one_that_takes_its_leave_is_not_missed() {
     };
     assert_eq!(links.await.0, End::Left);
     assert!(one.is_whole());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_confirmed_lately_is_asked_anew_before_it_decides() {
+    let owners = alone();
+    begin(&owners);
+    let (mut far, link) = linked(&owners, 64 << 10, "@0\n#1\n").await;
+    assert!(owners.is_whole());
+    // We stand still: nothing is run meanwhile, and the link looks as it did.
+    tokio::time::advance(REPLICA_LEASE).await;
+    assert!(!owners.is_whole());
+    let answers = async {
+        tokio::time::sleep(LABELS_SETTLE / 10).await;
+        assert!(!owners.is_whole());
+        far.write_all(b"#1\n").await.unwrap();
+    };
+    tokio::join!(owners.renewed(), answers);
+    assert!(owners.is_whole());
+    // Whoever does not answer is not waited for longer than for a label, and not for ever taken to be there.
+    tokio::time::advance(REPLICA_LEASE).await;
+    let asked = Instant::now();
+    owners.renewed().await;
+    assert_eq!((asked.elapsed(), owners.is_whole()), (LABELS_SETTLE, false));
+    assert_eq!(link.await.unwrap(), End::Behind);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_on_which_nothing_happens_is_confirmed_all_the_same() {
+    let (one, other) = (alone(), alone());
+    linked_both(&one, &other, async {
+        for _ in 0..100 {
+            tokio::time::sleep(REPLICA_LEASE / 5).await;
+            assert!(one.is_whole() && other.is_whole());
+        }
+    })
+    .await;
 }
