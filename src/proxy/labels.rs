@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use tokio::sync::watch;
 
 use super::a2a::Owners;
 use super::sessions::{Bound, Holder};
@@ -112,6 +113,14 @@ impl Ticket {
         let key = Key::of(holder, bound);
         let line = owners.begin_session(key, &holder.owner);
         (Arc::new(Self::Of { owners: Arc::clone(owners), key }), line)
+    }
+
+    /// How many labels the session has, as that changes; none where it has none that are known.
+    pub(super) fn listen(&self) -> Option<watch::Receiver<usize>> {
+        match self {
+            Self::Of { owners, key } => owners.labels().listen(key),
+            Self::Begins | Self::Nobodys => None,
+        }
     }
 
     /// Puts on the session what an answer says; what is to be told before the answer may pass.

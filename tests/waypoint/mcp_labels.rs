@@ -4,13 +4,16 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use agent_waypoint::app::IdentitySource;
 use serde_json::{Value, json as value};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::lab::{Lab, Reply, Upstream, events, eventually, json, service, with};
+use crate::lab::{self, Lab, Reply, Upstream, events, eventually, json, service, with};
+use crate::live::Live;
 
 const NOTES: &str = "127.0.9.1:80";
 const VERSION: &str = "2025-11-25";
@@ -116,6 +119,8 @@ async fn refused(lab: &Lab, session: &str, upstream: &Upstream, why: &str) {
 struct Shared {
     dir: tempfile::TempDir,
     upstream: Upstream,
+    /// Of the server that replicas call.
+    addr: SocketAddr,
 }
 
 impl Shared {
@@ -124,7 +129,8 @@ impl Shared {
         let dir = tempfile::tempdir().unwrap();
         let key = base64::engine::general_purpose::STANDARD.encode([b'k'; 32]);
         std::fs::write(dir.path().join("keys"), key).unwrap();
-        Self { dir, upstream: server(true).await }
+        let upstream = server(true).await;
+        Self { dir, addr: upstream.addr, upstream }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -133,7 +139,7 @@ impl Shared {
 
     /// A replica that looks for others at `of`.
     async fn replica(&self, of: &[SocketAddr]) -> Lab {
-        Lab::start_with(&documents(self.upstream.addr), |settings| {
+        Lab::start_with(&documents(self.addr), |settings| {
             settings.identity = IdentitySource::Dev { dir: self.path("ca") };
             settings.sealing_key_file = Some(self.path("keys"));
             settings.replicas = of.iter().map(ToString::to_string).collect();
@@ -343,4 +349,61 @@ async fn where_all_replicas_were_restarted_sessions_begin_anew() {
     assert_eq!(shared.upstream.bytes(), before, "{}", shared.upstream.seen());
     let session = begin(&one).await;
     assert!(send(&one, &session).await.body.contains("sent"));
+}
+
+/// What a session's label takes out of its lists its client hears of on its stream, wherever the label was put, if its server
+/// said that it tells of changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_is_a_change_of_lists() {
+    for (capabilities, tells) in [(value!({"tools":{"listChanged":true}}), true), (value!({"tools":{}}), false)] {
+        let mut live = Live::start().await;
+        let shared = Shared { addr: live.addr, ..Shared::new().await };
+        let one = shared.replica(&[]).await;
+        let two = shared.replica(&[place(&one)]).await;
+        let hello = value!({"jsonrpc":"2.0","id":0,"result":{"protocolVersion":VERSION,"capabilities":capabilities}});
+        let begun = async { live.next().await.write(closing("Mcp-Session-Id: s-1\r\n", &hello).as_bytes()).await };
+        let (session, ()) = tokio::join!(begin(&one), begun);
+        let mut caller = one.tunnel(READER, NOTES).await.unwrap();
+        let get = format!("GET /mcp HTTP/1.1\r\nHost: tools\r\nAccept: text/event-stream\r\n{session}\r\n");
+        caller.write_all(get.as_bytes()).await.unwrap();
+        let mut held = live.next().await;
+        held.begin_events().await;
+        let note = |level: &str| {
+            value!({"jsonrpc":"2.0","method":"notifications/message","params":{"level":level,"data":1}}).to_string()
+        };
+        held.message(&note("info")).await;
+        lab::read_until(&mut caller, "notifications/message").await;
+        let serve = async {
+            loop {
+                let mut asked = live.next().await;
+                let (id, result) = (asked.id(), value!({"content":[{"type":"text","text":"an ssn"}]}));
+                let id: Value = serde_json::from_str(&id).unwrap();
+                asked.write(closing("", &value!({"jsonrpc":"2.0","id":id,"result":result})).as_bytes()).await;
+            }
+        };
+        // Put at the other replica, and once more at the one that has the stream.
+        let seen = async {
+            answered(&two, &session, "an ssn").await;
+            see(&two, &session, "json").await;
+            see(&one, &session, "json").await;
+        };
+        tokio::select! {
+            () = serve => {}
+            () = seen => {}
+        }
+        let mut told = String::new();
+        if tells {
+            told = lab::read_until(&mut caller, "list_changed\"}\n\n").await;
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        held.message(&note("still")).await;
+        told += &lab::read_until(&mut caller, "still").await;
+        assert_eq!(told.matches("notifications/tools/list_changed").count(), usize::from(tells), "{told}");
+        assert!(!told.contains("prompts"), "{told}");
+    }
+}
+
+/// An answer after which the server closes the connection.
+fn closing(fields: &str, body: &Value) -> String {
+    with(&format!("{fields}Connection: close\r\n"), &body.to_string())
 }

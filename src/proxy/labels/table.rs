@@ -1,5 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 use super::super::shares::{OfPrincipal, Shares};
 use super::Key;
 use crate::config::limits::MAX_LABELS;
@@ -31,6 +33,8 @@ struct Kept {
     entry: Entry,
     /// The line by which its labels are told to the others; none where they were not told by us.
     line: Option<u64>,
+    /// How many it has, for streams of the session; none where nobody asked.
+    count: Option<watch::Sender<usize>>,
 }
 
 impl Labels {
@@ -72,6 +76,7 @@ impl Labels {
         }
         let line = tell(&more);
         (kept.entry, kept.line) = (more, Some(line));
+        kept.count();
         Some(line)
     }
 
@@ -99,6 +104,14 @@ impl Labels {
     pub(in crate::proxy) fn of(&self, key: &Key) -> Option<Vec<Arc<str>>> {
         let mut table = self.table();
         table.sessions.touch(key).filter(|kept| kept.entry.whole).map(|kept| kept.entry.labels.clone())
+    }
+
+    /// How many a session has, as that changes; none where it is not known. It ends when the session is forgotten.
+    pub(in crate::proxy) fn listen(&self, key: &Key) -> Option<watch::Receiver<usize>> {
+        let mut table = self.table();
+        let kept = table.sessions.get_mut(key)?;
+        let labels = kept.entry.labels.len();
+        Some(kept.count.get_or_insert_with(|| watch::Sender::new(labels)).subscribe())
     }
 
     /// Whether all labels of a session are known.
@@ -144,6 +157,17 @@ impl Entry {
     }
 }
 
+impl Kept {
+    /// Tells whoever listens, if anybody still does.
+    fn count(&mut self) {
+        let now = self.entry.labels.len();
+        self.count = self.count.take().filter(|count| !count.is_closed());
+        if let Some(count) = &self.count {
+            count.send_if_modified(|known| std::mem::replace(known, now) != now);
+        }
+    }
+}
+
 impl OfPrincipal for Kept {
     fn principal(&self) -> &WorkloadId {
         &self.entry.principal
@@ -152,6 +176,9 @@ impl OfPrincipal for Kept {
 
 impl Table {
     fn put(&mut self, key: Key, entry: Entry, line: Option<u64>) {
-        self.forgotten += u64::from(self.sessions.put(key, Kept { entry, line }));
+        let count = self.sessions.get_mut(&key).and_then(|kept| kept.count.take());
+        let mut kept = Kept { entry, line, count };
+        kept.count();
+        self.forgotten += u64::from(self.sessions.put(key, kept));
     }
 }

@@ -78,6 +78,8 @@ pub(super) struct Pump {
     injected: Option<sse_session::Injected>,
     /// Of which changes of lists its client hears.
     told: lists::Told,
+    /// Other labels of its session, other lists.
+    relabelled: lists::Relabelled,
     /// What the event that is read puts on its session, with the request that it answers, if it does.
     untold: Option<Box<(Unshared, Option<Sessional>)>>,
 }
@@ -98,6 +100,7 @@ impl Pump {
         let base = reply.hold.bytes();
         let session = reply.session.as_ref().filter(|_| matches!(waits, Waits::Session { .. }));
         let told = session.map(|bound| lists::Told::of_session(bound.session.announced)).unwrap_or_default();
+        let relabelled = lists::Relabelled::of(session.and_then(|_| reply.standing.listen()));
         Self {
             reply,
             waits,
@@ -113,6 +116,7 @@ impl Pump {
             over: None,
             injected: None,
             told,
+            relabelled,
             untold: None,
         }
     }
@@ -190,6 +194,10 @@ impl Pump {
                     if let Err(denial) = turned {
                         return Some(Err(self.revoked(denial.as_ref())));
                     }
+                    self.ready.extend(self.told.events());
+                    continue;
+                }
+                () = self.relabelled.heard() => {
                     self.ready.extend(self.told.events());
                     continue;
                 }
@@ -294,6 +302,7 @@ impl Pump {
         } else if self.begins(&event) {
             let Some((endpoint, injected)) = self.reply.begin(&event) else { return Ok(Passed::Dropped) };
             self.injected = Some(injected);
+            self.relabelled = lists::Relabelled::of(self.reply.standing.listen());
             event = endpoint;
         } else if event.data.as_ref().is_some_and(|data| !data.is_empty()) {
             // Clients do not read events of other names; nothing is in them for a caller.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::super::labels::{Ticket, Unshared};
 use super::{Asked, Standing};
 use crate::policy::Labeller;
@@ -22,5 +24,10 @@ impl Standing {
     /// From now on it belongs to a session.
     pub(in super::super) fn labelled(&mut self, ticket: Arc<Ticket>) {
         self.asked.labels = Some(ticket);
+    }
+
+    /// How many labels its session has, as that changes; none where no rule asks for them.
+    pub(in super::super) fn listen(&self) -> Option<watch::Receiver<usize>> {
+        self.asked.labels.as_ref().and_then(|ticket| ticket.listen())
     }
 }

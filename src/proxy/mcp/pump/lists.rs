@@ -1,11 +1,14 @@
-//! Other rules, other lists: a client that listens to its server for changes of lists hears of this one too, where its server
+//! Other rules, or another label on the session, other lists: a client that listens to its server for changes of lists hears of this one too, where its server
 //! said that it tells of changes.
 
 use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::super::super::sessions::Announced;
 use super::sse_session;
 use crate::call::{McpCall, McpObject, Value};
+use crate::config::limits::LABELS_SETTLE;
 use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{ServerKind, ServerMessage, denial};
 
@@ -45,5 +48,41 @@ impl Told {
     pub(super) fn events(&self) -> impl Iterator<Item = Bytes> {
         let of = self.subscription.as_ref();
         self.lists.lists().map(move |list| sse_session::event_of(&denial::list_changed(list, of)))
+    }
+}
+
+/// Hears of labels that are put on the session of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Relabelled {
+    count: Option<watch::Receiver<usize>>,
+    /// When it may be said of what was heard.
+    due: Option<Instant>,
+}
+
+impl Relabelled {
+    /// Of a session that has so many; none where no rule asks.
+    pub(super) fn of(count: Option<watch::Receiver<usize>>) -> Self {
+        Self { count, due: None }
+    }
+
+    /// Waits until there is another label, and every replica has had the time to know it: whoever asks for lists at once may
+    /// ask another one. May be dropped at any time.
+    pub(super) async fn heard(&mut self) {
+        loop {
+            if let Some(due) = self.due {
+                sleep_until(due).await;
+                self.due = None;
+                return;
+            }
+            let changed = match &mut self.count {
+                Some(count) => count.changed().await.is_ok(),
+                None => false,
+            };
+            if !changed {
+                // The session is forgotten: its client hears that by its next call.
+                return std::future::pending().await;
+            }
+            self.due = Some(Instant::now() + LABELS_SETTLE);
+        }
     }
 }
