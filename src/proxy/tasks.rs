@@ -6,7 +6,9 @@
 //!
 //! A server that begins anew may count from one again, and its next task have the id of an earlier one, of another caller. So
 //! a task is its id and when it was made (`createdAt`, which every task has): what a server says of a task of another time is
-//! nobody's answer, and before it is asked for anything that does not say the time, it is asked for that.
+//! nobody's answer, and before it is asked for anything that does not say the time, it is asked for that: so also before a
+//! request goes out as a part of one. What a server says is a part of a task (`related-task`) says no time, and comes to
+//! whoever is spoken to: it is told as of the last one of that id that was heard of.
 //!
 //! Beside it there is a bounded table of the tasks that were seen here: servers list tasks and tell of them by ids of their
 //! own, and no id may be two callers'. What it has forgotten is in no list until its caller asks for it again.
@@ -15,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::sessions::Holder;
-use crate::call::McpCall;
+use crate::call::{Knowable, McpCall, Task};
 use crate::id::WorkloadId;
 use crate::mesh::TargetKey;
 use crate::seal::{Fields, Purpose, Reading, SealFault, Sealer};
@@ -32,6 +34,13 @@ pub(super) struct Made {
     pub(super) tool: Arc<str>,
     /// When, as the server says.
     pub(super) created: Arc<str>,
+}
+
+impl Made {
+    /// As what a call is about.
+    pub(super) fn task(self) -> Task {
+        Task { id: Knowable::Known(self.id), tool: Some(self.tool), created: Some(self.created) }
+    }
 }
 
 /// Seals and opens ids, and keeps the table. The lock is held for a look-up only.
@@ -122,6 +131,11 @@ impl Tasks {
         let then = created.is_none_or(|created| *kept.created == *created);
         let (tool, created) = (Arc::clone(&kept.tool), Arc::clone(&kept.created));
         then.then(|| Made { id: id.into(), endpoint: Arc::clone(endpoint), tool, created })
+    }
+
+    /// Whether a task is the last of its id that was heard of.
+    pub(super) fn has(&self, holder: &Holder, made: &Made) -> bool {
+        self.find(holder, &made.endpoint, &made.id, Some(&made.created)).is_some()
     }
 
     /// The id of a task as its holder gets it.

@@ -353,6 +353,10 @@ async fn an_id_that_a_server_gives_again_is_no_way_to_anothers_task() {
     let (one, other) = (replica().await, replica().await);
     let call = |who: &str| message("tools/call", &value!({"name":"get_note","arguments":{"who":who},"task":{}}));
     let ask = |method: &str, id: &str| message(method, &value!({"taskId":id}));
+    let part = |of: &str| {
+        let meta = value!({"io.modelcontextprotocol/related-task":{"taskId":of}});
+        message("tools/call", &value!({"name":"get_note","arguments":{"who":"a part"},"_meta":meta}))
+    };
     let old = begin(&one, "agents/reader", &call("reader")).await;
     assert!(one.post("agents/reader", NOTES, "", &ask("tasks/result", &old)).await.body.contains("secret of reader"));
     counter.lock().unwrap().restart();
@@ -368,6 +372,11 @@ async fn an_id_that_a_server_gives_again_is_no_way_to_anothers_task() {
         }
         let listed = lab.post("agents/reader", NOTES, "", &message("tasks/list", &value!({}))).await;
         assert_eq!(listed.json()["result"]["tasks"], value!([]), "{listed:?}");
+        // Nor does a call become a part of it.
+        let made = counter.lock().unwrap().tasks.len();
+        let reply = lab.post("agents/reader", NOTES, "", &part(&old)).await;
+        assert_eq!((reply.status, &reply.body), (200, &unknown.body));
+        assert_eq!(counter.lock().unwrap().tasks.len(), made, "the tool did not run");
     }
     let touched = std::mem::take(&mut counter.lock().unwrap().touched);
     assert!(!touched.is_empty() && touched.iter().all(|(method, _)| method == "tasks/get"), "{touched:?}");
@@ -381,6 +390,8 @@ async fn an_id_that_a_server_gives_again_is_no_way_to_anothers_task() {
         let listed = lab.post("agents/writer", NOTES, "", &message("tasks/list", &value!({}))).await;
         assert_eq!(listed.json()["result"]["tasks"][0]["taskId"], new, "{listed:?}");
     }
+    let reply = one.post("agents/writer", NOTES, "", &part(&new)).await;
+    assert!(reply.json()["result"].is_object(), "{reply:?}");
     // The caller's own next task is another one too.
     counter.lock().unwrap().restart();
     let next = begin(&one, "agents/writer", &call("writer")).await;

@@ -18,7 +18,7 @@ use super::super::route::{is_one_backend, is_there};
 use super::super::sessions::{Bound, Holder, Sessional, subject};
 use super::super::tasks::Made;
 use super::sse::{self, Address};
-use crate::call::{HttpHead, Knowable, McpCall, McpObject, Task};
+use crate::call::{HttpHead, McpCall, McpObject, Task};
 use crate::config::limits;
 use crate::fault::Faulty;
 use crate::id::Peer;
@@ -55,6 +55,8 @@ pub(super) struct Meant {
     pub(super) alone: bool,
     /// The id under which the server gets it, where that is another than the client's.
     pub(super) sent: Option<Id>,
+    /// The task that a request is a part of, beside what it is about.
+    pub(super) related: Option<Task>,
 }
 
 impl Exchange {
@@ -134,6 +136,7 @@ impl Exchange {
     /// caller's.
     pub(super) fn meant(&self, decoded: &mut Decoded) -> Result<Meant, ProxyFault> {
         let mut call = decoded.call().clone();
+        let related = decoded.related_task().map(str::to_owned);
         let mut endpoint = self.name_tasks(decoded)?;
         let alone = endpoint.is_some();
         if decoded.kind() == Kind::Response {
@@ -141,7 +144,7 @@ impl Exchange {
             let asked = self.session.as_ref().zip(decoded.id()).and_then(|(bound, id)| bound.session.reply(id, digest));
             let Sessional { id, call } = asked.ok_or(ProxyFault::UnexpectedResponse)?;
             decoded.forward_under(&id);
-            return Ok(Meant { call, endpoint: None, alone, sent: None });
+            return Ok(Meant { call, endpoint: None, alone, sent: None, related: None });
         }
         if let McpObject::Task(task) = &mut call.object {
             self.find_task(task)?;
@@ -156,7 +159,8 @@ impl Exchange {
             endpoint = endpoint.or(self.goes_on_at(from)?);
         }
         let sent = self.rename(decoded, &call)?;
-        Ok(Meant { call, endpoint, alone, sent })
+        let related = related.and_then(|sealed| self.made(&sealed)).map(Made::task);
+        Ok(Meant { call, endpoint, alone, sent, related })
     }
 
     /// Where a list goes on that `from` began; none where any endpoint will do. Those of one Service page alike, but where
@@ -191,8 +195,10 @@ impl Exchange {
     /// unknown.
     fn name_tasks(&self, decoded: &mut Decoded) -> Result<Option<Arc<str>>, ProxyFault> {
         let mut endpoint: Option<Arc<str>> = None;
+        // A request is asked for the time of its task before it goes out; of the rest what is known to be of another is none.
+        let asks = decoded.kind() == Kind::Request;
         let mut own = |sealed: &str| {
-            let made = self.made(sealed)?;
+            let made = self.made(sealed).filter(|made| asks || self.shared.tasks.has(&self.holder(), made))?;
             let at = endpoint.get_or_insert_with(|| Arc::clone(&made.endpoint));
             (*at == made.endpoint).then(|| made.id.to_string())
         };
@@ -203,8 +209,7 @@ impl Exchange {
     /// Notes a task's own id and tool, and when it was made.
     fn find_task(&self, task: &mut Task) -> Result<(), ProxyFault> {
         let Some(sealed) = task.id.known() else { return Ok(()) };
-        let Made { id, tool, created, .. } = self.made(sealed).ok_or(ProxyFault::TaskUnknown)?;
-        *task = Task { id: Knowable::Known(id), tool: Some(tool), created: Some(created) };
+        *task = self.made(sealed).ok_or(ProxyFault::TaskUnknown)?.task();
         Ok(())
     }
 

@@ -115,7 +115,7 @@ async fn unheaded(calls: &Calls, target: &Target, request: Request, fault: Heade
 }
 
 async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: Bytes, hold: Hold) -> Answer {
-    let Meant { call, endpoint, alone, sent } = meant;
+    let Meant { call, endpoint, alone, sent, related } = meant;
     let id = decoded.id().filter(|_| decoded.kind() == Kind::Request).cloned();
     let awaited = Awaited { sent: sent.or_else(|| id.clone()), id, call: call.clone() };
     let call = Call::Mcp(call);
@@ -151,7 +151,7 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: B
             if let Some(fault) = leg.fault {
                 return answer::mcp_proxy_fault(record, awaited.id.as_ref(), fault);
             }
-            let passage = Passage { shared, session, record, awaited, stick, alone, hold, leaving };
+            let passage = Passage { shared, session, record, awaited, stick, alone, related, hold, leaving };
             Box::pin(passage.send(permitted)).await
         }
         Err(refused) => refuse(record, &shared, (session.as_ref(), awaited.id.as_ref()), &refused),
@@ -225,6 +225,8 @@ struct Passage {
     stick: Option<Arc<str>>,
     /// Whether no other endpoint may have it.
     alone: bool,
+    /// The task that it is a part of, beside what it is about.
+    related: Option<Task>,
     hold: Hold,
     /// Cancelled when the caller's tunnel should come to its end.
     leaving: CancellationToken,
@@ -250,9 +252,8 @@ impl Passage {
         if by_definition && let Err(unfit) = Box::pin(self.look(&standing, &endpoint)).await {
             return self.unfit(standing, unfit);
         }
-        if self.awaited.call.acts_on_task()
-            && let Err(unfit) = Box::pin(self.confirm(&standing, &endpoint)).await
-        {
+        let confirmed = if self.is_of_task() { Box::pin(self.confirm(&standing, &endpoint)).await } else { Ok(()) };
+        if let Err(unfit) = confirmed {
             return self.unfit(standing, unfit);
         }
         // A server settles how long it takes to say what it was asked.
@@ -310,22 +311,33 @@ impl Passage {
         }
     }
 
-    /// Whether the task is still the caller's at `endpoint`, by asking: a server that began anew may have given its id to
+    /// Whether it says the id of a task and not which one of that id is meant.
+    fn is_of_task(&self) -> bool {
+        self.related.is_some() || self.awaited.call.acts_on_task()
+    }
+
+    /// Whether its tasks are still the caller's at `endpoint`, by asking: a server that began anew may have given an id to
     /// another's, and what is asked now says of no task when it was made, or changes it.
     async fn confirm(&self, standing: &Standing, endpoint: &Arc<Endpoint>) -> Result<(), Unfit> {
-        let McpObject::Task(Task { id: Knowable::Known(id), created, .. }) = &self.awaited.call.object else {
-            return Ok(());
+        let of_call = if let McpObject::Task(task) = &self.awaited.call.object { Some(task) } else { None };
+        let of_call = of_call.filter(|_| self.awaited.call.acts_on_task());
+        let asking = async {
+            for (number, task) in of_call.into_iter().chain(&self.related).enumerate() {
+                let Knowable::Known(id) = &task.id else { continue };
+                let question = Question { method: "tasks/get", parameter: Some(("taskId", id)), named: true };
+                let message = match own::ask(&self.shared, standing, endpoint, (number, &question)).await {
+                    Ok(told) => told.message,
+                    Err(Unanswered::Unreadable) => return Err(Unfit::OtherTask),
+                    Err(unanswered) => return Err(Unfit::Unanswered(unanswered)),
+                };
+                let of = message.result().and_then(Value::as_object).and_then(task_created);
+                if of.is_none() || of != task.created {
+                    return Err(Unfit::OtherTask);
+                }
+            }
+            Ok(())
         };
-        let question = Question { method: "tasks/get", parameter: Some(("taskId", id)), named: true };
-        let asking = own::ask(&self.shared, standing, endpoint, (0, &question));
-        let told = tokio::time::timeout(own::TIMEOUT, asking).await.unwrap_or(Err(Unanswered::Unreadable));
-        let message = match told {
-            Ok(told) => told.message,
-            Err(Unanswered::Unreadable) => return Err(Unfit::OtherTask),
-            Err(unanswered) => return Err(Unfit::Unanswered(unanswered)),
-        };
-        let of = message.result().and_then(Value::as_object).and_then(task_created);
-        if of.is_some() && of == *created { Ok(()) } else { Err(Unfit::OtherTask) }
+        tokio::time::timeout(own::TIMEOUT, asking).await.unwrap_or(Err(Unfit::OtherTask))
     }
 
     /// Whether the tool is defined at `endpoint` as it is pinned, where it was last listed, else by asking.
@@ -356,7 +368,7 @@ impl Passage {
                 answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault)
             }
             Unfit::OtherTask => self.no_task(),
-            Unfit::Unanswered(Unanswered::NoSession) if self.awaited.call.acts_on_task() => self.no_task(),
+            Unfit::Unanswered(Unanswered::NoSession) if self.is_of_task() => self.no_task(),
             Unfit::NotPinned | Unfit::Unanswered(Unanswered::NoSession | Unanswered::Unreadable) => {
                 let denial = standing.asked().target().rules.not_pinned();
                 let refused = standing.refused(denial);

@@ -65,6 +65,12 @@ impl Decoded {
         all &= related(content, own);
         if all || !request { Ok(()) } else { Err(UnknownTask) }
     }
+
+    /// The id of the task that a request says it is a part of, beside what it is about.
+    pub fn related_task(&self) -> Option<&str> {
+        let params = self.tree().get("params").filter(|_| self.kind() == Kind::Request)?;
+        params.get("_meta")?.get(RELATED)?.get(TASK_ID)?.as_str()
+    }
 }
 
 impl ServerMessage {
