@@ -14,6 +14,7 @@ mod post;
 mod pump;
 mod reply;
 mod sse;
+mod waited;
 
 use std::sync::Arc;
 

@@ -242,7 +242,7 @@ impl Pump {
         let shared = Arc::clone(&self.reply.shared);
         let passed = shared.heavy.run(size(&frame), || self.event(frame)).await.map_err(|fault| self.failed(fault))?;
         let waits = self.untold.is_some() || self.reply.begun.is_some();
-        let passed = if waits { Box::pin(self.tell(passed)).await } else { passed };
+        let passed = if waits { Box::pin(self.tell(passed)).await? } else { passed };
         match passed {
             Passed::Out(bytes) => Ok(Some(bytes)),
             Passed::Dropped => Ok(None),

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::answer::{self, ProxyFault};
 use super::super::budget::{HeldBody, Hold};
-use super::super::labels::{Ticket, Unshared};
+use super::super::labels::Ticket;
 use super::super::sessions::{Bound, NotBegun, Sealed};
 use super::super::stages::Standing;
 use super::super::{Shared, note};
@@ -24,6 +24,7 @@ use super::manner::{Events, Manner};
 use super::mirror::Unpassable;
 use super::post::likeness;
 use super::pump::{Pump, Waits};
+use super::waited::Unmade;
 use crate::call::McpCall;
 use crate::config::limits;
 use crate::intake::{Answer, no_body, text_body};
@@ -106,11 +107,7 @@ impl Reply {
             Ok(None) => return self.bad(),
             Err(_elapsed) => return self.late(),
         };
-        let message = shared.heavy.run(read.len(), || ServerMessage::parse(&read).ok()).await;
-        let Some(mut message) = message else { return self.bad() };
-        if !self.awaited.takes(&mut message) {
-            return self.bad();
-        }
+        let Some(message) = self.parsed(&read).await else { return self.bad() };
         self.answered();
         if let Some(Err(denial)) = self.standing.turned_now(&shared.published) {
             return self.revoked(denial);
@@ -118,14 +115,11 @@ impl Reply {
         if let Err(fault) = self.learn(&parts.headers, &message, None) {
             return self.answer_with(fault);
         }
-        let work = || self.see_through(&self.awaited.call, &mut message, false).map(|told| (told, message.canonical()));
-        let body = match shared.heavy.run(read.len(), work).await {
-            Ok((untold, body)) => match self.tell(untold).await {
-                Ok(()) => body,
-                Err(denial) => return self.refused(*denial),
-            },
-            Err(Unpassable::Refused(denial)) => return self.refused(*denial),
-            Err(unpassable) => return self.answer_with(unpassable.fault()),
+        let body = match self.fitted(&read, message).await {
+            Ok(body) => body,
+            Err(Unmade::Revoked(denial)) => return self.revoked(denial.map(|denial| *denial)),
+            Err(Unmade::Unpassable(Unpassable::Refused(denial))) => return self.refused(*denial),
+            Err(Unmade::Unpassable(unpassable)) => return self.answer_with(unpassable.fault()),
         };
         self.record.status(parts.status);
         self.record.meter().sent(body.len());
@@ -183,7 +177,12 @@ impl Reply {
             self.see_through(&self.awaited.call, &mut message, false).ok().map(|untold| (untold, message.canonical()))
         });
         let told = match seen {
-            Some((untold, body)) => self.tell(untold).await.ok().map(|()| body),
+            Some((untold, body)) => {
+                let told = self.tell(untold).await.is_ok();
+                // By other rules it might be another.
+                let stands = told && self.standing.turned_now(&self.shared.published).is_none();
+                stands.then_some(body)
+            }
             None => None,
         };
         let body = told
@@ -219,24 +218,6 @@ impl Reply {
             headers.insert(SESSION_ID, token);
         }
         headers
-    }
-
-    /// Waits until every replica knows of a session that began with the answer, and of the labels that it puts on its session.
-    ///
-    /// # Errors
-    /// Not every replica knows the labels: the answer must not pass.
-    pub(super) fn tell(&mut self, untold: Option<Unshared>) -> impl Future<Output = Result<(), Box<Denial>>> + use<> {
-        let (begun, shared) = (self.begun.take(), Arc::clone(&self.shared));
-        async move {
-            if let Some(line) = begun {
-                // Who does not hear of it does not know it, and has its client begin anew.
-                shared.owners.settled(line).await;
-            }
-            match untold {
-                Some(untold) => untold.told().await,
-                None => Ok(()),
-            }
-        }
     }
 
     fn bad(self) -> Answer {
