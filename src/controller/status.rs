@@ -106,7 +106,7 @@ pub fn plan_shared(view: &View, (routes, tls): (&mut RouteStatus, &mut TlsStatus
     entries.extend(routes.plan(view, &scopes.fronting, known.now));
     entries.extend(tls.plan(view, &scopes.fronting, known.now));
     entries.extend(entries::plan(view, &scopes.fronting, known.now));
-    entries.extend(balancing::plan(view, &scopes, known));
+    entries.extend(balancing::plan(view, (&scopes, &pods), known));
     entries
 }
 

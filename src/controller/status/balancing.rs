@@ -4,6 +4,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::Known;
+use super::enforced::{Pods, closed};
 use super::istio::one_condition;
 use super::reader::{NAMED, first};
 use crate::controller::cluster::{DocumentKind, View, key};
@@ -16,19 +17,21 @@ pub const HONOURED: &str = "agent-waypoint.dev/Honoured";
 const KIND: DocumentKind = DocumentKind::DestinationRule;
 
 /// Our entries on every rule that waypoints of ours are sent, or were.
-pub(super) fn plan(view: &View, scopes: &Scopes, known: &Known<'_>) -> Vec<Entries> {
+pub(super) fn plan(view: &View, (scopes, pods): (&Scopes, &Pods), known: &Known<'_>) -> Vec<Entries> {
     let mut entries = Vec::new();
     for rule in view.documents(KIND).iter() {
         let (namespace, name) = key(&**rule);
         // Sidecars of certain labels are no waypoints.
         let sidecars = rule.data.pointer("/spec/workloadSelector").is_some_and(|selector| !selector.is_null());
-        let is = !sidecars && scopes.documents.contains_key(&(KIND, namespace.to_owned(), name.to_owned()));
-        entries.extend(one_condition(KIND, rule, is.then(|| honoured(rule, known)), known.now));
+        let gateways = scopes.documents.get(&(KIND, namespace.to_owned(), name.to_owned())).filter(|_| !sidecars);
+        let said = gateways.map(|gateways| honoured(rule, || closed((KIND, rule), (gateways, pods), known), known));
+        entries.extend(one_condition(KIND, rule, said, known.now));
     }
     entries
 }
 
-fn honoured(rule: &DynamicObject, known: &Known<'_>) -> Condition {
+/// `closed`: what waypoints say of it that found, of what it speaks of, what no rule alone shows.
+fn honoured(rule: &DynamicObject, closed: impl FnOnce() -> Option<String>, known: &Known<'_>) -> Condition {
     let checked = known.checked.of(KIND, rule);
     if !checked.errors.is_empty() {
         let wrong = first(&checked.errors, NAMED);
@@ -43,6 +46,9 @@ fn honoured(rule: &DynamicObject, known: &Known<'_>) -> Condition {
         let message = "tls: SIMPLE and MUTUAL are not originated here, and nothing is called in plaintext in their place: its \
                        host is closed. For an external ServiceEntry write a BackendTLSPolicy; what is in the mesh is reached by HBONE";
         return Condition::new(HONOURED, false, "TlsNotOriginated", message);
+    }
+    if let Some(message) = closed() {
+        return Condition::new(HONOURED, false, "TargetClosed", message);
     }
     if !checked.warnings.is_empty() {
         return Condition::new(HONOURED, false, "NotSupported", first(&checked.warnings, NAMED));
@@ -63,10 +69,11 @@ fn wants_tls(rule: &DynamicObject) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::feed::Catalog;
+    use super::super::super::feed::{Catalog, Cataloguer};
     use super::super::super::fixture::{TOOLS, view};
     use super::super::{Checks, Confirmed};
     use super::*;
+    use crate::control::feed::Report;
 
     const MESH: &str = "kind: Service
 apiVersion: v1
@@ -85,7 +92,7 @@ spec: SPEC
         let (mut checked, confirmed, catalog) = (Checks::default(), Confirmed::default(), Catalog::default());
         checked.update(&view);
         let known = Known { checked: &checked, confirmed: &confirmed, catalog: &catalog, now: "now" };
-        let entries = plan(&view, &Scopes::of(&view), &known);
+        let entries = plan(&view, (&Scopes::of(&view), &Pods::of(&view)), &known);
         let ours = entries.first()?.ours.first()?;
         assert_eq!(ours["type"], HONOURED);
         let text = |field: &str| ours[field].as_str().unwrap().to_owned();
@@ -113,6 +120,38 @@ spec: SPEC
             assert!(reason == expected && message.contains(word), "{spec}: {reason}: {message}");
         }
         assert_eq!(said("istio-system", "{host: '*'}").map(|(reason, _)| reason).as_deref(), Some("True Honoured"));
+    }
+
+    /// `ISTIO_MUTUAL` is what HBONE is; that an endpoint is not reached so only its waypoint knows.
+    #[test]
+    fn a_host_that_waypoints_closed_is_not_said_to_be_as_the_rule_wants() {
+        let pod = "kind: Pod
+apiVersion: v1
+metadata: {name: wp-1, namespace: tools, labels: {gateway.networking.k8s.io/gateway-name: wp}}
+spec: {serviceAccountName: wp, containers: []}
+status: {conditions: [{type: Ready, status: 'True'}]}
+";
+        let rule = "{host: web, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}";
+        let mesh = MESH.replace("SPEC", rule).replace("NAMESPACE", "tools");
+        let view = view(&format!("{TOOLS}{mesh}---\n{pod}"));
+        let (mut checked, mut confirmed) = (Checks::default(), Confirmed::default());
+        checked.update(&view);
+        let catalog = Cataloguer::default().catalog(&view);
+        confirmed.put("tools", "wp-1", Ok(catalog.documents("tools", "wp").unwrap()));
+        let said = |confirmed: &Confirmed| {
+            let known = Known { checked: &checked, confirmed, catalog: &catalog, now: "now" };
+            let entries = plan(&view, (&Scopes::of(&view), &Pods::of(&view)), &known);
+            let ours = &entries[0].ours[0];
+            ["status", "reason", "message"].map(|field| ours[field].as_str().unwrap().to_owned())
+        };
+        let [status, reason, _] = said(&confirmed);
+        assert_eq!((status.as_str(), reason.as_str()), ("True", "Honoured"));
+        let why = "spec.trafficPolicy.tls.mode: tools/web:80 has endpoints that are not in the mesh";
+        let report = Report::new([("networking.istio.io/DestinationRule/tools/it", why)]);
+        confirmed.put_report("tools", "wp-1", Some(report));
+        let [status, reason, message] = said(&confirmed);
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "TargetClosed"));
+        assert!(message.contains(why) && message.contains("tools/wp-1"), "{message}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -234,6 +234,18 @@ pub(super) fn enforced(
         behind.join(", ")
     );
     no("Pending", message)
+}
+
+/// Why what a document speaks of is closed, as ready pods of these Gateways that have it say; none where none does.
+pub(super) fn closed(
+    (kind, document): (DocumentKind, &DynamicObject),
+    (gateways, pods): (&BTreeSet<GatewayKey>, &Pods),
+    known: &Known<'_>,
+) -> Option<String> {
+    let (namespace, name) = key(document);
+    let (resource, mut said) = (document_name(kind, namespace, name), Said::default());
+    gateways.iter().for_each(|gateway| said.hear((gateway, pods), &resource, known));
+    said.closed()
 }
 
 /// What the ready pods say of one document.
