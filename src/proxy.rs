@@ -17,6 +17,7 @@ mod flow;
 mod heavy;
 mod http;
 mod labels;
+mod leave;
 mod mcp;
 mod note;
 mod parameters;

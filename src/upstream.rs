@@ -7,6 +7,7 @@
 mod body;
 mod caller;
 mod crowd;
+mod departure;
 mod dial;
 pub mod dns;
 mod ejection;
@@ -32,8 +33,9 @@ use tokio_util::task::TaskTracker;
 pub use body::{BodyBroken, InBody, OutBody, Stopped};
 pub use caller::{Caller, Client};
 pub use crowd::Place;
+pub use departure::Departure;
 pub use dial::Line;
-pub use exchange::UpstreamHttp;
+pub use exchange::{Sent, UpstreamHttp};
 pub use fault::{DialFault, SendFault};
 pub use live::{Busy, Seen};
 pub use outlier::Why;

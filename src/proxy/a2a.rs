@@ -22,7 +22,8 @@ use super::answer::a2a::{self as answer, Asker};
 use super::authenticate::{Authenticated, authenticate};
 use super::budget::Hold;
 use super::custom::{self, Content, Sample, SampleFault};
-use super::http::{Calls, outgoing, upstream_version, within};
+use super::http::{Calls, outgoing, upstream_version};
+use super::leave::leave;
 use super::mcp::{ReadFault, read_body};
 use super::note;
 use super::route::{self as ways, Choice};
@@ -33,7 +34,7 @@ use crate::intake::{Answer, Request};
 use crate::mesh::{Taken, Target};
 use crate::policy::{BodyTerms, Edits, caller, token};
 use crate::telemetry::{Operation, RecordGuard};
-use crate::upstream::UpstreamHttp;
+use crate::upstream::{Departure, UpstreamHttp};
 use crate::wire::a2a::{Decoded, Route, decode, forward_headers, route};
 use answers::{Answers, Learner};
 use owners::Place;
@@ -161,7 +162,7 @@ impl Passage {
             Ok(routed) => routed,
             Err(fault) => return answer::fault(self.record, &self.asker, &fault),
         };
-        let (message, endpoint, standing) = match routed.depart(&self.shared.published, None) {
+        let (message, endpoint, mut standing) = match routed.depart(&self.shared.published, None) {
             Ok(departed) => departed,
             Err(overtaken) => return self.overtaken(*overtaken),
         };
@@ -174,8 +175,14 @@ impl Passage {
         // What speaks gRPC speaks HTTP/2, whatever its port is called.
         let version =
             if self.asker.binding == A2aBinding::Grpc { UpstreamHttp::Http2 } else { upstream_version(&target) };
-        let sending = self.shared.upstreams.send_first(Arc::clone(&endpoint), &target.endpoints, version, request);
-        let sent = Box::pin(within(standing.asked().way().and_then(Taken::timeout), sending)).await;
+        let departure = Departure::default();
+        let (first, spare) = (Arc::clone(&endpoint), &target.endpoints);
+        let sending = self.shared.upstreams.send_first(first, spare, version, (request, &departure));
+        let limits = (standing.asked().way().and_then(Taken::timeout), None);
+        let sent = match leave(&self.shared, (&mut standing, &departure), limits, Box::pin(sending)).await {
+            Ok(sent) => sent,
+            Err(denial) => return self.overtaken(Overtaken { standing, denial }),
+        };
         match sent {
             Some(Ok((endpoint, response))) => {
                 self.record.upstream(&endpoint.id, note::identity(&endpoint));

@@ -16,7 +16,7 @@ use super::budget::{Budget, Hold};
 use super::http::within;
 use crate::config::limits::{MAX_RETRYING, MAX_RETRYING_PER_NAMESPACE, RETRY_BACKOFF, RETRY_BACKOFF_MAX};
 use crate::mesh::{Endpoint, Retry, Target, TargetKey};
-use crate::upstream::{InBody, OutBody, SendFault, UpstreamHttp, Upstreams};
+use crate::upstream::{Departure, InBody, OutBody, SendFault, UpstreamHttp, Upstreams};
 
 /// How many requests are being tried again.
 #[derive(Debug)]
@@ -95,11 +95,19 @@ pub(super) async fn send(
     shared: &Shared,
     (to, first): (&Target, Arc<Endpoint>),
     version: UpstreamHttp,
-    request: Outgoing<OutBody>,
+    (request, departure): (Outgoing<OutBody>, &Departure),
     terms: Terms<'_>,
 ) -> Sent {
-    let once =
-        |endpoint, request| within(terms.each, shared.upstreams.send_first(endpoint, &to.endpoints, version, request));
+    let once = |endpoint, request| {
+        let sending = shared.upstreams.send_first(endpoint, &to.endpoints, version, (request, departure));
+        async move {
+            let sent = within(terms.each, sending).await;
+            if sent.is_none() {
+                shared.upstreams.late(departure);
+            }
+            sent
+        }
+    };
     let again = terms.retry.filter(|_| may_repeat(&request, terms));
     let all = async {
         let Some(retry) = again else { return once(first, request).await };
@@ -126,7 +134,11 @@ pub(super) async fn send(
         }
         sent
     };
-    within(terms.timeout, Box::pin(all)).await.flatten()
+    let sent = within(terms.timeout, Box::pin(all)).await;
+    if sent.is_none() {
+        shared.upstreams.late(departure);
+    }
+    sent.flatten()
 }
 
 /// Whether the request may be sent more than once.

@@ -3,7 +3,6 @@
 //!
 //! A copy of a call to a tool would be a second call, so declared ports have none.
 
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,10 +23,11 @@ use super::stages::Asked;
 use crate::call::HttpHead;
 use crate::config::limits::{COPY_TIMEOUT, MAX_COPIES, MAX_COPIES_PER_NAMESPACE, MAX_COPY_HELD};
 use crate::fault::Faulty;
+use crate::id::Peer;
 use crate::intake::{Body, BodyFault};
 use crate::mesh::{Target, Then};
 use crate::policy::{Decision, Permit, Verdicts};
-use crate::upstream::{Client, OutBody, SendFault, Upstreams};
+use crate::upstream::{Caller, Client, OutBody, SendFault, Upstreams};
 
 /// Frames of one copy that wait to go out.
 const MAX_FRAMES: usize = 64;
@@ -53,8 +53,8 @@ impl Default for Copies {
 pub(super) struct Copy {
     to: Arc<Target>,
     head: HttpHead,
-    /// The caller's address.
-    from: IpAddr,
+    /// The caller.
+    by: Arc<Peer>,
     _permit: Permit,
     place: Hold<Arc<str>>,
 }
@@ -81,7 +81,7 @@ fn permit(shared: &Shared, asked: &Asked, to: Arc<Target>, mut head: HttpHead) -
     match asked.admitted((&to, &mut head), &Verdicts::default(), None) {
         Ok(Decision::Allow(permit)) => {
             let place = shared.copies.places.one(&asked.target().key.namespace).map_err(|_full| "dropped")?;
-            Ok(Copy { to, head, from: asked.peer().addr().ip(), _permit: permit, place })
+            Ok(Copy { to, head, by: Arc::clone(asked.peer()), _permit: permit, place })
         }
         Ok(Decision::Deny(_)) | Err(_) => Err("refused"),
     }
@@ -96,6 +96,7 @@ pub(super) fn begin(shared: &Arc<Shared>, copies: Vec<Copy>, request: &Outgoing<
     for copy in copies {
         let mut out = Outgoing::new(OutBody::empty());
         *out.method_mut() = request.method().clone();
+        Caller::tell(&mut out, &copy.to, copy.by.id());
         out.headers_mut().extend(request.headers().get(XFCC).map(|caller| (XFCC, caller.clone())));
         if write(&copy.head, &mut out).is_err() {
             shared.telemetry.metrics().copied("failed");
@@ -112,9 +113,9 @@ pub(super) fn begin(shared: &Arc<Shared>, copies: Vec<Copy>, request: &Outgoing<
 }
 
 async fn send(shared: Arc<Shared>, copy: Copy, request: Outgoing<OutBody>) {
-    let Copy { to, from, head, place, .. } = copy;
+    let Copy { to, by, head, place, .. } = copy;
     let exchange = async {
-        let client = Client { addr: from, head: Some(&head) };
+        let client = Client { addr: by.addr().ip(), head: Some(&head) };
         let endpoint = shared.upstreams.pick_of(&to, None, &client).map_err(SendFault::from)?;
         let response = shared.upstreams.send(&endpoint, upstream_version(&to), request).await?;
         let (mut body, mut read) = (response.into_body(), 0);

@@ -24,7 +24,7 @@ use super::stages::{Asked, Decoded};
 use crate::call::{Call, HttpHead};
 use crate::mesh::{Auth, Endpoint, Target};
 use crate::policy::{Ask, Destination, Edits, Facts, Permit, Speaks, TokenFault, Verdicts, Word};
-use crate::upstream::SendFault;
+use crate::upstream::{Departure, SendFault};
 
 /// A gRPC server says this of a message that is longer than it takes: a caller's body can make one.
 const RESOURCE_EXHAUSTED: u16 = 8;
@@ -217,8 +217,12 @@ async fn check_at(
     let _place = shared.checks.take(&provider.name, question.asked.peer().id()).ok_or(CheckFault::Busy)?;
     match (&provider.speaks, question.head) {
         (Speaks::Grpc, _) => {
-            let asking = grpc::ask(shared, ask, question, endpoints);
-            tokio::time::timeout(provider.timeout, asking).await.unwrap_or(Err(CheckFault::Timeout))
+            let departure = Departure::default();
+            let asking = grpc::ask(shared, ask, question, (endpoints, &departure));
+            tokio::time::timeout(provider.timeout, asking).await.unwrap_or_else(|_late| {
+                shared.upstreams.late(&departure);
+                Err(CheckFault::Timeout)
+            })
         }
         // Within its time it has to say whether; its words may take as long again.
         (Speaks::Http(terms), Some(head)) => http::ask(shared, (provider, terms), (question, head), endpoints).await,

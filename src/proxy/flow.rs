@@ -18,7 +18,7 @@ use super::note;
 use super::stages::Standing;
 use crate::intake::{Body, BodyFault, ResponseBody};
 use crate::telemetry::{Meter, RecordGuard};
-use crate::upstream::{InBody, OutBody};
+use crate::upstream::{Departure, InBody, OutBody};
 
 /// An answer whose whole length is known and at most this is short: what of it is there at once goes out without a look at
 /// the rules, bytes.
@@ -103,11 +103,15 @@ impl Uploading {
         Self(Arc::new(AtomicBool::new(true)))
     }
 
-    /// Waits until the call is no longer permitted while its body is still on its way; a request that went out whole is
-    /// the server's by now, and its answer is watched for itself.
-    pub(super) async fn revoked(&self, standing: &mut Standing, shared: &Shared) -> Option<crate::policy::Denial> {
+    /// Waits until the call is no longer permitted before it went out, or while its body is still on its way; a request that
+    /// went out whole is the server's by now, and its answer is watched for itself.
+    pub(super) async fn revoked(
+        &self,
+        (standing, departure): (&mut Standing, &Departure),
+        shared: &Shared,
+    ) -> Option<crate::policy::Denial> {
         let denial = standing.revoked(&shared.published).await;
-        if !self.0.load(Ordering::Relaxed) {
+        if departure.is_out() && !self.0.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
         denial

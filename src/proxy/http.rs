@@ -15,6 +15,7 @@ use super::beside::Listener;
 use super::budget::Hold;
 use super::custom::{self, Content, Sample, SampleFault, beginning};
 use super::flow::{Uploading, flow, grpc_status, upload};
+use super::leave::leave;
 use super::route::{self, Lead, Stop};
 use super::stages::{Asked, Permitted, Refused, Standing};
 use super::{Shared, a2a, attempts, copies, mcp, note};
@@ -25,7 +26,7 @@ use crate::intake::{Answer, Body, BoxedIo, Handler, HeadFault, Place, Request, R
 use crate::mesh::{PortProtocol, Target, TargetKey};
 use crate::policy::{BodyTerms, Denial};
 use crate::telemetry::{Operation, Protocol, RecordGuard, Site};
-use crate::upstream::{Caller, NoEndpoint, OutBody, Upgraded, UpstreamHttp};
+use crate::upstream::{Caller, Departure, NoEndpoint, OutBody, Upgraded, UpstreamHttp};
 use crate::wire::jsonrpc::INVALID_REQUEST;
 use crate::wire::mcp::{HEADER_MISMATCH, denial};
 use crate::wire::path::Normalization;
@@ -201,18 +202,19 @@ async fn forward(calls: &Calls, mut permitted: Permitted<Plain>, mut record: Rec
     if upgrades && standing.asked().target().protocol != PortProtocol::Mcp {
         return Box::pin(switch(calls, (standing, &lead), record, &endpoint, request)).await;
     }
-    let version = if lead.to.protocol == PortProtocol::Undeclared && plain.version == Version::HTTP_2 {
-        UpstreamHttp::Http2
-    } else {
-        upstream_version(&lead.to)
-    };
+    let undeclared = lead.to.protocol == PortProtocol::Undeclared && plain.version == Version::HTTP_2;
+    let version = if undeclared { UpstreamHttp::Http2 } else { upstream_version(&lead.to) };
     let place = (&*lead.to, Arc::clone(&endpoint));
     // On the heap: this future is kept for as long as a server takes to answer, and would hold it twice.
-    let sending = Box::pin(attempts::send(&calls.shared, place, version, request, lead.terms()));
+    let departure = Departure::default();
+    let sending = Box::pin(attempts::send(&calls.shared, place, version, (request, &departure), lead.terms()));
     let sent = tokio::select! {
+        // What is no longer permitted does not go out where there comes to be a connection at the same time.
         biased;
+        denial = uploading.revoked((&mut standing, &departure), &calls.shared) => {
+            return revoked(record, &standing, denial.as_ref());
+        }
         sent = sending => sent,
-        denial = uploading.revoked(&mut standing, &calls.shared) => return revoked(record, &standing, denial.as_ref()),
     };
     match sent {
         Some(Ok((endpoint, mut response))) => {
@@ -303,25 +305,32 @@ fn answered(standing: &Standing, lead: &Lead, headers: &mut HeaderMap) {
 /// `websocket`: authorized as the GET that it is, then bytes.
 async fn switch(
     calls: &Calls,
-    (standing, lead): (Standing, &Lead),
+    (mut standing, lead): (Standing, &Lead),
     mut record: RecordGuard,
     endpoint: &Arc<crate::mesh::Endpoint>,
     request: Outgoing<OutBody>,
 ) -> Answer {
     let protocol = HeaderValue::from_static("websocket");
-    match calls.shared.upstreams.upgrade(endpoint, &protocol, request).await {
-        Ok(Upgraded::Switched { mut head, io, busy }) => {
+    let departure = Departure::default();
+    let asking = Box::pin(calls.shared.upstreams.upgrade(endpoint, &protocol, request, &departure));
+    let asked = match leave(&calls.shared, (&mut standing, &departure), (None, None), asking).await {
+        Ok(asked) => asked,
+        Err(denial) => return revoked(record, &standing, denial.as_ref()),
+    };
+    match asked {
+        Some(Ok(Upgraded::Switched { mut head, io, busy })) => {
             answered(&standing, lead, head.headers_mut());
             record.status(StatusCode::SWITCHING_PROTOCOLS);
             let standing = standing.at(busy);
             let io: BoxedIo = Box::new(super::watched::Watched::new(io, Arc::clone(&calls.shared), standing, record));
             Answer::Switch { head, io }
         }
-        Ok(Upgraded::Declined(mut response)) => {
+        Some(Ok(Upgraded::Declined(mut response))) => {
             answered(&standing, lead, response.headers_mut());
             stream(calls, standing, record, response)
         }
-        Err(fault) => answer::fault(record, &fault),
+        Some(Err(fault)) => answer::fault(record, &fault),
+        None => answer::proxy_fault(record, ProxyFault::RouteTimeout),
     }
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::ProxyFault;
 use super::route::{self, Strayed};
-use super::stages::{Asked, Beyond, Refused, Routed, Standing};
+use super::stages::{Asked, Beyond, Overtaken, Refused, Routed, Standing};
 use super::{Shared, custom, note};
 use crate::call::Call;
 use crate::fault::Faulty;
@@ -95,16 +95,18 @@ async fn dial(
     (routed, beyond): (Routed<()>, Option<Beyond>),
     record: &mut RecordGuard,
 ) -> Option<(Line, Standing)> {
-    let ((), endpoint, standing) = match routed.depart(&shared.published, beyond) {
-        Ok(departed) => departed,
-        Err(overtaken) => {
-            note::revoked(record, &overtaken.standing, overtaken.denial.as_ref());
-            return None;
-        }
+    let revoked = |record: &mut RecordGuard, overtaken: Box<Overtaken>| {
+        note::revoked(record, &overtaken.standing, overtaken.denial.as_ref());
     };
+    let departed = routed.depart(&shared.published, beyond);
+    let ((), endpoint, standing) = departed.map_err(|overtaken| revoked(record, overtaken)).ok()?;
     record.upstream(&endpoint.id, note::identity(&endpoint));
     match shared.upstreams.connect_tcp(&endpoint, standing.asked().peer().id()).await {
-        Ok((upstream, busy)) => Some((upstream, standing.at(busy))),
+        Ok((upstream, busy)) => {
+            // An endpoint settles how long it takes to be reached.
+            let departed = standing.at(busy).departs(&shared.published);
+            Some((upstream, departed.map_err(|overtaken| revoked(record, overtaken)).ok()?))
+        }
         Err(fault) => {
             tracing::warn!(endpoint = %endpoint.id, reason = fault.reason(), %fault, "endpoint not reached");
             record.failed(&fault);

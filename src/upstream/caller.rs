@@ -7,7 +7,7 @@ use http::Request;
 use super::OutBody;
 use crate::call::HttpHead;
 use crate::id::WorkloadId;
-use crate::mesh::Target;
+use crate::mesh::{Endpoint, Target, Traffic};
 
 /// For whom an endpoint is chosen: what may tell one client from another.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,16 @@ impl Caller {
 
     /// Says with a request to `target` who it is from, where that matters: its answer is not judged otherwise.
     pub fn tell(request: &mut Request<OutBody>, target: &Target, id: &WorkloadId) {
-        if target.traffic.as_ref().is_some_and(|traffic| traffic.outliers.is_some()) {
+        Self::note(request, target.traffic.as_deref(), id);
+    }
+
+    /// As [`Caller::tell`], with a request on behalf of that one to an endpoint of no target's.
+    pub fn tell_at(request: &mut Request<OutBody>, endpoint: &Endpoint, id: &WorkloadId) {
+        Self::note(request, endpoint.traffic.as_deref(), id);
+    }
+
+    fn note(request: &mut Request<OutBody>, traffic: Option<&Traffic>, id: &WorkloadId) {
+        if traffic.is_some_and(|traffic| traffic.outliers.is_some()) {
             request.extensions_mut().insert(Self::of(id));
         }
     }

@@ -21,6 +21,9 @@ const REMEMBERED: Duration = Duration::from_secs(86_400);
 pub(super) enum Outcome {
     /// No connection.
     Unreached,
+    /// No answer within the time that a document gives it. Envoy takes it for a 504 that the server did not say
+    /// (`LocalOriginTimeout`).
+    Late,
     /// With that status; a connection that broke is 503.
     Status(u16),
 }
@@ -62,10 +65,10 @@ impl Ejection {
         now: Instant,
     ) -> Option<Duration> {
         let (error, gateway) = match outcome {
-            Outcome::Unreached => (rule.counts_connections, rule.counts_connections),
+            Outcome::Unreached | Outcome::Late => (rule.counts_connections, rule.counts_connections),
             Outcome::Status(status) => (status >= 500, matches!(status, 502..=504)),
         };
-        if outcome == Outcome::Unreached && !error {
+        if !matches!(outcome, Outcome::Status(_)) && !error {
             return None;
         }
         if !error {
@@ -179,13 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_fails_counts_unless_it_is_split() {
+    fn what_no_server_said_counts_unless_it_is_split() {
         let now = Instant::now();
         for (counts_connections, out) in [(true, true), (false, false)] {
-            let (mut one, rule) = (Ejection::default(), Outliers { counts_connections, ..RULE });
-            let heard: Vec<_> =
-                (0..5).map(|_| one.heard((Outcome::Unreached, Caller(1)), (&rule, true), now)).collect();
-            assert_eq!(heard.iter().any(Option::is_some), out);
+            for outcome in [Outcome::Unreached, Outcome::Late] {
+                let (mut one, rule) = (Ejection::default(), Outliers { counts_connections, ..RULE });
+                let heard: Vec<_> = (0..5).map(|_| one.heard((outcome, Caller(1)), (&rule, true), now)).collect();
+                assert_eq!(heard.iter().any(Option::is_some), out, "{outcome:?}");
+            }
         }
         // Split, it neither counts nor begins anew.
         let (mut one, rule) = (Ejection::default(), Outliers { counts_connections: false, ..RULE });

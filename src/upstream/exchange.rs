@@ -17,7 +17,7 @@ use super::caller::Caller;
 use super::ejection::Outcome;
 use super::fields::strip_hop_by_hop;
 use super::pool::Key;
-use super::{Busy, DialFault, SendFault, Upstreams};
+use super::{Busy, Departure, DialFault, SendFault, Upstreams};
 use crate::mesh::Endpoint;
 use outgoing::http2_request;
 
@@ -29,6 +29,9 @@ pub enum UpstreamHttp {
     /// HTTP/2: by prior knowledge (RFC 9113, 3.3), and by ALPN in TLS.
     Http2,
 }
+
+/// The head of an answer, and the endpoint that gave it.
+pub type Sent = Result<(Arc<Endpoint>, Response<InBody>), SendFault>;
 
 /// A fault, and the request where it provably never went out.
 pub(super) struct Failed {
@@ -64,7 +67,8 @@ impl Upstreams {
         version: UpstreamHttp,
         request: Request<OutBody>,
     ) -> Result<Response<InBody>, SendFault> {
-        self.try_send(endpoint, version, request).await.map_err(|failed| failed.fault)
+        let departure = Departure::default();
+        self.try_send(endpoint, version, request, &departure).await.map_err(|failed| failed.fault)
     }
 
     /// [`Upstreams::pick`] and [`Upstreams::send`]; where the chosen endpoint cannot be reached and nothing was sent,
@@ -81,7 +85,7 @@ impl Upstreams {
     ) -> Result<(Arc<Endpoint>, Response<InBody>), SendFault> {
         let first = self.pick(endpoints, stick)?;
         let spare = if stick.is_some() { &[] } else { endpoints };
-        self.send_first(first, spare, version, request).await
+        self.send_first(first, spare, version, (request, &Departure::default())).await
     }
 
     /// Sends to `first`; where that cannot be reached and nothing was sent, to another one of `spare`, once.
@@ -93,9 +97,9 @@ impl Upstreams {
         first: Arc<Endpoint>,
         spare: &[Arc<Endpoint>],
         version: UpstreamHttp,
-        request: Request<OutBody>,
-    ) -> Result<(Arc<Endpoint>, Response<InBody>), SendFault> {
-        let failed = match self.try_send(&first, version, request).await {
+        (request, departure): (Request<OutBody>, &Departure),
+    ) -> Sent {
+        let failed = match self.try_send(&first, version, request, departure).await {
             Ok(response) => return Ok((first, response)),
             Err(failed) => failed,
         };
@@ -108,8 +112,8 @@ impl Upstreams {
         else {
             return Err(failed.fault);
         };
-        let response = self.send(&second, version, *request).await?;
-        Ok((second, response))
+        let sent = self.try_send(&second, version, *request, departure).await;
+        sent.map(|response| (second, response)).map_err(|failed| failed.fault)
     }
 
     async fn try_send(
@@ -117,6 +121,7 @@ impl Upstreams {
         endpoint: &Arc<Endpoint>,
         version: UpstreamHttp,
         request: Request<OutBody>,
+        departure: &Departure,
     ) -> Result<Response<InBody>, Failed> {
         let key = Key::new(endpoint, version);
         let caller = request.extensions().get::<Caller>().copied();
@@ -124,10 +129,12 @@ impl Upstreams {
             Ok(busy) => busy,
             Err(full) => return Err(Failed::unsent(full.into(), request)),
         };
+        let leave = departure.to(endpoint, caller);
         let sent = match version {
-            UpstreamHttp::Http1 => self.send_http1(endpoint, &key, http1_request(request)?).await,
-            UpstreamHttp::Http2 => self.send_http2(endpoint, &key, http2_request(request)?).await,
+            UpstreamHttp::Http1 => self.send_http1(endpoint, &key, http1_request(request)?, leave).await,
+            UpstreamHttp::Http2 => self.send_http2(endpoint, &key, http2_request(request)?, leave).await,
         };
+        leave.is_over();
         if sent.is_ok() {
             self.inner.live.reached(busy.at());
         }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 
@@ -5,7 +7,7 @@ use super::body::{InBody, OutBody};
 use super::exchange::{accept, http1_request};
 use super::fields::strip_hop_by_hop;
 use super::http1::exchange;
-use super::{Busy, SendFault, Upstreams};
+use super::{Busy, Departure, SendFault, Upstreams};
 use crate::intake::Rewind;
 use crate::mesh::Endpoint;
 use crate::net::BoxedIo;
@@ -32,15 +34,17 @@ impl Upstreams {
     /// [`SendFault`], also where the server switches to a protocol that was not asked for.
     pub async fn upgrade(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         protocol: &HeaderValue,
         request: Request<OutBody>,
+        departure: &Departure,
     ) -> Result<Upgraded, SendFault> {
         let mut request = http1_request(request)?;
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         request.headers_mut().insert(UPGRADE, protocol.clone());
         let busy = self.begin(endpoint, true).await?;
         let one = self.open_http1(endpoint).await?;
+        departure.to(endpoint, None).goes();
         let answered = exchange(one, request).await.map_err(|failed| failed.fault)?;
         if answered.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Upgraded::Declined(accept(answered.read(None))?.map(|body| body.of(busy))));

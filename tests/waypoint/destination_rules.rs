@@ -35,10 +35,10 @@ async fn named(name: &'static str) -> Upstream {
 
 /// A door that a server's answers wait at.
 #[derive(Clone, Default)]
-struct Door(Arc<(Mutex<bool>, Condvar)>);
+pub(crate) struct Door(Arc<(Mutex<bool>, Condvar)>);
 
 impl Door {
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_all();
     }
@@ -48,11 +48,15 @@ impl Door {
         drop(waiting.wait_timeout_while(open, PATIENCE, |open| !*open).unwrap());
     }
 
-    async fn server(&self) -> Upstream {
+    pub(crate) async fn server(&self) -> Upstream {
+        self.answering(with("", "well")).await
+    }
+
+    pub(crate) async fn answering(&self, answer: String) -> Upstream {
         let door = self.clone();
         Upstream::start(move |_, _| {
             door.pass();
-            with("", "well")
+            answer.clone()
         })
         .await
     }
@@ -188,6 +192,31 @@ async fn where_the_rule_has_all_left_alone_calls_are_refused_without_them() {
         assert_eq!(get(&lab, "agents/reader", "/", "").await.status, 503);
     }
     assert_eq!(server.seen().matches("GET /").count(), 8);
+}
+
+/// As Envoy counts: who does not answer in a route's time is a gateway that did not.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_lets_a_routes_time_pass_is_left_alone() {
+    for (timeouts, errors) in [
+        ("{request: 200ms}", "consecutiveGatewayErrors: 2"),
+        ("{request: 60s, backendRequest: 200ms}", "consecutive5xxErrors: 2"),
+    ] {
+        let door = Door::default();
+        let server = door.server().await;
+        let route = format!(
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r, namespace: tools}}\nspec:\n  parentRefs: [{{group: '', kind: Service, name: web, port: 80}}]\n  rules: [{{timeouts: {timeouts}, backendRefs: [{{name: web, port: 80}}]}}]\n"
+        );
+        let policy = format!("{{outlierDetection: {{{errors}, baseEjectionTime: 1h, maxEjectionPercent: 100}}}}");
+        let lab = Lab::start(&format!("{}{}{route}", documents(&[server.addr]), rule(&policy))).await;
+        for _ in 0..2 {
+            assert_eq!(get(&lab, "agents/reader", "/", "").await.status, 504, "{timeouts}");
+        }
+        let before = server.bytes();
+        assert_eq!(get(&lab, "agents/reader", "/", "").await.status, 503, "{timeouts}");
+        assert_eq!(server.bytes(), before);
+        lab.measures("agent_waypoint_ejected_endpoints{reason=\"failing\"} 1\n").await;
+        door.open();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

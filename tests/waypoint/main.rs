@@ -30,6 +30,7 @@ mod mcp_tasks;
 mod mcp_versions;
 mod mesh;
 mod nearest;
+mod overtaken;
 mod pins;
 mod plain_ports;
 mod routes;

@@ -14,7 +14,7 @@ use crate::call::HttpHead;
 use crate::config::limits::MAX_CHECK_ANSWER;
 use crate::mesh::Endpoint;
 use crate::policy::{Ask, Edits};
-use crate::upstream::{InBody, OutBody, UpstreamHttp};
+use crate::upstream::{Caller, Departure, InBody, OutBody, UpstreamHttp};
 use crate::wire::ext_authz as wire;
 use crate::wire::ext_authz::{CheckResponse, HeaderValueOption, HttpResponse};
 
@@ -23,7 +23,7 @@ pub(super) async fn ask(
     shared: &Shared,
     ask: &Ask,
     question: &Question<'_>,
-    endpoints: &[Arc<Endpoint>],
+    (endpoints, departure): (&[Arc<Endpoint>], &Departure),
 ) -> Result<Said, CheckFault> {
     let provider = ask.provider();
     let mut request = Request::new(OutBody::full(wire::framed(&check(ask, question))));
@@ -37,7 +37,9 @@ pub(super) async fn ask(
     let timeout = HeaderValue::try_from(format!("{}m", provider.timeout.as_millis())).ok();
     headers.extend(timeout.map(|timeout| (HeaderName::from_static("grpc-timeout"), timeout)));
     let first = shared.upstreams.pick(endpoints, None).map_err(|none| CheckFault::Send(none.into()))?;
-    let (_, response) = shared.upstreams.send_first(first, endpoints, UpstreamHttp::Http2, request).await?;
+    Caller::tell_at(&mut request, &first, question.asked.peer().id());
+    let sending = shared.upstreams.send_first(first, endpoints, UpstreamHttp::Http2, (request, departure));
+    let (_, response) = sending.await?;
     said(unary(response).await?)
 }
 

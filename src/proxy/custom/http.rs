@@ -13,7 +13,7 @@ use crate::call::{Call, HttpHead};
 use crate::config::limits::MAX_CHECK_ANSWER;
 use crate::mesh::Endpoint;
 use crate::policy::{Edits, HttpTerms, Provider};
-use crate::upstream::{InBody, OutBody, UpstreamHttp};
+use crate::upstream::{Caller, Departure, InBody, OutBody, UpstreamHttp};
 use crate::wire::grpc::percent_encoded;
 use crate::wire::http1::fields::hyphened;
 
@@ -32,11 +32,16 @@ pub(super) async fn ask(
     (question, head): (&Question<'_>, &HttpHead),
     endpoints: &[Arc<Endpoint>],
 ) -> Result<Said, CheckFault> {
-    let request = request(provider, terms, question, head)?;
+    let mut request = request(provider, terms, question, head)?;
     let first = shared.upstreams.pick(endpoints, None).map_err(|none| CheckFault::Send(none.into()))?;
-    let sending = shared.upstreams.send_first(first, endpoints, UpstreamHttp::Http1, request);
+    Caller::tell_at(&mut request, &first, question.asked.peer().id());
+    let departure = Departure::default();
+    let sending = shared.upstreams.send_first(first, endpoints, UpstreamHttp::Http1, (request, &departure));
     let sent = tokio::time::timeout(provider.timeout, sending).await;
-    let (_, response) = sent.map_err(|_late| CheckFault::Timeout)??;
+    let (_, response) = sent.map_err(|_late| {
+        shared.upstreams.late(&departure);
+        CheckFault::Timeout
+    })??;
     said(provider, terms, response).await
 }
 

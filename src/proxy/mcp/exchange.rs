@@ -26,6 +26,7 @@ use crate::intake::{Answer, Body, BodyFault};
 use crate::mesh::Target;
 use crate::policy::Claims;
 use crate::telemetry::RecordGuard;
+use crate::wire::json;
 use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{Decoded, Kind, McpHead, Version};
 
@@ -60,6 +61,15 @@ pub(super) struct Meant {
 }
 
 impl Exchange {
+    /// Notes a keyed digest of what the call is made with.
+    pub(super) fn digest_arguments(&mut self, decoded: &Decoded) {
+        if let Some(arguments) = decoded.call().arguments() {
+            let mut text = Vec::with_capacity(json::FIRST);
+            json::write_object(arguments, &mut text);
+            self.record.arguments(self.shared.telemetry.keyed().arguments(&text));
+        }
+    }
+
     /// Verifies the token and looks the session up.
     ///
     /// # Errors

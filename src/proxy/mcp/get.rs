@@ -11,8 +11,9 @@ use super::super::Shared;
 use super::super::answer::{self, ProxyFault};
 use super::super::authenticate::Authenticated;
 use super::super::custom::{self, Stopped};
-use super::super::http::{Calls, outgoing, upstream_version, within};
+use super::super::http::{Calls, outgoing, upstream_version};
 use super::super::labels::Ticket;
+use super::super::leave::leave;
 use super::super::note;
 use super::super::route::{self, Choice};
 use super::super::sessions::Bound;
@@ -24,8 +25,9 @@ use crate::call::{Call, McpCall};
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request, no_body};
 use crate::mesh::{Taken, Target};
+use crate::policy::Denial;
 use crate::telemetry::{Operation, RecordGuard};
-use crate::upstream::{InBody, NoEndpoint};
+use crate::upstream::{Departure, InBody, NoEndpoint};
 use crate::wire::mcp::{HeaderFault, McpHead, ResponseForm, forward_stream_headers, requested_version};
 
 /// GET: the stream, decoded, or 405, which every client takes for "no stream here"; 404 only for an unknown session.
@@ -182,12 +184,9 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         Err(NoEndpoint::Gone) if session.is_some() => return Err(gone(record)),
         Err(fault) => return Err(failed(record, fault)),
     };
-    let (headers, endpoint, standing): (_, _, Standing) = match routed.depart(&shared.published, None) {
+    let (headers, endpoint, mut standing): (_, _, Standing) = match routed.depart(&shared.published, None) {
         Ok(departed) => departed,
-        Err(overtaken) => {
-            note::revoked(&mut record, &overtaken.standing, overtaken.denial.as_ref());
-            return Err(Unsent::Refused(record));
-        }
+        Err(overtaken) => return Err(revoked(record, &overtaken.standing, overtaken.denial.as_ref())),
     };
     record.upstream(&endpoint.id, note::identity(&endpoint));
     let request = match outgoing(&shared, standing.asked(), headers, Bytes::new()) {
@@ -195,10 +194,16 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         Err(fault) => return Err(Unsent::Failed(record, Box::new(fault))),
     };
     let spare = if session.is_some() { &[] } else { leg.target.endpoints.as_slice() };
-    let sending = shared.upstreams.send_first(endpoint, spare, upstream_version(standing.asked().target()), request);
+    let (version, departure) = (upstream_version(standing.asked().target()), Departure::default());
+    let sending = shared.upstreams.send_first(endpoint, spare, version, (request, &departure));
     let (of_route, most) = (standing.asked().way().and_then(Taken::timeout), shared.mcp_answer);
     // A stream lasts; its head comes at once, or the server would keep what it was asked with for ever.
-    match within(Some(of_route.unwrap_or(most)), sending).await {
+    let going = (&mut standing, &departure);
+    let sent = match leave(&shared, going, (of_route, Some(most)), Box::pin(sending)).await {
+        Ok(sent) => sent,
+        Err(denial) => return Err(revoked(record, &standing, denial.as_ref())),
+    };
+    match sent {
         Some(Ok((endpoint, response))) => {
             record.upstream(&endpoint.id, note::identity(&endpoint));
             let hold = shared.budget.hold(standing.asked().peer().id());
@@ -208,6 +213,11 @@ async fn ask(calls: &Calls, target: Arc<Target>, request: Request) -> Result<(Re
         Some(Err(fault)) => Err(failed(record, fault)),
         None => Err(failed(record, late(of_route))),
     }
+}
+
+fn revoked(mut record: RecordGuard, standing: &Standing, denial: Option<&Denial>) -> Unsent {
+    note::revoked(&mut record, standing, denial);
+    Unsent::Refused(record)
 }
 
 /// Whose patience ended: a route's own, where it has one.

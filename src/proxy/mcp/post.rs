@@ -13,8 +13,9 @@ use super::super::answer::{self, Likeness, ProxyFault};
 use super::super::authenticate::Authenticated;
 use super::super::budget::Hold;
 use super::super::custom::{self, Content, Sample, SampleFault};
-use super::super::http::{Calls, outgoing, upstream_version, within};
+use super::super::http::{Calls, outgoing, upstream_version};
 use super::super::labels::Ticket;
+use super::super::leave::leave;
 use super::super::note;
 use super::super::route::{self, Choice};
 use super::super::sessions::Bound;
@@ -31,7 +32,7 @@ use crate::intake::{Answer, Request};
 use crate::mesh::{Endpoint, Taken, Target};
 use crate::policy::{BodyTerms, Edits, Pinned, token};
 use crate::telemetry::{Operation, RecordGuard};
-use crate::upstream::NoEndpoint;
+use crate::upstream::{Departure, NoEndpoint, Sent};
 use crate::wire::json;
 use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{
@@ -120,7 +121,7 @@ async fn decide(mut exchange: Exchange, decoded: Decoded, meant: Meant, bytes: B
     let awaited = Awaited { sent: sent.or_else(|| id.clone()), id, call: call.clone() };
     let call = Call::Mcp(call);
     exchange.record.operation(Operation::of(&call, Some(&exchange.head)));
-    digest_arguments(&mut exchange, &decoded);
+    exchange.digest_arguments(&decoded);
     let mut headers = exchange.head.headers.clone();
     forward_headers(&mut headers, &exchange.mcp, &decoded);
     let message = Message { bytes, headers };
@@ -197,14 +198,6 @@ pub(super) fn likeness(shared: &Shared, session: Option<&Bound>, refused: &Refus
     }
 }
 
-fn digest_arguments(exchange: &mut Exchange, decoded: &Decoded) {
-    if let Some(arguments) = decoded.call().arguments() {
-        let mut text = Vec::with_capacity(json::FIRST);
-        json::write_object(arguments, &mut text);
-        exchange.record.arguments(exchange.shared.telemetry.keyed().arguments(&text));
-    }
-}
-
 /// Why a permitted call does not go out.
 enum Unfit {
     /// The definition of its tool is not pinned.
@@ -257,7 +250,7 @@ impl Passage {
             return self.unfit(standing, unfit);
         }
         // A server settles how long it takes to say what it was asked.
-        let standing = match standing.departs(&self.shared.published) {
+        let mut standing = match standing.departs(&self.shared.published) {
             Ok(standing) => standing,
             Err(overtaken) => return self.overtaken(*overtaken),
         };
@@ -272,8 +265,27 @@ impl Passage {
         let most = self.shared.mcp_answer;
         let due = Instant::now() + of_route.map_or(most, |limit| limit.max(most));
         // On the heap before it is handed on: it is large, and each hand would copy it.
-        let sending = Box::pin(self.shared.upstreams.send_first(Arc::clone(&endpoint), spare, version, request));
-        match within(Some(of_route.unwrap_or(most)), sending).await {
+        let departure = Departure::default();
+        let sending = self.shared.upstreams.send_first(Arc::clone(&endpoint), spare, version, (request, &departure));
+        let going = (&mut standing, &departure);
+        let sent = match leave(&self.shared, going, (of_route, Some(most)), Box::pin(sending)).await {
+            Ok(sent) => sent,
+            Err(denial) => {
+                self.give_up();
+                return self.overtaken(Overtaken { standing, denial });
+            }
+        };
+        self.answered(sent, (standing, due, of_route.is_some()), &endpoint).await
+    }
+
+    /// Hands on what came of it.
+    async fn answered(
+        mut self,
+        sent: Option<Sent>,
+        (standing, due, of_route): (Standing, Instant, bool),
+        endpoint: &Endpoint,
+    ) -> Answer {
+        match sent {
             Some(Ok((endpoint, response))) => {
                 self.record.upstream(&endpoint.id, note::identity(&endpoint));
                 let Self { shared, session, record, awaited, hold, leaving, .. } = self;
@@ -288,7 +300,7 @@ impl Passage {
                 answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault)
             }
             None => {
-                let fault = if of_route.is_some() { ProxyFault::RouteTimeout } else { ProxyFault::AnswerTimeout };
+                let fault = if of_route { ProxyFault::RouteTimeout } else { ProxyFault::AnswerTimeout };
                 self.give_up();
                 answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), fault)
             }

@@ -2,6 +2,7 @@ use http::header::AUTHORIZATION;
 use http::{Request, Response};
 
 use super::super::body::{InBody, OutBody};
+use super::super::departure::Leave;
 use super::super::dial::Dialled;
 use super::super::http1::{Home, One, exchange};
 use super::super::pool::Key;
@@ -15,10 +16,15 @@ impl Upstreams {
         endpoint: &Endpoint,
         key: &Key,
         mut request: Request<OutBody>,
+        leave: Leave<'_>,
     ) -> Result<Response<InBody>, Failed> {
         if let Some(pooled) = self.inner.pool.take_one(key) {
+            leave.goes();
             match self.over_http1(pooled, key, request).await {
-                Err(Failed { unsent: Some(back), .. }) => request = *back,
+                Err(Failed { unsent: Some(back), .. }) => {
+                    leave.stayed();
+                    request = *back;
+                }
                 done => return done,
             }
         }
@@ -26,6 +32,7 @@ impl Upstreams {
             Ok(one) => one,
             Err(fault) => return Err(Failed::unsent(fault.into(), request)),
         };
+        leave.goes();
         self.over_http1(one, key, request).await
     }
 

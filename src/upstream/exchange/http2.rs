@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::super::body::{InBody, OutBody, Stopped};
+use super::super::departure::Leave;
 use super::super::dial::Dialled;
 use super::super::pool::{Key, Lease};
 use super::super::{DialFault, Upstreams};
 use super::{Failed, UpstreamHttp, accept, judge, no_http};
 use crate::config::limits::{
-    CONNECTION_WINDOW, MAX_FRAME, MAX_HEADER_LIST, PING_INTERVAL, PING_TIMEOUT, SEND_BUFFER, STREAM_WINDOW,
+    CONNECTION_WINDOW, MAX_FRAME, MAX_HEADER_LIST, PING_INTERVAL, PING_TIMEOUT, SEND_BUFFER,
+    STREAM_WINDOW,
 };
 use crate::mesh::Endpoint;
 
@@ -28,15 +30,23 @@ impl Upstreams {
         endpoint: &Endpoint,
         key: &Key,
         mut request: Request<OutBody>,
+        leave: Leave<'_>,
     ) -> Result<Response<InBody>, Failed> {
         if let Some((sender, lease)) = self.inner.pool.take_place(key) {
+            leave.goes();
             match over_http2(sender, Some(lease), request).await {
-                Err(Failed { unsent: Some(back), .. }) => request = *back,
+                Err(Failed { unsent: Some(back), .. }) => {
+                    leave.stayed();
+                    request = *back;
+                }
                 done => return done,
             }
         }
         match self.open_http2(endpoint, key).await {
-            Ok((sender, lease)) => over_http2(sender, lease, request).await,
+            Ok((sender, lease)) => {
+                leave.goes();
+                over_http2(sender, lease, request).await
+            }
             Err(fault) => Err(Failed::unsent(fault.into(), request)),
         }
     }

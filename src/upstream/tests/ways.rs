@@ -230,7 +230,9 @@ async fn upgrade(answer: &'static [u8]) -> (Result<Upgraded, SendFault>, String)
         }
     })
     .await;
-    let result = upstreams().upgrade(&server.plain(), &HeaderValue::from_static("websocket"), websocket()).await;
+    let result = upstreams()
+        .upgrade(&server.plain(), &HeaderValue::from_static("websocket"), websocket(), &Departure::default())
+        .await;
     let seen = seen.lock().unwrap().clone();
     (result, seen)
 }
