@@ -144,7 +144,7 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 pub const POOL_IDLE: Duration = Duration::from_secs(90);
 /// Idle upstream HTTP connections kept per endpoint.
 pub const POOL_IDLE_PER_ENDPOINT: usize = 64;
-/// Streams per upstream HBONE connection before another is opened.
+/// Streams per upstream HTTP/2 or HBONE connection before another is opened; fewer where its server takes fewer.
 pub const UPSTREAM_STREAMS: usize = 100;
 /// Calls to one endpoint at once, for all targets that lead there; streams count until they end. Beyond, others are tried,
 /// and where there are none the call gets 503.

@@ -1,6 +1,7 @@
 mod http1;
 mod http2;
 mod outgoing;
+mod settling;
 
 use std::error::Error as _;
 use std::future::Future;

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
@@ -58,15 +59,25 @@ impl Hash for Key {
 /// Place of one request on a shared HTTP/2 connection; given back when dropped.
 pub(super) type Lease = OwnedSemaphorePermit;
 
-/// A connection for [`UPSTREAM_STREAMS`] requests at once.
+/// A connection for [`UPSTREAM_STREAMS`] requests at once, or as many fewer as its server takes.
 #[derive(Debug)]
 struct Many {
     sender: http2::SendRequest<Upload>,
+    /// How many those are; none as long as that is not known.
+    most: Arc<AtomicUsize>,
     places: Arc<Semaphore>,
     retire_at: Instant,
     idle_since: Option<Instant>,
     /// Requests that went out on it.
     served: u32,
+}
+
+impl Many {
+    fn place(&self) -> Option<Lease> {
+        let under_way = UPSTREAM_STREAMS.saturating_sub(self.places.available_permits());
+        let is_free = under_way < self.most.load(Ordering::Relaxed);
+        if is_free { Arc::clone(&self.places).try_acquire_owned().ok() } else { None }
+    }
 }
 
 /// Idle HTTP/1.1 and all usable HTTP/2 connections. The lock is held for a few moves only.
@@ -149,20 +160,25 @@ impl Pool {
         let now = Instant::now();
         slot.shared.retain(|many| !many.sender.is_closed() && now < many.retire_at && key.takes_more(many.served));
         slot.shared.iter_mut().find_map(|many| {
-            let lease = Arc::clone(&many.places).try_acquire_owned().ok()?;
+            let lease = many.place()?;
             many.idle_since = None;
             many.served = many.served.saturating_add(1);
             Some((many.sender.clone(), lease))
         })
     }
 
-    /// Offers a fresh shared connection to all, and takes the first place on it.
-    pub(super) fn share(&self, key: &Key, sender: &http2::SendRequest<Upload>, retire_at: Instant) -> Option<Lease> {
+    /// Offers a fresh shared connection to all once it is settled how many it takes, and takes the first place on it.
+    pub(super) fn share(
+        &self,
+        key: &Key,
+        (sender, most): (&http2::SendRequest<Upload>, Arc<AtomicUsize>),
+        retire_at: Instant,
+    ) -> Option<Lease> {
         let places = Arc::new(Semaphore::new(UPSTREAM_STREAMS));
         let lease = Arc::clone(&places).try_acquire_owned().ok();
         let mut state = self.lock();
         if !state.closed {
-            let many = Many { sender: sender.clone(), places, retire_at, idle_since: None, served: 1 };
+            let many = Many { sender: sender.clone(), most, places, retire_at, idle_since: None, served: 1 };
             state.slots.entry(key.clone()).or_default().shared.push(many);
         }
         lease

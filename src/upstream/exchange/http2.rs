@@ -1,6 +1,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,9 +18,10 @@ use super::super::departure::Leave;
 use super::super::dial::Dialled;
 use super::super::pool::{Key, Lease};
 use super::super::{DialFault, Upstreams};
+use super::settling::{Settling, drive};
 use super::{Failed, UpstreamHttp, accept, judge, no_http};
 use crate::config::limits::{
-    CONNECTION_WINDOW, MAX_FRAME, MAX_HEADER_LIST, PING_INTERVAL, PING_TIMEOUT, SEND_BUFFER,
+    CONNECTION_WINDOW, DIAL_TIMEOUT, MAX_FRAME, MAX_HEADER_LIST, PING_INTERVAL, PING_TIMEOUT, SEND_BUFFER,
     STREAM_WINDOW,
 };
 use crate::mesh::Endpoint;
@@ -57,17 +59,20 @@ impl Upstreams {
         endpoint: &Endpoint,
         key: &Key,
     ) -> Result<(http2::SendRequest<Upload>, Option<Lease>), DialFault> {
-        let dialing = self.inner.pool.dialing(key);
-        let _one_at_a_time = dialing.lock().await;
+        let one_at_a_time = self.inner.pool.dialing(key).lock_owned();
+        let Ok(one_at_a_time) = tokio::time::timeout(DIAL_TIMEOUT, one_at_a_time).await else {
+            return Err(DialFault::Timeout);
+        };
         if let Some((sender, lease)) = self.inner.pool.take_place(key) {
             return Ok((sender, Some(lease)));
         }
         let Dialled { line, retire_at } = self.dial(endpoint, UpstreamHttp::Http2).await?;
-        let io = TokioIo::new(line.boxed());
+        let (io, settles) = Settling::new(line.boxed(), one_at_a_time);
         let tracked = Tracked(self.inner.tasks.clone());
-        let (sender, connection) = http2_builder(tracked).handshake(io).await.map_err(no_http)?;
-        self.drive(connection);
-        let lease = self.inner.pool.share(key, &sender, retire_at);
+        let (sender, connection) = http2_builder(tracked).handshake(TokioIo::new(io)).await.map_err(no_http)?;
+        let most = Arc::default();
+        self.drive(drive(connection, settles, Arc::clone(&most)));
+        let lease = self.inner.pool.share(key, (&sender, most), retire_at);
         Ok((sender, lease))
     }
 }

@@ -81,6 +81,36 @@ async fn many_requests_share_few_connections() {
     assert_eq!(server.accepted(), 2, "places were given back");
 }
 
+/// Each answer waits for all calls: one that waited for a place would hold all.
+#[tokio::test]
+async fn a_connection_takes_no_more_requests_than_its_server_says() {
+    for (most, count, connections) in [(1, 3, 3), (10, 25, 3)] {
+        let all = Arc::new(tokio::sync::Barrier::new(count));
+        let server = Server::start(move |_, tcp| {
+            let all = Arc::clone(&all);
+            async move {
+                let mut builder = h2::server::Builder::new();
+                let mut connection = builder.max_concurrent_streams(most).handshake::<_, Bytes>(tcp).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let all = Arc::clone(&all);
+                    tokio::spawn(async move {
+                        all.wait().await;
+                        respond.send_response(Response::new(()), true).unwrap();
+                    });
+                }
+            }
+        })
+        .await;
+        let (upstreams, endpoint) = (upstreams(), server.plain());
+        let calls = (0..count).map(|_| upstreams.send(&endpoint, UpstreamHttp::Http2, post("/", "")));
+        let answers = tokio::time::timeout(PATIENCE, futures_util::future::join_all(calls)).await;
+        for answer in answers.expect("all are under way at once") {
+            text(answer.unwrap()).await;
+        }
+        assert_eq!(server.accepted(), connections, "{count} calls to a server that takes {most}");
+    }
+}
+
 #[tokio::test]
 async fn a_stream_refused_unprocessed_may_be_sent_again_and_another_reset_may_not() {
     for (reason, retry) in [(h2::Reason::REFUSED_STREAM, Retry::Safe), (h2::Reason::INTERNAL_ERROR, Retry::Unsafe)] {
