@@ -59,7 +59,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use cluster::{Cluster, View};
+pub use cluster::{Cluster, MeshConfigOf, View};
 pub use settings::{ControllerFault, IdentityFrom, Settings};
 
 use crate::admin;
@@ -82,7 +82,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Cont
     let (webhook, stats) = (crate::net::listen(settings.webhook_addr)?, crate::net::listen(settings.stats_addr)?);
     let client = client().await?;
     let tasks = TaskTracker::new();
-    let cluster = Cluster::watch(&client, &settings.namespace, &tasks, &stop);
+    let mesh = MeshConfigOf::istiod(&settings.template.istiod);
+    let cluster = Cluster::watch(&client, (&settings.namespace, mesh), &tasks, &stop);
     let (candidate, leading) = Candidate::new(&client, &settings.namespace, &settings.replica);
     let (watched, heard) = (cluster.clone(), candidate.heard());
     let page = move |path: &str| readiness(&watched, &heard, path);

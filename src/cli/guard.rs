@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Ended;
 use super::args::GuardArgs;
-use crate::controller::cluster::DocumentKind;
+use crate::controller::cluster::{DocumentKind, MeshConfigOf};
 use crate::controller::guard::{self, MANAGED_BY, MANAGER, OFF, Plan, SWITCH, SWITCH_KEY};
 use crate::controller::{Cluster, View};
 
@@ -72,7 +72,7 @@ fn keep_only(plan: &mut Plan, namespace: &str) {
 async fn view(client: &Client, own: &str) -> anyhow::Result<Arc<View>> {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let _ended = stop.clone().drop_guard();
-    let cluster = Cluster::watch(client, own, &tasks, &stop);
+    let cluster = Cluster::watch(client, (own, MeshConfigOf::default()), &tasks, &stop);
     let mut views = cluster.subscribe();
     let whole = async {
         loop {

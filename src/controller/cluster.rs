@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 pub use kinds::DocumentKind;
 pub use listing::{Listing, key};
+pub use mesh_config::MeshConfigOf;
 pub use shelf::Standing;
 pub use view::View;
 
@@ -64,8 +65,13 @@ struct Shelves {
 type Documents = Vec<(DocumentKind, Arc<Shelf<DynamicObject>>)>;
 
 impl Cluster {
-    /// Watches everything until `stop`; ConfigMaps in `own_namespace` only.
-    pub fn watch(client: &Client, own_namespace: &str, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+    /// Watches everything until `stop`; ConfigMaps in `own_namespace` only, and the meshConfig.
+    pub fn watch(
+        client: &Client,
+        (own_namespace, mesh): (&str, MeshConfigOf),
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
         let changed = Arc::new(Notify::new());
         let starter = Starter { client, tasks, stop, changed: &changed };
         let documents: Documents = DocumentKind::ALL.iter().map(|kind| (*kind, starter.documents(*kind))).collect();
@@ -79,7 +85,7 @@ impl Cluster {
             deployments: starter.typed(""),
             workload_entries: starter.workload_entries(),
             config_maps: starter.config_maps(own_namespace),
-            mesh_config: starter.mesh_config(own_namespace),
+            mesh_config: starter.mesh_config(own_namespace, mesh),
             roots: starter.roots(own_namespace, &documents),
             documents,
         };
@@ -130,10 +136,10 @@ impl Starter<'_> {
         self.start("ConfigMap".to_owned(), vec![Api::namespaced(self.client.clone(), namespace)], "")
     }
 
-    fn mesh_config(&self, own_namespace: &str) -> Arc<Shelf<ConfigMap>> {
+    fn mesh_config(&self, own_namespace: &str, of: MeshConfigOf) -> Arc<Shelf<ConfigMap>> {
         let shelf = Arc::new(Shelf::new(Arc::clone(self.changed)));
         let from = (self.client.clone(), own_namespace.to_owned());
-        self.tasks.spawn(mesh_config::look(from, Arc::clone(&shelf), self.stop.clone()));
+        self.tasks.spawn(mesh_config::look(from, of, Arc::clone(&shelf), self.stop.clone()));
         shelf
     }
 

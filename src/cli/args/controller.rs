@@ -24,7 +24,8 @@ pub struct ControllerArgs {
         default_value = concat!("agent-waypoint:", env!("CARGO_PKG_VERSION"))
     )]
     pub image: String,
-    /// istiod for the waypoints that are provisioned: certificates and xDS
+    /// istiod for the waypoints that are provisioned: certificates and xDS; by its Service, `istiod-REVISION` where it has a
+    /// revision, whose meshConfig is read then
     #[arg(
         long,
         value_name = "HOST:PORT",

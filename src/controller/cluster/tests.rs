@@ -19,7 +19,7 @@ async fn objects_come_change_and_go() {
     let server = Server::start();
     server.put("services", service("a"));
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let cluster = Cluster::watch(&server.client(), "system", &tasks, &stop);
+    let cluster = Cluster::watch(&server.client(), ("system", MeshConfigOf::default()), &tasks, &stop);
     fake::eventually(|| cluster.view().is_whole()).await;
     let before = cluster.view();
     assert_eq!(before.services.len(), 1);
@@ -53,7 +53,7 @@ async fn a_kind_that_is_not_served_has_no_objects_and_one_that_may_not_be_read_i
     server.deny("tcproutes", 404);
     server.deny("authorizationpolicies", 403);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let cluster = Cluster::watch(&server.client(), "system", &tasks, &stop);
+    let cluster = Cluster::watch(&server.client(), ("system", MeshConfigOf::default()), &tasks, &stop);
     fake::eventually(|| cluster.view().unknown().len() == 1).await;
     let view = cluster.view();
     assert_eq!(view.standing("TCPRoute"), Standing::Absent);
@@ -78,7 +78,7 @@ async fn a_mesh_config_that_may_not_be_read_is_not_one_without_aliases() {
     let server = Server::start();
     server.deny("configmaps", 403);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let cluster = Cluster::watch(&server.client(), "system", &tasks, &stop);
+    let cluster = Cluster::watch(&server.client(), ("system", MeshConfigOf::default()), &tasks, &stop);
     let refused = Standing::Refused("forbidden".to_owned());
     fake::eventually(|| cluster.view().standing("meshConfig") == refused).await;
     assert!(!cluster.view().is_whole(), "nothing is fed");
@@ -105,7 +105,8 @@ async fn two_replicas_know_which_of_them_is_behind() {
     }
     let tasks = TaskTracker::new();
     let (stop_one, stop_other) = (CancellationToken::new(), CancellationToken::new());
-    let watched = |stop: &CancellationToken| Cluster::watch(&server.client(), "system", &tasks, stop);
+    let watched =
+        |stop: &CancellationToken| Cluster::watch(&server.client(), ("system", MeshConfigOf::default()), &tasks, stop);
     let one = watched(&stop_one);
     fake::eventually(|| one.view().is_whole()).await;
     server.delete("services", "tools/b");
@@ -127,6 +128,33 @@ async fn two_replicas_know_which_of_them_is_behind() {
     fake::eventually(|| third.view().is_whole()).await;
     assert!(is_older(&one, &third) && !is_older(&third, &other) && !is_older(&other, &third));
     stop_other.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+#[tokio::test]
+async fn a_revisions_mesh_config_is_that_of_the_istiod_that_is_named() {
+    let server = Server::start();
+    let istiod = json!({"metadata": {"name": "istiod-new", "namespace": "istio-system", "labels": {"app": "istiod", "istio.io/rev": "new"}}});
+    server.put("services", istiod);
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let watch =
+        |address: &str| Cluster::watch(&server.client(), ("system", MeshConfigOf::istiod(address)), &tasks, &stop);
+    let nobodys = watch("istiod.istio-system.svc:15012");
+    let of_new = watch("istiod-new.istio-system.svc:15012");
+    let refused = |cluster: &Cluster| format!("{:?}", cluster.view().standing("meshConfig"));
+    fake::eventually(|| refused(&nobodys).contains("of other revisions (new)")).await;
+    fake::eventually(|| refused(&of_new).contains("no ConfigMap istio-system/istio-new")).await;
+    assert!(!nobodys.view().is_whole() && !of_new.view().is_whole(), "nothing is fed");
+    let map = json!({"metadata": {"name": "istio-new", "namespace": "istio-system"}, "data": {"mesh": "rootNamespace: root"}});
+    server.put("configmaps", map);
+    fake::eventually(|| of_new.view().is_whole()).await;
+    assert_eq!(of_new.view().root_namespace(), "root");
+    assert!(!nobodys.view().is_whole(), "it is still to be said whose it is");
+    // Without a revision there may be none: waypoints are strict then.
+    server.delete("services", "istio-system/istiod-new");
+    fake::eventually(|| nobodys.view().is_whole()).await;
+    stop.cancel();
     tasks.close();
     tasks.wait().await;
 }

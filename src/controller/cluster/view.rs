@@ -34,7 +34,8 @@ pub struct View {
     pub workload_entries: Listing<DynamicObject>,
     /// ConfigMaps of the controller's own namespace.
     pub config_maps: Listing<ConfigMap>,
-    /// Istio's meshConfig, if there is one: the ConfigMap `istio` of `istio-system`, its key `mesh` only.
+    /// Istio's meshConfig, if there is one: by the name `istio` of `istio-system`, whichever revision's it is; its key `mesh`
+    /// only.
     pub mesh_config: Listing<ConfigMap>,
     /// ConfigMaps that BackendTLSPolicies name, their key `ca.crt` only.
     pub roots: Listing<ConfigMap>,

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::controller::apply::Applier;
-use crate::controller::cluster::Cluster;
+use crate::controller::cluster::{Cluster, MeshConfigOf};
 use crate::controller::fake::{Server, eventually};
 use crate::controller::guard::*;
 use crate::controller::lead::Leading;
@@ -87,7 +87,8 @@ impl Lab {
         let label = json!({"gateway.networking.k8s.io/gateway-name": "waypoint"});
         server.put("pods", pod("waypoints", "waypoint-1", "somebody-elses", &label));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let cluster = Cluster::watch(&server.client(), "agent-waypoint-system", &tasks, &stop);
+        let cluster =
+            Cluster::watch(&server.client(), ("agent-waypoint-system", MeshConfigOf::default()), &tasks, &stop);
         let telemetry = Telemetry::quiet();
         Self { server, cluster, telemetry, stop }
     }
