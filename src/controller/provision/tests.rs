@@ -4,6 +4,7 @@ use serde_json::json;
 use tokio_util::task::TaskTracker;
 
 use super::super::apply::{Part, holds};
+use super::super::cluster::MeshConfigOf;
 use super::super::fake::{Server, eventually};
 use super::super::fixture::view;
 use super::super::lead::Leading;
@@ -316,7 +317,7 @@ async fn an_account_is_made_after_admission_policies_know_whose_it_is() {
     };
     told(json!({"other": "other"}));
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let cluster = Cluster::watch(&server.client(), "system", &tasks, &stop);
+    let cluster = Cluster::watch(&server.client(), ("system", MeshConfigOf::default()), &tasks, &stop);
     let applier = Applier::new(server.client(), Leading::always());
     tokio::spawn(keep(cluster, server.client(), template(), applier, stop.clone()));
     // Nothing that could run as it, and no account to ask for a token of.

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
-use super::super::body::OutBody;
+use super::http2::Upload;
 use crate::net::BoxedIo;
 
 /// The bytes of a fresh connection, which tell once the server's settings count.
@@ -37,12 +37,12 @@ impl Settling {
 
 /// Drives a connection, and keeps in `most` how many requests its server takes: none as long as that is not known.
 pub(super) async fn drive<E>(
-    mut connection: Connection<TokioIo<Settling>, OutBody, E>,
+    mut connection: Connection<TokioIo<Settling>, Upload, E>,
     settles: Settles,
     most: Arc<AtomicUsize>,
 ) -> hyper::Result<()>
 where
-    E: Http2ClientConnExec<OutBody, TokioIo<Settling>> + Unpin,
+    E: Http2ClientConnExec<Upload, TokioIo<Settling>> + Unpin,
 {
     let mut settles = Some(settles);
     poll_fn(move |cx| {
