@@ -6,10 +6,11 @@ import http.client
 import json
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 from harness.api import Object, eventually, ready
-from harness.lab import Client, Lab
+from harness.lab import Client, Lab, Session
 from harness.tests import test
 
 from .i_waypoint import provisioned
@@ -26,6 +27,19 @@ spec:
   a2a: {ownership: Enforce}
   allow:
   - from: [{serviceAccounts: ["{ns}/owner", "{ns}/other"]}]
+"""
+LABELS = """\
+apiVersion: agent-waypoint.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: notes, namespace: {ns}}
+spec:
+  targetRefs: [{kind: Service, name: notes}]
+  protocol: MCP
+  denial: Disclosed
+  results:
+    labels: [{name: saw-acme, to: [{tools: [get_note]}], when: 'mcp.result.text.contains("acme")'}]
+  deny: [{name: nothing-leaves, to: [{tools: [create_note]}], when: '"saw-acme" in session.labels'}]
+  allow: [{from: [{serviceAccounts: ["{ns}/reader"]}]}]
 """
 STATE = "/var/lib/agent-waypoint"
 NOT_FOUND = -32001
@@ -148,10 +162,7 @@ def owners_are_known_to_every_replica(lab: Lab) -> None:
 
 
 def began(agent: Agent, replica: str) -> bool:
-    try:
-        return bool(agent.begin(replica))
-    except (AssertionError, KeyError, OSError, http.client.HTTPException):
-        return False
+    return works(lambda: agent.begin(replica))
 
 
 @test
@@ -166,3 +177,54 @@ def nobody_else_is_a_replica(lab: Lab) -> None:
     except OSError as error:
         status = getattr(error, "status", 0)
     assert status == 404, status
+
+
+@test
+def a_label_is_known_to_every_replica(lab: Lab) -> None:
+    """What a session was shown at one replica it is refused for at both from then on; another session of the caller is not."""
+    ns = lab.namespace("labels", labels={"istio.io/use-waypoint": "waypoint"})
+    authority = f"{lab.tool_server(ns)}:80"
+    provisioned(lab, ns)
+    lab.apply(LABELS, ns=ns)
+    one, two = (address(pod) for pod in pods(lab, ns))
+    reader = lab.client(ns, "reader")
+
+    def at(replica: str, begun: Session) -> Session:
+        """The same session through another replica."""
+        session = reader.session(replica, authority)
+        session.headers["Mcp-Session-Id"] = begun.headers["Mcp-Session-Id"]
+        return session
+
+    def leaves(session: Session) -> Any:
+        return session.call("create_note", {"owner": "globex", "text": "x"})
+
+    def both(shows: str, other: str) -> tuple[Session, Session]:
+        first = reader.session(shows, authority)
+        second = at(other, first)
+        assert "result" in leaves(first) and "result" in leaves(second)
+        return first, second
+
+    def knows(replica: str) -> bool:
+        return gauge(replica, "agent_waypoint_replicas_whole") == 1 and works(lambda: both(replica, two if replica == one else one))
+
+    for replica in (one, two):
+        eventually(f"labels are known at {replica}", 30, lambda replica=replica: knows(replica))
+    for shows, other in ((one, two), (two, one)):
+        first, second = both(shows, other)
+        assert "result" in first.call("get_note", {"id": "n2"}) and "result" in leaves(second)
+        # A replica that is too slow to be waited for has the answer withheld: then again.
+        eventually("the note is shown", 30, lambda first=first: "acme" in json.dumps(first.call("get_note", {"id": "n1"})))
+        before = len(lab.seen(ns))
+        for session in (second, first):
+            answer = leaves(session)
+            assert answer.get("error", {}).get("data", {}).get("reason") == "denied_by_rule", answer
+            assert "create_note" not in session.tools()
+        assert not [one for one in lab.seen(ns)[before:] if "create_note" in json.dumps(one)], lab.seen(ns)[before:]
+        both(shows, other)
+
+
+def works(does: Callable[[], object]) -> bool:
+    try:
+        return bool(does())
+    except (AssertionError, KeyError, OSError, http.client.HTTPException):
+        return False
