@@ -1,5 +1,7 @@
 //! A message from a client: decoded, decided on, sent as decoded, and its answer seen through.
 
+mod fitness;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,22 +23,20 @@ use super::super::route::{self, Choice};
 use super::super::sessions::Bound;
 use super::super::stages::{Asked, Overtaken, Permitted, Refused, Standing};
 use super::exchange::{Exchange, Meant, read_body};
-use super::listing;
-use super::own::{self, Question, Unanswered};
 use super::reply::{self, Awaited};
 use super::sse;
-use crate::call::{Call, Knowable, McpObject, Task, Value};
+use crate::call::{Call, Task};
 use crate::document::agent_policy::PinMode;
 use crate::fault::Faulty;
 use crate::intake::{Answer, Request};
 use crate::mesh::{Endpoint, Taken, Target};
-use crate::policy::{BodyTerms, Edits, Pinned, token};
+use crate::policy::{BodyTerms, Edits, token};
 use crate::telemetry::{Operation, RecordGuard};
 use crate::upstream::{Departure, NoEndpoint, Sent};
 use crate::wire::json;
 use crate::wire::jsonrpc::Id;
 use crate::wire::mcp::{
-    Context, Decoded, HeaderFault, Kind, check_headers, decode, forward_headers, requested_version, task_created,
+    Context, Decoded, HeaderFault, Kind, check_headers, decode, forward_headers, requested_version,
 };
 
 /// What goes out when it is permitted.
@@ -198,16 +198,6 @@ pub(super) fn likeness(shared: &Shared, session: Option<&Bound>, refused: &Refus
     }
 }
 
-/// Why a permitted call does not go out.
-enum Unfit {
-    /// The definition of its tool is not pinned.
-    NotPinned,
-    /// Its task is not the caller's any more.
-    OtherTask,
-    /// What it is about cannot be told.
-    Unanswered(Unanswered),
-}
-
 /// A permitted message on its way.
 struct Passage {
     shared: Arc<Shared>,
@@ -321,76 +311,6 @@ impl Passage {
         if let (Some(bound), Some(sent)) = (&self.session, &self.awaited.sent) {
             bound.session.given_up(sent);
         }
-    }
-
-    /// Whether it says the id of a task and not which one of that id is meant.
-    fn is_of_task(&self) -> bool {
-        self.related.is_some() || self.awaited.call.acts_on_task()
-    }
-
-    /// Whether its tasks are still the caller's at `endpoint`, by asking: a server that began anew may have given an id to
-    /// another's, and what is asked now says of no task when it was made, or changes it.
-    async fn confirm(&self, standing: &Standing, endpoint: &Arc<Endpoint>) -> Result<(), Unfit> {
-        let of_call = if let McpObject::Task(task) = &self.awaited.call.object { Some(task) } else { None };
-        let of_call = of_call.filter(|_| self.awaited.call.acts_on_task());
-        let asking = async {
-            for (number, task) in of_call.into_iter().chain(&self.related).enumerate() {
-                let Knowable::Known(id) = &task.id else { continue };
-                let question = Question { method: "tasks/get", parameter: Some(("taskId", id)), named: true };
-                let message = match own::ask(&self.shared, standing, endpoint, (number, &question)).await {
-                    Ok(told) => told.message,
-                    Err(Unanswered::Unreadable) => return Err(Unfit::OtherTask),
-                    Err(unanswered) => return Err(Unfit::Unanswered(unanswered)),
-                };
-                let of = message.result().and_then(Value::as_object).and_then(task_created);
-                if of.is_none() || of != task.created {
-                    return Err(Unfit::OtherTask);
-                }
-            }
-            Ok(())
-        };
-        tokio::time::timeout(own::TIMEOUT, asking).await.unwrap_or(Err(Unfit::OtherTask))
-    }
-
-    /// Whether the tool is defined at `endpoint` as it is pinned, where it was last listed, else by asking.
-    async fn look(&self, standing: &Standing, endpoint: &Arc<Endpoint>) -> Result<(), Unfit> {
-        let Some(tool) = self.awaited.call.tool() else { return Ok(()) };
-        let target = standing.asked().target();
-        let place = (target.key.clone(), Arc::clone(&endpoint.id));
-        let known = match self.shared.definitions.find(&place, tool) {
-            Some(known) => known,
-            None => {
-                let listed = listing::ask(&self.shared, standing, endpoint, tool).await.map_err(Unfit::Unanswered)?;
-                self.shared.note_listed(&target.rules, place.clone(), &listed);
-                if !listed.iter().any(|one| one.tool == *tool) {
-                    self.shared.definitions.absent(place, tool);
-                }
-                listed.into_iter().filter(|one| one.tool == *tool).map(|one| one.definition).collect()
-            }
-        };
-        let pinned = !known.is_empty() && known.iter().all(|one| target.rules.pinned(tool, one) == Pinned::Yes);
-        if pinned { Ok(()) } else { Err(Unfit::NotPinned) }
-    }
-
-    /// The call does not go out, as its tool is not known to be one that was looked at.
-    fn unfit(self, standing: Standing, unfit: Unfit) -> Answer {
-        match unfit {
-            Unfit::Unanswered(Unanswered::NoSession) if self.session.is_some() => self.no_endpoint(NoEndpoint::Gone),
-            Unfit::Unanswered(Unanswered::Unsent(fault)) => {
-                answer::mcp_fault(self.record, self.awaited.id.as_ref(), &fault)
-            }
-            Unfit::OtherTask => self.no_task(),
-            Unfit::Unanswered(Unanswered::NoSession) if self.is_of_task() => self.no_task(),
-            Unfit::NotPinned | Unfit::Unanswered(Unanswered::NoSession | Unanswered::Unreadable) => {
-                let denial = standing.asked().target().rules.not_pinned();
-                let refused = standing.refused(denial);
-                refuse(self.record, &self.shared, (self.session.as_ref(), self.awaited.id.as_ref()), &refused)
-            }
-        }
-    }
-
-    fn no_task(self) -> Answer {
-        answer::mcp_proxy_fault(self.record, self.awaited.id.as_ref(), ProxyFault::TaskUnknown)
     }
 
     /// Takes the request's id in its session.

@@ -92,6 +92,7 @@ fn the_names_are_these_and_no_others() {
         "agent_waypoint_decisions_total",
         "agent_waypoint_decode_budget_used_bytes",
         "agent_waypoint_documents",
+        "agent_waypoint_documents_older_total",
         "agent_waypoint_faults_total",
         "agent_waypoint_handshake_failures_total",
         "agent_waypoint_jwks_fetches_total",
