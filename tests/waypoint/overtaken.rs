@@ -64,6 +64,8 @@ async fn a_call_of_a_tool_that_waits_for_a_connection_is_held_by_rules_that_come
     eventually("the second waits", async || calls(&lab).await == 2).await;
     lab.edit(&before.replace("[first, second]", "[first]")).await;
     let second = second.await.unwrap();
+    // A policy's refusal; that no connection came to be free would be a status of its own.
+    assert_eq!(second.status, 200, "{second:?}");
     assert!(second.body.contains("error") && !second.body.contains("content"), "{second:?}");
     door.open();
     let first = first.await.unwrap();
