@@ -118,5 +118,27 @@ pub fn alike(one: &str, other: &str) -> bool {
             c => c.to_ascii_lowercase(),
         }
     }
+    // Of nearly all names a glance at their lengths says it.
+    if one.is_ascii() && other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
     one.chars().map(fold).eq(other.chars().map(fold))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::alike;
+
+    proptest! {
+        #[test]
+        fn names_are_alike_letter_by_letter(
+            one in "[kKs\\u{17f}\\u{212a}aA_]{0,4}", other in "[kKs\\u{17f}\\u{212a}aA_]{0,4}",
+        ) {
+            let fold = |text: &str| text.replace('\u{17f}', "s").replace('\u{212a}', "k").to_ascii_lowercase();
+            prop_assert_eq!(alike(&one, &other), fold(&one) == fold(&other));
+            prop_assert!(alike(&one, &one.to_ascii_uppercase()));
+        }
+    }
 }
