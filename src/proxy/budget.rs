@@ -120,6 +120,8 @@ impl<K: Clone + Eq + Hash> Hold<K> {
     /// Holds exactly `bytes` from here on.
     pub(super) fn set(&mut self, bytes: usize) -> Result<(), OverBudget> {
         match bytes.checked_sub(self.bytes) {
+            // What is held may stay held: nobody else has to know of it.
+            Some(0) => Ok(()),
             Some(more) => self.grow(more),
             None => {
                 self.give_back(self.bytes - bytes);

@@ -35,19 +35,20 @@ impl Cursor {
         sealer.seal(Purpose::Cursor, &bound(holder, method), &fields.into_bytes())
     }
 
-    /// Has a list of `endpoint`, the answer to `request`, hand its cursor on to `holder` alone.
+    /// Has a list of `endpoint`, the answer to `request`, hand its cursor on to its holder alone, who is asked for only where
+    /// there is one.
     ///
     /// # Errors
     /// [`Untold`]: then the list must not pass, as it would look whole.
     pub(super) fn tell(
         sealer: &Sealer,
-        (holder, endpoint): (&Holder, &str),
+        (holder, endpoint): (impl Fn() -> Holder, &str),
         request: &McpCall,
         message: &mut ServerMessage,
     ) -> Result<(), Untold> {
         let mut fault = None;
         let seal = |own: &str| {
-            let sealed = Self::seal(sealer, holder, &request.method, (endpoint, own));
+            let sealed = Self::seal(sealer, &holder(), &request.method, (endpoint, own));
             sealed.map_err(|failed| fault = Some(failed)).ok()
         };
         let told = message.tell_cursor(request, seal);
@@ -114,7 +115,7 @@ mod tests {
         let tell = |sealer: &Sealer, next: &str| {
             let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[],{next}}}}}"#);
             let mut message = ServerMessage::parse(text.as_bytes()).unwrap();
-            let told = Cursor::tell(sealer, (&own, "e"), &call, &mut message);
+            let told = Cursor::tell(sealer, (|| own.clone(), "e"), &call, &mut message);
             told.map(|()| String::from_utf8(message.canonical()).unwrap())
         };
         let sealer = Sealer::new(&Secret::new([1; 32]), &[]).unwrap();

@@ -13,6 +13,7 @@
 //! Beside it there is a bounded table of the tasks that were seen here: servers list tasks and tell of them by ids of their
 //! own, and no id may be two callers'. What it has forgotten is in no list until its caller asks for it again.
 
+use std::cell::LazyCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -148,20 +149,21 @@ impl Tasks {
         self.sealer.seal_alike(Purpose::Task, &holder.fields().into_bytes(), &fields.into_bytes())
     }
 
-    /// Has a message of `endpoint`, an answer to `request` where it is one, tell `holder` of its tasks by the ids that it has
-    /// them by. One that was not seen to be the holder's keeps its server's id, which no request can name.
+    /// Has a message of `endpoint`, an answer to `request` where it is one, tell its holder of its tasks by the ids that it has
+    /// them by; who that is is asked for only by a message that names a task. One that was not seen to be the holder's keeps its server's id, which no request can name.
     ///
     /// # Errors
     /// [`SealFault`] for one that is: then the message must not pass.
     pub(super) fn tell(
         &self,
-        (holder, endpoint): (&Holder, &Arc<str>),
+        (holder, endpoint): (impl FnOnce() -> Holder, &Arc<str>),
         request: &McpCall,
         message: &mut ServerMessage,
     ) -> Result<(), SealFault> {
+        let holder = LazyCell::new(holder);
         let mut all = Ok(());
         let mut told = |id: &str| {
-            let sealed = self.seal(holder, &self.find(holder, endpoint, id, None)?);
+            let sealed = self.seal(&holder, &self.find(&holder, endpoint, id, None)?);
             sealed.map_err(|fault| all = Err(fault)).ok()
         };
         message.tell_tasks(request, &mut told);
@@ -314,9 +316,12 @@ mod tests {
         let text = br#"{"jsonrpc":"2.0","id":1,"result":{"task":{"taskId":"t-own"}}}"#;
         let call = McpCall::base("tools/call", None, None);
         let mut message = ServerMessage::parse(text).unwrap();
-        assert_eq!(tasks.tell((&who("a"), &"e".into()), &call, &mut message), Err(SealFault::Cipher));
+        assert_eq!(tasks.tell((|| who("a"), &"e".into()), &call, &mut message), Err(SealFault::Cipher));
+        let silent = br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1}}"#;
+        let asked = || -> Holder { panic!("it names no task") };
+        assert_eq!(tasks.tell((asked, &"e".into()), &call, &mut ServerMessage::parse(silent).unwrap()), Ok(()));
         // What is nobody's here needs none.
-        assert_eq!(tasks.tell((&who("b"), &"e".into()), &call, &mut ServerMessage::parse(text).unwrap()), Ok(()));
+        assert_eq!(tasks.tell((|| who("b"), &"e".into()), &call, &mut ServerMessage::parse(text).unwrap()), Ok(()));
     }
 
     #[test]

@@ -92,14 +92,14 @@ impl Reply {
 
     /// Tells the caller of its tasks by the ids that it has them by.
     pub(super) fn tell_tasks(&self, request: &McpCall, message: &mut ServerMessage) -> Result<(), Unpassable> {
-        let holder = self.standing.asked().holder();
-        self.shared.tasks.tell((&holder, &self.endpoint.id), request, message).map_err(Unpassable::from)
+        let asked = self.standing.asked();
+        self.shared.tasks.tell((|| asked.holder(), &self.endpoint.id), request, message).map_err(Unpassable::from)
     }
 
     /// Hands a list's cursor on to its caller alone.
     fn seal_cursor(&self, request: &McpCall, message: &mut ServerMessage) -> Result<(), Unpassable> {
-        let (sealer, holder) = (self.shared.sessions.sealer(), self.standing.asked().holder());
-        Cursor::tell(sealer, (&holder, &self.endpoint.id), request, message).map_err(|untold| match untold {
+        let (sealer, asked) = (self.shared.sessions.sealer(), self.standing.asked());
+        Cursor::tell(sealer, (|| asked.holder(), &self.endpoint.id), request, message).map_err(|untold| match untold {
             Untold::Bad => Unpassable::Bad,
             Untold::Unsealed(fault) => fault.into(),
         })
