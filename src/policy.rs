@@ -11,6 +11,7 @@ mod a2a;
 mod a2a_names;
 mod agent;
 mod answers;
+mod caller;
 mod card;
 mod cel;
 mod compile;
@@ -43,6 +44,7 @@ mod tests;
 
 pub use a2a::{A2aSettings, caller};
 pub use answers::{Answered, Redactor};
+pub use caller::Viewer;
 pub use card::CardFault;
 pub use cel::{Ty, on_compile_thread};
 pub use compile::{check_agent_policy, check_authorization_policy, compile};

@@ -5,6 +5,7 @@
 
 use super::a2a::A2aSettings;
 use super::answers::Redactor;
+use super::caller::{Asked, OfCaller, asked};
 use super::cel::Meter;
 use super::custom::{self, Ask, Custom, Heard, Verdicts};
 use super::decision::Reason;
@@ -46,13 +47,15 @@ pub(super) struct Question<'a> {
     discovery: bool,
     /// What providers said.
     heard: Heard<'a>,
+    /// What the rules say of the caller, where they were asked before.
+    known: Option<&'a OfCaller>,
 }
 
 impl<'a> Question<'a> {
     /// One light only.
     pub(super) fn single(scope: Scope<'a>) -> Self {
         let (refuse, permit) = ([Some(scope), None], [Some(scope), None]);
-        Self { refuse, permit, istio: scope, discovery: false, heard: Heard::Nothing }
+        Self { refuse, permit, istio: scope, discovery: false, heard: Heard::Nothing, known: None }
     }
 
     /// What providers are supposed to say, in words.
@@ -108,10 +111,11 @@ impl<'a> Question<'a> {
     }
 
     /// Whether one entry of a list is shown: the question that a call of it would put, its arguments not known.
-    pub(super) fn of_entry(facts: &super::Facts<'a>) -> Self {
+    /// `known` is of the same caller.
+    pub(super) fn of_entry(facts: &super::Facts<'a>, known: Option<&'a OfCaller>) -> Self {
         let list = Scope::of(facts, Lens::List);
         let method = list.mcp().and_then(offered_by).unwrap_or(list.method);
-        Self::single(Scope { method, ..list })
+        Self { known, ..Self::single(Scope { method, ..list }) }
     }
 
     /// Whether there is anything that this peer could send.
@@ -228,23 +232,23 @@ impl Court {
         if let Some(overruled) = self.overruled(question, meter) {
             return overruled;
         }
-        let agent = || self.agent.iter().filter(|rule| bench.has(rule.force));
-        let refusing = agent().filter(|rule| rule.effect != Effect::Allow);
+        let refusing = self.agent(question, bench).filter(|asked| asked.rule.effect != Effect::Allow);
         let scopes = || question.refuse.iter().flatten();
         // Denials of both kinds of document come before requirements, as `agent` is sorted by effect.
         let mut required = None;
-        for rule in refusing {
+        for asked in refusing {
+            let rule = asked.rule;
             for scope in scopes() {
-                let Some(reason) = refusal(rule.effect, rule.says(scope, meter), scope) else { continue };
+                let Some(reason) = refusal(rule.effect, asked.says(scope, meter), scope) else { continue };
                 if rule.effect == Effect::Deny {
                     return Verdict::refuse(reason, Some(rule));
                 }
                 required = required.or(Some((reason, rule)));
             }
         }
-        for rule in self.istio(Effect::Deny, bench) {
-            if let Some(reason) = refusal(Effect::Deny, rule.says(&question.istio, meter), &question.istio) {
-                return Verdict::refuse(reason, Some(rule));
+        for asked in self.istio(Effect::Deny, question, bench) {
+            if let Some(reason) = refusal(Effect::Deny, asked.says(&question.istio, meter), &question.istio) {
+                return Verdict::refuse(reason, Some(asked.rule));
             }
         }
         if let Some((reason, rule)) = scopes().find_map(|scope| self.pins.refusal(scope)) {
@@ -293,10 +297,11 @@ impl Court {
     }
 
     fn permit(&self, question: &Question<'_>, bench: Bench, meter: &mut Meter) -> Verdict<'_> {
-        let allows = || self.agent.iter().filter(|rule| rule.effect == Effect::Allow && bench.has(rule.force));
-        let mut permits = |rule: &Rule, scope: &Scope<'_>| permits(rule.says(scope, meter), scope);
-        let by_agent = allows().find(|rule| question.permit.iter().flatten().any(|scope| permits(rule, scope)));
-        let closed = self.declared.is_some() || allows().any(Rule::is_plain);
+        let allows = || self.agent(question, bench).filter(|asked| asked.rule.effect == Effect::Allow);
+        let mut permits = |asked: &Asked<'_>, scope: &Scope<'_>| permits(asked.says(scope, meter), scope);
+        let by_agent = allows().find(|asked| question.permit.iter().flatten().any(|scope| permits(asked, scope)));
+        let by_agent = by_agent.map(|asked| asked.rule);
+        let closed = self.declared.is_some() || allows().any(|asked| asked.rule.is_plain());
         let discovery = question.discovery && self.declared == Some(Protocol::Mcp);
         if by_agent.is_none() && closed && !discovery {
             return Verdict::refuse(self.default_reason(question), None);
@@ -305,15 +310,22 @@ impl Court {
         if !by_istio {
             return Verdict::allow(by_agent);
         }
-        match self.istio(Effect::Allow, bench).find(|rule| permits(rule, &question.istio)) {
-            Some(rule) => Verdict::allow(by_agent.or(Some(rule))),
+        match self.istio(Effect::Allow, question, bench).find(|asked| permits(asked, &question.istio)) {
+            Some(asked) => Verdict::allow(by_agent.or(Some(asked.rule))),
             None => Verdict::refuse(Reason::NotAllowed, None),
         }
     }
 
+    /// AgentPolicies' rules.
+    fn agent<'r>(&'r self, question: &Question<'_>, bench: Bench) -> impl Iterator<Item = Asked<'r>> {
+        let asked = asked(&self.agent, question.known.map_or(&[], |known| &known.agent));
+        asked.filter(move |asked| bench.has(asked.rule.force))
+    }
+
     /// AuthorizationPolicies' rules of one effect.
-    fn istio(&self, effect: Effect, bench: Bench) -> impl Iterator<Item = &Rule> {
-        self.istio.iter().filter(move |rule| rule.effect == effect && bench.has(rule.force))
+    fn istio<'r>(&'r self, effect: Effect, question: &Question<'_>, bench: Bench) -> impl Iterator<Item = Asked<'r>> {
+        let asked = asked(&self.istio, question.known.map_or(&[], |known| &known.istio));
+        asked.filter(move |asked| asked.rule.effect == effect && bench.has(asked.rule.force))
     }
 
     /// Whether nothing in force is about anything: every call goes through.

@@ -88,10 +88,24 @@ pub(super) struct Says {
 impl Rule {
     /// What the rule says.
     pub(super) fn says(&self, scope: &Scope<'_>, meter: &mut Meter) -> Says {
+        self.says_knowing(self.of_caller(scope), scope, meter)
+    }
+
+    /// The part of what it says in which no call differs from the next of the same caller's, in the same HTTP request: all
+    /// that an AuthorizationPolicy says, as that knows nothing else.
+    pub(super) fn of_caller(&self, scope: &Scope<'_>) -> Truth {
         match &self.test {
-            Test::Istio(rule) => Says { about: rule.truth(scope), holds: Truth::True },
+            Test::Istio(rule) => rule.truth(scope),
+            Test::Agent(test) => test.of_caller(self.effect, scope),
+        }
+    }
+
+    /// What the rule says, where it is known what it says of the caller.
+    pub(super) fn says_knowing(&self, caller: Truth, scope: &Scope<'_>, meter: &mut Meter) -> Says {
+        match &self.test {
+            Test::Istio(_) => Says { about: caller, holds: Truth::True },
             Test::Agent(test) => {
-                let about = test.about(self.effect, scope);
+                let about = caller.and(|| test.of_call(self.effect, scope));
                 if about == Truth::False {
                     return Says { about, holds: Truth::True };
                 }

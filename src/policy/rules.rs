@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::answers::{Answered, Redactor};
+use super::caller::{OfCaller, Viewer};
 use super::cel::Meter;
 use super::custom::{Heard, Providers, Verdicts};
 use super::decide::{Bench, Court, Question, Verdict, parts};
@@ -200,9 +201,14 @@ impl Rules {
     pub fn visible(&self, facts: &Facts<'_>) -> bool {
         match &self.state {
             State::Closed(_) => false,
-            State::Open(open) => open.visible(&open.seen(facts)),
+            State::Open(open) => open.visible(&open.seen(facts), None),
             State::All(parts) => parts.iter().all(|(to, rules)| rules.visible(&facts.at(to))),
         }
+    }
+
+    /// For all entries of one list: what the rules say of its caller is asked once.
+    pub fn viewer<'a>(&'a self, facts: &Facts<'a>) -> Viewer<'a> {
+        Viewer::new(self, facts)
     }
 
     /// Whether any rule looks at the claims of a token.
@@ -331,8 +337,8 @@ impl Open {
         Facts { call: if plain { &Call::Http } else { facts.call }, ..*facts }
     }
 
-    fn visible(&self, facts: &Facts<'_>) -> bool {
-        let question = Question::of_entry(facts);
+    pub(super) fn visible(&self, facts: &Facts<'_>, known: Option<&OfCaller>) -> bool {
+        let question = Question::of_entry(facts, known);
         self.court.judge(&question, Bench::Enforced, &mut Meter::new(CEL_BUDGET)).refused.is_none()
     }
 
@@ -362,7 +368,7 @@ impl Open {
             Call::A2a(_) if *reason == Reason::NotOwner => return DenialForm::Hidden,
             Call::A2a(_) | Call::Http | Call::Tcp => false,
         };
-        let secret = named && *reason != Reason::NoAgentPolicy && !self.visible(facts);
+        let secret = named && *reason != Reason::NoAgentPolicy && !self.visible(facts, None);
         if secret { DenialForm::Hidden } else { DenialForm::Disclosed }
     }
 }

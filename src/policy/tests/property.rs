@@ -130,6 +130,32 @@ proptest! {
         }
     }
 
+    /// Who was asked for once, for a whole list, sees of it what one sees who is asked for at each entry: on a port that is
+    /// declared and on a plain one, behind one Service and behind two.
+    #[test]
+    fn a_viewer_sees_entry_by_entry(policy in policy(), world in world(), istio in 0..4_usize) {
+        let text = yaml(&policy);
+        let plain = text.replace("protocol: MCP\n", "");
+        let istio = [
+            "action: DENY\nrules: [{from: [{source: {namespaces: [a]}}]}]",
+            "action: ALLOW\nrules: [{from: [{source: {requestPrincipals: [\"i/alice\"]}}]}]",
+            "action: ALLOW\nrules: [{to: [{operation: {methods: [POST]}}]}]",
+        ].get(istio).copied();
+        let istio = istio.as_slice();
+        let one = rules(Some(Protocol::Mcp), &[&text], istio);
+        let both = [rules(Some(Protocol::Mcp), &[&text], &[]), rules(None, &[&plain], istio)];
+        let all = super::Rules::all(both.map(|rules| (world.destination.clone(), rules.into())).to_vec());
+        for rules in [one, rules(None, &[&plain], istio), all] {
+            let facts = world.facts();
+            let viewer = rules.viewer(&facts);
+            let entries = NAMES.map(tool_entry).into_iter().chain([prompt("p"), tools_list(), base("ping")]);
+            for entry in entries.chain([world.call.clone()]) {
+                let entry = with(&world, entry);
+                prop_assert_eq!(viewer.sees(&entry.call), rules.visible(&entry.facts()), "{}\n{:?}", text, entry.call);
+            }
+        }
+    }
+
     /// Adding a deny rule or a requirement never allows more; taking an allow rule away never does either.
     #[test]
     fn narrowing_never_opens(policy in policy(), more in rule(), requirement in requirement(), world in world()) {

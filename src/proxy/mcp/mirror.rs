@@ -232,6 +232,7 @@ impl Reply {
     fn filter(&self, request: &McpCall, message: &mut ServerMessage, late: bool) -> usize {
         let Some(result) = message.result_mut() else { return 0 };
         let rules = &self.standing.asked().target().rules;
+        let viewer = rules.viewer(&self.standing.asked().facts(&Call::Http));
         let (mode, mut listed) = (rules.pins(), Vec::new());
         let modern = request.version.as_deref().and_then(Version::parse).is_some_and(Version::is_modern);
         let seen = |entry: McpCall, raw: &Value| {
@@ -243,7 +244,7 @@ impl Reply {
             let tool = mode.and_then(|_| listing::read(rules, &entry.object, raw));
             let refused = tool.as_ref().is_some_and(|tool| tool.pinned == Pinned::No(PinMode::Enforce));
             listed.extend(tool);
-            !refused && self.sees(entry)
+            !refused && self.whose(entry).is_some_and(|entry| viewer.sees(&Call::Mcp(entry)))
         };
         let filtered = if late && !is_list(&request.method) {
             filter_lookalikes(request, result, seen)
@@ -263,13 +264,17 @@ impl Reply {
         self.shared.note_listed(&target.rules, place, listed);
     }
 
-    fn sees(&self, mut entry: McpCall) -> bool {
+    fn sees(&self, entry: McpCall) -> bool {
         let asked = self.standing.asked();
+        self.whose(entry).is_some_and(|entry| asked.target().rules.visible(&asked.facts(&Call::Mcp(entry))))
+    }
+
+    /// The entry, of a task with its tool; none where the task is not the caller's.
+    fn whose(&self, mut entry: McpCall) -> Option<McpCall> {
         if let McpObject::Task(task) = &mut entry.object {
-            let Some(made) = self.made(task) else { return false };
-            task.tool = Some(made.tool);
+            task.tool = Some(self.made(task)?.tool);
         }
-        asked.target().rules.visible(&asked.facts(&Call::Mcp(entry)))
+        Some(entry)
     }
 
     /// Whether a notification may pass: of a resource that the caller may read, of a task that is the caller's.
