@@ -49,7 +49,7 @@ pub(super) struct Context {
 }
 
 /// A connection, and what sends its frames.
-pub(super) type Driven<IO> = (Connection<Gather<IO>, Bytes>, Outgoing<IO>);
+pub(super) type Driven<IO> = (Box<Connection<Gather<IO>, Bytes>>, Outgoing<IO>);
 
 /// Serves the connection to its end, and its handlers to theirs.
 pub(super) async fn run<IO, H, F>((mut h2, out): Driven<IO>, context: Context, handler: H)

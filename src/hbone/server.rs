@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -113,24 +113,39 @@ impl Server {
                 self.observer.shed(addr, Shed::Handshakes);
                 continue;
             };
-            let (server, handler, drain) = (self.clone(), handler.clone(), drain.clone());
-            let shares = Arc::clone(&shares);
-            tasks.spawn(async move {
-                net::tune(&tcp);
-                let proven = server.prove(tcp, addr, &drain).await;
-                drop(handshake);
-                if let Some(proven) = proven {
-                    match shares.take(proven.peer.id()) {
-                        Some(_share) => server.carry(proven, handler, drain).await,
-                        None => server.observer.shed(addr, Shed::PrincipalsConnections),
-                    }
-                }
-                drop(place);
-            });
+            let places = (Arc::clone(&shares), place, handshake);
+            tasks.spawn(self.clone().attend((tcp, addr), handler.clone(), drain.clone(), places));
         }
         drop(listener);
         tasks.close();
         tasks.wait().await;
+    }
+
+    /// One connection, from its handshake to its end. What is returned is kept for as long: no `async fn`, which would keep
+    /// its arguments twice.
+    fn attend<H, F>(
+        self,
+        (tcp, addr): (TcpStream, SocketAddr),
+        handler: H,
+        drain: CancellationToken,
+        (shares, place, handshake): (Arc<Shares>, OwnedSemaphorePermit, OwnedSemaphorePermit),
+    ) -> impl Future<Output = ()> + Send
+    where
+        H: Fn(Tunnel) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        net::tune(&tcp);
+        async move {
+            let proven = self.prove(tcp, addr, &drain).await;
+            drop(handshake);
+            if let Some(proven) = proven {
+                match shares.take(proven.peer.id()) {
+                    Some(_share) => self.carry(proven, handler, drain).await,
+                    None => self.observer.shed(addr, Shed::PrincipalsConnections),
+                }
+            }
+            drop(place);
+        }
     }
 
     /// Serves one connection that was accepted elsewhere, to its end, without the limits on their number.
@@ -164,14 +179,14 @@ impl Server {
         }
     }
 
-    async fn carry<IO, H, F>(self, proven: Proven<IO>, handler: H, drain: CancellationToken)
+    fn carry<IO, H, F>(self, proven: Proven<IO>, handler: H, drain: CancellationToken) -> impl Future<Output = ()>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
         H: Fn(Tunnel) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let context = Context {
-            peer: Arc::new(proven.peer),
+            peer: proven.peer,
             chain: proven.chain,
             not_after: proven.not_after,
             identity: self.identity,
@@ -180,7 +195,7 @@ impl Server {
             drain,
             drain_deadline: self.drain_deadline,
         };
-        connection::run((proven.h2, proven.out), context, handler).await;
+        connection::run((proven.h2, proven.out), context, handler)
     }
 }
 
@@ -188,9 +203,10 @@ impl Server {
 type Secured<IO> = TlsStream<Ahead<IO>>;
 
 struct Proven<IO> {
-    h2: h2::server::Connection<Gather<Secured<IO>>, Bytes>,
+    /// On the heap: each future that it is handed through would keep room for it, for as long as the connection is open.
+    h2: Box<h2::server::Connection<Gather<Secured<IO>>, Bytes>>,
     out: Outgoing<Secured<IO>>,
-    peer: Peer,
+    peer: Arc<Peer>,
     chain: PeerChain,
     not_after: SystemTime,
 }
@@ -203,7 +219,7 @@ where
     let Accepted { stream, peer, chain, not_after } = tls::accept(identity, Ahead::new(io), addr).await?;
     let (stream, out) = net::gather(stream);
     match timeout(HANDSHAKE_TIMEOUT, settings::server().handshake(stream)).await {
-        Ok(Ok(h2)) => Ok(Proven { h2, out, peer, chain, not_after }),
+        Ok(Ok(h2)) => Ok(Proven { h2: Box::new(h2), out, peer: Arc::new(peer), chain, not_after }),
         Ok(Err(error)) => Err(HandshakeFault::Io(std::io::Error::other(error))),
         Err(_) => Err(HandshakeFault::Timeout),
     }
@@ -212,5 +228,35 @@ where
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_four<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn of_attending<H, F>(_: H) -> usize
+    where
+        H: Fn(Tunnel) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        of_four::<Server, _, _, _, _>(|server, io, drain, places| {
+            Server::attend::<H, F>(server, io, unasked(), drain, places)
+        })
+    }
+
+    fn unasked<T>() -> T {
+        panic!("only the type is asked for")
+    }
+
+    /// What is kept beside HTTP/2 and TLS, which are on the heap, and once.
+    #[test]
+    fn an_open_connection_keeps_a_small_future() {
+        let bytes = of_attending(|_| async {});
+        assert!(bytes <= 1_536, "{bytes} bytes");
     }
 }
