@@ -45,7 +45,10 @@ async fn linked(
     let (near, mut far) = tokio::io::duplex(room);
     let owners = Arc::clone(owners);
     let link = tokio::spawn(async move { exchange(near, &owners, &Name::random(), None, || {}).await });
-    far.write_all(format!("{GREETING}other\n{says}").as_bytes()).await.unwrap();
+    far.write_all(format!("{GREETING}other\n").as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    // Nobody answers what was not said yet.
+    far.write_all(says.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
     (far, link)
 }
