@@ -22,8 +22,8 @@ use agent_waypoint::wire::mcp::{Context, Decoded, McpHead, ServerMessage, decode
 use agent_waypoint::wire::{json, sse};
 use bytes::BytesMut;
 use http::{StatusCode, Version};
-use setting::{Setting, list};
-use world::{CALLER, call};
+use setting::{Setting, list, snapshot};
+use world::{CALLER, Place, call, documents, vip};
 
 /// Makes ready, and gives what is to be counted.
 type Stage = fn() -> Box<dyn FnMut()>;
@@ -37,6 +37,8 @@ const STAGES: &[(&str, Stage)] = &[
     ("decide, 1 rule", || decide(1)),
     ("decide, 10 rules with CEL", decide_10),
     ("decide, 1000 rules", || decide(1000)),
+    ("find a target and decide, 10 rules with CEL", || find_and_decide(0)),
+    ("the same beside 100,000 rules of others", || find_and_decide(100_000)),
     ("serialise, 1 KiB", serialise),
     ("decode decide serialise, 1 KiB", whole),
     ("answer of 1 KiB", answer),
@@ -108,30 +110,51 @@ fn decide_10() -> Box<dyn FnMut()> {
     Box::new(move || permits(&setting, black_box(&call)))
 }
 
+/// The target is looked up by its address, beside as many rules of other Services, a thousand for each.
+fn find_and_decide(others: usize) -> Box<dyn FnMut()> {
+    let nowhere = "127.0.0.1:1".parse().unwrap();
+    let mut text = documents(Place { plain: nowhere, hbone: nowhere });
+    for n in 0..others / 1000 {
+        text.push_str("---\n");
+        text.push_str(&many(&format!("other-{n}"), &format!("127.1.0.{n}"), 1000));
+    }
+    let (snapshot, setting) = (snapshot(&text), Setting::new());
+    let at = Authority::parse(&vip("mcp", "plain")).unwrap();
+    let call = Call::Mcp(decoded(&call(1 << 10)).call().clone());
+    Box::new(move || {
+        let target = snapshot.find(black_box(&at)).unwrap();
+        assert!(matches!(target.rules.decide(&setting.facts(black_box(&call))), Decision::Allow(_)));
+    })
+}
+
 /// The last of so many rules is the one that allows.
 fn decide(rules: usize) -> Box<dyn FnMut()> {
+    let setting = Setting::of(&many("many", "127.0.9.98", rules), "127.0.9.98:80");
+    let call = Call::Mcp(decoded(&call(1 << 10)).call().clone());
+    Box::new(move || permits(&setting, black_box(&call)))
+}
+
+/// A Service and a policy of so many rules for it.
+fn many(name: &str, ip: &str, rules: usize) -> String {
     let (namespace, account) = CALLER;
     let others: String = (1..rules).map(|n| format!("  - to: [{{tools: [tool_{n}, \"other_{n}_*\"]}}]\n")).collect();
-    let text = format!(
+    format!(
         r#"
 apiVersion: v1
 kind: Service
-metadata: {{name: many, namespace: tools}}
-spec: {{clusterIP: 127.0.9.98, ports: [{{name: main, port: 80, targetPort: 80}}]}}
+metadata: {{name: {name}, namespace: tools}}
+spec: {{clusterIP: {ip}, ports: [{{name: main, port: 80, targetPort: 80}}]}}
 ---
 apiVersion: agent-waypoint.dev/v1alpha1
 kind: AgentPolicy
-metadata: {{name: many, namespace: tools}}
+metadata: {{name: {name}, namespace: tools}}
 spec:
-  targetRefs: [{{kind: Service, name: many}}]
+  targetRefs: [{{kind: Service, name: {name}}}]
   protocol: MCP
   allow:
 {others}  - {{from: [{{serviceAccounts: ["{namespace}/{account}"]}}], to: [{{tools: ["create_*"]}}]}}
 "#
-    );
-    let setting = Setting::of(&text, "127.0.9.98:80");
-    let call = Call::Mcp(decoded(&call(1 << 10)).call().clone());
-    Box::new(move || permits(&setting, black_box(&call)))
+    )
 }
 
 fn serialise() -> Box<dyn FnMut()> {

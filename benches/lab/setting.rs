@@ -29,16 +29,7 @@ impl Setting {
 
     /// The target at `authority` of these documents.
     pub(crate) fn of(text: &str, authority: &str) -> Self {
-        let text = text.to_owned();
-        let source = Source { file: Arc::new(PathBuf::from("bench.yaml")), text };
-        let settings = Settings {
-            trust_domain: TrustDomain::parse("cluster.local").unwrap(),
-            gateway: None,
-            keys: agent_waypoint::policy::token::Keyring::default(),
-        };
-        let (snapshot, problems) = on_compile_thread(|| build(&load([source]), &settings, &Snapshot::no_documents()));
-        assert!(problems.is_empty(), "{problems:?}");
-        let target = snapshot.find(&Authority::parse(authority).unwrap()).unwrap();
+        let target = snapshot(text).find(&Authority::parse(authority).unwrap()).unwrap();
         let mut headers = http::HeaderMap::new();
         for (name, value) in [
             ("content-type", "application/json"),
@@ -69,6 +60,19 @@ impl Setting {
             labels: None,
         }
     }
+}
+
+/// What is in force by these documents.
+pub(crate) fn snapshot(text: &str) -> Snapshot {
+    let source = Source { file: Arc::new(PathBuf::from("bench.yaml")), text: text.to_owned() };
+    let settings = Settings {
+        trust_domain: TrustDomain::parse("cluster.local").unwrap(),
+        gateway: None,
+        keys: agent_waypoint::policy::token::Keyring::default(),
+    };
+    let (snapshot, problems) = on_compile_thread(|| build(&load([source]), &settings, &Snapshot::no_documents()));
+    assert!(problems.is_empty(), "{problems:?}");
+    snapshot
 }
 
 /// Proven the only way there is: by a handshake.
