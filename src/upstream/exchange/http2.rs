@@ -18,7 +18,7 @@ use super::super::departure::Leave;
 use super::super::dial::Dialled;
 use super::super::pool::{Key, Lease};
 use super::super::{DialFault, Upstreams};
-use super::settling::{Settling, drive};
+use super::settling::{Settles, drive};
 use super::{Failed, UpstreamHttp, accept, judge, no_http};
 use crate::config::limits::{
     CONNECTION_WINDOW, DIAL_TIMEOUT, MAX_FRAME, MAX_HEADER_LIST, PING_INTERVAL, PING_TIMEOUT, SEND_BUFFER,
@@ -67,7 +67,7 @@ impl Upstreams {
             return Ok((sender, Some(lease)));
         }
         let Dialled { line, retire_at } = self.dial(endpoint, UpstreamHttp::Http2).await?;
-        let (io, settles) = Settling::new(line.boxed(), one_at_a_time);
+        let (io, settles) = Settles::of(line.boxed(), one_at_a_time);
         let tracked = Tracked(self.inner.tasks.clone());
         let (sender, connection) = http2_builder(tracked).handshake(TokioIo::new(io)).await.map_err(no_http)?;
         let most = Arc::default();

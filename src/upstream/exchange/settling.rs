@@ -1,25 +1,17 @@
 use std::future::{Future as _, poll_fn};
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
 use hyper::client::conn::http2::Connection;
 use hyper::rt::bounds::Http2ClientConnExec;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio_util::io::InspectReader;
 
 use super::http2::Upload;
 use crate::net::BoxedIo;
-
-/// The bytes of a fresh connection, which tell once the server's settings count.
-pub(super) struct Settling {
-    io: BoxedIo,
-    has_read: bool,
-    tell: Option<oneshot::Sender<()>>,
-}
 
 /// A fresh connection of which it is not known yet how many requests its server takes at once. Whoever else would share it
 /// waits until that is known, as none is dialled beside it for so long.
@@ -28,21 +20,33 @@ pub(super) struct Settles {
     dialing: OwnedMutexGuard<()>,
 }
 
-impl Settling {
-    pub(super) fn new(io: BoxedIo, dialing: OwnedMutexGuard<()>) -> (Self, Settles) {
+impl Settles {
+    /// With the bytes of the connection, which tell of the first that comes. Settings are that (RFC 9113 section 3.4), and
+    /// whoever polls the connection has h2 make them its own before it looks.
+    pub(super) fn of(
+        io: BoxedIo,
+        dialing: OwnedMutexGuard<()>,
+    ) -> (InspectReader<BoxedIo, impl FnMut(&[u8]) + Send>, Self) {
         let (tell, told) = oneshot::channel();
-        (Self { io, has_read: false, tell: Some(tell) }, Settles { told, dialing })
+        let mut tell = Some(tell);
+        let first = move |bytes: &[u8]| {
+            if !bytes.is_empty() {
+                let _nobody_waits = tell.take().map(|tell| tell.send(()));
+            }
+        };
+        (InspectReader::new(io, first), Self { told, dialing })
     }
 }
 
 /// Drives a connection, and keeps in `most` how many requests its server takes: none as long as that is not known.
-pub(super) async fn drive<E>(
-    mut connection: Connection<TokioIo<Settling>, Upload, E>,
+pub(super) async fn drive<Io, E>(
+    mut connection: Connection<TokioIo<Io>, Upload, E>,
     settles: Settles,
     most: Arc<AtomicUsize>,
 ) -> hyper::Result<()>
 where
-    E: Http2ClientConnExec<Upload, TokioIo<Settling>> + Unpin,
+    Io: AsyncRead + AsyncWrite + Unpin + 'static,
+    E: Http2ClientConnExec<Upload, TokioIo<Io>> + Unpin,
 {
     let mut settles = Some(settles);
     poll_fn(move |cx| {
@@ -57,46 +61,4 @@ where
         Pin::new(&mut connection).poll(cx)
     })
     .await
-}
-
-impl AsyncRead for Settling {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.tell.is_none() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
-        }
-        // Settings are the first that a server says (RFC 9113 section 3.4), and h2 reads on once it has made them its own.
-        if self.has_read {
-            let _nobody_waits = self.tell.take().map(|tell| tell.send(()));
-        }
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.has_read |= buf.filled().len() > before;
-        polled
-    }
-}
-
-impl AsyncWrite for Settling {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
 }

@@ -1,5 +1,5 @@
-//! Other rules, or another label on the session, other lists: a client that listens to its server for changes of lists hears of this one too, where its server
-//! said that it tells of changes.
+//! Other rules, or another label on the session, other lists: a client that listens to its server for changes of lists
+//! hears of this one too, where its server said that it tells of changes.
 
 use bytes::Bytes;
 use tokio::sync::watch;
