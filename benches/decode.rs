@@ -72,9 +72,9 @@ fn filter_tools(bencher: Bencher<'_, '_>, tools: usize) {
     let list = list(tools);
     bencher.counter(ItemsCount::new(tools)).bench(|| {
         let mut message = ServerMessage::parse(black_box(&list)).unwrap();
-        let seen = |entry: agent_waypoint::call::McpCall, _: &agent_waypoint::call::Value| {
-            setting.target.rules.visible(&setting.facts(&Call::Mcp(entry)))
-        };
+        let viewer = setting.target.rules.viewer(&setting.facts(&Call::Http));
+        let seen =
+            |entry: agent_waypoint::call::McpCall, _: &agent_waypoint::call::Value| viewer.sees(&Call::Mcp(entry));
         let filtered = filter_list(&request, message.result_mut().unwrap(), seen);
         assert_eq!((filtered.kept, filtered.dropped), (tools / 2, tools / 2));
         message.canonical()

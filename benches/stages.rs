@@ -185,7 +185,8 @@ fn filter() -> Box<dyn FnMut()> {
     let list = list(200);
     Box::new(move || {
         let mut message = ServerMessage::parse(black_box(&list)).unwrap();
-        let seen = |entry: McpCall, _: &Value| setting.target.rules.visible(&setting.facts(&Call::Mcp(entry)));
+        let viewer = setting.target.rules.viewer(&setting.facts(&Call::Http));
+        let seen = |entry: McpCall, _: &Value| viewer.sees(&Call::Mcp(entry));
         let filtered = filter_list(&request, message.result_mut().unwrap(), seen);
         assert_eq!(filtered.kept, 100);
         drop(black_box(message.canonical()));

@@ -34,10 +34,8 @@ pub(super) struct Asked<'r> {
 
 impl Asked<'_> {
     pub(super) fn says(&self, scope: &Scope<'_>, meter: &mut Meter) -> Says {
-        match self.caller {
-            Some(caller) => self.rule.says_knowing(caller, scope, meter),
-            None => self.rule.says(scope, meter),
-        }
+        let caller = self.caller.unwrap_or_else(|| self.rule.of_caller(scope));
+        self.rule.says_knowing(caller, scope, meter)
     }
 }
 
